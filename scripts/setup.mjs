@@ -1,0 +1,118 @@
+/**
+ * Makes a fresh clone ready: npm packages, the build, and with the argument `test` what the tests need of the
+ * system. Runs before `npm start` and `npm test`, so it imports nothing that would have to be installed, and does
+ * nothing that is done already.
+ */
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const paths = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
+
+/** Debian's packages, and the programs that the tests want of each. */
+const systemPackages = {
+  iproute2: ['ip'],
+  nftables: ['nft'],
+  conntrack: ['conntrack'],
+  'util-linux': ['unshare', 'nsenter', 'setpriv'],
+};
+
+function say(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+/** Runs in the clone; its output is shown when it fails. */
+function run(command, args, env = {}) {
+  const options = { cwd: root, env: { ...process.env, ...env }, encoding: 'utf8', maxBuffer: 1 << 28 };
+  const { status, stdout, stderr, error } = spawnSync(command, args, options);
+  if (status === 0) return true;
+  say(`${stdout ?? ''}${stderr ?? ''}${error ? `${error.message}\n` : ''}`.trimEnd());
+  return false;
+}
+
+/** The npm that started us, if one did. */
+function npm(args, env) {
+  const file = process.env.npm_execpath ?? '';
+  return /npm-cli\.c?js$/.test(file) ? run(process.execPath, [file, ...args], env) : run('npm', args, env);
+}
+
+function modified(path) {
+  return existsSync(path) ? statSync(path).mtimeMs : 0;
+}
+
+/** Of a file, or of a folder, its subfolders and all their files: a removed file changes its folder. */
+function newest(path) {
+  if (!existsSync(path) || !statSync(path).isDirectory()) return modified(path);
+  return Math.max(modified(path), ...readdirSync(path).map(name => newest(join(path, name))));
+}
+
+/** The folder can be written, or it can be made. */
+function writable(folder) {
+  let path = folder;
+  while (!existsSync(path) && dirname(path) !== path) path = dirname(path);
+  try {
+    accessSync(path, constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function installPackages() {
+  const lock = modified(join(root, 'package-lock.json'));
+  if (modified(join(root, 'node_modules/.package-lock.json')) >= lock) return true; // npm writes it last
+  say('installing npm packages into node_modules …');
+  const cache = process.env.npm_config_cache ?? join(homedir(), '.npm');
+  const ownCache = writable(cache) ? {} : { npm_config_cache: join(root, '.npm-cache') };
+  // Each flag comes before its like in the environment or in an .npmrc, where it would break the installation.
+  const flags = ['--include=dev', '--no-global', '--no-dry-run', '--package-lock', '--no-package-lock-only'];
+  return npm(['ci', ...flags, '--ignore-scripts', '--no-audit', '--no-fund'], ownCache);
+}
+
+function build() {
+  const sources = [
+    'src',
+    'test',
+    'bench',
+    'scripts/bundle.mjs',
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+  ];
+  const changed = Math.max(...sources.map(source => newest(join(root, source))));
+  const built = Math.min(modified(join(root, 'build')), modified(join(root, 'dist/knockd-nft.cjs')));
+  if (built > 0 && modified(join(root, 'dist/knockd-nft.cjs')) >= changed) return true;
+  say('building …');
+  return npm(['run', '--silent', 'build']);
+}
+
+function installed(program) {
+  return paths.some(folder => existsSync(join(folder, program)));
+}
+
+/** The tests go on without, and count what they skip. */
+function provideSystemPackages() {
+  const wanted = Object.entries(systemPackages).filter(([, programs]) => !programs.every(installed));
+  const names = wanted.map(([name]) => name);
+  if (names.length === 0) return;
+  if (process.getuid() === 0 && installed('apt-get')) {
+    say(`installing ${names.join(', ')} …`);
+    const env = { DEBIAN_FRONTEND: 'noninteractive' };
+    const install = ['install', '-y', '--no-install-recommends', ...names];
+    if (run('apt-get', ['update'], env) && run('apt-get', install, env)) return;
+  }
+  const missing = wanted.flatMap(([, programs]) => programs.filter(program => !installed(program)));
+  say(
+    `missing: ${missing.join(', ')} (Debian: apt install ${names.join(' ')}); tests that need them are skipped`,
+  );
+}
+
+if (Number.parseInt(process.versions.node, 10) < 20) {
+  say(`Node.js 20 or newer is needed; this is ${process.version}`);
+  process.exit(1);
+}
+if (!installPackages() || !build()) process.exit(1);
+if (process.argv[2] === 'test') provideSystemPackages();

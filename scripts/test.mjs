@@ -1,0 +1,94 @@
+/**
+ * Runs every compiled test file, two at a time, each a plain program that prints TAP. Words after the command
+ * choose files: `npm test -- kernel/ config`. Ends with the line `N passed, N failed, N skipped`.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const jobs = 2;
+const timeout = 600; // seconds for a file; tap's own is 30
+
+/** The sources' list, not the build's: there may be a file whose source is gone. */
+function testFiles(words) {
+  return readdirSync(join(root, 'test'), { recursive: true })
+    .map(String)
+    .filter(name => name.endsWith('.test.ts'))
+    .filter(name => words.length === 0 || words.some(word => join('test', name).includes(word)))
+    .sort();
+}
+
+/** Everything that a program printed, and its exit status. */
+function run(file) {
+  const env = { ...process.env, TAP_TIMEOUT: String(timeout) };
+  const child = spawn(process.execPath, ['--enable-source-maps', file], { cwd: root, env });
+  let tap = '';
+  let errors = '';
+  child.stdout.setEncoding('utf8').on('data', text => {
+    tap += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', text => {
+    errors += text;
+  });
+  return new Promise(resolve => {
+    child.once('close', (status, signal) => resolve({ tap, errors, status: status ?? signal }));
+  });
+}
+
+/** tap's own summary, `# { total: 5, pass: 3, fail: 1, skip: 1 }`; a file that ended without it has failed. */
+function count({ tap, status }) {
+  const summary = tap.match(/^# \{(.*)\}$/m)?.[1] ?? '';
+  const of = name => Number(summary.match(new RegExp(`${name}: (\\d+)`))?.[1] ?? 0);
+  const failed = of('fail');
+  return {
+    passed: of('pass'),
+    failed: failed === 0 && (status !== 0 || !summary) ? 1 : failed,
+    skipped: of('skip') + of('todo'),
+  };
+}
+
+/** TAP without what went well. */
+function failures({ tap, errors, status }) {
+  const dull = /^\s*(ok \d+.*|# Subtest.*|\d+\.\.\d+|TAP version 14)?$/;
+  const lines = tap.split('\n').filter(line => !dull.test(line));
+  return [...lines, errors.trimEnd(), `ended with ${status}`].filter(Boolean).join('\n');
+}
+
+/** Names of skipped tests, by the reason that they give. */
+function skips({ tap }) {
+  return [...tap.matchAll(/^\s*(?:not )?ok \d+ - (.*?) # (?:SKIP|TODO) ?(.*)$/gim)].map(
+    ([, name, reason]) => ({ name, reason: reason || 'no reason given' }),
+  );
+}
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+const skipped = new Map();
+
+async function report(name) {
+  const file = join(root, 'build/test', name.replace(/\.ts$/, '.js'));
+  const start = performance.now();
+  const result = existsSync(file) ? await run(file) : { tap: '', errors: `${file} is not built`, status: 1 };
+  const counts = count(result);
+  for (const key of Object.keys(total)) total[key] += counts[key];
+  for (const { name: test, reason } of skips(result))
+    skipped.set(reason, [...(skipped.get(reason) ?? []), `test/${name}: ${test}`]);
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  const verdict = counts.failed ? 'not ok' : 'ok';
+  const text = Object.entries(counts).map(([key, number]) => (number ? `, ${number} ${key}` : ''));
+  console.log(`${verdict} test/${name} (${seconds} s${text.join('')})`);
+  if (counts.failed) console.log(failures(result).replace(/^/gm, '    '));
+}
+
+const queue = testFiles(process.argv.slice(2));
+await Promise.all(
+  Array.from({ length: jobs }, async () => {
+    for (let name = queue.shift(); name; name = queue.shift()) await report(name);
+  }),
+);
+
+for (const [reason, tests] of skipped)
+  console.log(`\nskipped: ${reason}\n${tests.map(test => `  ${test}`).join('\n')}`);
+console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.failed > 0 || total.passed + total.skipped === 0 ? 1 : 0;

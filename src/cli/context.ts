@@ -1,0 +1,32 @@
+import { formatProblem } from '../config/problems.ts';
+import { configPath, readConfig } from '../config/read.ts';
+import type { Config } from '../config/types.ts';
+
+/** Exit status, as in sysexits.h. */
+export const EXIT = { DONE: 0, FAILED: 1, USAGE: 64, NOT_PERMITTED: 77, CONFIG: 78 } as const;
+
+/** What every command is given: results go to `print`, messages to `tell`. */
+export interface Context {
+  /** Of `--config`. */
+  readonly config: string | undefined;
+  readonly json: boolean;
+  readonly env: NodeJS.ProcessEnv;
+  readonly print: (text: string) => void;
+  readonly tell: (text: string) => void;
+}
+
+/** Reads the configuration and tells its warnings. `file` comes before `--config`. Throws ConfigError. */
+export function readConfiguration(
+  { config, env, tell }: Context,
+  file?: string,
+): { config: Config; path: string } {
+  const path = file ?? configPath(config, env);
+  const { config: read, warnings } = readConfig(path, env);
+  for (const warning of warnings) tell(formatProblem(warning));
+  return { config: read, path };
+}
+
+/** `1 service`, `2 services` */
+export function count(number: number, word: string): string {
+  return `${number} ${word}${number === 1 ? '' : 's'}`;
+}

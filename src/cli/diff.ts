@@ -1,0 +1,34 @@
+import { withKernel } from '../loader/access.ts';
+import { readKernel } from '../loader/kernel.ts';
+import { planLoad } from '../loader/load.ts';
+import { compile } from '../ruleset/compile.ts';
+import { type Difference, differences } from '../ruleset/describe.ts';
+import { VERSION } from '../version.ts';
+import { type Context, EXIT, readConfiguration } from './context.ts';
+
+/** `diff`: what `load` would change, in the words of the configuration; status 1 if it would change anything. */
+export async function diffCommand(context: Context): Promise<number> {
+  const { config } = readConfiguration(context);
+  const wanted = compile(config, VERSION);
+  const { before, messages } = await withKernel(async ({ connection, sessions }) =>
+    planLoad(connection, await readKernel(connection), wanted, sessions),
+  );
+  const changes = messages.length > 0 ? differences(before, wanted) : [];
+  const objects = [...new Set(messages.map(({ subject }) => subject.replace(/: rule \d+$/, '')))];
+  if (context.json) context.print(JSON.stringify({ changed: messages.length > 0, changes, objects }));
+  else {
+    for (const change of changes) context.print(changeText(change));
+    // what the configuration has no word for: somebody changed the table by hand, or another version made it
+    if (changes.length === 0)
+      for (const object of objects) context.print(`${object}: not as the configuration makes it`);
+  }
+  return messages.length > 0 ? EXIT.FAILED : EXIT.DONE;
+}
+
+/** `services.ssh.openFor: 10s -> 30s`; a secret only `changed`. */
+export function changeText({ key, before, after }: Difference): string {
+  if (before === null || after === null) return `${key}: changed`;
+  if (before === undefined) return `${key}: ${after}`;
+  if (after === undefined) return `${key}: gone`;
+  return `${key}: ${before || 'none'} -> ${after || 'none'}`;
+}

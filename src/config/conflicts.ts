@@ -1,0 +1,116 @@
+import { formatPortRange } from './ports.ts';
+import type { Position } from './problems.ts';
+import type { Report } from './report.ts';
+import type { PortRange } from './types.ts';
+
+/** What a port is used for. */
+export type UseKind = 'guarded' | 'public' | 'knock';
+
+/** A mention of ports in the file. */
+export interface Use extends PortRange {
+  readonly kind: UseKind;
+  readonly at: Position;
+  /** The key, `services.ssh.ports`. */
+  readonly where: string;
+  /** For a knock, its place in the sequence, from 1. */
+  readonly knock?: number;
+}
+
+const PORTS = 65536;
+const SINGLE_PURPOSE = 'ports that are only one of guarded, public and knocked on';
+
+/**
+ * Tells which ports have two purposes that exclude each other, each at the later mention. Takes the mentions in the
+ * order of the file, and looks at each port at most once for each kind, however many ranges there are.
+ */
+export function tellConflicts(uses: readonly Use[], report: Report): void {
+  const claims = { guarded: new Claims(), public: new Claims(), knock: new Claims() };
+  for (const [index, use] of uses.entries()) {
+    const { fresh, taken } = claims[use.kind].claim(use, index);
+    if (use.kind === 'guarded' && taken !== undefined) tellGuardedTwice(use, uses[taken], report);
+    // A port that the same kind claimed before was compared then, or when the other kind claimed it.
+    const others = use.kind === 'knock' ? [use.first + offset(use)] : fresh;
+    for (const kind of OPPOSITES[use.kind]) {
+      const other = claims[kind].firstOf(others);
+      if (other !== undefined) tellTwoPurposes(use, uses[other], report);
+    }
+  }
+}
+
+const OPPOSITES: Readonly<Record<UseKind, readonly UseKind[]>> = {
+  guarded: ['public', 'knock'],
+  public: ['guarded', 'knock'],
+  knock: ['guarded', 'public'],
+};
+
+/** Which mention claimed each port of both protocols first. */
+class Claims {
+  /** Index of the mention + 1, 0 for none. */
+  readonly #owners = new Int32Array(2 * PORTS);
+  /** How far it is, at least, from a claimed port to the next free one: skips what is claimed in long strides. */
+  readonly #strides = new Int32Array(2 * PORTS);
+
+  /** Claims what is free of a range; gives those ports, and the mention that had the first of the others. */
+  claim(range: PortRange, index: number): { fresh: readonly number[]; taken: number | undefined } {
+    const fresh: number[] = [];
+    let taken: number | undefined;
+    const last = range.last + offset(range);
+    for (let port = range.first + offset(range); port <= last; port++) {
+      const owner = this.#owners[port] ?? 0;
+      if (owner > 0) {
+        taken ??= owner - 1;
+        port = this.#nextFree(port) - 1;
+      } else {
+        this.#owners[port] = index + 1;
+        this.#strides[port] = 1;
+        fresh.push(port);
+      }
+    }
+    return { fresh, taken };
+  }
+
+  firstOf(ports: readonly number[]): number | undefined {
+    for (const port of ports) {
+      const owner = this.#owners[port] ?? 0;
+      if (owner > 0) return owner - 1;
+    }
+    return undefined;
+  }
+
+  /** Union-find: all that were passed on the way point at the end afterwards. */
+  #nextFree(start: number): number {
+    let end = start;
+    while ((this.#strides[end] ?? 0) > 0) end += this.#strides[end] ?? 0;
+    for (let port = start; port < end; ) {
+      const stride = this.#strides[port] ?? 0;
+      this.#strides[port] = end - port;
+      port += stride;
+    }
+    return end;
+  }
+}
+
+/** TCP comes first, then UDP. */
+function offset({ protocol }: PortRange): number {
+  return protocol === 'udp' ? PORTS : 0;
+}
+
+function tellGuardedTwice(use: Use, other: Use | undefined, report: Report): void {
+  if (other === undefined) return;
+  const first = other.where === use.where ? 'this array' : other.where;
+  const what = `${formatPortRange(use)} is guarded by ${first} (line ${other.at.line}) already`;
+  report.wrong(use.at, use.where, what, 'each guarded port once');
+}
+
+/** Names a port only where it stands as guarded or public itself: which of them is a knock is the secret. */
+function tellTwoPurposes(use: Use, other: Use | undefined, report: Report): void {
+  if (other === undefined) return;
+  const place = `${other.where} (line ${other.at.line})`;
+  if (use.kind === 'knock') {
+    report.wrong(use.at, use.where, `knock ${use.knock} is a port of ${place}`, SINGLE_PURPOSE);
+  } else if (other.kind === 'knock') {
+    report.wrong(use.at, use.where, `a port here is a knock of ${place}`, SINGLE_PURPOSE);
+  } else {
+    report.wrong(use.at, use.where, `${formatPortRange(use)} is also in ${place}`, SINGLE_PURPOSE);
+  }
+}

@@ -1,0 +1,66 @@
+import { bad, good, type Outcome } from './outcome.ts';
+import type { Shape } from './shape.ts';
+
+const UNITS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+] as const;
+const PATTERN = /^(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?(?:(\d{1,12})ms)?$/;
+/** The same for JSON Schema, where an empty string has to fail too. */
+const SCHEMA_PATTERN = '^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$';
+
+const SHORTEST = 1000;
+const LONGEST = 365 * 86_400_000;
+const EXPECTED = 'seconds as a number, or a duration such as "5s", "1m30s", "2h" or "7d", from 1 s to 365 d';
+
+/** A number of seconds (whole milliseconds), or nft's notation (`1m30s`); gives milliseconds, 1 s to 365 d. */
+export function readDuration(written: number | string): Outcome<number> {
+  const milliseconds = typeof written === 'number' ? fromSeconds(written) : fromText(written);
+  if (milliseconds === undefined) return bad('is no duration', EXPECTED);
+  if (!Number.isInteger(milliseconds)) return bad('is finer than a millisecond', EXPECTED);
+  if (milliseconds < SHORTEST) return bad('is too short', EXPECTED);
+  if (milliseconds > LONGEST) return bad('is too long', EXPECTED);
+  return good(milliseconds);
+}
+
+/** Milliseconds in nft's notation: 90000 is `1m30s`. */
+export function formatDuration(milliseconds: number): string {
+  let text = '';
+  let rest = milliseconds;
+  for (const [unit, size] of UNITS) {
+    const count = Math.floor(rest / size);
+    if (count > 0) text += `${count}${unit}`;
+    rest -= count * size;
+  }
+  return text === '' ? '0s' : text;
+}
+
+export const duration: Shape<number> = {
+  schema: {
+    anyOf: [
+      { type: 'number', minimum: SHORTEST / 1000, maximum: LONGEST / 1000 },
+      { type: 'string', pattern: SCHEMA_PATTERN },
+    ],
+  },
+  read(node, report, where) {
+    const written = node.kind === 'number' || node.kind === 'string';
+    return report.outcome(node, where, written ? readDuration(node.value) : bad('is no duration', EXPECTED));
+  },
+};
+
+/** 1.1 * 1000 is 1100.0000000000002: what is that near to a whole number was written as one. */
+function fromSeconds(seconds: number): number | undefined {
+  if (!Number.isFinite(seconds)) return undefined;
+  const milliseconds = seconds * 1000;
+  const whole = Math.round(milliseconds);
+  return Math.abs(milliseconds - whole) < 1e-4 ? whole : milliseconds;
+}
+
+function fromText(text: string): number | undefined {
+  const counts = text === '' ? null : PATTERN.exec(text);
+  if (counts === null) return undefined;
+  return UNITS.reduce((sum, [, size], index) => sum + Number(counts[index + 1] ?? 0) * size, 0);
+}

@@ -1,0 +1,164 @@
+/** Every key of the file, once: reading, defaults, environment and the JSON schema all come from here. */
+
+import { duration } from './duration.ts';
+import { interfaceName, tableName } from './names.ts';
+import { network } from './networks.ts';
+import { knocks, portRanges } from './ports.ts';
+import { anyString, choice, dictionary, flag, integer, type Key, list, object, type Shape } from './shape.ts';
+
+/** More than a host with gigabytes to spare could hold: 2^24 elements take about 2 GB of kernel memory. */
+const MOST_ELEMENTS = 2 ** 24;
+/** Chains at -200 or before see packets before connection tracking does. */
+const CONNTRACK_PRIORITY = -200;
+
+const CLOSED = choice('drop', 'reject');
+
+const SERVICE = {
+  ports: key(portRanges(1), {
+    required: true,
+    doc: 'Guarded ports: numbers (TCP), "53/udp", ranges "6000-6010/tcp".',
+  }),
+  sequence: key(knocks, {
+    doc: '1 to 32 knocks that open the service, in order: [10000, "2345/udp"]. Either this or "sequences".',
+  }),
+  sequences: key(dictionary(knocks, { what: 'user', least: 1 }), {
+    doc: 'A sequence for each user: { "alice": [..], "bob": [..] }. Events and status name the user.',
+  }),
+  knockTimeout: key(duration, { default: '5s', doc: 'Longest pause between two knocks.' }),
+  openFor: key(duration, {
+    default: '10s',
+    doc: 'How long a client may open new connections; established ones stay.',
+  }),
+  singleUse: key(flag, { default: false, doc: 'The first new connection uses the opening up.' }),
+  closed: key(CLOSED, { doc: 'As "closed" of the file, for this service.' }),
+};
+
+const LOG = {
+  level: key(choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'), {
+    default: 'info',
+    env: 'KNOCKD_NFT_LOG_LEVEL',
+    doc: 'The least important messages that are written.',
+  }),
+  format: key(choice('auto', 'json', 'text'), {
+    default: 'auto',
+    env: 'KNOCKD_NFT_LOG_FORMAT',
+    doc: '"json", "text", or by whether stderr is the journal or a terminal.',
+  }),
+  refused: key(flag, { default: false, doc: 'Also report refused connections.' }),
+  group: key(integer(0, 65535), { default: 22, doc: 'NFLOG group that the kernel reports to.' }),
+};
+
+const PREFIX = {
+  ipv4: key(integer(1, 32), { default: 32, doc: 'Bits of an IPv4 address.' }),
+  ipv6: key(integer(1, 128), { default: 128, doc: 'Bits of an IPv6 address; 64 opens for the whole /64.' }),
+};
+
+const LIMITS = {
+  progress: key(integer(1, MOST_ELEMENTS), {
+    default: 65535,
+    doc: 'Most clients in mid-sequence, for each map.',
+  }),
+  clients: key(integer(1, MOST_ELEMENTS), { default: 65535, doc: 'Most clients that are in, for each set.' }),
+};
+
+export const FILE = {
+  $schema: key(anyString, { doc: 'Where editors find the schema of this file.' }),
+  services: key(
+    dictionary(service(), {
+      what: 'service',
+      least: 0,
+      ifEmpty: 'there is no service, so nothing is guarded',
+    }),
+    {
+      required: true,
+      doc: 'What is guarded: a name for each service, { "ssh": { "ports": [22], "sequence": [..] } }.',
+    },
+  ),
+  closed: key(CLOSED, {
+    default: 'drop',
+    doc: 'What a guarded port shows to strangers: nothing, or a refusal (TCP reset, ICMP port unreachable).',
+  }),
+  policy: key(choice('accept', 'drop'), {
+    default: 'accept',
+    doc: '"drop": all that is not named here is dropped.',
+  }),
+  public: key(portRanges(0), {
+    default: [],
+    doc: 'Ports open to everybody: accepted under "policy": "drop", and never a wrong knock.',
+  }),
+  allow: key(list(network, { least: 0, of: 'addresses and networks' }), {
+    default: [],
+    doc: 'Addresses and networks that need no knock: "192.0.2.7", "2001:db8::/32".',
+  }),
+  interfaces: key(list(interfaceName, { least: 0, of: 'interface names' }), {
+    default: [],
+    doc: 'Only packets that come in here are looked at; "wg*" for all that begin so; empty for all.',
+  }),
+  hook: key(choice('input', 'prerouting'), {
+    default: 'input',
+    doc: '"prerouting" also guards ports that DNAT forwards, such as Docker\'s, by their original number.',
+  }),
+  priority: key(integer(CONNTRACK_PRIORITY + 1, 2 ** 31 - 1), {
+    default: -10,
+    doc: 'Priority of the input chain; that of filter is 0.',
+  }),
+  prefix: key(object(PREFIX), { doc: 'How much of an address is one client.' }),
+  strict: key(flag, {
+    default: true,
+    doc: 'Packets to ports that nobody uses put a client in mid-sequence back to the start.',
+  }),
+  limits: key(object(LIMITS), { doc: 'Size of each map and set that packets write.' }),
+  table: key(tableName, { default: 'knockd', doc: 'Name of the inet table.' }),
+  log: key(object(LOG), { doc: 'What is written to the journal or to stderr.' }),
+};
+
+/** The keys of a service that have a default of their own. */
+export const SERVICE_DEFAULTS = {
+  knockTimeout: SERVICE.knockTimeout.default,
+  openFor: SERVICE.openFor.default,
+  singleUse: SERVICE.singleUse.default,
+};
+
+/** The keys that are single values, as groups: what convict fills in. */
+export const SETTINGS = {
+  closed: FILE.closed,
+  policy: FILE.policy,
+  hook: FILE.hook,
+  priority: FILE.priority,
+  prefix: PREFIX,
+  strict: FILE.strict,
+  limits: LIMITS,
+  table: FILE.table,
+  log: LOG,
+};
+
+function key<T, const O extends Omit<Key<T>, 'shape'>>(shape: Shape<T>, options: O): O & { shape: Shape<T> } {
+  return { ...options, shape };
+}
+
+/** A service has its sequences in one of two ways. */
+function service() {
+  const shape = object(SERVICE);
+  return {
+    get schema() {
+      return { ...shape.schema, oneOf: [{ required: ['sequence'] }, { required: ['sequences'] }] };
+    },
+    read(node, report, where) {
+      const value = shape.read(node, report, where);
+      if (node.kind !== 'object') return undefined;
+      const [first, second] = node.members.filter(({ name }) => name === 'sequence' || name === 'sequences');
+      if (first === undefined) {
+        report.wrong(
+          node.at,
+          where,
+          'there is no sequence',
+          '"sequence", or "sequences" with a key for each user',
+        );
+      } else if (second !== undefined && second.name !== first.name) {
+        const what = `"${second.name}" stands beside "${first.name}" (line ${first.at.line})`;
+        report.wrong(second.at, where, what, 'one of the two');
+      }
+      return value;
+    },
+  } satisfies Shape<unknown>;
+}

@@ -1,0 +1,52 @@
+import { isKeyword, keywords } from './keywords.ts';
+import { bad, good, type Outcome } from './outcome.ts';
+import type { Shape } from './shape.ts';
+
+const TABLE = /^[a-z][a-z0-9_]{0,31}$/;
+/** Printable ASCII that can stand in quotes in nft's language, without what the kernel refuses in a device's name. */
+const INTERFACE = /^(?!\.{1,2}$)(?!\*$)(?=.{1,15}$)[!#-)+-.0-9;-[\]-~]*\*?$/;
+
+/** Name of the table: an administrator has to be able to type it in nft commands. */
+export const tableName: Shape<string> = {
+  get schema() {
+    return { type: 'string', pattern: TABLE.source, not: { enum: keywords() } };
+  },
+  read(node, report, where) {
+    return report.outcome(node, where, readTableName(node.kind === 'string' ? node.value : ''));
+  },
+};
+
+/** Name of a network interface, or how such names begin: `wg*`. */
+export const interfaceName: Shape<string> = {
+  schema: { type: 'string', pattern: INTERFACE.source },
+  read(node, report, where) {
+    return report.outcome(node, where, readInterface(node.kind === 'string' ? node.value : ''));
+  },
+};
+
+/** Leaves out what is there twice or what a wildcard covers: the kernel refuses overlaps. */
+export function mergeInterfaces(names: readonly string[]): readonly string[] {
+  const prefixes = new Set(names.filter(name => name.endsWith('*')).map(name => name.slice(0, -1)));
+  return [...new Set(names)].filter(name => {
+    const plain = name.endsWith('*') ? name.slice(0, -1) : `${name}*`;
+    for (let length = 1; length < plain.length; length++) {
+      if (prefixes.has(plain.slice(0, length))) return false;
+    }
+    return true;
+  });
+}
+
+function readTableName(name: string): Outcome<string> {
+  if (isKeyword(name)) return bad('is a word of the nft language', 'another name, such as "knockd"');
+  if (TABLE.test(name)) return good(name);
+  return bad('is no table name', 'a lower-case letter, then up to 31 lower-case letters, digits or "_"');
+}
+
+function readInterface(name: string): Outcome<string> {
+  if (name === '*') return bad('stands for all interfaces', 'an empty array for that, or names');
+  if (INTERFACE.test(name)) return good(name);
+  return bad(
+    'is no interface name',
+    'up to 15 printable characters, none of them a space, "/", ":", quote or backslash, and "*" only at the end',
+  );
+}

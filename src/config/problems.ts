@@ -1,0 +1,52 @@
+/** A place in the file; both count from 1, columns in UTF-16 units, as editors do. */
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** One thing that is wrong (`error`: the file is refused) or doubtful (`warning`). */
+export interface Problem {
+  readonly severity: 'error' | 'warning';
+  /** The file, or the environment variable, that holds it. */
+  readonly file: string;
+  /** null together with `column`: about the file itself, or about a variable. */
+  readonly line: number | null;
+  readonly column: number | null;
+  /** What is wrong, and what is expected. Never contains a sequence. */
+  readonly message: string;
+}
+
+/** The line that people read, and that editors jump to: `FILE:LINE:COLUMN: warning: MESSAGE`. */
+export function formatProblem(problem: Problem): string {
+  const place = problem.line === null ? '' : `:${problem.line}:${problem.column}`;
+  const severity = problem.severity === 'warning' ? 'warning: ' : '';
+  return `${problem.file}${place}: ${severity}${problem.message}`;
+}
+
+/** Negative if `a` stands before `b` in the file. */
+export function comparePositions(a: Position, b: Position): number {
+  return a.line - b.line || a.column - b.column;
+}
+
+/** Errors before warnings, each in the order of the file, what has no line first. */
+export function sortProblems(problems: readonly Problem[]): readonly Problem[] {
+  return problems.toSorted(
+    (a, b) =>
+      Number(a.severity === 'warning') - Number(b.severity === 'warning') ||
+      (a.line ?? 0) - (b.line ?? 0) ||
+      (a.column ?? 0) - (b.column ?? 0),
+  );
+}
+
+/** The configuration is refused. `message` has one line for each problem: errors, then warnings. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  /** At least one error; sorted, see {@link sortProblems}. */
+  readonly problems: readonly Problem[];
+
+  constructor(problems: readonly Problem[]) {
+    const sorted = sortProblems(problems);
+    super(sorted.map(formatProblem).join('\n'));
+    this.problems = sorted;
+  }
+}

@@ -1,0 +1,63 @@
+import type { Outcome } from './outcome.ts';
+import type { Position, Problem } from './problems.ts';
+import type { Node } from './syntax.ts';
+
+/** Gathers the problems of one file (or variable) while it is read, so that all are told at once. */
+export class Report {
+  readonly #file: string;
+  readonly #hasLines: boolean;
+  readonly #problems: Problem[] = [];
+
+  /** `hasLines` is false for an environment variable: its problems have no place. `at` is null for the file as a whole. */
+  constructor(file: string, hasLines = true) {
+    this.#file = file;
+    this.#hasLines = hasLines;
+  }
+
+  get problems(): readonly Problem[] {
+    return this.#problems;
+  }
+
+  error(at: Position | null, message: string): void {
+    this.#add('error', at, message);
+  }
+
+  warning(at: Position | null, message: string): void {
+    this.#add('warning', at, message);
+  }
+
+  /** An error as one sentence: which key, what is wrong, what is expected. */
+  wrong(at: Position, where: string, what: string, expected: string): undefined {
+    this.error(at, `${where}: ${what}; expected ${expected}`);
+  }
+
+  /** The value of a good outcome; a bad one is told with the value that was written. */
+  outcome<T>(node: Node, where: string, outcome: Outcome<T>): T | undefined {
+    if (outcome.ok) return outcome.value;
+    return this.wrong(node.at, where, `${show(node)} ${outcome.wrong}`, outcome.expected);
+  }
+
+  #add(severity: Problem['severity'], at: Position | null, message: string): void {
+    const { line, column } = (this.#hasLines ? at : null) ?? { line: null, column: null };
+    this.#problems.push({ severity, file: this.#file, line, column, message });
+  }
+}
+
+/** A value as it may stand in a message. */
+function show(node: Node): string {
+  if (node.kind === 'string') return quote(node.value);
+  return node.kind === 'number' || node.kind === 'boolean' ? String(node.value) : nameKind(node);
+}
+
+/** For a message about a value that might hold a sequence. */
+export function nameKind(node: Node): string {
+  return node.kind === 'null' ? 'null' : `${/^[aeiou]/.test(node.kind) ? 'an' : 'a'} ${node.kind}`;
+}
+
+/** In quotes, short, and printable whatever terminal or journal it goes to. */
+export function quote(text: string): string {
+  const short = text.length > 40 ? `${text.slice(0, 40)}…` : text;
+  return JSON.stringify(short).replace(/[^ -~…]/g, letter => {
+    return `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}

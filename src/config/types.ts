@@ -1,0 +1,77 @@
+/** What `/etc/knockd-nft.json` means, once read: no syntax, no positions, every default filled in. */
+
+export type Protocol = 'tcp' | 'udp';
+export type Family = 'ipv4' | 'ipv6';
+
+/** One port of this host; `port` is 1 to 65535. A knock is one packet to it. */
+export interface Port {
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+/** Neighbouring ports of one protocol, `first` to `last`, both included; `first === last` is a single port. */
+export interface PortRange {
+  readonly protocol: Protocol;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** A network: `address` has 4 or 16 bytes in network order, all bits beyond `length` are 0. */
+export interface Network {
+  readonly family: Family;
+  readonly address: Uint8Array;
+  readonly length: number;
+}
+
+/** The knocks, in order, that open a service. `user` is null for a service with a single `sequence`. */
+export interface Sequence {
+  readonly user: string | null;
+  readonly knocks: readonly Port[];
+}
+
+/** What a guarded port shows to strangers. */
+export type Closed = 'drop' | 'reject';
+
+export interface Service {
+  readonly name: string;
+  readonly ports: readonly PortRange[];
+  /** At least one. All have a user, or there is exactly one without. */
+  readonly sequences: readonly Sequence[];
+  /** Longest pause between two knocks, in milliseconds. */
+  readonly knockTimeout: number;
+  /** How long a client may open new connections, in milliseconds. */
+  readonly openFor: number;
+  readonly singleUse: boolean;
+  readonly closed: Closed;
+}
+
+export interface Log {
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  readonly format: 'auto' | 'json' | 'text';
+  /** Also report refused connections. */
+  readonly refused: boolean;
+  /** NFLOG group, 0 to 65535. */
+  readonly group: number;
+}
+
+export interface Config {
+  readonly services: readonly Service[];
+  readonly policy: 'accept' | 'drop';
+  /** Ports open to everybody. */
+  readonly public: readonly PortRange[];
+  /** Sources that need no knock: sorted by family and address, disjoint, neighbours merged. */
+  readonly allow: readonly Network[];
+  /** Interface names, `*` at the end as wildcard; empty for all. */
+  readonly interfaces: readonly string[];
+  readonly hook: 'input' | 'prerouting';
+  /** Priority of the input chain, as a number: filter is 0, so the default is -10. */
+  readonly priority: number;
+  /** How much of an address is one client, in bits. */
+  readonly prefix: Readonly<Record<Family, number>>;
+  readonly strict: boolean;
+  /** Most elements in each map and set that packets write. */
+  readonly limits: { readonly progress: number; readonly clients: number };
+  /** Name of the `inet` table. */
+  readonly table: string;
+  readonly log: Log;
+}

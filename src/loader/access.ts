@@ -1,0 +1,29 @@
+import { Connection } from '../netlink/connection.ts';
+import { NETLINK_NETFILTER, NETLINK_SOCK_DIAG, openSocket } from '../netlink/socket.ts';
+import { readSessions, type Session } from './sessions.ts';
+
+/** The kernel as the loader needs it. */
+export interface Access {
+  readonly connection: Connection;
+  /** The running TCP connections of this network namespace. */
+  readonly sessions: () => Promise<readonly Session[]>;
+}
+
+/** Opens a connection to the kernel for as long as `use` takes. */
+export async function withKernel<T>(use: (access: Access) => Promise<T>): Promise<T> {
+  const connection = new Connection(openSocket(NETLINK_NETFILTER));
+  try {
+    return await use({ connection, sessions });
+  } finally {
+    connection.close();
+  }
+}
+
+async function sessions(): Promise<readonly Session[]> {
+  const diagnostics = new Connection(openSocket(NETLINK_SOCK_DIAG));
+  try {
+    return await readSessions(diagnostics);
+  } finally {
+    diagnostics.close();
+  }
+}

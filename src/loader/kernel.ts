@@ -1,0 +1,91 @@
+import type { Connection, Reply } from '../netlink/connection.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { attributesOf, type Message, readGeneration, requestOf } from '../netlink/nfnetlink.ts';
+import { decodeChain, getChains } from '../nftables/chain.ts';
+import { decodeElements, type Element, getElements } from '../nftables/element.ts';
+import { decodeCounter, getCounters } from '../nftables/named-counter.ts';
+import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
+import type { ChainWithRules, Ruleset, SetWithElements } from '../nftables/ruleset.ts';
+import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
+import { decodeTable, getTables, type Table } from '../nftables/table.ts';
+import { MARK } from '../ruleset/names.ts';
+import { isState } from '../ruleset/sets.ts';
+
+/** The tables of family inet at one generation of the ruleset. */
+export interface Kernel {
+  readonly generation: number;
+  readonly tables: readonly Table[];
+  /** Those with our mark, read whole but for the elements of state, which are many and seldom wanted. */
+  readonly ours: readonly Ruleset[];
+}
+
+/**
+ * Reads what is there. Another writer may come in between; a transaction made for the generation then fails, and
+ * whoever only reads may compare it with {@link readGeneration}.
+ */
+export async function readKernel(connection: Connection): Promise<Kernel> {
+  const generation = await readGeneration(connection);
+  const tables = (await dump(connection, getTables)).map(reply => decodeTable(attributesOf(reply.payload)));
+  const ours: Ruleset[] = [];
+  for (const table of tables) if (table.comment === MARK) ours.push(await readTable(connection, table));
+  return { generation, tables, ours };
+}
+
+async function readTable(connection: Connection, table: Table): Promise<Ruleset> {
+  const here = (object: { readonly table: string }) => object.table === table.name;
+  const rules = new Map<string, Rule[]>();
+  for (const reply of await dump(connection, getRules(table.name))) {
+    const rule = decodeRule(attributesOf(reply.payload));
+    if (here(rule)) rules.set(rule.chain, [...(rules.get(rule.chain) ?? []), rule]);
+  }
+  const chains = (await dump(connection, getChains))
+    .map(reply => decodeChain(attributesOf(reply.payload)))
+    .filter(here);
+  const sets: SetWithElements[] = [];
+  for (const set of await readSets(connection, table.name))
+    sets.push({ ...set, elements: isState(set) ? [] : await readElements(connection, table.name, set) });
+  return {
+    table,
+    counters: (await dump(connection, getCounters(table.name))).flatMap(
+      reply => decodeCounter(attributesOf(reply.payload)) ?? [],
+    ),
+    sets,
+    chains: chains.map((chain): ChainWithRules => ({ ...chain, rules: rules.get(chain.name) ?? [] })),
+  };
+}
+
+/** The named sets of a table, without elements. */
+export async function readSets(connection: Connection, table: string): Promise<NftSet[]> {
+  const sets = (await dump(connection, getSets(table))).map(reply => decodeSet(attributesOf(reply.payload)));
+  return sets.filter(set => set.table === table && !set.anonymous);
+}
+
+/** The elements of a set at this moment; those of state change with every packet. */
+export async function readElements(connection: Connection, table: string, set: NftSet): Promise<Element[]> {
+  const replies = await dump(connection, getElements(table, set.name));
+  return replies.flatMap(reply => decodeElements(attributesOf(reply.payload)));
+}
+
+/** The ruleset with the elements of its state, or of those sets of state that are `named`. */
+export async function withState(
+  connection: Connection,
+  ruleset: Ruleset,
+  named: (name: string) => boolean = () => true,
+): Promise<Ruleset> {
+  const sets: SetWithElements[] = [];
+  for (const set of ruleset.sets) {
+    const read = isState(set) && named(set.name);
+    sets.push(read ? { ...set, elements: await readElements(connection, ruleset.table.name, set) } : set);
+  }
+  return { ...ruleset, sets };
+}
+
+/** A dump; of a table or a set that went away meanwhile: nothing. */
+async function dump(connection: Connection, message: Message): Promise<Reply[]> {
+  try {
+    return await connection.dump(requestOf(message));
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === 'ENOENT') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,148 @@
+import type { Connection } from '../netlink/connection.ts';
+import { StaleGenerationError } from '../netlink/errors.ts';
+import { commit } from '../netlink/nfnetlink.ts';
+import type { Element } from '../nftables/element.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import { deleteTable } from '../nftables/table.ts';
+import { portBytes } from '../ruleset/match.ts';
+import { FAMILIES, MARK, names } from '../ruleset/names.ts';
+import { guardedPorts } from '../ruleset/program.ts';
+import { type Kernel, readKernel, readSets, withState } from './kernel.ts';
+import { plan, recreatedState } from './plan.ts';
+import type { Session } from './sessions.ts';
+
+/** Somebody else's table has the name that ours should have. */
+export class ForeignTableError extends Error {
+  override readonly name = 'ForeignTableError';
+
+  constructor(table: string) {
+    super(
+      `table inet ${table} exists and is not ours (it has no comment "${MARK}"): it is left alone; choose another "table" or delete it`,
+    );
+  }
+}
+
+/** What a load did. */
+export interface Loaded {
+  /** Our table as it was before, without state; undefined where there was none. */
+  readonly before: Ruleset | undefined;
+  /** Messages in the transaction; 0 where all was as wanted. */
+  readonly objects: number;
+  /** Bytes of the transaction. */
+  readonly bytes: number;
+  /** Running connections that were put on record so that the guards let them through. */
+  readonly sessions: number;
+}
+
+/** How often another writer may come in between. */
+const ATTEMPTS = 20;
+/** In milliseconds. */
+const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
+
+/**
+ * Makes the kernel match the ruleset, in one transaction; changes nothing where it matches already.
+ *
+ * `sessions` is asked for the running connections only where ports begin to be guarded. Throws
+ * {@link ForeignTableError}, NetlinkError for what the kernel refuses, StaleGenerationError if others never pause.
+ */
+export async function load(
+  connection: Connection,
+  wanted: Ruleset,
+  sessions: () => Promise<readonly Session[]>,
+): Promise<Loaded> {
+  const attempt = async (sizeInPlace: boolean): Promise<Loaded> => {
+    const kernel = await readKernel(connection);
+    const { messages, ...result } = await planLoad(connection, kernel, wanted, sessions, sizeInPlace);
+    if (messages.length === 0) return { ...result, objects: 0, bytes: 0 };
+    const { bytes } = await commit(connection, messages, { generation: kernel.generation });
+    return { ...result, objects: messages.length, bytes };
+  };
+  const loaded = await retry(() => attempt(true));
+  // kernels before Linux 6.5 take no notice of a set's new size: there the sets are made again, the plain way
+  if (loaded.objects > 0 && !(await haveSizes(connection, wanted))) await retry(() => attempt(false));
+  return loaded;
+}
+
+async function haveSizes(connection: Connection, { table, sets }: Ruleset): Promise<boolean> {
+  const sizes = new Map((await readSets(connection, table.name)).map(({ name, size }) => [name, size]));
+  return sets.every(({ name, size }) => sizes.get(name) === size);
+}
+
+/** The transaction that {@link load} would commit. */
+export async function planLoad(
+  connection: Connection,
+  kernel: Kernel,
+  wanted: Ruleset,
+  sessions: () => Promise<readonly Session[]>,
+  sizeInPlace = true,
+) {
+  const name = wanted.table.name;
+  if (kernel.tables.some(table => table.name === name && table.comment !== MARK))
+    throw new ForeignTableError(name);
+  const there = kernel.ours.find(({ table }) => table.name === name);
+  const renamed = kernel.ours.find(({ table }) => table.name !== name);
+  const former = renamed && (await withState(connection, renamed));
+  const recreated = new Set(there && recreatedState(there, wanted));
+  const current = there && (await withState(connection, there, set => recreated.has(set)));
+  const carried = carriedSessions(former ?? current, wanted);
+  const elements = carried
+    ? sessionElements((await sessions()).filter(carried))
+    : new Map<string, Element[]>();
+  return {
+    before: there ?? renamed,
+    messages: plan(current, wanted, { former, sessions: elements, sizeInPlace }),
+    sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),
+  };
+}
+
+/** Which running connections this load would cut without a record of them; undefined for none. */
+function carriedSessions(
+  current: Ruleset | undefined,
+  wanted: Ruleset,
+): ((session: Session) => boolean) | undefined {
+  const before = guardedPorts(current);
+  const newly = new Set([...guardedPorts(wanted)].filter(port => !before.has(port)));
+  const drops = (ruleset: Ruleset | undefined) =>
+    ruleset?.chains.some(({ hook, rules }) => hook?.policy === 'drop' && rules.length > 0) ?? false;
+  if (drops(wanted) && !drops(current)) return () => true;
+  if (newly.size === 0) return undefined;
+  return ({ port }) => newly.has(`${port}/tcp`);
+}
+
+/** Elements for the sets `sessions_*`. */
+function sessionElements(sessions: readonly Session[]): Map<string, Element[]> {
+  const port = (value: number) => Buffer.concat([portBytes(value), Buffer.alloc(2)]);
+  return new Map(
+    FAMILIES.map(family => {
+      const elements = sessions
+        .filter(session => session.family === family)
+        .map(session => Buffer.concat([session.peer, port(session.peerPort), port(session.port)]))
+        .map(key => [key.toString('latin1'), { key, timeout: SESSION_TIMEOUT }] as const);
+      return [names.sessions(family), [...new Map(elements).values()]];
+    }),
+  );
+}
+
+/** Removes our tables; returns how many there were. */
+export async function unload(connection: Connection): Promise<number> {
+  return retry(async () => {
+    const { generation, ours } = await readKernel(connection);
+    if (ours.length > 0)
+      await commit(
+        connection,
+        ours.map(({ table }) => deleteTable(table.name)),
+        { generation },
+      );
+    return ours.length;
+  });
+}
+
+async function retry<T>(attempt: () => Promise<T>): Promise<T> {
+  for (let left = ATTEMPTS; ; left--) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof StaleGenerationError) || left <= 1) throw error;
+    }
+  }
+}

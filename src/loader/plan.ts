@@ -1,0 +1,201 @@
+import type { Message } from '../netlink/nfnetlink.ts';
+import { deleteChain, newChain } from '../nftables/chain.ts';
+import { deleteElements, type Element, newElements, sameElement } from '../nftables/element.ts';
+import type { Expression } from '../nftables/expression.ts';
+import { deleteCounter, newCounter } from '../nftables/named-counter.ts';
+import { flushChain, newRule, sameRule } from '../nftables/rule.ts';
+import type { ChainWithRules, Ruleset, SetWithElements } from '../nftables/ruleset.ts';
+import { deleteSet, type NftSet, newSet, sameSet } from '../nftables/set.ts';
+import { deleteTable, newTable } from '../nftables/table.ts';
+import { isState } from '../ruleset/sets.ts';
+
+/**
+ * The messages of one transaction that turns what is there into what is wanted, and leaves alone what is the same.
+ *
+ * `current` is our table as it is in the kernel, undefined where there is none; its state needs elements only for sets
+ * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: it goes, and what
+ * it knew moves. `sessions` are elements to add to sets of state.
+ *
+ * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, to be walked through every
+ * second. With `sizeInPlace` a set is made without a size and given one by the next message, so that it starts small.
+ */
+export function plan(
+  current: Ruleset | undefined,
+  wanted: Ruleset,
+  options: {
+    readonly former?: Ruleset | undefined;
+    readonly sessions?: ReadonlyMap<string, readonly Element[]>;
+    readonly sizeInPlace?: boolean;
+  } = {},
+): Message[] {
+  const table = wanted.table.name;
+  const { former, sessions, sizeInPlace = true } = options;
+  const there = index(current);
+  const before = index(former);
+  const sets = wanted.sets.map(set => planSet(set, there.sets.get(set.name), before.sets.get(set.name)));
+  const recreated = new Set(sets.flatMap(({ set, is }) => (is === 'recreated' ? [set.name] : [])));
+  const chains = wanted.chains.map(chain => planChain(chain, there.chains.get(chain.name), recreated));
+  const wantedSets = index(wanted).sets;
+  const wantedChains = index(wanted).chains;
+  const wantedCounters = index(wanted).counters;
+  const goneSets = (current?.sets ?? []).filter(({ name }) => !wantedSets.has(name));
+  const goneChains = (current?.chains ?? []).filter(({ name }) => !wantedChains.has(name));
+  const goneCounters = (current?.counters ?? []).filter(({ name }) => !wantedCounters.has(name));
+  const isNew = (is: Change) => is === 'new' || is === 'recreated';
+
+  return [
+    ...(former ? [deleteTable(former.table.name)] : []),
+    ...(current ? [] : [newTable(wanted.table)]),
+    // away with what refers to others, then with the others
+    ...chains
+      .filter(({ is }) => is === 'recreated' || is === 'changed')
+      .map(({ chain }) => flushChain(table, chain.name)),
+    ...goneChains.map(({ name }) => flushChain(table, name)),
+    ...sets.flatMap(({ set, removed }) => deleteElements(table, set, removed)),
+    ...[...sets.flatMap(({ is, set }) => (is === 'recreated' ? [set] : [])), ...goneSets].map(set =>
+      deleteSet(table, there.sets.get(set.name) ?? set),
+    ),
+    ...[...chains.flatMap(({ is, chain }) => (is === 'recreated' ? [chain] : [])), ...goneChains].map(
+      ({ name }) => deleteChain(table, name),
+    ),
+    ...goneCounters.map(({ name }) => deleteCounter(table, name)),
+    // then in with what others refer to, and with the others
+    ...wanted.counters
+      .filter(({ name }) => !there.counters.has(name))
+      .map(counter => newCounter(table, before.counters.get(counter.name) ?? counter)),
+    ...sets.filter(({ is }) => isNew(is)).flatMap(({ set }) => makeSet(table, set, sizeInPlace)),
+    ...chains.filter(({ is, policy }) => isNew(is) || policy).map(({ chain }) => newChain(table, chain)),
+    ...sets.flatMap(({ set, added }) =>
+      newElements(table, set, [...added, ...(sessions?.get(set.name) ?? [])]),
+    ),
+    ...chains
+      .filter(({ is }) => is !== 'same')
+      .flatMap(({ chain }) =>
+        chain.rules.map((rule, number) => newRule(table, chain.name, rule, number + 1)),
+      ),
+  ];
+}
+
+function makeSet(table: string, set: NftSet, sizeInPlace: boolean): Message[] {
+  const { size, ...unbounded } = set;
+  return size !== undefined && sizeInPlace
+    ? [newSet(table, unbounded), newSet(table, set)]
+    : [newSet(table, set)];
+}
+
+/** Names of state whose type or size changes: its elements must be read, for they move to a new set. */
+export function recreatedState(current: Ruleset, wanted: Ruleset): string[] {
+  const there = index(current).sets;
+  return wanted.sets.flatMap(set => {
+    const old = there.get(set.name);
+    return old && isState(old) && !sameSet(old, set) ? [old.name] : [];
+  });
+}
+
+type Change = 'same' | 'changed' | 'new' | 'recreated';
+
+interface PlannedSet {
+  readonly set: SetWithElements;
+  readonly is: Change;
+  readonly added: readonly Element[];
+  readonly removed: readonly Element[];
+}
+
+function planSet(
+  wanted: SetWithElements,
+  current: SetWithElements | undefined,
+  former: SetWithElements | undefined,
+): PlannedSet {
+  const whole = (is: Change, old: SetWithElements | undefined): PlannedSet => ({
+    set: wanted,
+    is,
+    added: isState(wanted) ? carriedOver(old, wanted) : wanted.elements,
+    removed: [],
+  });
+  if (!current) return whole('new', former);
+  if (!sameSet(current, wanted)) return whole('recreated', current);
+  if (isState(wanted)) return { set: wanted, is: 'same', added: [], removed: [] };
+  const { added, removed } = compareElements(current.elements, wanted.elements);
+  const same = added.length + removed.length === 0;
+  // ranges are pairs of points: all of them or none
+  if (wanted.interval && !same) return whole('recreated', current);
+  return { set: wanted, is: same ? 'same' : 'changed', added, removed };
+}
+
+function compareElements(
+  current: readonly Element[],
+  wanted: readonly Element[],
+): { added: Element[]; removed: Element[] } {
+  const identity = ({ key, end }: Element) => `${key.toString('latin1')}${end ? 'end' : ''}`;
+  const stale = new Map(current.map(element => [identity(element), element]));
+  const added = wanted.filter(element => {
+    const id = identity(element);
+    const there = stale.get(id);
+    if (!there || !sameElement(there, element)) return true;
+    stale.delete(id);
+    return false;
+  });
+  return { added, removed: [...stale.values()] };
+}
+
+/**
+ * What a new set of state takes over from an old one: all that fits, those that live longest first. A meter's elements
+ * hold more than a time, so they stay behind: a source starts with a full bucket again.
+ */
+function carriedOver(old: SetWithElements | undefined, wanted: SetWithElements): readonly Element[] {
+  if (
+    !old ||
+    keyNames(old) !== keyNames(wanted) ||
+    old.data !== wanted.data ||
+    /^knockers_/.test(wanted.name)
+  )
+    return [];
+  const left = ({ timeout, expires }: Element) => expires ?? timeout ?? Number.POSITIVE_INFINITY;
+  return old.elements.toSorted((a, b) => left(b) - left(a)).slice(0, wanted.size);
+}
+
+function keyNames(set: SetWithElements): string {
+  return set.types.map(type => type.name).join(' . ');
+}
+
+interface PlannedChain {
+  readonly chain: ChainWithRules;
+  readonly is: Change;
+  /** Only the policy of a base chain changes, in place. */
+  readonly policy: boolean;
+}
+
+function planChain(
+  wanted: ChainWithRules,
+  current: ChainWithRules | undefined,
+  recreatedSets: ReadonlySet<string>,
+): PlannedChain {
+  if (!current) return { chain: wanted, is: 'new', policy: false };
+  if (current.hook?.name !== wanted.hook?.name || current.hook?.priority !== wanted.hook?.priority)
+    return { chain: wanted, is: 'recreated', policy: false };
+  const policy = current.hook?.policy !== wanted.hook?.policy;
+  const sameRules =
+    current.rules.length === wanted.rules.length &&
+    wanted.rules.every((rule, number) => {
+      const there = current.rules[number];
+      return there !== undefined && sameRule(there, rule);
+    });
+  const refers = current.rules.some(({ expressions }) =>
+    expressions.some(expression => recreatedSets.has(setOf(expression))),
+  );
+  return { chain: wanted, is: sameRules && !refers ? 'same' : 'changed', policy };
+}
+
+function setOf(expression: Expression): string {
+  return expression.kind === 'lookup' || expression.kind === 'dynset' ? expression.set : '';
+}
+
+function index(ruleset: Ruleset | undefined) {
+  const byName = <T extends { readonly name: string }>(objects: readonly T[] = []) =>
+    new Map(objects.map(object => [object.name, object]));
+  return {
+    sets: byName(ruleset?.sets),
+    chains: byName(ruleset?.chains),
+    counters: byName(ruleset?.counters),
+  };
+}

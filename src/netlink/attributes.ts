@@ -1,0 +1,205 @@
+/**
+ * Netlink attributes: `nlattr {u16 length, u16 type}` in host order, then the value, padded to 4 bytes
+ * (include/uapi/linux/netlink.h). nfnetlink's integers are big-endian, and strings end in NUL.
+ *
+ * Host order is little-endian here: npm `netlink` and koffi ship binaries for little-endian machines only.
+ */
+
+/** The type's low 14 bits; the others are NLA_F_NESTED and NLA_F_NET_BYTEORDER. Kernel dumps do not set them. */
+const NLA_TYPE_MASK = 0x3fff;
+const NLA_F_NESTED = 0x8000;
+const HEADER = 4;
+
+/** The longest value an attribute's 16-bit length can hold. */
+export const MAX_ATTRIBUTE = 0xffff - HEADER;
+
+/** Bytes that are not what the kernel sends: cut short, too long, or missing what the object cannot be without. */
+export class DecodeError extends Error {
+  override readonly name = 'DecodeError';
+}
+
+/** A growing buffer of attributes. Nothing is checked by it: what fits and what it means is the caller's business. */
+export class AttributeWriter {
+  #buffer: Buffer;
+  #length = 0;
+
+  constructor(size = 256) {
+    this.#buffer = Buffer.allocUnsafe(size);
+  }
+
+  /** How many bytes were written so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** What was written, not copied: valid until the next write. */
+  finish(): Buffer {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  /** Makes room for `size` more bytes and returns where they start. */
+  #grow(size: number): number {
+    const start = this.#length;
+    const length = start + size;
+    if (length > this.#buffer.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, this.#buffer.length * 2));
+      this.#buffer.copy(larger, 0, 0, start);
+      this.#buffer = larger;
+    }
+    this.#length = length;
+    return start;
+  }
+
+  #attribute(type: number, size: number): number {
+    const padded = (size + 3) & ~3;
+    const start = this.#grow(HEADER + padded);
+    this.#buffer.writeUInt16LE(HEADER + size, start);
+    this.#buffer.writeUInt16LE(type, start + 2);
+    if (padded !== size) this.#buffer.fill(0, start + HEADER + size, start + HEADER + padded);
+    return start + HEADER;
+  }
+
+  u8(type: number, value: number): void {
+    const at = this.#attribute(type, 1);
+    this.#buffer.writeUInt8(value, at);
+  }
+
+  be16(type: number, value: number): void {
+    const at = this.#attribute(type, 2);
+    this.#buffer.writeUInt16BE(value, at);
+  }
+
+  be32(type: number, value: number): void {
+    const at = this.#attribute(type, 4);
+    this.#buffer.writeInt32BE(value | 0, at);
+  }
+
+  be64(type: number, value: bigint): void {
+    const at = this.#attribute(type, 8);
+    this.#buffer.writeBigUInt64BE(value, at);
+  }
+
+  string(type: number, value: string): void {
+    const size = Buffer.byteLength(value) + 1;
+    const at = this.#attribute(type, size);
+    this.#buffer.write(value, at);
+    this.#buffer[at + size - 1] = 0;
+  }
+
+  bytes(type: number, value: Uint8Array): void {
+    const at = this.#attribute(type, value.length);
+    this.#buffer.set(value, at);
+  }
+
+  /** Bytes outside any attribute, such as the headers of a message; a multiple of 4. */
+  raw(value: Uint8Array): void {
+    const at = this.#grow(value.length);
+    this.#buffer.set(value, at);
+  }
+
+  /** Opens a nest; all that is written until {@link close} of the returned position is inside. */
+  open(type: number): number {
+    return this.#attribute(type | NLA_F_NESTED, 0) - HEADER;
+  }
+
+  close(start: number): void {
+    this.#buffer.writeUInt16LE(this.#length - start, start);
+  }
+
+  nested(type: number, write: (writer: this) => void): void {
+    const start = this.open(type);
+    write(this);
+    this.close(start);
+  }
+
+  /** Writes into the 4 bytes at `start` how many bytes follow from there on, as a message's header wants it. */
+  patchLength(start: number): void {
+    this.#buffer.writeUInt32LE(this.#length - start, start);
+  }
+}
+
+/**
+ * A cursor over the attributes in `buffer` from `start` to `end`: `while (reader.next()) switch (reader.type) …`.
+ * Throws {@link DecodeError} where lengths do not fit.
+ */
+export class AttributeReader {
+  readonly buffer: Buffer;
+  readonly #end: number;
+  #next: number;
+  #value = 0;
+  #valueEnd = 0;
+  /** Type of the attribute that the cursor is on, without flags. */
+  type = 0;
+
+  constructor(buffer: Buffer, start = 0, end = buffer.length) {
+    this.buffer = buffer;
+    this.#next = start;
+    this.#end = end;
+  }
+
+  /** Where the value of this attribute starts in {@link buffer}. */
+  get offset(): number {
+    return this.#value;
+  }
+
+  get size(): number {
+    return this.#valueEnd - this.#value;
+  }
+
+  next(): boolean {
+    const start = this.#next;
+    if (start >= this.#end) return false;
+    if (start + HEADER > this.#end) throw new DecodeError(`attribute header cut short at byte ${start}`);
+    const length = this.buffer.readUInt16LE(start);
+    if (length < HEADER || start + length > this.#end)
+      throw new DecodeError(`attribute of ${length} bytes does not fit at byte ${start}`);
+    this.type = this.buffer.readUInt16LE(start + 2) & NLA_TYPE_MASK;
+    this.#value = start + HEADER;
+    this.#valueEnd = start + length;
+    this.#next = start + ((length + 3) & ~3);
+    return true;
+  }
+
+  #expect(size: number): number {
+    if (this.size !== size)
+      throw new DecodeError(`attribute ${this.type} has ${this.size} bytes instead of ${size}`);
+    return this.#value;
+  }
+
+  u8(): number {
+    return this.buffer.readUInt8(this.#expect(1));
+  }
+
+  be16(): number {
+    return this.buffer.readUInt16BE(this.#expect(2));
+  }
+
+  be32(): number {
+    return this.buffer.readUInt32BE(this.#expect(4));
+  }
+
+  be64(): bigint {
+    return this.buffer.readBigUInt64BE(this.#expect(8));
+  }
+
+  /** Up to the NUL, or all of it where there is none. */
+  string(): string {
+    const nul = this.buffer.indexOf(0, this.#value);
+    return this.buffer.toString('utf8', this.#value, nul >= 0 && nul < this.#valueEnd ? nul : this.#valueEnd);
+  }
+
+  /** The value as a view, not a copy. */
+  bytes(): Buffer {
+    return this.buffer.subarray(this.#value, this.#valueEnd);
+  }
+
+  nested(): AttributeReader {
+    return new AttributeReader(this.buffer, this.#value, this.#valueEnd);
+  }
+}
+
+/** The value, or a {@link DecodeError} that names what is missing. */
+export function required<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw new DecodeError(`${what} is missing`);
+  return value;
+}

@@ -1,0 +1,195 @@
+import { AttributeReader, DecodeError } from './attributes.ts';
+import { NetlinkError } from './errors.ts';
+import type { Socket } from './socket.ts';
+
+/** One netlink message as it came: what follows the 16 bytes of `nlmsghdr` is the payload. */
+export interface Reply {
+  readonly type: number;
+  readonly payload: Buffer;
+}
+
+/** A message to send: `subject` says what it is about, for errors. */
+export interface Request {
+  readonly type: number;
+  readonly flags: number;
+  readonly subject: string;
+  readonly payload: Buffer;
+}
+
+/** An error of one message, before it is known what the message was about. */
+export interface Refusal {
+  readonly sequence: number;
+  /** Positive. */
+  readonly errno: number;
+  readonly reason: string | undefined;
+  /** Byte offset of the attribute that the kernel did not like, from the start of our message. */
+  readonly offset: number | undefined;
+}
+
+// include/uapi/linux/netlink.h
+export const NLMSG_HEADER = 16;
+const NLMSG_ERROR = 2;
+const NLMSG_DONE = 3;
+export const NLM_F = { REQUEST: 1, ACK: 4, DUMP: 0x300, CREATE: 0x400, APPEND: 0x800 } as const;
+const NLM_F_DUMP_INTR = 0x10;
+const NLM_F_CAPPED = 0x100;
+const NLM_F_ACK_TLVS = 0x200;
+const NLMSGERR_ATTR = { MSG: 1, OFFS: 2 } as const;
+
+/** A dump was cut through by a change; what it holds is of no use. */
+export class DumpInterruptedError extends Error {
+  override readonly name = 'DumpInterruptedError';
+}
+
+/** The kernel works while we send, so an answer that takes this long is lost. */
+const ANSWER_TIMEOUT = 30_000;
+
+interface Pending {
+  readonly onReply: (reply: Reply, flags: number) => void;
+  readonly onDone: () => void;
+  readonly onError: (refusal: Refusal) => void;
+}
+
+/** Requests and answers over a socket. */
+export class Connection {
+  readonly #socket: Socket;
+  readonly #pending = new Map<number, Pending>();
+  #sequence = 0;
+  /** Of the messages that nobody waits for one by one. */
+  #refusals: Refusal[] = [];
+  #acknowledged = 0;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.onDatagram(datagram => this.#receive(datagram));
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  /** Reserves `count` sequence numbers and returns the first. */
+  sequences(count: number): number {
+    const first = this.#sequence + 1;
+    this.#sequence += count;
+    return first;
+  }
+
+  /** Sends a request and resolves with its first answer. */
+  async request(request: Request): Promise<Reply> {
+    return this.#exchange(request, NLM_F.REQUEST, (resolve, reject) => ({
+      onReply: resolve,
+      onDone: () => reject(new DecodeError(`${request.subject}: an answer without a message`)),
+    }));
+  }
+
+  /** Asks for all objects of a kind. Throws {@link DumpInterruptedError} where the kernel noticed a change meanwhile. */
+  async dump(request: Request): Promise<Reply[]> {
+    const replies: Reply[] = [];
+    let interrupted = false;
+    return this.#exchange(request, NLM_F.REQUEST | NLM_F.DUMP, (resolve, reject) => ({
+      onReply: (reply, flags) => {
+        interrupted ||= (flags & NLM_F_DUMP_INTR) !== 0;
+        replies.push(reply);
+      },
+      onDone: () => (interrupted ? reject(new DumpInterruptedError(request.subject)) : resolve(replies)),
+    }));
+  }
+
+  /**
+   * Sends a datagram of several messages, then `fence`, and resolves when the fence was answered: the kernel works while
+   * it takes a datagram and answers in order, so by then all of the first one's errors are here.
+   */
+  async batch(
+    datagram: Buffer,
+    fence: Request,
+  ): Promise<{ refusals: Refusal[]; acknowledged: number; fence: Reply }> {
+    this.#refusals = [];
+    this.#acknowledged = 0;
+    await this.#socket.send(datagram);
+    const answer = await this.request(fence);
+    return { refusals: this.#refusals, acknowledged: this.#acknowledged, fence: answer };
+  }
+
+  async #exchange<T>(
+    { type, flags, subject, payload }: Request,
+    extraFlags: number,
+    handlers: (resolve: (value: T) => void, reject: (error: Error) => void) => Omit<Pending, 'onError'>,
+  ): Promise<T> {
+    const sequence = this.sequences(1);
+    const answer = new Promise<T>((resolve, reject) => {
+      const timer = setTimeout(
+        () => reject(new Error(`${subject}: the kernel does not answer`)),
+        ANSWER_TIMEOUT,
+      );
+      const settle =
+        <A>(act: (argument: A) => void) =>
+        (argument: A) => {
+          clearTimeout(timer);
+          this.#pending.delete(sequence);
+          act(argument);
+        };
+      const fail = settle(reject);
+      this.#pending.set(sequence, {
+        ...handlers(settle(resolve), fail),
+        onError: ({ errno, reason }) => fail(new NetlinkError({ subject, errno, ...(reason && { reason }) })),
+      });
+    });
+    const header = encodeHeader(NLMSG_HEADER + payload.length, type, flags | extraFlags, sequence);
+    await this.#socket.send(Buffer.concat([header, payload]));
+    return answer;
+  }
+
+  #receive(datagram: Buffer): void {
+    for (let at = 0; at + NLMSG_HEADER <= datagram.length; ) {
+      const length = datagram.readUInt32LE(at);
+      if (length < NLMSG_HEADER || at + length > datagram.length) return; // the kernel does not send such
+      const type = datagram.readUInt16LE(at + 4);
+      const flags = datagram.readUInt16LE(at + 6);
+      const sequence = datagram.readUInt32LE(at + 8);
+      const payload = datagram.subarray(at + NLMSG_HEADER, at + length);
+      this.#dispatch(type, flags, sequence, payload);
+      at += (length + 3) & ~3;
+    }
+  }
+
+  #dispatch(type: number, flags: number, sequence: number, payload: Buffer): void {
+    const pending = this.#pending.get(sequence);
+    if (type === NLMSG_ERROR) {
+      const refusal = decodeError(payload, flags, sequence);
+      if (refusal.errno === 0) this.#acknowledged = sequence;
+      else if (pending) pending.onError(refusal);
+      else this.#refusals.push(refusal);
+    } else if (type === NLMSG_DONE) {
+      const errno = payload.length >= 4 ? -payload.readInt32LE(0) : 0;
+      if (errno > 0) pending?.onError({ sequence, errno, reason: undefined, offset: undefined });
+      else pending?.onDone();
+    } else pending?.onReply({ type, payload }, flags);
+  }
+}
+
+/** `struct nlmsghdr` */
+export function encodeHeader(length: number, type: number, flags: number, sequence: number): Buffer {
+  const header = Buffer.alloc(NLMSG_HEADER);
+  header.writeUInt32LE(length, 0);
+  header.writeUInt16LE(type, 4);
+  header.writeUInt16LE(flags, 6);
+  header.writeUInt32LE(sequence, 8);
+  return header;
+}
+
+/** `struct nlmsgerr`: an errno, the header of our message, and (extended ACK) attributes that say more. */
+function decodeError(payload: Buffer, flags: number, sequence: number): Refusal {
+  const errno = -payload.readInt32LE(0);
+  let reason: string | undefined;
+  let offset: number | undefined;
+  if (flags & NLM_F_ACK_TLVS) {
+    const echoed = flags & NLM_F_CAPPED ? NLMSG_HEADER : payload.readUInt32LE(4);
+    const reader = new AttributeReader(payload, 4 + ((echoed + 3) & ~3));
+    while (reader.next()) {
+      if (reader.type === NLMSGERR_ATTR.MSG) reason = reader.string();
+      else if (reader.type === NLMSGERR_ATTR.OFFS) offset = reader.buffer.readUInt32LE(reader.offset);
+    }
+  }
+  return { sequence, errno, reason, offset };
+}

@@ -1,0 +1,101 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import koffi from 'koffi';
+import { RawNetlinkSocket } from 'netlink/dist/raw.js';
+import { NetlinkError, TransactionTooLargeError } from './errors.ts';
+
+/** A netlink socket: datagrams in and out, in order. */
+export interface Socket {
+  /** Sends one datagram to the kernel, which has worked on it when the promise resolves. */
+  send(datagram: Buffer): Promise<void>;
+  /** Who gets what the kernel sends; called from the event loop, one datagram at a time. */
+  onDatagram(listener: (datagram: Buffer) => void): void;
+  close(): void;
+}
+
+/** enum of netlink families, include/uapi/linux/netlink.h */
+export const NETLINK_SOCK_DIAG = 4;
+export const NETLINK_NETFILTER = 12;
+
+// include/uapi/asm-generic/socket.h and include/uapi/linux/netlink.h
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+const SO_SNDBUFFORCE = 32;
+const SO_RCVBUFFORCE = 33;
+const SOL_NETLINK = 270;
+const NETLINK_NO_ENOBUFS = 5;
+const NETLINK_CAP_ACK = 10;
+const NETLINK_EXT_ACK = 11;
+
+const EMSGSIZE = 90;
+const RECEIVE_BUFFER = 8 * 1024 * 1024;
+/** What the kernel allows a datagram without asking: the smallest of the usual defaults. */
+const SEND_BUFFER = 128 * 1024;
+
+const setsockopt = koffi
+  .load(null)
+  .func('int setsockopt(int fd, int level, int name, const int *value, uint32_t size)');
+
+function setOption(fd: number, level: number, name: number, value: number): boolean {
+  return setsockopt(fd, level, name, [value], 4) === 0;
+}
+
+/**
+ * Opens a socket of npm `netlink`, the one place that knows it.
+ *
+ * Its native part ends the process, uncatchably, when the receive buffer overruns (ENOBUFS) and when a listener throws.
+ * So ENOBUFS is switched off, the buffer is large, and the listener only queues. The package does not show its
+ * descriptor; it is the one whose inode `/proc/self/net/netlink` lists for our port.
+ */
+export function openSocket(protocol: number): Socket {
+  const raw = new RawNetlinkSocket(protocol);
+  const fd = findDescriptor(protocol, raw.address().port);
+  setOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
+  setOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
+  setOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
+  if (!setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER))
+    setOption(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
+
+  // without a listener an 'error' event would throw inside the native callback
+  raw.on('error', () => {});
+  return {
+    send: datagram =>
+      new Promise((resolve, reject) => {
+        if (datagram.length > SEND_BUFFER && !setOption(fd, SOL_SOCKET, SO_SNDBUFFORCE, datagram.length))
+          setOption(fd, SOL_SOCKET, SO_SNDBUF, datagram.length);
+        raw.send(datagram, undefined, error =>
+          setImmediate(() => {
+            if (!error) resolve();
+            else if (error.errno === EMSGSIZE) reject(new TransactionTooLargeError(datagram.length));
+            else reject(new NetlinkError({ subject: 'netlink socket', errno: error.errno }));
+          }),
+        );
+      }),
+    onDatagram(listener) {
+      raw.on('message', (datagram, { port }) => {
+        // only the kernel has port 0; anybody may send to ours
+        if (port === 0) setImmediate(listener, datagram);
+      });
+    },
+    close: () => raw.close(),
+  };
+}
+
+function findDescriptor(protocol: number, port: number): number {
+  const inode = readFileSync('/proc/self/net/netlink', 'utf8')
+    .split('\n')
+    .map(line => line.trim().split(/\s+/))
+    .find(([, family, owner]) => Number(family) === protocol && Number(owner) === port >>> 0)
+    ?.at(-1);
+  const fd = readdirSync('/proc/self/fd').find(name => descriptorTarget(name) === `socket:[${inode}]`);
+  if (fd === undefined) throw new Error('the netlink socket is not in /proc/self/fd: is /proc mounted?');
+  return Number(fd);
+}
+
+function descriptorTarget(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return ''; // the descriptor of the folder that was being read
+  }
+}

@@ -1,0 +1,88 @@
+import { type AttributeReader, DecodeError, required } from '../netlink/attributes.ts';
+import { NLM_F } from '../netlink/connection.ts';
+import type { Message } from '../netlink/nfnetlink.ts';
+import { NFT_MSG } from './message.ts';
+
+/** Where a base chain is hooked in. `priority` may be negative; lower runs earlier. */
+export interface Hook {
+  readonly name: (typeof HOOKS)[number];
+  readonly priority: number;
+  readonly policy: 'accept' | 'drop';
+}
+
+export interface Chain {
+  readonly name: string;
+  /** Of a base chain (type filter) only. */
+  readonly hook?: Hook;
+}
+
+/** enum nf_inet_hooks, in its order */
+const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting'] as const;
+/** enum nft_chain_attributes and nft_hook_attributes */
+const NFTA_CHAIN = { TABLE: 1, NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
+const NFTA_HOOK = { HOOKNUM: 1, PRIORITY: 2 } as const;
+/** NF_DROP and NF_ACCEPT */
+const POLICIES = ['drop', 'accept'] as const;
+
+/** Makes a chain, or changes the policy of one that is there. A change of its hook is refused: delete it first. */
+export function newChain(table: string, { name, hook }: Chain): Message {
+  return {
+    type: NFT_MSG.NEWCHAIN,
+    flags: NLM_F.CREATE,
+    subject: `chain ${name}`,
+    write(writer) {
+      writer.string(NFTA_CHAIN.TABLE, table);
+      writer.string(NFTA_CHAIN.NAME, name);
+      if (!hook) return;
+      writer.nested(NFTA_CHAIN.HOOK, nest => {
+        nest.be32(NFTA_HOOK.HOOKNUM, HOOKS.indexOf(hook.name));
+        nest.be32(NFTA_HOOK.PRIORITY, hook.priority);
+      });
+      writer.be32(NFTA_CHAIN.POLICY, POLICIES.indexOf(hook.policy));
+      writer.string(NFTA_CHAIN.TYPE, 'filter');
+    },
+  };
+}
+
+/** Removes a chain and its rules; nothing may jump there any more. */
+export function deleteChain(table: string, name: string): Message {
+  return {
+    type: NFT_MSG.DELCHAIN,
+    flags: 0,
+    subject: `chain ${name}`,
+    write(writer) {
+      writer.string(NFTA_CHAIN.TABLE, table);
+      writer.string(NFTA_CHAIN.NAME, name);
+    },
+  };
+}
+
+/** The request that dumps all chains of the family: the kernel does not narrow it to a table. */
+export const getChains: Message = { type: NFT_MSG.GETCHAIN, flags: 0, subject: 'chains', write() {} };
+
+export function decodeChain(reader: AttributeReader): Chain & { readonly table: string } {
+  let table: string | undefined;
+  let name: string | undefined;
+  let hook: AttributeReader | undefined;
+  let policy = 1;
+  while (reader.next()) {
+    if (reader.type === NFTA_CHAIN.TABLE) table = reader.string();
+    else if (reader.type === NFTA_CHAIN.NAME) name = reader.string();
+    else if (reader.type === NFTA_CHAIN.HOOK) hook = reader.nested();
+    else if (reader.type === NFTA_CHAIN.POLICY) policy = reader.be32();
+  }
+  const chain = { table: required(table, 'table of chain'), name: required(name, 'chain name') };
+  return hook ? { ...chain, hook: decodeHook(hook, POLICIES[policy] ?? 'drop') } : chain;
+}
+
+function decodeHook(reader: AttributeReader, policy: Hook['policy']): Hook {
+  let number: number | undefined;
+  let priority: number | undefined;
+  while (reader.next()) {
+    if (reader.type === NFTA_HOOK.HOOKNUM) number = reader.be32();
+    else if (reader.type === NFTA_HOOK.PRIORITY) priority = reader.be32() | 0;
+  }
+  const name = HOOKS[required(number, 'hook number')];
+  if (name === undefined) throw new DecodeError(`hook ${number} is not known`);
+  return { name, priority: required(priority, 'hook priority'), policy };
+}

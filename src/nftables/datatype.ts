@@ -1,0 +1,213 @@
+import ipaddr from 'ipaddr.js';
+import type { ByteOrder } from './userdata.ts';
+
+/**
+ * What the bytes in a register or an element mean, by nft's name for it. `code` is nft's number for the type
+ * (include/datatype.h, enum datatypes), which the kernel stores with a set and never looks at.
+ */
+export interface Datatype {
+  readonly name: string;
+  readonly code: number;
+  /** In bytes; in a concatenation each part is padded to a multiple of 4. */
+  readonly size: number;
+  /** Numbers in host order; all others are as on the wire. */
+  readonly host?: true;
+  readonly text: (value: Buffer) => string;
+}
+
+/** Bits of one type in the number of a concatenation. */
+const TYPE_BITS = 6;
+
+function symbols(
+  code: number,
+  name: string,
+  size: number,
+  names: Readonly<Record<number, string>>,
+  read = (value: Buffer) => value.readUIntBE(0, size),
+): Datatype {
+  return { name, code, size, text: value => names[read(value)] ?? String(read(value)) };
+}
+
+/** A type whose values are sets of named bits. */
+function bits(
+  code: number,
+  name: string,
+  size: number,
+  names: readonly (readonly [number, string])[],
+  join: string,
+) {
+  return {
+    name,
+    code,
+    size,
+    text: (value: Buffer) => {
+      const set = size === 1 ? value.readUInt8(0) : value.readUInt32LE(0);
+      const known = names.filter(([bit]) => set & bit).map(([, word]) => word);
+      return known.length > 0 ? known.join(join) : `0x${set.toString(16)}`;
+    },
+  } satisfies Datatype;
+}
+
+function addressText(value: Buffer): string {
+  const address = ipaddr.fromByteArray([...value]);
+  return 'toRFC5952String' in address ? address.toRFC5952String() : address.toString();
+}
+
+const decimal = (code: number, name: string, size: number): Datatype => ({
+  name,
+  code,
+  size,
+  text: value => String(value.readUIntBE(0, size)),
+});
+
+export const DATATYPES = {
+  nf_proto: symbols(2, 'nf_proto', 1, { 2: 'ipv4', 10: 'ipv6' }),
+  integer: { name: 'integer', code: 4, size: 4, text: value => `0x${value.toString('hex')}` },
+  ipv4_addr: { name: 'ipv4_addr', code: 7, size: 4, text: addressText },
+  ipv6_addr: { name: 'ipv6_addr', code: 8, size: 16, text: addressText },
+  inet_proto: symbols(12, 'inet_proto', 1, { 1: 'icmp', 2: 'igmp', 6: 'tcp', 17: 'udp', 58: 'ipv6-icmp' }),
+  inet_service: decimal(13, 'inet_service', 2),
+  icmp_type: symbols(14, 'icmp_type', 1, {
+    3: 'destination-unreachable',
+    8: 'echo-request',
+    11: 'time-exceeded',
+    12: 'parameter-problem',
+  }),
+  tcp_flag: bits(
+    15,
+    'tcp_flag',
+    1,
+    [
+      [0x01, 'fin'],
+      [0x02, 'syn'],
+      [0x04, 'rst'],
+      [0x08, 'psh'],
+      [0x10, 'ack'],
+      [0x20, 'urg'],
+    ],
+    ' | ',
+  ),
+  mark: {
+    name: 'mark',
+    code: 19,
+    size: 4,
+    host: true,
+    text: value => `0x${value.readUInt32LE(0).toString(16).padStart(8, '0')}`,
+  },
+  iface_index: {
+    name: 'iface_index',
+    code: 20,
+    size: 4,
+    text: value => (value.readUInt32LE(0) === 1 ? '"lo"' : String(value.readUInt32LE(0))),
+  },
+  ct_state: bits(
+    26,
+    'ct_state',
+    4,
+    [
+      [1, 'invalid'],
+      [2, 'established'],
+      [4, 'related'],
+      [8, 'new'],
+      [64, 'untracked'],
+    ],
+    ',',
+  ),
+  ct_status: bits(
+    28,
+    'ct_status',
+    4,
+    [
+      [1, 'expected'],
+      [2, 'seen-reply'],
+      [4, 'assured'],
+      [8, 'confirmed'],
+    ],
+    ',',
+  ),
+  icmpv6_type: symbols(29, 'icmpv6_type', 1, {
+    1: 'destination-unreachable',
+    2: 'packet-too-big',
+    3: 'time-exceeded',
+    4: 'parameter-problem',
+    128: 'echo-request',
+    130: 'mld-listener-query',
+    131: 'mld-listener-report',
+    132: 'mld-listener-done',
+    133: 'nd-router-solicit',
+    134: 'nd-router-advert',
+    135: 'nd-neighbor-solicit',
+    136: 'nd-neighbor-advert',
+    143: 'mld2-listener-report',
+  }),
+  ifname: {
+    name: 'ifname',
+    code: 41,
+    size: 16,
+    // fewer bytes than a whole name are the part before a wildcard
+    text: value =>
+      JSON.stringify(value.length < 16 ? `${value.toString()}*` : value.toString().replace(/\0+$/, '')),
+  },
+  fib_addrtype: symbols(
+    45,
+    'fib_addrtype',
+    4,
+    { 1: 'unicast', 2: 'local', 3: 'broadcast', 4: 'anycast', 5: 'multicast' },
+    value => value.readUInt32LE(0),
+  ),
+  /** A number in one byte, such as a hop limit or the wildcard of a socket. */
+  byte: decimal(4, 'integer', 1),
+} as const satisfies Record<string, Datatype>;
+
+const BY_CODE = new Map<number, Datatype>(
+  Object.values(DATATYPES)
+    .filter(type => type !== DATATYPES.byte)
+    .map(type => [type.code, type]),
+);
+
+const padded = (size: number) => (size + 3) & ~3;
+
+/** nft's number for a key of these types: 6 bits for each, the first in the highest. */
+export function encodeDatatypes(types: readonly Datatype[]): number {
+  return types.reduce((code, type) => (code << TYPE_BITS) | type.code, 0);
+}
+
+/** The types behind the number, where all are known. */
+export function decodeDatatypes(code: number): readonly Datatype[] | undefined {
+  const types: Datatype[] = [];
+  for (let rest = code; rest > 0; rest >>>= TYPE_BITS) {
+    const type = BY_CODE.get(rest & ((1 << TYPE_BITS) - 1));
+    if (!type) return undefined;
+    types.unshift(type);
+  }
+  return types.length > 0 ? types : undefined;
+}
+
+/** Bytes of a key of these types. */
+export function keySize(types: readonly Datatype[]): number {
+  const [only] = types;
+  return types.length === 1 && only ? only.size : types.reduce((size, type) => size + padded(type.size), 0);
+}
+
+/** The values of a key of these types, each as a view of its bytes. */
+export function splitKey(types: readonly Datatype[], key: Buffer): Buffer[] {
+  let at = 0;
+  return types.map(type => {
+    const value = key.subarray(at, at + type.size);
+    at += padded(type.size);
+    return value;
+  });
+}
+
+/** The byte order of a key or data of these types. */
+export function byteOrder(types: readonly Datatype[]): ByteOrder {
+  const [only] = types;
+  return types.length !== 1 || !only ? 'none' : only.host ? 'host' : 'big';
+}
+
+/** A key as nft writes it: `0x00000001 . tcp . 2345`. */
+export function keyText(types: readonly Datatype[], key: Buffer): string {
+  return splitKey(types, key)
+    .map((value, index) => types[index]?.text(value) ?? '')
+    .join(' . ');
+}

@@ -1,0 +1,201 @@
+import {
+  type AttributeReader,
+  type AttributeWriter,
+  MAX_ATTRIBUTE,
+  required,
+} from '../netlink/attributes.ts';
+import { NLM_F } from '../netlink/connection.ts';
+import type { Message } from '../netlink/nfnetlink.ts';
+import { keyText } from './datatype.ts';
+import { NFT_MSG } from './message.ts';
+import { VERDICT } from './register.ts';
+import { type NftSet, setSubject } from './set.ts';
+import { decodeComment, encodeComment } from './userdata.ts';
+import { type Data, readData, readValue, verdictText, writeData } from './verdict.ts';
+
+/** One element of a set or map. Times in milliseconds. */
+export interface Element {
+  readonly key: Buffer;
+  readonly data?: Data;
+  /** How long it lives in all; absent where it never expires. */
+  readonly timeout?: number;
+  /** How long it still lives. */
+  readonly expires?: number;
+  readonly comment?: string;
+  /** In an interval set: the first key after a range. */
+  readonly end?: boolean;
+  /** nft's mark on a range that goes up to the last address. */
+  readonly open?: boolean;
+}
+
+/** enum nft_set_elem_attributes, nft_set_elem_list_attributes, nft_list_attributes, nft_set_elem_flags */
+const NFTA_SET_ELEM = { KEY: 1, DATA: 2, FLAGS: 3, TIMEOUT: 4, EXPIRATION: 5, USERDATA: 6 } as const;
+const NFTA_SET_ELEM_LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
+const NFTA_LIST_ELEM = 1;
+const NFT_SET_ELEM_INTERVAL_END = 1;
+/** libnftnl: NFTNL_UDATA_SET_ELEM_FLAGS with SET_ELEM_F_INTERVAL_OPEN */
+const OPEN_INTERVAL = Buffer.from([1, 4, 1, 0, 0, 0]);
+
+function writeElement(writer: AttributeWriter, element: Element): void {
+  const start = writer.open(NFTA_LIST_ELEM);
+  if (element.end) writer.be32(NFTA_SET_ELEM.FLAGS, NFT_SET_ELEM_INTERVAL_END);
+  if (element.timeout !== undefined) writer.be64(NFTA_SET_ELEM.TIMEOUT, BigInt(element.timeout));
+  if (element.expires !== undefined) writer.be64(NFTA_SET_ELEM.EXPIRATION, BigInt(element.expires));
+  writeData(writer, NFTA_SET_ELEM.KEY, element.key);
+  if (element.data !== undefined) writeData(writer, NFTA_SET_ELEM.DATA, element.data);
+  if (element.comment !== undefined) writer.bytes(NFTA_SET_ELEM.USERDATA, encodeComment(element.comment));
+  else if (element.open) writer.bytes(NFTA_SET_ELEM.USERDATA, OPEN_INTERVAL);
+  writer.close(start);
+}
+
+/** As many messages as the elements need: an attribute holds 64 KiB. */
+function elementMessages(
+  type: Message['type'],
+  flags: number,
+  table: string,
+  set: NftSet,
+  elements: readonly Element[],
+  withData: boolean,
+): Message[] {
+  const messages: Message[] = [];
+  for (let first = 0; first < elements.length; ) {
+    let size = 0;
+    let end = first;
+    for (; end < elements.length; end++) {
+      size += elementSize(elements[end] as Element);
+      if (size > MAX_ATTRIBUTE) break;
+    }
+    const part = elements.slice(first, end);
+    messages.push({
+      type,
+      flags,
+      subject: `elements of ${setSubject(set)}`,
+      write(writer) {
+        writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
+        writer.string(NFTA_SET_ELEM_LIST.SET, set.name);
+        writer.nested(NFTA_SET_ELEM_LIST.ELEMENTS, nest => {
+          for (const element of part) writeElement(nest, withData ? element : keyOnly(element));
+        });
+      },
+    });
+    first = end;
+  }
+  return messages;
+}
+
+const keyOnly = ({ key, end }: Element): Element => ({ key, ...(end && { end }) });
+
+/** An upper bound of an element's bytes in a message. */
+function elementSize({ key, data, comment }: Element): number {
+  const value =
+    data === undefined
+      ? 0
+      : Buffer.isBuffer(data)
+        ? data.length
+        : 24 + ('chain' in data ? data.chain.length : 0);
+  return 64 + key.length + value + (comment === undefined ? 0 : 8 + comment.length * 3);
+}
+
+/** Adds elements. One that is there already stays as it is; with other data it is an error. */
+export function newElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
+  return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE, table, set, elements, true);
+}
+
+/** Removes elements by their keys; one that is not there is an error. */
+export function deleteElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
+  return elementMessages(NFT_MSG.DELSETELEM, 0, table, set, elements, false);
+}
+
+/** The request that dumps all elements of a set. */
+export function getElements(table: string, set: string): Message {
+  return {
+    type: NFT_MSG.GETSETELEM,
+    flags: 0,
+    subject: `elements of ${set}`,
+    write(writer) {
+      writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
+      writer.string(NFTA_SET_ELEM_LIST.SET, set);
+    },
+  };
+}
+
+/** The elements in one message of a dump. */
+export function decodeElements(reader: AttributeReader): Element[] {
+  const elements: Element[] = [];
+  while (reader.next()) {
+    if (reader.type !== NFTA_SET_ELEM_LIST.ELEMENTS) continue;
+    const list = reader.nested();
+    while (list.next()) elements.push(decodeElement(list.nested()));
+  }
+  return elements;
+}
+
+function decodeElement(reader: AttributeReader): Element {
+  let key: Buffer | undefined;
+  let data: Data | undefined;
+  let flags = 0;
+  let timeout: bigint | undefined;
+  let expires: bigint | undefined;
+  let userdata: Buffer | undefined;
+  while (reader.next()) {
+    if (reader.type === NFTA_SET_ELEM.KEY) key = readValue(reader.nested());
+    else if (reader.type === NFTA_SET_ELEM.DATA) data = readData(reader.nested());
+    else if (reader.type === NFTA_SET_ELEM.FLAGS) flags = reader.be32();
+    else if (reader.type === NFTA_SET_ELEM.TIMEOUT) timeout = reader.be64();
+    else if (reader.type === NFTA_SET_ELEM.EXPIRATION) expires = reader.be64();
+    else if (reader.type === NFTA_SET_ELEM.USERDATA) userdata = reader.bytes();
+  }
+  const comment = userdata && decodeComment(userdata);
+  return {
+    key: required(key, 'element key'),
+    ...(data !== undefined && { data }),
+    ...(timeout && { timeout: Number(timeout) }),
+    ...(expires !== undefined && { expires: Number(expires) }),
+    ...(comment !== undefined && { comment }),
+    ...(flags & NFT_SET_ELEM_INTERVAL_END && { end: true }),
+    ...(userdata?.equals(OPEN_INTERVAL) && { open: true }),
+  };
+}
+
+/** Whether both hold the same and say the same; time-outs are not compared. */
+export function sameElement(a: Element, b: Element): boolean {
+  if (a.comment !== b.comment || a.end !== b.end || (a.data === undefined) !== (b.data === undefined))
+    return false;
+  if (a.data === undefined || b.data === undefined) return true;
+  if (Buffer.isBuffer(a.data)) return Buffer.isBuffer(b.data) && a.data.equals(b.data);
+  return !Buffer.isBuffer(b.data) && verdictText(a.data) === verdictText(b.data);
+}
+
+/** An element as nft writes it. `end` is the first address after a range, where the element begins one. */
+export function elementText(set: NftSet, element: Element): string {
+  const words = [keyText(set.types, element.key)];
+  if (element.timeout !== undefined) words.push(`timeout ${timeText(element.timeout)}`);
+  if (element.expires !== undefined) words.push(`expires ${timeText(element.expires)}`);
+  if (element.comment !== undefined) words.push(`comment ${JSON.stringify(element.comment)}`);
+  if (element.data !== undefined) words.push(':', dataText(set, element.data));
+  return words.join(' ');
+}
+
+function dataText(set: NftSet, data: Data): string {
+  if (!Buffer.isBuffer(data)) return verdictText(data);
+  return set.data && set.data !== VERDICT ? set.data.text(data) : `0x${data.toString('hex')}`;
+}
+
+const UNITS = [
+  ['d', 86_400_000],
+  ['h', 3_600_000],
+  ['m', 60_000],
+  ['s', 1000],
+  ['ms', 1],
+] as const;
+
+/** Milliseconds as nft writes a time: `1m30s`. */
+export function timeText(milliseconds: number): string {
+  let rest = milliseconds;
+  const words = UNITS.map(([unit, size]) => {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    return count > 0 ? `${count}${unit}` : '';
+  });
+  return words.join('') || '0s';
+}

@@ -1,0 +1,125 @@
+import { type AttributeReader, type AttributeWriter, required } from '../netlink/attributes.ts';
+import { type Bitwise, bitwise } from './expressions/bitwise.ts';
+import { type Cmp, cmp } from './expressions/cmp.ts';
+import type { Codec } from './expressions/codec.ts';
+import { type Counter, counter } from './expressions/counter.ts';
+import { type Ct, ct } from './expressions/ct.ts';
+import { type Dynset, dynset } from './expressions/dynset.ts';
+import { type Fib, fib } from './expressions/fib.ts';
+import { type Immediate, immediate } from './expressions/immediate.ts';
+import { type Limit, limit } from './expressions/limit.ts';
+import { type Log, log } from './expressions/log.ts';
+import { type Lookup, lookup } from './expressions/lookup.ts';
+import { type Meta, meta } from './expressions/meta.ts';
+import { type Objref, objref } from './expressions/objref.ts';
+import { type Payload, payload } from './expressions/payload.ts';
+import { type Reject, reject } from './expressions/reject.ts';
+import { type Socket, socket } from './expressions/socket.ts';
+import type { RuleText } from './rule-text.ts';
+
+/** One step of a rule. Its `kind` is the kernel's name for it. */
+export type Expression =
+  | Bitwise
+  | Cmp
+  | Counter
+  | Ct
+  | Dynset
+  | Fib
+  | Immediate
+  | Limit
+  | Log
+  | Lookup
+  | Meta
+  | Objref
+  | Payload
+  | Reject
+  | Socket
+  | Unknown;
+
+/** An expression, or a variant of one, that this program never writes: kept as the kernel gave it. */
+export interface Unknown {
+  readonly kind: 'unknown';
+  readonly name: string;
+  readonly raw: Buffer;
+}
+
+type Kind = Exclude<Expression['kind'], 'unknown'>;
+
+const CODECS: { readonly [K in Kind]: Codec<Extract<Expression, { kind: K }>> } = {
+  bitwise,
+  cmp,
+  counter,
+  ct,
+  dynset,
+  fib,
+  immediate,
+  limit,
+  log,
+  lookup,
+  meta,
+  objref,
+  payload,
+  reject,
+  socket,
+};
+
+const UNKNOWN: Codec<Unknown> = {
+  encode(writer, { raw }) {
+    writer.raw(raw);
+  },
+  decode: () => undefined,
+  text({ name }, rule) {
+    rule.say(`# ${name}`);
+  },
+};
+
+// The table pairs each kind with its own codec; TypeScript cannot follow that through a computed key.
+function codecOf(kind: string): Codec<Expression> {
+  return (Object.hasOwn(CODECS, kind) ? CODECS[kind as Kind] : UNKNOWN) as Codec<Expression>;
+}
+
+/** enum nft_list_attributes and nft_expr_attributes */
+const NFTA_LIST_ELEM = 1;
+const NFTA_EXPR = { NAME: 1, DATA: 2 } as const;
+
+export function writeExpressions(
+  writer: AttributeWriter,
+  type: number,
+  expressions: readonly Expression[],
+): void {
+  const list = writer.open(type);
+  for (const expression of expressions) {
+    const element = writer.open(NFTA_LIST_ELEM);
+    writer.string(NFTA_EXPR.NAME, expression.kind === 'unknown' ? expression.name : expression.kind);
+    const data = writer.open(NFTA_EXPR.DATA);
+    codecOf(expression.kind).encode(writer, expression);
+    writer.close(data);
+    writer.close(element);
+  }
+  writer.close(list);
+}
+
+export function readExpressions(reader: AttributeReader): Expression[] {
+  const expressions: Expression[] = [];
+  while (reader.next()) {
+    const element = reader.nested();
+    let name: string | undefined;
+    let data: Buffer = Buffer.alloc(0);
+    let nest: AttributeReader | undefined;
+    while (element.next()) {
+      if (element.type === NFTA_EXPR.NAME) name = element.string();
+      else if (element.type === NFTA_EXPR.DATA) {
+        data = element.bytes();
+        nest = element.nested();
+      }
+    }
+    const kind = required(name, 'expression name');
+    expressions.push((nest && codecOf(kind).decode(nest)) ?? { kind: 'unknown', name: kind, raw: data });
+  }
+  return expressions;
+}
+
+/** Adds the expression's words to its rule's. */
+export function expressionText(expression: Expression, rule: RuleText): void {
+  codecOf(expression.kind).text(expression, rule);
+}

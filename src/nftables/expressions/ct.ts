@@ -1,0 +1,39 @@
+import { required } from '../../netlink/attributes.ts';
+import { DATATYPES } from '../datatype.ts';
+import { decodeRegister, encodeRegister, type Register } from '../register.ts';
+import type { Codec } from './codec.ts';
+
+/** Loads something that connection tracking knows of the packet: a mask of bits in host order. */
+export interface Ct {
+  readonly kind: 'ct';
+  readonly key: keyof typeof KEYS;
+  readonly dreg: Register;
+}
+
+/** enum nft_ct_keys */
+const KEYS = { state: 0, status: 2 } as const;
+/** enum nft_ct_attributes */
+const NFTA_CT = { DREG: 1, KEY: 2, DIRECTION: 3, SREG: 4 } as const;
+
+export const ct: Codec<Ct> = {
+  encode(writer, { key, dreg }) {
+    writer.be32(NFTA_CT.KEY, KEYS[key]);
+    writer.be32(NFTA_CT.DREG, encodeRegister(dreg));
+  },
+  decode(reader) {
+    let dreg: number | undefined;
+    let number: number | undefined;
+    while (reader.next()) {
+      if (reader.type === NFTA_CT.DREG) dreg = reader.be32();
+      else if (reader.type === NFTA_CT.KEY) number = reader.be32();
+      else return undefined;
+    }
+    const key = required(number, 'ct key');
+    const name = key === KEYS.state ? 'state' : key === KEYS.status ? 'status' : undefined;
+    if (name === undefined) return undefined;
+    return { kind: 'ct', key: name, dreg: decodeRegister(required(dreg, 'ct register')) };
+  },
+  text({ key, dreg }, rule) {
+    rule.load(dreg, { text: `ct ${key}`, type: key === 'state' ? DATATYPES.ct_state : DATATYPES.ct_status });
+  },
+};

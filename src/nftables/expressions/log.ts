@@ -1,0 +1,35 @@
+import { required } from '../../netlink/attributes.ts';
+import type { Codec } from './codec.ts';
+
+/** Sends the packet to whoever listens at the NFLOG group, with a prefix of at most 127 bytes. */
+export interface Log {
+  readonly kind: 'log';
+  readonly prefix: string;
+  readonly group: number;
+}
+
+/** enum nft_log_attributes. A snap length or a queue threshold of 0 is the same as none; the kernel tells both. */
+const NFTA_LOG = { GROUP: 1, PREFIX: 2, SNAPLEN: 3, QTHRESHOLD: 4, LEVEL: 5, FLAGS: 6 } as const;
+
+export const log: Codec<Log> = {
+  encode(writer, { prefix, group }) {
+    writer.string(NFTA_LOG.PREFIX, prefix);
+    writer.be16(NFTA_LOG.GROUP, group);
+  },
+  decode(reader) {
+    let prefix = '';
+    let group: number | undefined;
+    let known = true;
+    while (reader.next()) {
+      if (reader.type === NFTA_LOG.GROUP) group = reader.be16();
+      else if (reader.type === NFTA_LOG.PREFIX) prefix = reader.string();
+      else if (reader.type === NFTA_LOG.SNAPLEN) known &&= reader.be32() === 0;
+      else if (reader.type === NFTA_LOG.QTHRESHOLD) known &&= reader.be16() === 0;
+      else known = false;
+    }
+    return known ? { kind: 'log', prefix, group: required(group, 'log group') } : undefined;
+  },
+  text({ prefix, group }, rule) {
+    rule.say(`log prefix ${JSON.stringify(prefix)} group ${group}`);
+  },
+};

@@ -1,0 +1,47 @@
+import { required } from '../../netlink/attributes.ts';
+import { decodeDestination, decodeRegister, encodeRegister, type Register, VERDICT } from '../register.ts';
+import type { Codec } from './codec.ts';
+
+/** Goes on only where the key that starts at `sreg` is in the set; with `dreg`, loads what a map holds for it. */
+export interface Lookup {
+  readonly kind: 'lookup';
+  readonly set: string;
+  readonly sreg: Register;
+  readonly dreg?: Register | typeof VERDICT;
+}
+
+/** enum nft_lookup_attributes */
+const NFTA_LOOKUP = { SET: 1, SREG: 2, DREG: 3, SET_ID: 4, FLAGS: 5 } as const;
+
+export const lookup: Codec<Lookup> = {
+  encode(writer, { set, sreg, dreg }) {
+    writer.be32(NFTA_LOOKUP.SREG, encodeRegister(sreg));
+    if (dreg !== undefined) writer.be32(NFTA_LOOKUP.DREG, encodeRegister(dreg));
+    writer.string(NFTA_LOOKUP.SET, set);
+  },
+  decode(reader) {
+    let set: string | undefined;
+    let sreg: number | undefined;
+    let dreg: number | undefined;
+    let flags = 0;
+    while (reader.next()) {
+      if (reader.type === NFTA_LOOKUP.SET) set = reader.string();
+      else if (reader.type === NFTA_LOOKUP.SREG) sreg = reader.be32();
+      else if (reader.type === NFTA_LOOKUP.DREG) dreg = reader.be32();
+      else if (reader.type === NFTA_LOOKUP.FLAGS) flags = reader.be32();
+    }
+    if (flags !== 0) return undefined;
+    return {
+      kind: 'lookup',
+      set: required(set, 'lookup set'),
+      sreg: decodeRegister(required(sreg, 'lookup register')),
+      ...(dreg !== undefined && { dreg: decodeDestination(dreg) }),
+    };
+  },
+  text({ set, sreg, dreg }, rule) {
+    const { types } = rule.set(set);
+    if (dreg === undefined) rule.say(`${rule.key(sreg, types)} @${set}`);
+    else if (dreg === VERDICT) rule.say(`${rule.key(sreg, types)} vmap @${set}`);
+    else rule.load(dreg, { text: `${rule.key(sreg, types)} map @${set}`, type: rule.set(set).data });
+  },
+};

@@ -1,0 +1,19 @@
+import type { NetlinkError } from '../netlink/errors.ts';
+
+/** What an expression needs of the kernel: where it is missing, the kernel says ENOENT or EOPNOTSUPP for it. */
+const REQUIREMENTS: Readonly<Record<string, string>> = {
+  ct: 'connection tracking in nf_tables (module nft_ct, Linux 3.14)',
+  dynset: 'sets that packets write and delete from (CONFIG_NF_TABLES, Linux 5.4)',
+  fib: 'the fib expression (module nft_fib_inet, Linux 4.10)',
+  limit: 'rate limits (module nft_limit, Linux 3.13)',
+  log: 'logging to userspace (modules nft_log and nfnetlink_log, Linux 3.17)',
+  objref: 'named counters (module nft_objref, Linux 4.10)',
+  reject: 'reject in the hook (module nft_reject_inet; in prerouting since Linux 5.9)',
+  socket: 'the socket expression with "wildcard" (module nft_socket, Linux 5.13)',
+};
+
+/** Which feature a kernel lacks that refused an expression, and since which Linux there is one; undefined if none does. */
+export function missingFeature({ code, failure: { part } }: NetlinkError): string | undefined {
+  const absent = code === 'ENOENT' || code === 'EOPNOTSUPP' || code === 'ENOTSUP';
+  return absent && part ? REQUIREMENTS[part.kind] : undefined;
+}

@@ -1,0 +1,48 @@
+import { keyText } from './datatype.ts';
+import type { Element } from './element.ts';
+import type { SetWithElements } from './ruleset.ts';
+
+/**
+ * A set of ranges is kept by the kernel as a list of points: where a range starts, and the first key after it. nft also
+ * puts an end at the very first key, unless a range starts there.
+ */
+
+/** The elements of disjoint prefixes, sorted, none next to the other. `length` counts bits of `address`. */
+export function prefixElements(
+  prefixes: readonly { readonly address: Uint8Array; readonly length: number }[],
+): Element[] {
+  const elements: Element[] = [];
+  for (const { address, length } of prefixes) {
+    const start = Buffer.from(address);
+    const end = after(start, length);
+    if (elements.length === 0 && start.some(byte => byte !== 0))
+      elements.push({ key: Buffer.alloc(start.length), end: true });
+    elements.push({ key: start, ...(end === undefined && { open: true }) });
+    if (end) elements.push({ key: end, end: true });
+  }
+  return elements;
+}
+
+/** The first address after the prefix, or undefined where it holds the last one. */
+function after(address: Buffer, length: number): Buffer | undefined {
+  const bits = address.length * 8;
+  const next =
+    (BigInt(`0x${address.toString('hex')}`) + (1n << BigInt(bits - length))) & ((1n << BigInt(bits)) - 1n);
+  return next === 0n ? undefined : Buffer.from(next.toString(16).padStart(bits / 4, '0'), 'hex');
+}
+
+/** The ranges of an interval set as nft writes them: `10.0.0.0-10.255.255.255`; nft itself prints such as prefixes. */
+export function intervalTexts(set: SetWithElements): string[] {
+  return set.elements.flatMap((element, index) => {
+    if (element.end) return [];
+    const next = set.elements[index + 1];
+    const last = next ? before(next.key) : Buffer.alloc(element.key.length, 0xff);
+    const first = keyText(set.types, element.key);
+    return last.equals(element.key) ? [first] : [`${first}-${keyText(set.types, last)}`];
+  });
+}
+
+function before(key: Buffer): Buffer {
+  const previous = BigInt(`0x${key.toString('hex')}`) - 1n;
+  return Buffer.from(previous.toString(16).padStart(key.length * 2, '0'), 'hex');
+}

@@ -1,0 +1,95 @@
+import { DATATYPES, type Datatype } from './datatype.ts';
+import { type Register, register, VERDICT } from './register.ts';
+import type { NftSet } from './set.ts';
+
+/** What a register holds, in nft's words: something of the packet, or a constant. */
+type Operand =
+  | { readonly text: string; readonly type: Datatype; readonly mask?: Buffer }
+  | { readonly constant: Buffer };
+
+type Loaded = Exclude<Operand, { constant: Buffer }>;
+
+/**
+ * The words of one rule while its expressions are read one after the other: registers hold text instead of bytes.
+ *
+ * `meta nfproto ipv4` and `meta l4proto tcp` are said only where no later word implies them (`ip saddr`, `tcp dport`),
+ * since nft puts them in front of those words by itself.
+ */
+export class RuleText {
+  readonly #sets: ReadonlyMap<string, NftSet>;
+  readonly #registers = new Map<Register, Operand>();
+  readonly #protocols = new Set<string>();
+  readonly #words: { readonly text: string; readonly protocol?: string }[] = [];
+
+  constructor(sets: ReadonlyMap<string, NftSet>) {
+    this.#sets = sets;
+  }
+
+  say(text: string): void {
+    this.#words.push({ text });
+  }
+
+  /** From here on packets are of this protocol; said so unless something implies it. */
+  learn(protocol: string, text: string): void {
+    this.#protocols.add(protocol);
+    this.#words.push({ text, protocol });
+  }
+
+  knows(protocol: string): boolean {
+    return this.#protocols.has(protocol);
+  }
+
+  /** A word for a field says the protocol by itself. */
+  imply(protocol: string): void {
+    const implied =
+      protocol === 'icmp' ? [protocol, 'ipv4'] : protocol === 'ipv6-icmp' ? [protocol, 'ipv6'] : [protocol];
+    for (const name of implied) {
+      const index = this.#words.findIndex(word => word.protocol === name);
+      if (index >= 0) this.#words.splice(index, 1);
+    }
+  }
+
+  load(dreg: Register, operand: Operand): void {
+    this.#registers.set(dreg, operand);
+  }
+
+  /** What was loaded into a register from the packet. */
+  loaded(sreg: Register): Loaded {
+    const operand = this.#registers.get(sreg);
+    if (operand && 'text' in operand) return operand;
+    return { text: `# register ${sreg}`, type: DATATYPES.integer };
+  }
+
+  /** A register as an operand of the given type. */
+  operand(sreg: Register, type: Datatype): string {
+    const operand = this.#registers.get(sreg);
+    if (operand && 'constant' in operand) return type.text(operand.constant);
+    const { text, type: own, mask } = this.loaded(sreg);
+    return mask ? `${text} & ${own.text(mask)}` : text;
+  }
+
+  /** The registers from `sreg` on as a key of these types. */
+  key(sreg: Register, types: readonly Datatype[]): string {
+    let word: number = sreg;
+    return types
+      .map(type => {
+        const text = this.operand(register(word), type);
+        word += Math.ceil(type.size / 4);
+        return text;
+      })
+      .join(' . ');
+  }
+
+  /** Types of a set that the rule names. */
+  set(name: string): { readonly types: readonly Datatype[]; readonly data: Datatype } {
+    const set = this.#sets.get(name);
+    return {
+      types: set?.types ?? [],
+      data: set?.data && set.data !== VERDICT ? set.data : DATATYPES.integer,
+    };
+  }
+
+  toString(): string {
+    return this.#words.map(word => word.text).join(' ');
+  }
+}

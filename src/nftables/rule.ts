@@ -1,0 +1,103 @@
+import { type AttributeReader, AttributeWriter, required } from '../netlink/attributes.ts';
+import { NLM_F } from '../netlink/connection.ts';
+import type { Part } from '../netlink/errors.ts';
+import type { Message } from '../netlink/nfnetlink.ts';
+import { type Expression, readExpressions, writeExpressions } from './expression.ts';
+import { NFT_MSG } from './message.ts';
+import { decodeComment, encodeComment } from './userdata.ts';
+
+export interface Rule {
+  readonly expressions: readonly Expression[];
+  readonly comment?: string;
+}
+
+/** enum nft_rule_attributes */
+const NFTA_RULE = { TABLE: 1, CHAIN: 2, EXPRESSIONS: 4, USERDATA: 7 } as const;
+
+/** Appends a rule to a chain; `number` (from 1) says which one it is, for errors. */
+export function newRule(table: string, chain: string, rule: Rule, number: number): Message {
+  return {
+    type: NFT_MSG.NEWRULE,
+    flags: NLM_F.CREATE | NLM_F.APPEND,
+    subject: `chain ${chain}: rule ${number}`,
+    write(writer) {
+      writer.string(NFTA_RULE.TABLE, table);
+      writer.string(NFTA_RULE.CHAIN, chain);
+      writeRule(writer, rule);
+    },
+    partAt(reader, offset) {
+      while (reader.next())
+        if (reader.type === NFTA_RULE.EXPRESSIONS) return expressionAt(reader.nested(), offset, rule);
+      return undefined;
+    },
+  };
+}
+
+/** The expression whose bytes are at `offset`. */
+function expressionAt(list: AttributeReader, offset: number, { expressions }: Rule): Part | undefined {
+  for (const [index, { kind }] of expressions.entries())
+    if (list.next() && offset < list.offset + list.size) return { name: `expression ${index + 1}`, kind };
+  return undefined;
+}
+
+/** The request that dumps all rules of a table. */
+export function getRules(table: string): Message {
+  return {
+    type: NFT_MSG.GETRULE,
+    flags: 0,
+    subject: `rules of table ${table}`,
+    write(writer) {
+      writer.string(NFTA_RULE.TABLE, table);
+    },
+  };
+}
+
+function writeRule(writer: AttributeWriter, { expressions, comment }: Rule): void {
+  writeExpressions(writer, NFTA_RULE.EXPRESSIONS, expressions);
+  if (comment !== undefined) writer.bytes(NFTA_RULE.USERDATA, encodeComment(comment));
+}
+
+/** Removes all rules of a chain. */
+export function flushChain(table: string, chain: string): Message {
+  return {
+    type: NFT_MSG.DELRULE,
+    flags: 0,
+    subject: `rules of chain ${chain}`,
+    write(writer) {
+      writer.string(NFTA_RULE.TABLE, table);
+      writer.string(NFTA_RULE.CHAIN, chain);
+    },
+  };
+}
+
+export function decodeRule(
+  reader: AttributeReader,
+): Rule & { readonly table: string; readonly chain: string } {
+  let table: string | undefined;
+  let chain: string | undefined;
+  let expressions: Expression[] = [];
+  let comment: string | undefined;
+  while (reader.next()) {
+    if (reader.type === NFTA_RULE.TABLE) table = reader.string();
+    else if (reader.type === NFTA_RULE.CHAIN) chain = reader.string();
+    else if (reader.type === NFTA_RULE.EXPRESSIONS) expressions = readExpressions(reader.nested());
+    else if (reader.type === NFTA_RULE.USERDATA) comment = decodeComment(reader.bytes());
+  }
+  return {
+    table: required(table, 'table of rule'),
+    chain: required(chain, 'chain of rule'),
+    expressions,
+    ...(comment !== undefined && { comment }),
+  };
+}
+
+/** Whether the kernel would do the same with both, and nft print the same. */
+export function sameRule(a: Rule, b: Rule): boolean {
+  return ruleBytes(a).equals(ruleBytes(b));
+}
+
+function ruleBytes(rule: Rule): Buffer {
+  const writer = new AttributeWriter();
+  writeRule(writer, rule);
+  return writer.finish();
+}

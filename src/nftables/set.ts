@@ -1,0 +1,171 @@
+import { type AttributeReader, required } from '../netlink/attributes.ts';
+import { NLM_F } from '../netlink/connection.ts';
+import type { Message } from '../netlink/nfnetlink.ts';
+import {
+  byteOrder,
+  DATATYPES,
+  type Datatype,
+  decodeDatatypes,
+  encodeDatatypes,
+  keySize,
+} from './datatype.ts';
+import { NFT_MSG } from './message.ts';
+import { VERDICT } from './register.ts';
+import { encodeByteOrders } from './userdata.ts';
+
+/** A set, or a map where `data` says what its elements hold. Named as in the kernel; nft calls one with data a map. */
+export interface NftSet {
+  readonly name: string;
+  /** Of the key, more than one for a concatenation; empty for a type that this program does not know. */
+  readonly types: readonly Datatype[];
+  readonly data?: Datatype | typeof VERDICT;
+  /** Packets add and remove elements. */
+  readonly dynamic: boolean;
+  /** Elements may have a time-out. */
+  readonly timeout: boolean;
+  /** Keys are the ends of ranges. */
+  readonly interval: boolean;
+  /** Most elements, where there is a limit. */
+  readonly size?: number;
+}
+
+/** enum nft_set_attributes, nft_set_flags, nft_set_desc_attributes */
+const NFTA_SET = {
+  TABLE: 1,
+  NAME: 2,
+  FLAGS: 3,
+  KEY_TYPE: 4,
+  KEY_LEN: 5,
+  DATA_TYPE: 6,
+  DATA_LEN: 7,
+  DESC: 9,
+  ID: 10,
+  USERDATA: 13,
+} as const;
+const NFTA_SET_DESC = { SIZE: 1 } as const;
+const NFT_SET = { ANONYMOUS: 1, CONSTANT: 2, INTERVAL: 4, MAP: 8, TIMEOUT: 0x10, EVAL: 0x20 } as const;
+const NFT_DATA_VERDICT = 0xffffff00;
+
+export function newSet(table: string, set: NftSet): Message {
+  const flags =
+    (set.interval ? NFT_SET.INTERVAL : 0) |
+    (set.data ? NFT_SET.MAP : 0) |
+    (set.timeout ? NFT_SET.TIMEOUT : 0) |
+    (set.dynamic ? NFT_SET.EVAL : 0);
+  return {
+    type: NFT_MSG.NEWSET,
+    flags: NLM_F.CREATE,
+    subject: setSubject(set),
+    write(writer) {
+      writer.string(NFTA_SET.TABLE, table);
+      writer.string(NFTA_SET.NAME, set.name);
+      writer.be32(NFTA_SET.FLAGS, flags);
+      writer.be32(NFTA_SET.KEY_TYPE, encodeDatatypes(set.types));
+      writer.be32(NFTA_SET.KEY_LEN, keySize(set.types));
+      if (set.data) {
+        writer.be32(NFTA_SET.DATA_TYPE, set.data === VERDICT ? NFT_DATA_VERDICT : set.data.code);
+        writer.be32(NFTA_SET.DATA_LEN, set.data === VERDICT ? 0 : set.data.size);
+      }
+      // an identifier within the batch: the kernel asks for one; only rules with anonymous sets would use it
+      writer.be32(NFTA_SET.ID, 1);
+      const { size } = set;
+      if (size !== undefined) writer.nested(NFTA_SET.DESC, nest => nest.be32(NFTA_SET_DESC.SIZE, size));
+      const dataOrder = set.data && byteOrder(set.data === VERDICT ? [] : [set.data]);
+      writer.bytes(NFTA_SET.USERDATA, encodeByteOrders(byteOrder(set.types), dataOrder));
+    },
+  };
+}
+
+export function deleteSet(table: string, set: NftSet): Message {
+  return {
+    type: NFT_MSG.DELSET,
+    flags: 0,
+    subject: setSubject(set),
+    write(writer) {
+      writer.string(NFTA_SET.TABLE, table);
+      writer.string(NFTA_SET.NAME, set.name);
+    },
+  };
+}
+
+/** The request that dumps all sets of a table, without elements. */
+export function getSets(table: string): Message {
+  return {
+    type: NFT_MSG.GETSET,
+    flags: 0,
+    subject: `sets of table ${table}`,
+    write(writer) {
+      writer.string(NFTA_SET.TABLE, table);
+    },
+  };
+}
+
+export function decodeSet(
+  reader: AttributeReader,
+): NftSet & { readonly table: string; readonly anonymous: boolean } {
+  let table: string | undefined;
+  let name: string | undefined;
+  let flags = 0;
+  let keyType = 0;
+  let dataType: number | undefined;
+  let size: number | undefined;
+  while (reader.next()) {
+    if (reader.type === NFTA_SET.TABLE) table = reader.string();
+    else if (reader.type === NFTA_SET.NAME) name = reader.string();
+    else if (reader.type === NFTA_SET.FLAGS) flags = reader.be32();
+    else if (reader.type === NFTA_SET.KEY_TYPE) keyType = reader.be32();
+    else if (reader.type === NFTA_SET.DATA_TYPE) dataType = reader.be32();
+    else if (reader.type === NFTA_SET.DESC) {
+      const desc = reader.nested();
+      while (desc.next()) if (desc.type === NFTA_SET_DESC.SIZE) size = desc.be32();
+    }
+  }
+  const data = decodeDataType(dataType);
+  return {
+    table: required(table, 'table of set'),
+    name: required(name, 'set name'),
+    types: decodeDatatypes(keyType) ?? [],
+    ...(flags & NFT_SET.MAP && data && { data }),
+    dynamic: (flags & NFT_SET.EVAL) !== 0,
+    timeout: (flags & NFT_SET.TIMEOUT) !== 0,
+    interval: (flags & NFT_SET.INTERVAL) !== 0,
+    anonymous: (flags & NFT_SET.ANONYMOUS) !== 0,
+    ...(size && { size }),
+  };
+}
+
+function decodeDataType(code: number | undefined): Datatype | typeof VERDICT | undefined {
+  if (code === undefined) return undefined;
+  if (code === NFT_DATA_VERDICT) return VERDICT;
+  return decodeDatatypes(code)?.[0] ?? DATATYPES.integer;
+}
+
+/** `map steps`, `set allowed_ipv4`: for errors and lists of changes. */
+export function setSubject(set: NftSet): string {
+  return `${set.data ? 'map' : 'set'} ${set.name}`;
+}
+
+/** Whether both have the same type, flags and size, so that elements of one fit the other. */
+export function sameSet(a: NftSet, b: NftSet): boolean {
+  return (
+    a.data === b.data &&
+    a.dynamic === b.dynamic &&
+    a.timeout === b.timeout &&
+    a.interval === b.interval &&
+    a.size === b.size &&
+    a.types.length === b.types.length &&
+    a.types.every((type, index) => type === b.types[index])
+  );
+}
+
+/** The set's lines in an nft script, without elements. */
+export function setText(set: NftSet): string[] {
+  const flags = [set.dynamic && 'dynamic', set.timeout && 'timeout', set.interval && 'interval'].filter(
+    Boolean,
+  );
+  const data = set.data ? ` : ${set.data === VERDICT ? VERDICT : set.data.name}` : '';
+  const lines = [`type ${set.types.map(type => type.name).join(' . ')}${data}`];
+  if (set.size !== undefined) lines.push(`size ${set.size}`);
+  if (flags.length > 0) lines.push(`flags ${flags.join(',')}`);
+  return lines;
+}

@@ -1,0 +1,44 @@
+/**
+ * Userdata is opaque to the kernel and TLVs `{u8 type, u8 length, value}` to nft (libnftnl/udata.h): comments, and the
+ * byte orders of a set's key and data, without which nft prints marks the wrong way round.
+ */
+
+/** NFTNL_UDATA_RULE_COMMENT, _SET_ELEM_COMMENT and _TABLE_COMMENT are 0; _SET_COMMENT and _OBJ_COMMENT are not used here. */
+const COMMENT = 0;
+
+/** The longest comment that nft accepts, in bytes. */
+export const MAX_COMMENT = 128;
+
+/** Userdata with a comment of at most {@link MAX_COMMENT} bytes in it. */
+export function encodeComment(comment: string): Buffer {
+  const length = Buffer.byteLength(comment) + 1;
+  const userdata = Buffer.alloc(2 + length);
+  userdata[0] = COMMENT;
+  userdata[1] = length;
+  userdata.write(comment, 2);
+  return userdata;
+}
+
+/** NFTNL_UDATA_SET_KEYBYTEORDER and _DATABYTEORDER, and nft's enum byteorder */
+const BYTE_ORDERS_OF = { key: 0, data: 1 } as const;
+const BYTE_ORDERS = { none: 0, host: 1, big: 2 } as const;
+
+export type ByteOrder = keyof typeof BYTE_ORDERS;
+
+/** Userdata of a set, or of a map where `data` is given; a concatenation and a verdict have no byte order. */
+export function encodeByteOrders(key: ByteOrder, data: ByteOrder | undefined): Buffer {
+  const entry = (type: number, order: ByteOrder) => [type, 4, BYTE_ORDERS[order], 0, 0, 0];
+  return Buffer.from([...entry(BYTE_ORDERS_OF.key, key), ...(data ? entry(BYTE_ORDERS_OF.data, data) : [])]);
+}
+
+/** The comment, or undefined where there is none, or where somebody keeps something else in the userdata. */
+export function decodeComment(userdata: Buffer): string | undefined {
+  for (let at = 0; at + 2 <= userdata.length; ) {
+    const length = userdata.readUInt8(at + 1);
+    const value = userdata.subarray(at + 2, at + 2 + length);
+    if (userdata.readUInt8(at) === COMMENT && value.length === length && length > 0)
+      return value.toString('utf8', 0, value.at(-1) === 0 ? length - 1 : length);
+    at += 2 + length;
+  }
+  return undefined;
+}

@@ -1,0 +1,295 @@
+import type { Config, Family, Service } from '../config/types.ts';
+import { timeText } from '../nftables/element.ts';
+import type { Expression } from '../nftables/expression.ts';
+import type { Rule } from '../nftables/rule.ts';
+import type { ChainWithRules } from '../nftables/ruleset.ts';
+import type { Automaton } from './automaton.ts';
+import * as match from './match.ts';
+import { FAMILIES, names } from './names.ts';
+import { hasUsers } from './sets.ts';
+
+/** A source that knocks faster than this is not looked at until it slows down: packets a second, and at once. */
+const KNOCK_RATE = 20;
+const KNOCK_BURST = 250;
+/** The meter outlives a pause between two knocks, and at least so many milliseconds. */
+const METER_TIMEOUT = 5000;
+/** Most events a second for each service. */
+const OPENED_RATE = 100;
+const REFUSED_RATE = 10;
+/** NF_IP_PRI_MANGLE: after connection tracking, before DNAT. */
+const PRIORITY_MANGLE = -150;
+
+/** All chains with their rules. `label` is the comment on the first rule of the base chain. */
+export function compileChains(config: Config, automaton: Automaton, label: string): ChainWithRules[] {
+  const closed = new Set(config.services.map(service => service.closed));
+  const timeouts = (does: 'start' | 'wait') => [
+    ...new Set(automaton.arrivals.flatMap(arrival => (arrival.does === does ? [arrival.timeout] : []))),
+  ];
+  const longest = Math.max(METER_TIMEOUT, ...config.services.map(service => service.knockTimeout));
+  return [
+    ...(closed.has('drop') ? [chain('closed_drop', match.drop)] : []),
+    ...(closed.has('reject') ? [closedReject()] : []),
+    chain('forget', ...forget(config)),
+    ...timeouts('start').map(timeout => start(config, timeout)),
+    ...timeouts('wait').map(timeout => wait(config, timeout)),
+    ...config.services.map(service => open(config, service)),
+    exempt(),
+    ...config.services.map(service => guard(config, service)),
+    knock(config, longest),
+    advance(config),
+    ...(config.strict ? [stray()] : []),
+    ...(config.interfaces.length > 0 ? [interfaces(config.interfaces)] : []),
+    ...baseChains(config, label),
+  ];
+}
+
+type Statement = readonly Expression[];
+
+function rule(...statements: readonly Statement[]): Rule {
+  return { expressions: statements.flat() };
+}
+
+/** A chain whose rules have one statement each. */
+function chain(name: string, ...statements: readonly Statement[]): ChainWithRules {
+  return { name, rules: statements.map(statement => rule(statement)) };
+}
+
+/** One rule for each family. */
+function perFamily(config: Config, statement: (source: match.Source) => Statement): Statement[] {
+  return FAMILIES.map(family => statement({ family, length: config.prefix[family] }));
+}
+
+function closedReject(): ChainWithRules {
+  return chain(
+    'closed_reject',
+    [...match.protocol('tcp'), { kind: 'reject', with: 'tcp reset' }],
+    [{ kind: 'reject', with: 'port unreachable' }],
+  );
+}
+
+/** Takes a client back to the start. */
+function forget(config: Config): Statement[] {
+  return [names.started, names.progress].flatMap(map =>
+    perFamily(config, source => [
+      ...match.family(source.family),
+      ...match.change(source, { op: 'delete', set: map(source.family), mark: true }),
+    ]),
+  );
+}
+
+/** After a first knock: only reached from the start, where nothing is stored. */
+function start(config: Config, timeout: number): ChainWithRules {
+  return chain(
+    `start_${timeText(timeout)}`,
+    ...perFamily(config, source => remember(source, names.started(source.family), timeout)),
+    match.clearMark,
+  );
+}
+
+/** After a further knock. */
+function wait(config: Config, timeout: number): ChainWithRules {
+  return chain(
+    `wait_${timeText(timeout)}`,
+    match.jump('forget'),
+    ...perFamily(config, source => remember(source, names.progress(source.family), timeout)),
+    match.clearMark,
+  );
+}
+
+function remember(source: match.Source, set: string, timeout: number): Statement {
+  return [...match.family(source.family), ...match.change(source, { op: 'add', set, timeout, mark: true })];
+}
+
+/** After the last knock. The mark in the log says which sequence it was. */
+function open(config: Config, service: Service): ChainWithRules {
+  const timeout = service.openFor;
+  return chain(
+    names.open(service.name),
+    match.jump('forget'),
+    ...perFamily(config, source => [
+      ...match.family(source.family),
+      ...match.change(source, { op: 'update', set: names.clients(service.name, source.family), timeout }),
+    ]),
+    ...(hasUsers(service) ? perFamily(config, source => rememberUser(source, service, timeout)) : []),
+    match.count(names.opened(service.name)),
+    match.report(`opened ${service.name}`, config.log.group, OPENED_RATE),
+    match.clearMark,
+  );
+}
+
+/** `update` would keep the user of an element that is there. */
+function rememberUser(source: match.Source, service: Service, timeout: number): Statement {
+  const set = names.users(service.name, source.family);
+  return [
+    ...match.family(source.family),
+    ...match.change(source, { op: 'delete', set, mark: true }),
+    ...match.change(source, { op: 'add', set, timeout, mark: true }),
+  ];
+}
+
+/** Sources and connections that need no knock. A SYN is no part of a session. */
+function exempt(): ChainWithRules {
+  return chain(
+    'exempt',
+    ...FAMILIES.map(family => [...match.clientIn(whole(family), names.allowed(family)), ...match.accept]),
+    [...match.tcpOpens, ...match.leave],
+    ...FAMILIES.map(family => [...match.sessionIn(family, names.sessions(family)), ...match.accept]),
+  );
+}
+
+/** A whole address, whatever `prefix` says. */
+function whole(family: Family): match.Source {
+  return { family, length: family === 'ipv4' ? 32 : 128 };
+}
+
+/** Lets flows that it let in before, clients and exempt sources in, and shows itself closed to all others. */
+function guard(config: Config, service: Service): ChainWithRules {
+  const { name, singleUse, closed } = service;
+  const close = match.goto(`closed_${closed}`);
+  const admit = perFamily(config, source => {
+    const set = names.clients(name, source.family);
+    return [
+      ...match.clientIn(source, set),
+      ...(singleUse ? match.change(source, { op: 'delete', set }) : []),
+      ...match.count(names.accepted(name)),
+      ...match.accept,
+    ];
+  });
+  return chain(
+    names.guard(name),
+    [...match.confirmed, ...match.accept],
+    // only a SYN or a datagram uses an opening up, so exempt packets that are neither come first
+    ...(singleUse
+      ? [match.jump('exempt'), [...match.tcpIsNoSyn, ...close], ...admit]
+      : [...admit, match.jump('exempt')]),
+    match.count(names.refused(name)),
+    ...(config.log.refused ? [match.report(`refused ${name}`, config.log.group, REFUSED_RATE)] : []),
+    close,
+  );
+}
+
+/** What is no valid new packet to an address of ours is neither a knock nor a stray. */
+const onlyNewToUs: readonly Statement[] = [
+  [...match.ctState('invalid'), ...match.leave],
+  [...match.tcpIsNoSyn, ...match.leave],
+  [...match.notToUs, ...match.leave],
+];
+
+/** Looks at knocks, unless the source makes too many. */
+function knock(config: Config, longest: number): ChainWithRules {
+  return chain(
+    'knock',
+    ...onlyNewToUs,
+    ...perFamily(config, source => [
+      ...match.family(source.family),
+      ...match.change(source, {
+        op: 'update',
+        set: names.knockers(source.family),
+        timeout: longest,
+        limit: { kind: 'limit', rate: KNOCK_RATE, unit: 'second', burst: KNOCK_BURST },
+      }),
+      ...match.goto('advance'),
+    ]),
+  );
+}
+
+/** Takes the client from its place to the next, or back to the start, where the knock may be a first one. */
+function advance(config: Config): ChainWithRules {
+  const step = [...match.markFromKnock(names.steps), ...match.markVerdict(names.arrivals)];
+  return chain(
+    'advance',
+    match.clearMark,
+    ...[names.started, names.progress].flatMap(map =>
+      perFamily(config, source => match.markFromClient(source, map(source.family))),
+    ),
+    step,
+    match.count(names.wrongKnocks),
+    match.jump('forget'),
+    match.clearMark,
+    step,
+  );
+}
+
+/** Neither a knock nor a service: a client in mid-sequence starts over, unless someone listens there. */
+function stray(): ChainWithRules {
+  return chain('stray', ...onlyNewToUs, [...match.someoneListens, ...match.leave], match.goto('forget'));
+}
+
+/** Accepts what comes in elsewhere: only these interfaces are looked at. */
+function interfaces(patterns: readonly string[]): ChainWithRules {
+  return chain(
+    'interfaces',
+    ...patterns.map(pattern => [...match.interfaceName(pattern), ...match.leave]),
+    match.accept,
+  );
+}
+
+function baseChains(config: Config, label: string): ChainWithRules[] {
+  const onInterfaces = config.interfaces.length > 0 ? [match.jump('interfaces')] : [];
+  const early = [
+    [...match.ctState('established'), ...match.accept],
+    [...match.loopback, ...match.accept],
+    ...onInterfaces,
+  ];
+  const input = [
+    ...early,
+    // allowed sources and running sessions may go everywhere, so they come first
+    ...(config.policy === 'drop' ? [match.jump('exempt')] : []),
+    match.portVerdict(names.ports),
+    // after the guards: a helper's expectation must not open one
+    [...match.ctState('related'), ...match.accept],
+    ...(config.policy === 'drop' ? keptUnderDrop() : []),
+    ...(config.strict
+      ? [
+          [...match.protocol('tcp'), ...match.jump('stray')],
+          [...match.protocol('udp'), ...match.jump('stray')],
+        ]
+      : []),
+  ];
+  const prerouting = [...early, [...match.toOthers, ...match.accept], match.portVerdict(names.guards)];
+  const chains: ChainWithRules[] = [
+    {
+      ...chain('input', ...input),
+      hook: { name: 'input', priority: config.priority, policy: config.policy },
+    },
+  ];
+  if (config.hook === 'prerouting')
+    chains.unshift({
+      ...chain('prerouting', ...prerouting),
+      hook: { name: 'prerouting', priority: PRIORITY_MANGLE, policy: 'accept' },
+    });
+  return chains.map(({ rules: [first, ...rest], ...base }) => ({
+    ...base,
+    rules:
+      first && base.name === 'input'
+        ? [{ ...first, comment: label }, ...rest]
+        : first
+          ? [first, ...rest]
+          : rest,
+  }));
+}
+
+/** ICMP and ICMPv6 types (RFC 792, 1191, 4443, 2710, 3810, 4861) without which a host does not work. */
+const ICMP = [3, 8, 11, 12];
+const ICMPV6 = [1, 2, 3, 4, 128];
+const MLD = [130, 131, 132, 143];
+const NEIGHBOURS = [133, 134, 135, 136];
+
+/** What a host needs that drops all the rest: see section "policy" of the documentation. */
+function keptUnderDrop(): Statement[] {
+  return [
+    ...ICMP.map(type => [...match.icmpType('ipv4', type), ...match.accept]),
+    ...ICMPV6.map(type => [...match.icmpType('ipv6', type), ...match.accept]),
+    ...MLD.map(type => [...match.icmpType('ipv6', type), ...match.linkLocal('saddr'), ...match.accept]),
+    ...NEIGHBOURS.map(type => [...match.icmpType('ipv6', type), ...match.hopLimit255, ...match.accept]),
+    [...match.protocol('igmp'), ...match.accept],
+    [...match.protocol('udp'), ...match.udpPort('dport', 68), ...match.udpPort('sport', 67), ...match.accept],
+    [
+      ...match.family('ipv6'),
+      ...match.linkLocal('daddr'),
+      ...match.protocol('udp'),
+      ...match.udpPort('dport', 546),
+      ...match.accept,
+    ],
+  ];
+}

@@ -1,0 +1,38 @@
+import { createHash } from 'node:crypto';
+import type { Config, Service } from '../config/types.ts';
+import type { NamedCounter } from '../nftables/named-counter.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import { compileAutomaton } from './automaton.ts';
+import { compileChains } from './chains.ts';
+import { MARK, names } from './names.ts';
+import { compileSets } from './sets.ts';
+
+/**
+ * The table that a configuration means: a pure function, and everything that is wanted in the kernel.
+ * `version` is this program's, for the comment on the first rule.
+ */
+export function compile(config: Config, version: string): Ruleset {
+  const automaton = compileAutomaton(config.services);
+  return {
+    table: { name: config.table, comment: MARK },
+    counters: [...config.services.flatMap(serviceCounters), newCounter(names.wrongKnocks)],
+    sets: compileSets(config, automaton),
+    chains: compileChains(config, automaton, `${MARK} ${version} ${fingerprint(config)}`),
+  };
+}
+
+/** Eight hex digits that change when anything changes that is compiled. */
+export function fingerprint({ log: { level, format, ...log }, ...config }: Config): string {
+  return createHash('sha256')
+    .update(JSON.stringify({ ...config, log }))
+    .digest('hex')
+    .slice(0, 8);
+}
+
+function serviceCounters({ name }: Service): NamedCounter[] {
+  return [names.opened(name), names.accepted(name), names.refused(name)].map(newCounter);
+}
+
+function newCounter(name: string): NamedCounter {
+  return { name, packets: 0, bytes: 0 };
+}

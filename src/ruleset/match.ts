@@ -1,0 +1,272 @@
+import type { Family } from '../config/types.ts';
+import type { Expression } from '../nftables/expression.ts';
+import { KEY, type Register, register, VERDICT } from '../nftables/register.ts';
+import type { Verdict } from '../nftables/verdict.ts';
+
+/**
+ * The statements of our rules as the expressions that nft makes of the same words, registers included: what `nft`
+ * prints of our ruleset and what it loads of `render` is the same program.
+ */
+
+type Expressions = readonly Expression[];
+
+const NFPROTO = { ipv4: 2, ipv6: 10 } as const;
+export const IPPROTO = { icmp: 1, igmp: 2, tcp: 6, udp: 17, 'ipv6-icmp': 58 } as const;
+const TCP = { fin: 0x01, syn: 0x02, rst: 0x04, ack: 0x10 } as const;
+const CT_STATE = { invalid: 1, established: 2, related: 4 } as const;
+const CT_STATUS_CONFIRMED = 8;
+/** RTN_* of include/uapi/linux/rtnetlink.h */
+const ADDRESS_TYPE = { unicast: 1, local: 2 } as const;
+
+/** A number as the kernel keeps it in a register of host order. */
+export function host32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value >>> 0);
+  return bytes;
+}
+
+const byte = (value: number) => Buffer.from([value]);
+
+export function portBytes(port: number): Buffer {
+  return Buffer.from([port >>> 8, port & 0xff]);
+}
+
+export function verdict(decision: Verdict): Expressions {
+  return [{ kind: 'immediate', verdict: decision }];
+}
+
+export const accept = verdict({ code: 'accept' });
+export const drop = verdict({ code: 'drop' });
+export const leave = verdict({ code: 'return' });
+export const jump = (chain: string) => verdict({ code: 'jump', chain });
+export const goto = (chain: string) => verdict({ code: 'goto', chain });
+
+function isEqual(load: Expression, value: Buffer): Expressions {
+  return [load, { kind: 'cmp', sreg: KEY, op: 'eq', value }];
+}
+
+/** `meta nfproto ipv4` */
+export function family(name: Family): Expressions {
+  return isEqual({ kind: 'meta', key: 'nfproto', dreg: KEY }, byte(NFPROTO[name]));
+}
+
+/** `meta l4proto tcp` */
+export function protocol(name: keyof typeof IPPROTO): Expressions {
+  return isEqual({ kind: 'meta', key: 'l4proto', dreg: KEY }, byte(IPPROTO[name]));
+}
+
+/** `iif "lo"`: the loopback interface is number 1 in every network namespace. */
+export const loopback = isEqual({ kind: 'meta', key: 'iif', dreg: KEY }, host32(1));
+
+/** `iifname "eth0"`, `iifname "wg*"` */
+export function interfaceName(name: string): Expressions {
+  const bytes = name.endsWith('*') ? Buffer.from(name.slice(0, -1)) : Buffer.alloc(16);
+  if (!name.endsWith('*')) bytes.write(name);
+  return isEqual({ kind: 'meta', key: 'iifname', dreg: KEY }, bytes);
+}
+
+function hasBits(load: Expression, bits: number): Expressions {
+  return [
+    load,
+    { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: host32(bits) },
+    { kind: 'cmp', sreg: KEY, op: 'neq', value: host32(0) },
+  ];
+}
+
+/** `ct state established` */
+export function ctState(state: keyof typeof CT_STATE): Expressions {
+  return hasBits({ kind: 'ct', key: 'state', dreg: KEY }, CT_STATE[state]);
+}
+
+/** `ct status confirmed`: packets of a flow that was let in before, and nothing else. */
+export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS_CONFIRMED);
+
+function tcpFlags(mask: number, op: 'eq' | 'neq'): Expressions {
+  return [
+    ...protocol('tcp'),
+    { kind: 'payload', base: 'transport', offset: 13, length: 1, dreg: KEY },
+    { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: byte(mask) },
+    { kind: 'cmp', sreg: KEY, op, value: byte(TCP.syn) },
+  ];
+}
+
+/** `tcp flags & (syn | ack) == syn`: TCP that opens a connection, whatever else it says. */
+export const tcpOpens = tcpFlags(TCP.syn | TCP.ack, 'eq');
+
+/** `tcp flags & (fin | syn | rst | ack) != syn`: TCP that is no clean SYN. */
+export const tcpIsNoSyn = tcpFlags(TCP.fin | TCP.syn | TCP.rst | TCP.ack, 'neq');
+
+/** `fib daddr type != local` */
+export const notToUs: Expressions = [
+  { kind: 'fib', result: 'daddr type', dreg: KEY },
+  { kind: 'cmp', sreg: KEY, op: 'neq', value: host32(ADDRESS_TYPE.local) },
+];
+
+/** `fib daddr type unicast`: to another host; ours is `local`, and broadcast, multicast and anycast are others still. */
+export const toOthers: Expressions = isEqual(
+  { kind: 'fib', result: 'daddr type', dreg: KEY },
+  host32(ADDRESS_TYPE.unicast),
+);
+
+/** `socket wildcard <= 1`: some socket is there for the packet. */
+export const someoneListens: Expressions = [
+  { kind: 'socket', key: 'wildcard', dreg: KEY },
+  { kind: 'cmp', sreg: KEY, op: 'lte', value: byte(1) },
+];
+
+/** Bits of an address that make up one client, in bytes of the address. */
+function prefixMask(size: number, length: number): Buffer {
+  const mask = Uint8Array.from({ length: size }, (_, index) => {
+    const bits = Math.min(8, Math.max(0, length - index * 8));
+    return 0xff00 >> bits;
+  });
+  return Buffer.from(mask);
+}
+
+/** Who a packet is from: the first `length` bits of its source address. The family must have been matched. */
+export interface Source {
+  readonly family: Family;
+  readonly length: number;
+}
+
+function loadSource({ family: name, length }: Source, dreg: Register = KEY): Expressions {
+  const size = name === 'ipv4' ? 4 : 16;
+  const load: Expression = {
+    kind: 'payload',
+    base: 'network',
+    offset: name === 'ipv4' ? 12 : 8,
+    length: size,
+    dreg,
+  };
+  if (length === size * 8) return [load];
+  return [load, { kind: 'bitwise', sreg: dreg, dreg, mask: prefixMask(size, length) }];
+}
+
+/** `ip saddr & 255.255.255.0`: from such a client, the key of what comes next. */
+export function client(source: Source): Expressions {
+  return [...family(source.family), ...loadSource(source)];
+}
+
+/** `ip saddr @set` */
+export function clientIn(source: Source, set: string): Expressions {
+  return [...client(source), { kind: 'lookup', set, sreg: KEY }];
+}
+
+/** `ip saddr . tcp sport . tcp dport @set`, always of the whole address. */
+export function sessionIn(name: Family, set: string): Expressions {
+  const words = name === 'ipv4' ? 1 : 4;
+  return [
+    ...family(name),
+    ...protocol('tcp'),
+    ...loadSource({ family: name, length: words * 32 }),
+    { kind: 'payload', base: 'transport', offset: 0, length: 2, dreg: register(words) },
+    { kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: register(words + 1) },
+    { kind: 'lookup', set, sreg: KEY },
+  ];
+}
+
+/** `meta l4proto . th dport vmap @map` */
+export function portVerdict(map: string): Expressions {
+  return [
+    { kind: 'meta', key: 'l4proto', dreg: KEY },
+    { kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: register(1) },
+    { kind: 'lookup', set: map, sreg: KEY, dreg: VERDICT },
+  ];
+}
+
+/** `meta mark set 0` */
+export const clearMark: Expressions = [
+  { kind: 'immediate', dreg: KEY, value: host32(0) },
+  { kind: 'meta', key: 'mark', sreg: KEY },
+];
+
+const setMark: Expression = { kind: 'meta', key: 'mark', sreg: KEY };
+
+/** `meta mark set ip saddr map @map` */
+export function markFromClient(source: Source, map: string): Expressions {
+  return [...client(source), { kind: 'lookup', set: map, sreg: KEY, dreg: KEY }, setMark];
+}
+
+/** `meta mark set meta mark . meta l4proto . th dport map @map` */
+export function markFromKnock(map: string): Expressions {
+  return [
+    { kind: 'meta', key: 'mark', dreg: KEY },
+    { kind: 'meta', key: 'l4proto', dreg: register(1) },
+    { kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: register(2) },
+    { kind: 'lookup', set: map, sreg: KEY, dreg: KEY },
+    setMark,
+  ];
+}
+
+/** `meta mark vmap @map` */
+export function markVerdict(map: string): Expressions {
+  return [
+    { kind: 'meta', key: 'mark', dreg: KEY },
+    { kind: 'lookup', set: map, sreg: KEY, dreg: VERDICT },
+  ];
+}
+
+/** How the packet changes a set or map. */
+export interface Change {
+  readonly op: 'add' | 'update' | 'delete';
+  readonly set: string;
+  readonly timeout?: number;
+  /** Of a map: the element holds the mark. */
+  readonly mark?: boolean;
+  readonly limit?: Extract<Expression, { kind: 'limit' }>;
+}
+
+/** `add @progress_ipv4 { ip saddr timeout 5s : meta mark }`, after the family was matched. */
+export function change(source: Source, { mark, ...rest }: Change): Expressions {
+  const data = register(4);
+  return [
+    ...loadSource(source),
+    ...(mark ? [{ kind: 'meta', key: 'mark', dreg: data } as const] : []),
+    { kind: 'dynset', key: KEY, ...(mark && { data }), ...rest },
+  ];
+}
+
+/** `counter name ssh_opened` */
+export function count(counter: string): Expressions {
+  return [{ kind: 'objref', counter }];
+}
+
+/** `limit rate 100/second burst 100 packets log prefix "opened ssh" group 22` */
+export function report(prefix: string, group: number, rate: number): Expressions {
+  return [
+    { kind: 'limit', rate, unit: 'second', burst: rate },
+    { kind: 'log', prefix, group },
+  ];
+}
+
+/** `icmp type echo-request`, `icmpv6 type nd-neighbor-solicit` */
+export function icmpType(name: Family, type: number): Expressions {
+  return [
+    ...family(name),
+    ...protocol(name === 'ipv4' ? 'icmp' : 'ipv6-icmp'),
+    ...isEqual({ kind: 'payload', base: 'transport', offset: 0, length: 1, dreg: KEY }, byte(type)),
+  ];
+}
+
+/** `ip6 hoplimit 255`: not routed. The family must have been matched. */
+export const hopLimit255 = isEqual(
+  { kind: 'payload', base: 'network', offset: 7, length: 1, dreg: KEY },
+  byte(255),
+);
+
+/** `ip6 saddr fe80::/10`, `ip6 daddr fe80::/10`. The family must have been matched. */
+export function linkLocal(side: 'saddr' | 'daddr'): Expressions {
+  return [
+    { kind: 'payload', base: 'network', offset: side === 'saddr' ? 8 : 24, length: 16, dreg: KEY },
+    { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: prefixMask(16, 10) },
+    { kind: 'cmp', sreg: KEY, op: 'eq', value: Buffer.from('fe80'.padEnd(32, '0'), 'hex') },
+  ];
+}
+
+/** `udp dport 68`, `udp sport 67`. The protocol must have been matched. */
+export function udpPort(side: 'sport' | 'dport', port: number): Expressions {
+  return isEqual(
+    { kind: 'payload', base: 'transport', offset: side === 'sport' ? 0 : 2, length: 2, dreg: KEY },
+    portBytes(port),
+  );
+}

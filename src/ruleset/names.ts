@@ -1,0 +1,37 @@
+import type { Family } from '../config/types.ts';
+
+/** Names that administrators see in `nft list ruleset`, each in one place: the compiler writes them, the status reads them. */
+
+/** The comment that marks a table as ours. */
+export const MARK = 'knockd-nft';
+
+export const FAMILIES = ['ipv4', 'ipv6'] as const satisfies readonly Family[];
+
+export const names = {
+  started: (family: Family) => `started_${family}`,
+  progress: (family: Family) => `progress_${family}`,
+  knockers: (family: Family) => `knockers_${family}`,
+  sessions: (family: Family) => `sessions_${family}`,
+  allowed: (family: Family) => `allowed_${family}`,
+  clients: (service: string, family: Family) => `${service}_clients_${family}`,
+  users: (service: string, family: Family) => `${service}_users_${family}`,
+  opened: (service: string) => `${service}_opened`,
+  accepted: (service: string) => `${service}_accepted`,
+  refused: (service: string) => `${service}_refused`,
+  wrongKnocks: 'wrong_knocks',
+  ports: 'ports',
+  guards: 'guards',
+  steps: 'steps',
+  arrivals: 'arrivals',
+  guard: (service: string) => `guard_${service}`,
+  open: (service: string) => `open_${service}`,
+} as const;
+
+/** The service behind a name that {@link names} made, such as `guard_ssh`. */
+export function serviceOfGuard(chain: string): string | undefined {
+  return chain.startsWith('guard_') ? chain.slice('guard_'.length) : undefined;
+}
+
+export function serviceOfOpen(chain: string): string | undefined {
+  return chain.startsWith('open_') ? chain.slice('open_'.length) : undefined;
+}

@@ -1,0 +1,136 @@
+import type { PortRange, Protocol } from '../config/types.ts';
+import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
+import { type Place, START } from './automaton.ts';
+import { IPPROTO } from './match.ts';
+import { names, serviceOfGuard, serviceOfOpen } from './names.ts';
+
+/**
+ * What a table says that {@link compile} made, read back from the table alone: the kernel is asked, not the file, since
+ * the two may differ.
+ */
+
+/** A whole sequence as the table has it: the places on the way, the last of which opens the service. */
+export interface CompiledSequence {
+  readonly service: string;
+  readonly user: string | null;
+  readonly places: readonly Place[];
+}
+
+/** Ports by the chain that a map sends them to, or by `accept`. */
+function portsByVerdict(ruleset: Ruleset, map: string): Map<string, PortRange[]> {
+  const ports = new Map<string, { protocol: Protocol; port: number }[]>();
+  for (const { key, data } of ruleset.sets.find(set => set.name === map)?.elements ?? []) {
+    if (data === undefined || Buffer.isBuffer(data) || key.length !== 8) continue;
+    const target = 'chain' in data ? data.chain : data.code;
+    const list = ports.get(target) ?? [];
+    list.push({ protocol: key[0] === IPPROTO.udp ? 'udp' : 'tcp', port: key.readUInt16BE(4) });
+    ports.set(target, list);
+  }
+  return new Map([...ports].map(([target, list]) => [target, joinPorts(list)]));
+}
+
+/** Ports as ranges: sorted, TCP first, neighbours joined. */
+function joinPorts(ports: readonly { readonly protocol: Protocol; readonly port: number }[]): PortRange[] {
+  const ranges: { protocol: Protocol; first: number; last: number }[] = [];
+  const sorted = ports.toSorted(
+    (a, b) => Number(a.protocol === 'udp') - Number(b.protocol === 'udp') || a.port - b.port,
+  );
+  for (const { protocol, port } of sorted) {
+    const range = ranges.at(-1);
+    if (range?.protocol === protocol && range.last + 1 === port) range.last = port;
+    else ranges.push({ protocol, first: port, last: port });
+  }
+  return ranges;
+}
+
+/** `22/tcp`, `6000-6010/tcp` */
+export function rangeText({ protocol, first, last }: PortRange): string {
+  return `${first === last ? first : `${first}-${last}`}/${protocol}`;
+}
+
+function chainNamed(ruleset: Ruleset, name: string): ChainWithRules | undefined {
+  return ruleset.chains.find(chain => chain.name === name);
+}
+
+/** The map that guards are reached through: another one where they are hooked in before DNAT. */
+export function guardMap(ruleset: Ruleset): string {
+  return chainNamed(ruleset, 'prerouting') ? names.guards : names.ports;
+}
+
+/** The ports of each service. */
+export function servicePorts(ruleset: Ruleset): Map<string, PortRange[]> {
+  return new Map(
+    [...portsByVerdict(ruleset, guardMap(ruleset))].flatMap(([target, ports]) => {
+      const service = serviceOfGuard(target);
+      return service === undefined ? [] : [[service, ports]];
+    }),
+  );
+}
+
+/** Ports that are open to everybody. */
+export function publicPorts(ruleset: Ruleset): PortRange[] {
+  const guarded =
+    guardMap(ruleset) === names.guards ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
+  const accepted = portsByVerdict(ruleset, names.ports).get('accept') ?? [];
+  return joinPorts(
+    [...eachPort(accepted)].filter(({ protocol, port }) => !guarded.has(`${port}/${protocol}`)),
+  );
+}
+
+function* eachPort(ranges: readonly PortRange[]): Generator<{ protocol: Protocol; port: number }> {
+  for (const { protocol, first, last } of ranges)
+    for (let port = first; port <= last; port++) yield { protocol, port };
+}
+
+function portKeys(ranges: readonly PortRange[]): Set<string> {
+  return new Set([...eachPort(ranges)].map(({ protocol, port }) => `${port}/${protocol}`));
+}
+
+/** Ports, as `22/tcp`, that strangers cannot reach: none where no hooked chain asks for the guards any more. */
+export function guardedPorts(ruleset: Ruleset | undefined): Set<string> {
+  if (!ruleset) return new Set();
+  const map = guardMap(ruleset);
+  const asked = ruleset.chains.some(
+    ({ hook, rules }) =>
+      hook && rules.some(({ expressions }) => expressions.some(it => it.kind === 'lookup' && it.set === map)),
+  );
+  return asked ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
+}
+
+/** All sequences, by the places that they lead through. */
+export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
+  const next = new Map<Place, { to: Place; comment: string }[]>();
+  for (const { key, data, comment } of ruleset.sets.find(({ name }) => name === names.steps)?.elements ??
+    []) {
+    if (!Buffer.isBuffer(data) || key.length !== 12) continue;
+    const from = key.readUInt32LE(0) as Place;
+    const to = data.readUInt32LE(0) as Place;
+    if (to === START) continue;
+    const steps = next.get(from);
+    if (steps) steps.push({ to, comment: comment ?? '' });
+    else next.set(from, [{ to, comment: comment ?? '' }]);
+  }
+  const opens = new Map<Place, string>();
+  for (const { key, data } of ruleset.sets.find(({ name }) => name === names.arrivals)?.elements ?? []) {
+    const service = data && 'chain' in data ? serviceOfOpen(data.chain) : undefined;
+    if (service !== undefined) opens.set(key.readUInt32LE(0) as Place, service);
+  }
+  const sequences: CompiledSequence[] = [];
+  const walk = (place: Place, places: readonly Place[]): void => {
+    for (const { to, comment } of next.get(place) ?? []) {
+      if (places.includes(to)) continue; // no table of ours goes in circles, but somebody may have changed it
+      const path = [...places, to];
+      const service = opens.get(to);
+      if (service === undefined) walk(to, path);
+      else sequences.push({ service, user: userOf(comment), places: path });
+    }
+  };
+  walk(START, []);
+  return sequences;
+}
+
+/** The user in `admin alice 3/3`; `ssh 4/4` has none. */
+function userOf(comment: string): string | null {
+  const words = comment.split(' ');
+  return words.length === 3 ? (words[1] ?? null) : null;
+}

@@ -1,0 +1,170 @@
+import type { Config, Family, PortRange, Protocol, Service } from '../config/types.ts';
+import { DATATYPES, type Datatype } from '../nftables/datatype.ts';
+import { type Element, timeText } from '../nftables/element.ts';
+import { prefixElements } from '../nftables/interval.ts';
+import { VERDICT } from '../nftables/register.ts';
+import type { SetWithElements } from '../nftables/ruleset.ts';
+import { MAX_COMMENT } from '../nftables/userdata.ts';
+import type { Verdict } from '../nftables/verdict.ts';
+import { type Automaton, type Place, START } from './automaton.ts';
+import { host32, IPPROTO, portBytes } from './match.ts';
+import { FAMILIES, names } from './names.ts';
+
+const ADDRESS = { ipv4: DATATYPES.ipv4_addr, ipv6: DATATYPES.ipv6_addr } as const;
+const PROTOCOL_PORT = [DATATYPES.inet_proto, DATATYPES.inet_service] as const;
+
+/** All sets and maps: the state, which packets write and swaps keep, and the program, with its elements. */
+export function compileSets(config: Config, automaton: Automaton): SetWithElements[] {
+  return [...stateSets(config), ...programSets(config, automaton)];
+}
+
+/** Whether packets (and people) own what is in a set, rather than the configuration. */
+export function isState(set: { readonly timeout: boolean }): boolean {
+  return set.timeout;
+}
+
+function stateSets({ services, limits }: Config): SetWithElements[] {
+  const eachFamily = (make: (family: Family) => SetWithElements) => FAMILIES.map(make);
+  return [
+    ...eachFamily(family => dynamicSet(names.started(family), family, limits.progress, DATATYPES.mark)),
+    ...eachFamily(family => dynamicSet(names.progress(family), family, limits.progress, DATATYPES.mark)),
+    ...eachFamily(family => dynamicSet(names.knockers(family), family, limits.progress)),
+    ...services.flatMap(({ name }) =>
+      eachFamily(family => dynamicSet(names.clients(name, family), family, limits.clients)),
+    ),
+    ...services
+      .filter(hasUsers)
+      .flatMap(({ name }) =>
+        eachFamily(family => dynamicSet(names.users(name, family), family, limits.clients, DATATYPES.mark)),
+      ),
+    ...eachFamily(family => ({
+      name: names.sessions(family),
+      types: [ADDRESS[family], DATATYPES.inet_service, DATATYPES.inet_service],
+      dynamic: false,
+      timeout: true,
+      interval: false,
+      elements: [],
+    })),
+  ];
+}
+
+/** Whether the service tells its clients apart by the sequence that let them in. */
+export function hasUsers({ sequences }: Service): boolean {
+  return sequences.some(({ user }) => user !== null);
+}
+
+function dynamicSet(name: string, family: Family, size: number, data?: Datatype): SetWithElements {
+  return {
+    name,
+    types: [ADDRESS[family]],
+    ...(data && { data }),
+    size,
+    dynamic: true,
+    timeout: true,
+    interval: false,
+    elements: [],
+  };
+}
+
+function programSets(config: Config, automaton: Automaton): SetWithElements[] {
+  const prerouting = config.hook === 'prerouting';
+  const guards = config.services.flatMap(({ name, ports }) =>
+    portElements(ports, { code: 'goto', chain: names.guard(name) }),
+  );
+  const ports = [
+    ...(prerouting
+      ? config.services.flatMap(({ ports }) => portElements(ports, { code: 'accept' }))
+      : guards),
+    ...portElements(config.public, { code: 'accept' }),
+    ...automaton.knocks.map(({ protocol, port }) =>
+      portElement(protocol, port, { code: 'goto', chain: 'knock' }),
+    ),
+  ];
+  return [
+    ...FAMILIES.map(family => ({
+      ...programSet(names.allowed(family), [ADDRESS[family]]),
+      interval: true,
+      elements: prefixElements(config.allow.filter(network => network.family === family)),
+    })),
+    {
+      ...programSet(names.steps, [DATATYPES.mark, ...PROTOCOL_PORT]),
+      data: DATATYPES.mark,
+      elements: stepElements(automaton),
+    },
+    {
+      ...programSet(names.arrivals, [DATATYPES.mark]),
+      data: VERDICT,
+      elements: arrivalElements(automaton),
+    },
+    ...(prerouting
+      ? [{ ...programSet(names.guards, PROTOCOL_PORT), data: VERDICT, elements: guards } as const]
+      : []),
+    { ...programSet(names.ports, PROTOCOL_PORT), data: VERDICT, elements: ports },
+  ];
+}
+
+function programSet(name: string, types: readonly Datatype[]): SetWithElements {
+  return { name, types, dynamic: false, timeout: false, interval: false, elements: [] };
+}
+
+/** Each port of each range: a hash look-up costs the same for one port and for all of them, and less than a range. */
+function portElements(ranges: readonly PortRange[], verdict: Verdict): Element[] {
+  return ranges.flatMap(({ protocol, first, last }) =>
+    Array.from({ length: last - first + 1 }, (_, index) => portElement(protocol, first + index, verdict)),
+  );
+}
+
+function portElement(protocol: Protocol, port: number, verdict: Verdict): Element {
+  return { key: Buffer.concat([word(IPPROTO[protocol]), portWord(port)]), data: verdict };
+}
+
+/** A value of one byte, padded as in a concatenation. */
+function word(value: number): Buffer {
+  return Buffer.from([value, 0, 0, 0]);
+}
+
+function portWord(port: number): Buffer {
+  return Buffer.concat([portBytes(port), Buffer.alloc(2)]);
+}
+
+function stepElements({ steps, repeats }: Automaton): Element[] {
+  const element = (from: Place, protocol: Protocol, port: number, to: Place, comment: string): Element => ({
+    key: Buffer.concat([host32(from), word(IPPROTO[protocol]), portWord(port)]),
+    data: host32(to),
+    comment,
+  });
+  return [
+    ...steps.map(({ from, knock, to, labels }) =>
+      element(from, knock.protocol, knock.port, to, joinLabels(labels)),
+    ),
+    ...repeats.map(({ place, knock }) => element(place, knock.protocol, knock.port, START, 'repeat')),
+  ];
+}
+
+/** As many labels as fit into a comment, and how many more there are. */
+function joinLabels(labels: readonly string[]): string {
+  const all = labels.join(', ');
+  if (all.length <= MAX_COMMENT) return all;
+  let text = '';
+  let count = 0;
+  for (const label of labels) {
+    const longer = text === '' ? label : `${text}, ${label}`;
+    if (`${longer}, ${labels.length} more`.length > MAX_COMMENT) break;
+    text = longer;
+    count++;
+  }
+  return `${text}, ${labels.length - count} more`;
+}
+
+function arrivalElements({ arrivals }: Automaton): Element[] {
+  return [
+    { key: host32(START), data: { code: 'return' } },
+    ...arrivals.map((arrival): Element => {
+      const chain =
+        arrival.does === 'open'
+          ? names.open(arrival.service)
+          : `${arrival.does}_${timeText(arrival.timeout)}`;
+      return { key: host32(arrival.place), data: { code: 'goto', chain } };
+    }),
+  ];
+}

@@ -1,0 +1,152 @@
+import type { Family } from '../config/types.ts';
+import { DATATYPES } from '../nftables/datatype.ts';
+import type { Element } from '../nftables/element.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import type { Place } from './automaton.ts';
+import { FAMILIES, names } from './names.ts';
+import { type CompiledSequence, compiledSequences, rangeText, servicePorts } from './program.ts';
+
+/** What `status --json` prints. Times in seconds; null for what never ends. */
+export interface Status {
+  readonly loaded: boolean;
+  /** Whether the kernel has what the file says; null where the file could not be read. */
+  readonly inSync: boolean | null;
+  readonly table: string;
+  readonly services: Readonly<Record<string, ServiceStatus>>;
+  readonly knocking: readonly Knocking[];
+  readonly wrongKnocks: number;
+}
+
+export interface ServiceStatus {
+  /** `22/tcp`, `6000-6010/tcp` */
+  readonly ports: readonly string[];
+  readonly clients: readonly Client[];
+  /** Sequences completed, connections let in, packets refused, since the service was first loaded. */
+  readonly opened: number;
+  readonly accepted: number;
+  readonly refused: number;
+}
+
+export interface Client {
+  /** An address, or a network where `prefix` says so. */
+  readonly address: string;
+  readonly user: string | null;
+  readonly expires: number | null;
+}
+
+/** A client in mid-sequence; one for each sequence that goes through its place. */
+export interface Knocking {
+  readonly address: string;
+  readonly service: string;
+  readonly user: string | null;
+  readonly step: number;
+  readonly of: number;
+  readonly expires: number | null;
+}
+
+/** Who is in, who is knocking and what was counted, from a table with its state. */
+export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
+  const sequences = compiledSequences(ruleset);
+  const users = new Map(sequences.map(({ places, user }) => [places.at(-1), user]));
+  const counted = (name: string) => ruleset.counters.find(counter => counter.name === name)?.packets ?? 0;
+  const elements = (name: string) => ruleset.sets.find(set => set.name === name)?.elements ?? [];
+  const prefix = readPrefix(ruleset);
+  const through = byPlace(sequences);
+
+  const clients = (service: string): Client[] =>
+    FAMILIES.flatMap(family => {
+      const places = new Map(
+        elements(names.users(service, family)).map(({ key, data }) => [key.toString('hex'), data]),
+      );
+      return elements(names.clients(service, family)).map(element => {
+        const place = places.get(element.key.toString('hex'));
+        return {
+          address: addressText(family, element.key, prefix),
+          user: (Buffer.isBuffer(place) && users.get(place.readUInt32LE(0) as Place)) || null,
+          expires: seconds(element),
+        };
+      });
+    });
+
+  return {
+    loaded: true,
+    inSync,
+    table: ruleset.table.name,
+    services: Object.fromEntries(
+      [...servicePorts(ruleset)]
+        .toSorted(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, ports]) => [
+          name,
+          {
+            ports: ports.map(rangeText),
+            clients: clients(name),
+            opened: counted(names.opened(name)),
+            accepted: counted(names.accepted(name)),
+            refused: counted(names.refused(name)),
+          },
+        ]),
+    ),
+    knocking: FAMILIES.flatMap(family =>
+      [...elements(names.started(family)), ...elements(names.progress(family))].flatMap(element =>
+        knocking(element, addressText(family, element.key, prefix), through),
+      ),
+    ),
+    wrongKnocks: counted(names.wrongKnocks),
+  };
+}
+
+/** What there is to say where no table of ours is loaded. */
+export function emptyStatus(table: string): Status {
+  return { loaded: false, inSync: false, table, services: {}, knocking: [], wrongKnocks: 0 };
+}
+
+function byPlace(
+  sequences: readonly CompiledSequence[],
+): Map<Place, { sequence: CompiledSequence; step: number }[]> {
+  const through = new Map<Place, { sequence: CompiledSequence; step: number }[]>();
+  for (const sequence of sequences)
+    sequence.places.forEach((place, index) => {
+      const list = through.get(place);
+      if (list) list.push({ sequence, step: index + 1 });
+      else through.set(place, [{ sequence, step: index + 1 }]);
+    });
+  return through;
+}
+
+function knocking(element: Element, address: string, through: ReturnType<typeof byPlace>): Knocking[] {
+  const place = Buffer.isBuffer(element.data) ? (element.data.readUInt32LE(0) as Place) : undefined;
+  return ((place !== undefined && through.get(place)) || []).map(
+    ({ sequence: { service, user, places }, step }) => ({
+      address,
+      service,
+      user,
+      step,
+      of: places.length,
+      expires: seconds(element),
+    }),
+  );
+}
+
+function seconds({ expires }: Element): number | null {
+  return expires === undefined ? null : expires / 1000;
+}
+
+function addressText(family: Family, key: Buffer, prefix: Readonly<Record<Family, number>>): string {
+  const text = (family === 'ipv4' ? DATATYPES.ipv4_addr : DATATYPES.ipv6_addr).text(key);
+  const length = prefix[family];
+  return length === key.length * 8 ? text : `${text}/${length}`;
+}
+
+/** How much of an address is one client, from the masks in the rules that forget one. */
+export function readPrefix(ruleset: Ruleset): Record<Family, number> {
+  const prefix = { ipv4: 32, ipv6: 128 };
+  for (const { expressions } of ruleset.chains.find(({ name }) => name === 'forget')?.rules ?? [])
+    for (const expression of expressions)
+      if (expression.kind === 'bitwise')
+        prefix[expression.mask.length === 4 ? 'ipv4' : 'ipv6'] = bitCount(expression.mask);
+  return prefix;
+}
+
+function bitCount(mask: Buffer): number {
+  return [...mask].reduce((count, byte) => count + byte.toString(2).replaceAll('0', '').length, 0);
+}

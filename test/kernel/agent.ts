@@ -1,0 +1,226 @@
+/**
+ * The program that `world.ts` starts in a host: does what comes as JSON lines on stdin, answers on stdout, and
+ * ends with stdin.
+ */
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createConnection, createServer, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { Reach, ReachOptions, Reply, Request, Requests } from './host.ts';
+import { deafListener, stayOnOneProcessor } from './libc.ts';
+import { capture, flood, knock, probe, send, sweep } from './traffic.ts';
+
+const silence = 400; // ms
+function reachOf(error: NodeJS.ErrnoException): Reach {
+  switch (error.code) {
+    case 'ECONNREFUSED':
+    case 'ECONNRESET':
+      return 'refused';
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'EACCES':
+      return 'unreachable';
+    default:
+      throw error;
+  }
+}
+
+function localAddress({ from, localPort }: ReachOptions): { localAddress?: string; localPort?: number } {
+  return { ...(from && { localAddress: from }), ...(localPort && { localPort }) };
+}
+
+/** A connected socket, or why there is none. */
+function dial(options: Requests['open'][0]): Promise<Socket | Reach> {
+  const { address: host, port, timeout = silence } = options;
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ host, port, ...localAddress(options), noDelay: true });
+    const timer = setTimeout(() => {
+      socket.destroy();
+      resolve('silent');
+    }, timeout);
+    socket.once('connect', () => {
+      clearTimeout(timer);
+      socket.removeAllListeners('error').on('error', () => {});
+      resolve(socket);
+    });
+    socket.once('error', error => {
+      clearTimeout(timer);
+      try {
+        resolve(reachOf(error));
+      } catch (unexpected) {
+        reject(unexpected);
+      }
+    });
+  });
+}
+
+interface Conversation {
+  readonly socket: Socket;
+  sent: number;
+  received: number;
+}
+
+const conversations = new Map<number, Conversation>();
+const listeners = new Map<number, Listening>();
+let lastHandle = 0;
+
+function handled<Value>(handles: ReadonlyMap<number, Value>, handle: number): Value {
+  const value = handles.get(handle);
+  if (!value) throw new Error('it was closed before');
+  return value;
+}
+
+/** Waits until as much came back as was sent. */
+function echoed(conversation: Conversation, timeout: number): Promise<'alive' | 'dead'> {
+  const { socket } = conversation;
+  return new Promise(resolve => {
+    const settle = (result: 'alive' | 'dead') => {
+      clearTimeout(timer);
+      socket.off('data', look).off('close', dead);
+      resolve(result);
+    };
+    const look = () => conversation.received >= conversation.sent && settle('alive');
+    const dead = () => settle('dead');
+    const timer = setTimeout(dead, timeout);
+    socket.on('data', look).once('close', dead);
+    if (socket.destroyed) dead();
+  });
+}
+
+interface Listening {
+  arrived: number;
+  readonly close: () => void;
+}
+
+/** Keeps the listener for later calls. */
+function kept(listener: Listening, port: number): Requests['listen'][1] {
+  listeners.set(++lastHandle, listener);
+  return { listener: lastHandle, port };
+}
+
+async function listenTcp(port: number, address: string, backlog?: number): Promise<Requests['listen'][1]> {
+  const server = createServer(socket => {
+    listener.arrived++;
+    open.add(socket);
+    socket.on('error', () => {}).on('close', () => open.delete(socket));
+    socket.pipe(socket);
+  });
+  const open = new Set<Socket>();
+  const listener = {
+    arrived: 0,
+    close() {
+      server.close();
+      for (const socket of open) socket.destroy();
+    },
+  };
+  server.listen({ port, host: address, ...(backlog !== undefined && { backlog }) });
+  await once(server, 'listening');
+  const bound = server.address();
+  return kept(listener, typeof bound === 'object' && bound ? bound.port : port);
+}
+
+async function listenUdp(port: number, address: string): Promise<Requests['listen'][1]> {
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  const listener = { arrived: 0, close: () => void socket.close() };
+  socket.on('message', (message, from) => {
+    listener.arrived++;
+    socket.send(message, from.port, from.address, () => {}); // the asker may be gone: its business
+  });
+  socket.bind(port, address);
+  await once(socket, 'listening');
+  return kept(listener, socket.address().port);
+}
+
+type Handlers = { readonly [Name in keyof Requests]: (of: Requests[Name][0]) => Promise<Requests[Name][1]> };
+
+const handlers: Handlers = {
+  async connect(options) {
+    const socket = await dial(options);
+    if (typeof socket === 'string') return socket;
+    socket.resetAndDestroy(); // no TIME_WAIT: the same local port can be taken again
+    return 'open';
+  },
+  async open(options) {
+    const socket = await dial(options);
+    if (typeof socket === 'string') throw new Error(`${options.address} port ${options.port} is ${socket}`);
+    const conversation = { socket, sent: 0, received: 0 };
+    socket.on('data', data => {
+      conversation.received += data.length;
+    });
+    conversations.set(++lastHandle, conversation);
+    return lastHandle;
+  },
+  say({ session, text, timeout }) {
+    const conversation = handled(conversations, session);
+    conversation.sent += Buffer.byteLength(text);
+    conversation.socket.write(text);
+    return echoed(conversation, timeout);
+  },
+  async hangUp({ session }) {
+    const { socket } = handled(conversations, session);
+    conversations.delete(session);
+    if (!socket.destroyed) {
+      const closed = once(socket, 'close');
+      socket.destroy();
+      await closed;
+    }
+    return null;
+  },
+  async udp(options) {
+    const { address, port, payload, timeout = silence, from, localPort } = options;
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    try {
+      socket.bind(localPort, from);
+      await once(socket, 'listening');
+      socket.connect(port, address);
+      await once(socket, 'connect');
+      const answer = once(socket, 'message', { signal: AbortSignal.timeout(timeout) });
+      socket.send(payload, error => error && socket.emit('error', error));
+      const [message] = await answer;
+      return String(message);
+    } catch (error) {
+      if (error instanceof Error && error.name === 'AbortError') return 'silent';
+      return reachOf(error as NodeJS.ErrnoException);
+    } finally {
+      socket.close();
+    }
+  },
+  async listen({ port, protocol = 'tcp', address = '::', accept = true, backlog }) {
+    if (!accept) return kept({ arrived: 0, ...deafListener(address, port, backlog ?? 0) }, port);
+    return protocol === 'tcp' ? listenTcp(port, address, backlog) : listenUdp(port, address);
+  },
+  arrived: async ({ listener }) => handled(listeners, listener).arrived,
+  async unlisten({ listener }) {
+    handled(listeners, listener).close();
+    listeners.delete(listener);
+    return null;
+  },
+  knock,
+  send,
+  flood,
+  sweep,
+  capture,
+  probe,
+};
+
+function answer<Name extends keyof Requests>(
+  call: Name,
+  parameters: Requests[Name][0],
+): Promise<Requests[Name][1]> {
+  return handlers[call](parameters);
+}
+
+async function reply({ id, call, parameters }: Request): Promise<Reply> {
+  try {
+    return { id, result: await answer(call, parameters) };
+  } catch (error) {
+    return { id, error: `${call}: ${error instanceof Error ? error.message : String(error)}` };
+  }
+}
+
+stayOnOneProcessor();
+createInterface({ input: process.stdin })
+  .on('line', async line => {
+    process.stdout.write(`${JSON.stringify(await reply(JSON.parse(line)))}\n`);
+  })
+  .on('close', () => process.exit());

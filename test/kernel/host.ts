@@ -1,0 +1,220 @@
+/** The agent's requests, and `Host`: one typed call for each, from the test to the agent in that host. */
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Answer, Packet, Protocol, Seen } from './packet.ts';
+
+/** How a TCP connection attempt, or a datagram, ended. */
+export type Reach = 'open' | 'refused' | 'silent' | 'unreachable';
+
+export interface ReachOptions {
+  /** An address that this host has; its own by default. */
+  readonly from?: string;
+  readonly localPort?: number;
+  /** Milliseconds until it counts as silent; 400 unless told: less than Linux waits to send a SYN again. */
+  readonly timeout?: number;
+}
+
+export interface ListenOptions {
+  readonly protocol?: Protocol;
+  /** `::` unless told, which is both families. */
+  readonly address?: string;
+  /** False: a TCP listener that never accepts; its queue takes `backlog` + 1 connections. */
+  readonly accept?: boolean;
+  readonly backlog?: number;
+}
+
+export interface KnockOptions {
+  /** Any address: knocks are raw packets. */
+  readonly from?: string;
+  /** Milliseconds between two knocks; none unless told. */
+  readonly gap?: number;
+}
+
+/**
+ * Consecutive addresses. For more than a few take addresses that the server has to route (198.18.0.0/15,
+ * 2001:db8::/32): the kernel's table of neighbours is shared with the machine.
+ */
+export interface Sources {
+  readonly first: string;
+  readonly count: number;
+}
+
+export interface FloodOptions {
+  readonly to: string;
+  /** Like `10000/tcp`; taken in turn, the whole list for each source before the next one. */
+  readonly knocks: readonly string[];
+  readonly sources?: Sources;
+  /** Packets in all. */
+  readonly count: number;
+  /** Packets a second; as fast as it goes unless told. */
+  readonly rate?: number;
+}
+
+export interface SweepOptions {
+  readonly address: string;
+  readonly order?: 'rising' | 'falling' | 'shuffled';
+  readonly protocol?: Protocol;
+  /** How often all the 65,535 ports are gone through; once unless told. */
+  readonly rounds?: number;
+  readonly from?: string;
+  /** Of the shuffling, which is another for each round. */
+  readonly seed?: number;
+}
+
+export interface Sent {
+  readonly packets: number;
+  readonly seconds: number;
+}
+
+export interface CaptureOptions {
+  readonly milliseconds: number;
+  readonly from?: string;
+  readonly protocol?: Seen['protocol'];
+  /** The port it comes from or goes to. */
+  readonly port?: number;
+}
+
+/** Every request: its parameters and its result, both JSON. */
+export interface Requests {
+  readonly connect: [ReachOptions & { address: string; port: number }, Reach];
+  readonly open: [ReachOptions & { address: string; port: number }, number];
+  readonly say: [{ session: number; text: string; timeout: number }, 'alive' | 'dead'];
+  readonly hangUp: [{ session: number }, null];
+  readonly udp: [ReachOptions & { address: string; port: number; payload: string }, string];
+  readonly listen: [ListenOptions & { port: number }, { listener: number; port: number }];
+  readonly arrived: [{ listener: number }, number];
+  readonly unlisten: [{ listener: number }, null];
+  readonly knock: [KnockOptions & { address: string; knocks: readonly string[] }, null];
+  readonly send: [{ packets: readonly Packet[] }, Sent];
+  readonly flood: [FloodOptions, Sent];
+  readonly sweep: [SweepOptions, Sent];
+  readonly capture: [CaptureOptions, readonly Seen[]];
+  readonly probe: [{ packet: Packet; timeout: number }, Answer];
+}
+
+/** What goes to the agent, one JSON line each; answered with `{id, result}` or `{id, error}`. */
+export type Request = {
+  [Name in keyof Requests]: {
+    readonly id: number;
+    readonly call: Name;
+    readonly parameters: Requests[Name][0];
+  };
+}[keyof Requests];
+
+export type Reply = { readonly id: number } & ({ readonly result: unknown } | { readonly error: string });
+
+/** A TCP connection that stays open. */
+export interface Session {
+  /** Sends `text` to an echo server: `alive` when it came back, `dead` when not within `timeout` (1000 ms). */
+  send(text: string, timeout?: number): Promise<'alive' | 'dead'>;
+  close(): Promise<void>;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Connections accepted, or datagrams received, so far. */
+  arrived(): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** A host of the world, seen from the test: what it sends, and what it sees. */
+export interface Host {
+  /** Tries a TCP connection and ends it at once. */
+  connect(address: string, port: number, options?: ReachOptions): Promise<Reach>;
+  /** A TCP connection that stays; rejects when it cannot be made. */
+  open(address: string, port: number, options?: ReachOptions): Promise<Session>;
+  /** Sends a datagram: the text of the answer, or `refused`, `silent`, `unreachable`. */
+  udp(address: string, port: number, payload: string, options?: ReachOptions): Promise<string>;
+  /** Echoes, on TCP or UDP, on both families. */
+  listen(port: number, options?: ListenOptions): Promise<Listener>;
+  /** One raw SYN or one empty datagram for each of `knocks` (`10000/tcp`), in order, never sent again. */
+  knock(address: string, knocks: readonly string[], options?: KnockOptions): Promise<void>;
+  send(packets: readonly Packet[]): Promise<Sent>;
+  flood(options: FloodOptions): Promise<Sent>;
+  /** A SYN or a datagram to each port. */
+  sweep(options: SweepOptions): Promise<Sent>;
+  /** What comes in during that time. It listens before any later call of this host sends. */
+  capture(options: CaptureOptions): Promise<readonly Seen[]>;
+  /** The first answer to one packet, or `none` within `timeout` (300 ms). */
+  probe(packet: Packet, timeout?: number): Promise<Answer>;
+  /** Ends the agent, with its listeners and sessions. */
+  end(): Promise<void>;
+}
+
+interface Waiting {
+  readonly resolve: (result: never) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** Talks to the agent that runs as `child`; `name` stands in errors. */
+export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Host {
+  const waiting = new Map<number, Waiting>();
+  let lastId = 0;
+  let errors = '';
+  let ended = false;
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors += text;
+  });
+  child.stdin.on('error', () => {}); // told by its end
+  createInterface({ input: child.stdout }).on('line', line => {
+    const reply = JSON.parse(line) as Reply;
+    const { resolve, reject } = waiting.get(reply.id) ?? {};
+    waiting.delete(reply.id);
+    if ('error' in reply) reject?.(new Error(`${name}: ${reply.error}`));
+    else resolve?.(reply.result as never);
+  });
+  const end = new Promise<void>(resolve => {
+    child.once('error', error => {
+      errors += error.message;
+    });
+    child.once('close', () => {
+      ended = true;
+      for (const { reject } of waiting.values()) reject(new Error(`the agent in ${name} ended: ${errors}`));
+      waiting.clear();
+      resolve();
+    });
+  });
+
+  function call<Name extends keyof Requests>(
+    call: Name,
+    parameters: Requests[Name][0],
+  ): Promise<Requests[Name][1]> {
+    if (ended) return Promise.reject(new Error(`the agent in ${name} ended: ${errors}`));
+    return new Promise((resolve, reject) => {
+      const id = ++lastId;
+      waiting.set(id, { resolve, reject });
+      child.stdin.write(`${JSON.stringify({ id, call, parameters })}\n`);
+    });
+  }
+
+  return {
+    connect: (address, port, options) => call('connect', { ...options, address, port }),
+    async open(address, port, options) {
+      const session = await call('open', { ...options, address, port });
+      return {
+        send: (text, timeout = 1000) => call('say', { session, text, timeout }),
+        close: async () => void (await call('hangUp', { session })),
+      };
+    },
+    udp: (address, port, payload, options) => call('udp', { ...options, address, port, payload }),
+    async listen(port, options) {
+      const made = await call('listen', { ...options, port });
+      const { listener } = made;
+      return {
+        port: made.port,
+        arrived: () => call('arrived', { listener }),
+        close: async () => void (await call('unlisten', { listener })),
+      };
+    },
+    knock: async (address, knocks, options) => void (await call('knock', { ...options, address, knocks })),
+    send: packets => call('send', { packets }),
+    flood: options => call('flood', options),
+    sweep: options => call('sweep', options),
+    capture: options => call('capture', options),
+    probe: (packet, timeout = 300) => call('probe', { packet, timeout }),
+    end() {
+      child.stdin.end();
+      return end;
+    },
+  };
+}

@@ -1,0 +1,199 @@
+/** The few calls of libc that Node.js has no words for, through koffi. 64-bit little-endian Linux only. */
+import { getSystemErrorName } from 'node:util';
+import koffi from 'koffi';
+import { addressBytes } from './packet.ts';
+
+const AF_INET = 2; // <sys/socket.h>
+const AF_INET6 = 10;
+const AF_PACKET = 17;
+const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
+const SOCK_RAW = 3;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const IPPROTO_RAW = 255; // <linux/in.h>: the header is included, in both families
+const ETH_P_ALL_BE = 0x0300; // <linux/if_ether.h>: htons(ETH_P_ALL)
+const SOL_SOCKET = 1; // <asm-generic/socket.h>
+const SO_BROADCAST = 6;
+const SOL_PACKET = 263; // <linux/socket.h>
+const PACKET_IGNORE_OUTGOING = 23; // <linux/if_packet.h>
+const POLLIN = 1; // <poll.h>
+const ENOBUFS = koffi.os.errno.ENOBUFS ?? 105;
+const EINTR = koffi.os.errno.EINTR ?? 4;
+const EAGAIN = koffi.os.errno.EAGAIN ?? 11;
+
+const library = koffi.load(null);
+const libc = {
+  socket: library.func('int socket(int, int, int)'),
+  bind: library.func('int bind(int, void *, unsigned int)'),
+  listen: library.func('int listen(int, int)'),
+  close: library.func('int close(int)'),
+  poll: library.func('int poll(void *, unsigned long, int)'),
+  sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)'),
+  setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
+  recv: library.func('long recv(int, void *, size_t, int)'),
+  schedGetaffinity: library.func('int sched_getaffinity(int, size_t, void *)'),
+  schedSetaffinity: library.func('int sched_setaffinity(int, size_t, void *)'),
+};
+
+function check(call: string, result: number): number {
+  if (result >= 0) return result;
+  throw new Error(`${call}: ${getSystemErrorName(-koffi.errno())}`);
+}
+
+function setOption(socket: number, level: number, option: number): void {
+  const on = Buffer.from([1, 0, 0, 0]);
+  check('setsockopt', libc.setsockopt(socket, level, option, on, on.length));
+}
+
+/**
+ * Keeps this thread on one processor. A packet over veth is worked on where it was sent, so packets that one
+ * host sends arrive in the order in which they were sent.
+ */
+export function stayOnOneProcessor(): void {
+  const mask = Buffer.alloc(128);
+  const length = check('sched_getaffinity', libc.schedGetaffinity(0, mask.length, mask));
+  const processors = [...Array(length * 8).keys()].filter(bit => (mask[bit >> 3] ?? 0) & (1 << (bit & 7)));
+  const chosen = processors[process.pid % processors.length];
+  if (chosen === undefined) return;
+  mask.fill(0);
+  mask[chosen >> 3] = 1 << (chosen & 7);
+  check('sched_setaffinity', libc.schedSetaffinity(0, mask.length, mask));
+}
+
+/** struct sockaddr_in or sockaddr_in6, in 28 bytes. */
+function socketAddress(address: Uint8Array, port: number): Buffer {
+  const bytes = Buffer.alloc(28);
+  bytes.writeUInt16LE(address.length === 4 ? AF_INET : AF_INET6, 0);
+  bytes.writeUInt16BE(port, 2);
+  bytes.set(address, address.length === 4 ? 4 : 8);
+  return bytes;
+}
+
+const slots = 256; // messages in one sendmmsg
+const slotSize = 2048;
+const messageSize = 64; // struct mmsghdr: struct msghdr (56), msg_len, padding
+const memory = Buffer.alloc(slots * (messageSize + 16 + 32 + slotSize));
+const vectorsAt = slots * messageSize;
+const namesAt = vectorsAt + slots * 16;
+const packetsAt = namesAt + slots * 32;
+
+/** Sends packets that were written byte by byte, from the IP header on, 256 in a system call. */
+export class PacketSender {
+  readonly #sockets = { 4: -1, 16: -1 };
+  readonly #names = new Map<string, Buffer>();
+  #family: 4 | 16 = 4;
+  #filled = 0;
+  sent = 0;
+
+  constructor() {
+    const start = koffi.address(memory);
+    for (let slot = 0; slot < slots; slot++) {
+      const message = slot * messageSize;
+      const vector = vectorsAt + slot * 16;
+      memory.writeBigUInt64LE(start + BigInt(namesAt + slot * 32), message);
+      memory.writeBigUInt64LE(start + BigInt(vector), message + 16);
+      memory.writeBigUInt64LE(1n, message + 24);
+      memory.writeBigUInt64LE(start + BigInt(packetsAt + slot * slotSize), vector);
+    }
+  }
+
+  /**
+   * Takes one packet of `length` bytes to `address`. `write` puts it into the memory it is given, at the offset
+   * it is given. Nothing is sent before the batch is full, or `flush`.
+   */
+  add(address: string, length: number, write: (target: Buffer, offset: number) => void): void {
+    let name = this.#names.get(address);
+    if (!name) {
+      name = socketAddress(addressBytes(address), 0);
+      if (this.#names.size > 1000) this.#names.clear();
+      this.#names.set(address, name);
+    }
+    const family = name.readUInt16LE(0) === AF_INET ? 4 : 16;
+    if (family !== this.#family || this.#filled === slots) this.flush();
+    this.#family = family;
+    const slot = this.#filled++;
+    memory.set(name, namesAt + slot * 32);
+    memory.writeUInt32LE(family === 4 ? 16 : 28, slot * messageSize + 8);
+    memory.writeBigUInt64LE(BigInt(length), vectorsAt + slot * 16 + 8);
+    write(memory, packetsAt + slot * slotSize);
+  }
+
+  /** Sends what was taken. ENOBUFS is tried again: the sender is faster than the wire, that is all. */
+  flush(): void {
+    const socket = this.#socket();
+    for (let done = 0; done < this.#filled; ) {
+      const count = libc.sendmmsg(socket, memory.subarray(done * messageSize), this.#filled - done, 0);
+      if (count >= 0) done += count;
+      else if (![ENOBUFS, EINTR, EAGAIN].includes(koffi.errno())) {
+        this.#filled = 0;
+        check('sendmmsg', count);
+      }
+    }
+    this.sent += this.#filled;
+    this.#filled = 0;
+  }
+
+  #socket(): number {
+    if (this.#sockets[this.#family] < 0) {
+      const family = this.#family === 4 ? AF_INET : AF_INET6;
+      const socket = check('raw socket', libc.socket(family, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
+      setOption(socket, SOL_SOCKET, SO_BROADCAST);
+      this.#sockets[this.#family] = socket;
+    }
+    return this.#sockets[this.#family];
+  }
+}
+
+/**
+ * Packets as they come in, on all interfaces of this network namespace, from the moment of construction. Its
+ * queue takes some 200 packets: a flood overflows it.
+ */
+export class PacketReceiver {
+  readonly #socket = check(
+    'packet socket',
+    libc.socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, ETH_P_ALL_BE),
+  );
+  readonly #buffer = Buffer.alloc(65536);
+
+  constructor() {
+    setOption(this.#socket, SOL_PACKET, PACKET_IGNORE_OUTGOING);
+  }
+
+  /** The next packet that came in, from its IP header on, or undefined when none comes before `deadline`. */
+  async next(deadline: number): Promise<Buffer | undefined> {
+    for (;;) {
+      const length = libc.recv(this.#socket, this.#buffer, this.#buffer.length, 0);
+      if (length >= 0) return Buffer.from(this.#buffer.subarray(0, length));
+      if (koffi.errno() !== EAGAIN) check('recv', length);
+      const left = deadline - performance.now();
+      if (left <= 0) return undefined;
+      await this.#readable(Math.ceil(left));
+    }
+  }
+
+  #readable(milliseconds: number): Promise<void> {
+    const descriptor = Buffer.alloc(8); // struct pollfd
+    descriptor.writeInt32LE(this.#socket, 0);
+    descriptor.writeInt16LE(POLLIN, 4);
+    return new Promise((resolve, reject) => {
+      libc.poll.async(descriptor, 1, milliseconds, (error: Error | null) =>
+        error ? reject(error) : resolve(),
+      );
+    });
+  }
+
+  close(): void {
+    libc.close(this.#socket);
+  }
+}
+
+/** A TCP listener that never accepts: its queue takes `backlog` + 1 connections, and then it is full. */
+export function deafListener(address: string, port: number, backlog: number): { close(): void } {
+  const name = socketAddress(addressBytes(address), port);
+  const family = name.readUInt16LE(0);
+  const socket = check('socket', libc.socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  check('bind', libc.bind(socket, name, family === AF_INET ? 16 : 28));
+  check('listen', libc.listen(socket, backlog));
+  return { close: () => libc.close(socket) };
+}

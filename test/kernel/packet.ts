@@ -1,0 +1,241 @@
+/** Packets as values, to bytes and back: only what the tests need of IPv4, IPv6, TCP, UDP and ICMP. */
+import ipaddr from 'ipaddr.js';
+
+const protocolNumbers = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const; // <linux/in.h>, <linux/in6.h>
+const flagBits = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32, ece: 64, cwr: 128 } as const;
+
+export type Protocol = 'tcp' | 'udp';
+export type Flag = keyof typeof flagBits;
+
+/** One packet to be sent. The agent fills in `from` (the host's own address) and `sourcePort` (a fresh one). */
+export interface Packet {
+  readonly protocol: Protocol;
+  readonly to: string;
+  readonly port: number;
+  /** Any address at all: it is written into the header, not bound. */
+  readonly from?: string;
+  readonly sourcePort?: number;
+  /** TCP only; `['syn']` unless told. */
+  readonly flags?: readonly Flag[];
+  /** TCP only. */
+  readonly sequence?: number;
+  readonly acknowledgment?: number;
+  readonly payload?: string;
+  readonly badChecksum?: boolean;
+  /** Also the hop limit; 64 unless told. */
+  readonly ttl?: number;
+}
+
+/** A packet with nothing left open. */
+export type AddressedPacket = Packet & { readonly from: string; readonly sourcePort: number };
+
+/** What was seen on the wire. Ports are 0 where the protocol has none. */
+export interface Seen {
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: keyof typeof protocolNumbers | 'other';
+  readonly sourcePort: number;
+  readonly port: number;
+  readonly flags: readonly Flag[];
+  /** ICMP's type and code, 0 elsewhere. */
+  readonly type: number;
+  readonly code: number;
+  readonly ttl: number;
+  /** TOS or traffic class. */
+  readonly trafficClass: number;
+  /** The packet that an ICMP error is about. */
+  readonly about?: Seen;
+}
+
+/** Address to its 4 or 16 bytes. */
+export function addressBytes(address: string): Uint8Array {
+  return Uint8Array.from(ipaddr.parse(address).toByteArray());
+}
+
+function sum16(bytes: Uint8Array, start: number): number {
+  let sum = start;
+  for (let i = 0; i < bytes.length; i += 2) sum += ((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0);
+  return sum;
+}
+
+function fold(sum: number): number {
+  let folded = sum;
+  while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x10000);
+  return folded;
+}
+
+function transport(packet: AddressedPacket): Buffer {
+  const payload = Buffer.from(packet.payload ?? '');
+  const header = Buffer.alloc(packet.protocol === 'tcp' ? 20 : 8);
+  header.writeUInt16BE(packet.sourcePort, 0);
+  header.writeUInt16BE(packet.port, 2);
+  if (packet.protocol === 'udp') {
+    header.writeUInt16BE(8 + payload.length, 4);
+    return Buffer.concat([header, payload]);
+  }
+  header.writeUInt32BE(packet.sequence ?? 0x1000_0000 + packet.sourcePort, 4);
+  header.writeUInt32BE(packet.acknowledgment ?? 0, 8);
+  header[12] = 5 << 4;
+  header[13] = (packet.flags ?? ['syn']).reduce((bits, flag) => bits | flagBits[flag], 0);
+  header.writeUInt16BE(64240, 14);
+  return Buffer.concat([header, payload]);
+}
+
+/** Bytes from the IP header on, with right checksums unless a wrong one was asked for. */
+export function encodePacket(packet: AddressedPacket): Buffer {
+  const from = addressBytes(packet.from);
+  const to = addressBytes(packet.to);
+  if (from.length !== to.length) throw new Error(`${packet.from} and ${packet.to} are of two families`);
+  const body = transport(packet);
+  const protocol = protocolNumbers[packet.protocol];
+  const pseudoHeader = sum16(to, sum16(from, protocol + body.length));
+  const checksum = ~fold(sum16(body, pseudoHeader)) & 0xffff;
+  const checksumAt = packet.protocol === 'tcp' ? 16 : 6;
+  body.writeUInt16BE(checksum ^ (packet.badChecksum ? 0x5555 : 0) || 0xffff, checksumAt);
+  return Buffer.concat([
+    from.length === 4
+      ? ipv4Header(from, to, protocol, packet.ttl ?? 64, body.length)
+      : ipv6Header(from, to, protocol, packet.ttl ?? 64, body.length),
+    body,
+  ]);
+}
+
+function ipv4Header(from: Uint8Array, to: Uint8Array, protocol: number, ttl: number, length: number): Buffer {
+  const header = Buffer.alloc(20);
+  header[0] = 0x45;
+  header.writeUInt16BE(20 + length, 2);
+  header.writeUInt16BE(0x4000, 6); // don't fragment
+  header[8] = ttl;
+  header[9] = protocol;
+  header.set(from, 12);
+  header.set(to, 16);
+  header.writeUInt16BE(~fold(sum16(header, 0)) & 0xffff, 10);
+  return header;
+}
+
+function ipv6Header(from: Uint8Array, to: Uint8Array, protocol: number, ttl: number, length: number): Buffer {
+  const header = Buffer.alloc(40);
+  header[0] = 0x60;
+  header.writeUInt16BE(length, 4);
+  header[6] = protocol;
+  header[7] = ttl;
+  header.set(from, 8);
+  header.set(to, 24);
+  return header;
+}
+
+/** A packet that is sent again and again with other ports: everything but ports and checksum is encoded once. */
+export interface Template {
+  readonly to: string;
+  readonly bytes: Uint8Array;
+  /** Writes the packet into `target` at `offset`; the checksum is right. */
+  readonly write: (target: Buffer, offset: number, sourcePort: number, port: number) => void;
+}
+
+/** Encodes all but the ports of `packet`, whose own ports do not matter. */
+export function packetTemplate(packet: AddressedPacket): Template {
+  const bytes = encodePacket({ sequence: 0x1000_0000, ...packet, sourcePort: 0, port: 0 });
+  const portsAt = bytes.length - transport({ ...packet, sourcePort: 0, port: 0 }).length;
+  const checksumAt = portsAt + (packet.protocol === 'tcp' ? 16 : 6);
+  const without = ~bytes.readUInt16BE(checksumAt) & 0xffff;
+  return {
+    to: packet.to,
+    bytes,
+    write(target, offset, sourcePort, port) {
+      target.set(bytes, offset);
+      target.writeUInt16BE(sourcePort, offset + portsAt);
+      target.writeUInt16BE(port, offset + portsAt + 2);
+      target.writeUInt16BE(~fold(without + sourcePort + port) & 0xffff || 0xffff, offset + checksumAt);
+    },
+  };
+}
+
+function addressText(bytes: Uint8Array): string {
+  return ipaddr.fromByteArray([...bytes]).toString();
+}
+
+/** Reads a packet from its IP header on; undefined where it is neither IPv4 nor IPv6, or cut off. */
+export function decodePacket(bytes: Buffer): Seen | undefined {
+  const version = (bytes[0] ?? 0) >> 4;
+  if (version === 4 && bytes.length >= 20) {
+    const ip = {
+      from: addressText(bytes.subarray(12, 16)),
+      to: addressText(bytes.subarray(16, 20)),
+      ttl: bytes[8] ?? 0,
+      trafficClass: bytes[1] ?? 0,
+    };
+    return decodeTransport(ip, bytes[9] ?? 0, bytes.subarray(((bytes[0] ?? 0) & 15) * 4));
+  }
+  if (version === 6 && bytes.length >= 40) {
+    const ip = {
+      from: addressText(bytes.subarray(8, 24)),
+      to: addressText(bytes.subarray(24, 40)),
+      ttl: bytes[7] ?? 0,
+      trafficClass: (bytes.readUInt16BE(0) >> 4) & 0xff,
+    };
+    return decodeTransport(ip, bytes[6] ?? 0, bytes.subarray(40));
+  }
+  return undefined;
+}
+
+type Ip = Pick<Seen, 'from' | 'to' | 'ttl' | 'trafficClass'>;
+
+function decodeTransport(ip: Ip, number: number, body: Buffer): Seen {
+  const base = { ...ip, sourcePort: 0, port: 0, flags: [], type: 0, code: 0 };
+  switch (number) {
+    case protocolNumbers.tcp:
+    case protocolNumbers.udp: {
+      if (body.length < 8) return { ...base, protocol: 'other' }; // an ICMP error quotes at least 8 bytes
+      const ports = { sourcePort: body.readUInt16BE(0), port: body.readUInt16BE(2) };
+      if (number === protocolNumbers.udp) return { ...base, ...ports, protocol: 'udp' };
+      return { ...base, ...ports, protocol: 'tcp', flags: flagNames(body[13] ?? 0) };
+    }
+    case protocolNumbers.icmp:
+    case protocolNumbers.icmpv6: {
+      const type = body[0] ?? 0;
+      const protocol = number === protocolNumbers.icmp ? 'icmp' : 'icmpv6';
+      const error = protocol === 'icmp' ? [3, 4, 5, 11, 12].includes(type) : type < 128;
+      const about = error ? decodePacket(body.subarray(8)) : undefined;
+      return { ...base, protocol, type, code: body[1] ?? 0, ...(about && { about }) };
+    }
+    default:
+      return { ...base, protocol: 'other' };
+  }
+}
+
+function flagNames(bits: number): readonly Flag[] {
+  return (Object.keys(flagBits) as Flag[]).filter(flag => bits & flagBits[flag]);
+}
+
+/** What a sender sees of the answer to its packet. */
+export type Answer =
+  | 'syn-ack'
+  | 'rst'
+  | 'tcp'
+  | 'udp'
+  | 'icmp-port-unreachable'
+  | 'icmp-admin-prohibited'
+  | 'icmp-unreachable'
+  | 'none';
+
+/** What `seen` means as an answer to `sent`, or undefined when it is none. */
+export function answerTo(sent: AddressedPacket, seen: Seen): Answer | undefined {
+  const { about } = seen;
+  if (about) {
+    if (about.protocol !== sent.protocol || about.port !== sent.port || about.sourcePort !== sent.sourcePort)
+      return undefined;
+    if (seen.protocol === 'icmp') {
+      if (seen.type !== 3) return undefined;
+      if (seen.code === 3) return 'icmp-port-unreachable';
+      return [9, 10, 13].includes(seen.code) ? 'icmp-admin-prohibited' : 'icmp-unreachable';
+    }
+    if (seen.type !== 1) return undefined;
+    if (seen.code === 4) return 'icmp-port-unreachable';
+    return seen.code === 1 ? 'icmp-admin-prohibited' : 'icmp-unreachable';
+  }
+  if (seen.protocol !== sent.protocol || seen.port !== sent.sourcePort || seen.sourcePort !== sent.port)
+    return undefined;
+  if (seen.protocol === 'udp') return 'udp';
+  if (seen.flags.includes('rst')) return 'rst';
+  return seen.flags.includes('syn') && seen.flags.includes('ack') ? 'syn-ack' : 'tcp';
+}

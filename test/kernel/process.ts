@@ -1,0 +1,108 @@
+/** Programs that the tests start: to their end, or for as long as a test wants them. */
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { constants } from 'node:os';
+import { createInterface } from 'node:readline';
+
+/** Ordinary users have no sbin on their PATH, where ip and nft are. */
+export const environment = {
+  ...process.env,
+  PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`,
+};
+
+export interface Result {
+  /** As in a shell: 128 + n after signal n. */
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A program that runs on. */
+export interface Running {
+  readonly pid: number;
+  /**
+   * The next line of stdout or stderr that matches, after the one that an earlier call returned. Rejects with
+   * all that was printed when the program ends first, or after `timeout` (10,000 ms).
+   */
+  line(pattern: RegExp, timeout?: number): Promise<string>;
+  /** All lines so far, of stdout and stderr, in the order of their arrival. */
+  lines(): readonly string[];
+  signal(name: NodeJS.Signals): void;
+  /** Sends SIGTERM, or `name`, and waits for the end. */
+  stop(name?: NodeJS.Signals): Promise<Result>;
+  readonly ended: Promise<Result>;
+}
+
+/** Runs on in the background. */
+export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
+  const [program = '', ...args] = command;
+  const child = spawn(program, args, { env: { ...environment, ...env } });
+  child.stdin.on('error', () => {}).end();
+  const lines: string[] = [];
+  const lookers = new Set<() => void>();
+  for (const stream of [child.stdout, child.stderr])
+    createInterface({ input: stream }).on('line', line => {
+      lines.push(line);
+      for (const look of lookers) look();
+    });
+  const ended = finished(child);
+  let read = 0;
+  return {
+    pid: child.pid ?? 0,
+    lines: () => [...lines],
+    line: (pattern, timeout = 10_000) =>
+      new Promise((resolve, reject) => {
+        const settle = (settled: () => void) => {
+          clearTimeout(timer);
+          lookers.delete(look);
+          settled();
+        };
+        const look = () => {
+          const found = lines.findIndex((line, index) => index >= read && pattern.test(line));
+          if (found < 0) return;
+          read = found + 1;
+          settle(() => resolve(lines[found] ?? ''));
+        };
+        const fail = (why: string) =>
+          settle(() => reject(new Error(`no line ${pattern} ${why}; it printed:\n${lines.join('\n')}`)));
+        const timer = setTimeout(() => fail(`within ${timeout} ms`), timeout);
+        lookers.add(look);
+        look();
+        ended.then(({ status }) => setImmediate(fail, `before it ended with status ${status}`), fail);
+      }),
+    signal: name => void child.kill(name),
+    stop(name = 'SIGTERM') {
+      child.kill(name);
+      return ended;
+    },
+    ended,
+  };
+}
+
+/** Runs to the end, at most `timeout` milliseconds (20,000): then it is killed, which is status 137. */
+export function run(
+  command: readonly string[],
+  options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv; readonly timeout?: number } = {},
+): Promise<Result> {
+  const [program = '', ...args] = command;
+  const { input = '', env, timeout = 20_000 } = options;
+  const child = spawn(program, args, { env: { ...environment, ...env }, timeout, killSignal: 'SIGKILL' });
+  child.stdin.on('error', () => {}).end(input); // it may not want to read
+  return finished(child);
+}
+
+function finished(child: ChildProcessWithoutNullStreams): Promise<Result> {
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', text => {
+    stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', text => {
+    stderr += text;
+  });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (status, signal) =>
+      resolve({ status: status ?? 128 + (signal ? constants.signals[signal] : 0), stdout, stderr }),
+    );
+  });
+}

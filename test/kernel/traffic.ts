@@ -1,0 +1,217 @@
+/** Raw packets: the part of the agent that knocks, floods, sweeps, and looks at what comes back. */
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
+import ipaddr from 'ipaddr.js';
+import type { FloodOptions, Requests, Sent, SweepOptions } from './host.ts';
+import { PacketReceiver, PacketSender } from './libc.ts';
+import {
+  type AddressedPacket,
+  answerTo,
+  decodePacket,
+  encodePacket,
+  type Packet,
+  type Protocol,
+  packetTemplate,
+  type Seen,
+  type Template,
+} from './packet.ts';
+
+const sender = new PacketSender();
+const ownAddresses = new Map<string, string>();
+let lastSourcePort = 20000 + (process.pid % 10000);
+
+/** Below Linux's range for its own connections (32768 on), so the two never meet. */
+function freshSourcePort(): number {
+  lastSourcePort = lastSourcePort < 32767 ? lastSourcePort + 1 : 20000;
+  return lastSourcePort;
+}
+
+/** The address that this host would take to speak to `to`. */
+async function ownAddress(to: string): Promise<string> {
+  const known = ownAddresses.get(to);
+  if (known) return known;
+  const socket = createSocket(to.includes(':') ? 'udp6' : 'udp4');
+  socket.bind();
+  await once(socket, 'listening');
+  socket.setBroadcast(true); // else no connect to a broadcast address
+  socket.connect(9, to);
+  await once(socket, 'connect');
+  const { address } = socket.address();
+  socket.close();
+  ownAddresses.set(to, address);
+  return address;
+}
+
+async function addressed(packet: Packet): Promise<AddressedPacket> {
+  return {
+    ...packet,
+    from: packet.from ?? (await ownAddress(packet.to)),
+    sourcePort: packet.sourcePort ?? freshSourcePort(),
+  };
+}
+
+function parseKnock(text: string): { readonly protocol: Protocol; readonly port: number } {
+  const [port, protocol = 'tcp'] = text.split('/');
+  if (protocol !== 'tcp' && protocol !== 'udp') throw new Error(`${text} is no knock`);
+  return { protocol, port: Number(port) };
+}
+
+function sendOne(packet: AddressedPacket): void {
+  const bytes = encodePacket(packet);
+  sender.add(packet.to, bytes.length, (target, offset) => target.set(bytes, offset));
+}
+
+function sendFrom(template: Template, sourcePort: number, port: number): void {
+  sender.add(template.to, template.bytes.length, (target, offset) =>
+    template.write(target, offset, sourcePort, port),
+  );
+}
+
+async function measured(work: () => void | Promise<void>): Promise<Sent> {
+  const before = sender.sent;
+  const start = performance.now();
+  await work();
+  sender.flush();
+  return { packets: sender.sent - before, seconds: (performance.now() - start) / 1000 };
+}
+
+/** Small, and the same everywhere: a shuffle is repeated by its seed. */
+function mulberry32(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
+  };
+}
+
+function sweepPorts(order: SweepOptions['order'], random: () => number): Uint16Array {
+  const ports = Uint16Array.from({ length: 65535 }, (_, index) => index + 1);
+  if (order === 'falling') ports.reverse();
+  if (order === 'shuffled')
+    for (let last = ports.length - 1; last > 0; last--) {
+      const other = Math.floor(random() * (last + 1));
+      [ports[last], ports[other]] = [ports[other] ?? 0, ports[last] ?? 0];
+    }
+  return ports;
+}
+
+function addressAfter(first: string, distance: number): string {
+  const bytes = ipaddr.parse(first).toByteArray();
+  for (let at = bytes.length - 1, carry = distance; at >= 0 && carry > 0; at--) {
+    const sum = (bytes[at] ?? 0) + (carry & 0xff);
+    bytes[at] = sum & 0xff;
+    carry = (carry >>> 8) + (sum >>> 8);
+  }
+  return ipaddr.fromByteArray(bytes).toString();
+}
+
+/** The packets of a flood, one after the other. */
+async function floodPackets({ to, knocks, sources }: FloodOptions): Promise<(index: number) => void> {
+  const parsed = knocks.map(parseKnock);
+  const first = sources?.first ?? (await ownAddress(to));
+  const distinct = sources?.count ?? 1;
+  let templates: readonly Template[] = [];
+  let current = -1;
+  return index => {
+    const source = Math.floor(index / parsed.length) % distinct;
+    if (source !== current) {
+      const from = addressAfter(first, source);
+      templates = parsed.map(({ protocol }) =>
+        packetTemplate({ protocol, to, from, port: 0, sourcePort: 0 }),
+      );
+      current = source;
+    }
+    const turn = index % parsed.length;
+    const template = templates[turn];
+    if (template) sendFrom(template, freshSourcePort(), parsed[turn]?.port ?? 0);
+  };
+}
+
+export async function probe({ packet, timeout }: Requests['probe'][0]): Promise<Requests['probe'][1]> {
+  const sent = await addressed(packet);
+  const receiver = new PacketReceiver();
+  try {
+    const deadline = performance.now() + timeout;
+    sendOne(sent);
+    sender.flush();
+    for (;;) {
+      const bytes = await receiver.next(deadline);
+      if (!bytes) return 'none';
+      const seen = decodePacket(bytes);
+      const answer = seen && answerTo(sent, seen);
+      if (answer) return answer;
+    }
+  } finally {
+    receiver.close();
+  }
+}
+
+export async function capture(options: Requests['capture'][0]): Promise<readonly Seen[]> {
+  const { milliseconds, from, protocol, port } = options;
+  const receiver = new PacketReceiver();
+  const deadline = performance.now() + milliseconds;
+  const all: Seen[] = [];
+  for (;;) {
+    const bytes = await receiver.next(deadline);
+    if (!bytes) break;
+    const seen = decodePacket(bytes);
+    if (!seen || (from && seen.from !== from) || (protocol && seen.protocol !== protocol)) continue;
+    if (port === undefined || seen.port === port || seen.sourcePort === port) all.push(seen);
+  }
+  receiver.close();
+  return all;
+}
+
+export async function knock({
+  address: to,
+  knocks,
+  from,
+  gap = 0,
+}: Requests['knock'][0]): Promise<Requests['knock'][1]> {
+  for (const [index, text] of knocks.entries()) {
+    if (index > 0 && gap > 0) await delay(gap);
+    sendOne(await addressed({ ...parseKnock(text), to, ...(from && { from }) }));
+    sender.flush();
+  }
+  return null;
+}
+
+export async function send({ packets }: Requests['send'][0]): Promise<Requests['send'][1]> {
+  const complete = await Promise.all(packets.map(addressed));
+  return measured(() => complete.forEach(sendOne));
+}
+
+export async function flood(options: Requests['flood'][0]): Promise<Requests['flood'][1]> {
+  const sendNth = await floodPackets(options);
+  const { count, rate } = options;
+  return measured(async () => {
+    const start = performance.now();
+    for (let index = 0; index < count; ) {
+      const due = rate ? Math.min(count, Math.ceil(((performance.now() - start) / 1000) * rate) + 1) : count;
+      while (index < due) sendNth(index++);
+      sender.flush();
+      if (index < count) await delay(2);
+    }
+  });
+}
+
+export async function sweep({
+  address: to,
+  order = 'rising',
+  protocol = 'tcp',
+  rounds = 1,
+  from,
+  seed = 1,
+}: Requests['sweep'][0]): Promise<Requests['sweep'][1]> {
+  const random = mulberry32(seed);
+  const template = packetTemplate(await addressed({ protocol, to, port: 0, ...(from && { from }) }));
+  return measured(() => {
+    for (let round = 0; round < rounds; round++) {
+      const sourcePort = freshSourcePort();
+      for (const port of sweepPorts(order, random)) sendFrom(template, sourcePort, port);
+    }
+  });
+}

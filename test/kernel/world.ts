@@ -1,0 +1,337 @@
+/**
+ * A small network of real hosts for the tests: a server, its clients, and the wire between them. Each host is a
+ * network namespace under one holder process, which has a mount namespace of its own (so the machine's /run/netns
+ * stays clean) and, for an ordinary user, a user namespace. The holder ends with its stdin, that is with the test,
+ * however that ends; the namespaces end with the holder.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import type { Test } from 'tap';
+import { type Host, hostFor } from './host.ts';
+import type { Protocol } from './packet.ts';
+import { environment, type Result, type Running, run, start } from './process.ts';
+
+export interface WorldOptions {
+  /** `['client']` unless told: 10.77.0.2 and fd77::2, and so on. */
+  readonly clients?: readonly string[];
+  /** A host behind the server, `container`, at 10.78.0.2 and fd78::2, to which the server forwards. */
+  readonly container?: boolean;
+}
+
+export interface Addresses {
+  readonly ipv4: string;
+  readonly ipv6: string;
+}
+
+export interface RunOptions {
+  readonly input?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Milliseconds; 20,000 unless told. */
+  readonly timeout?: number;
+}
+
+export interface KnockdOptions extends RunOptions {
+  /** `server` unless told. */
+  readonly host?: string;
+  /** Another file than the one of `write`; false for no `--config` at all. */
+  readonly config?: string | false;
+}
+
+export interface World {
+  readonly server: Addresses;
+  readonly client: Addresses;
+  addresses(host: string): Addresses;
+  /** The agent in that host, started at the first call. */
+  host(name: string): Host;
+  run(host: string, command: string, args: readonly string[], options?: RunOptions): Promise<Result>;
+  /** Like `run`, but it stays; it is killed at the end of the test, if it still runs. */
+  start(
+    host: string,
+    command: string,
+    args: readonly string[],
+    env?: Readonly<Record<string, string>>,
+  ): Running;
+  /** Loads a script with `nft -f -` on the server; rejects with nft's words. */
+  nft(script: string): Promise<void>;
+  /** `nft list ruleset` on the server. */
+  list(): Promise<string>;
+  /** Where `write` writes; the folder is this world's own. */
+  readonly configFile: string;
+  /** Writes the configuration file, mode 0640, and returns its path. */
+  write(config: object | string): string;
+  /** Runs dist/knockd-nft.cjs on the server. */
+  knockd(args: readonly string[], options?: KnockdOptions): Promise<Result>;
+  /** The same, staying: for `run` and `watch`. */
+  startKnockd(args: readonly string[], env?: Readonly<Record<string, string>>): Running;
+  /** Gives a host one more address on eth0, such as `10.77.0.50/24`. */
+  addAddress(host: string, address: string): Promise<void>;
+  /** DNAT on the server, as Docker publishes: from its `port` to the container's, in both families. */
+  publish(port: number, containerPort: number, protocol?: Protocol): Promise<void>;
+}
+
+type Possible =
+  | { readonly possible: true; readonly flags: string }
+  | { readonly possible: false; readonly why: string };
+
+/** Root keeps the machine's user namespace, where its CAP_NET_ADMIN is the real one (SO_SNDBUFFORCE). */
+const unshareFlags = process.getuid?.() === 0 ? ['-nm', '-rnm'] : ['-rnm'];
+const probeScript =
+  'mount -t tmpfs tmpfs /run && ip netns add probe && ip netns exec probe ip link set lo up';
+let known: Possible | undefined;
+
+/** Whether network namespaces can be had here; if not, why. */
+export function canNamespaces(): Possible {
+  known ??= tryNamespaces();
+  return known;
+}
+
+function tryNamespaces(): Possible {
+  for (const program of ['unshare', 'nsenter', 'setpriv', 'ip']) {
+    if (spawnSync(program, ['-V'], { env: environment }).error)
+      return { possible: false, why: `${program} is not installed (util-linux, iproute2)` };
+  }
+  let why = '';
+  for (const flags of unshareFlags) {
+    const { status, stderr } = spawnSync('unshare', [flags, 'sh', '-c', probeScript], { env: environment });
+    if (status === 0) return { possible: true, flags };
+    why = `unshare ${flags}: ${String(stderr).trim().split('\n').at(-1)}${refusal()}`;
+  }
+  return { possible: false, why };
+}
+
+/** The setting that usually is behind it. */
+function refusal(): string {
+  const settings = [
+    ['kernel.apparmor_restrict_unprivileged_userns', '1'],
+    ['kernel.unprivileged_userns_clone', '0'],
+    ['user.max_user_namespaces', '0'],
+  ] as const;
+  for (const [name, value] of settings) {
+    const path = `/proc/sys/${name.replace('.', '/')}`;
+    if (existsSync(path) && readFileSync(path, 'utf8').trim() === value) return ` (${name} = ${value})`;
+  }
+  return " (a container's seccomp profile?)";
+}
+
+/** Whether the nft program is here: the product does without, comparisons need it. */
+export function hasNft(): boolean {
+  return spawnSync('nft', ['--version'], { env: environment }).status === 0;
+}
+
+/** For a test's `skip`: what of its needs is missing, or false. */
+export function missing(...needs: readonly ('namespaces' | 'nft' | 'knockd')[]): string | false {
+  for (const need of needs) {
+    const namespaces = canNamespaces();
+    if (need === 'namespaces' && !namespaces.possible) return `no network namespaces: ${namespaces.why}`;
+    if (need === 'nft' && !hasNft()) return 'nft is not installed';
+    if (need === 'knockd' && !existsSync('dist/knockd-nft.cjs')) return 'dist/knockd-nft.cjs is not built';
+  }
+  return false;
+}
+
+const bothFamilies = (net: number, last: number): Addresses => ({
+  ipv4: `10.${net}.0.${last}`,
+  ipv6: `fd${net}::${last.toString(16)}`,
+});
+
+/**
+ * Addresses stand at once: no duplicate address detection, no router solicitation. ICMP errors are not
+ * rate-limited, so that a test may ask as often as it likes.
+ */
+function hostScript(name: string, device: string, own: Addresses, gateway: Addresses | undefined): string {
+  return `
+ip -n ${name} -batch - <<END
+link set lo up
+link set ${device} addrgenmode none
+link set ${device} up
+addr add ${own.ipv4}/24 brd + dev ${device}
+addr add ${own.ipv6}/64 dev ${device} nodad
+addr add fe80::${own.ipv6.slice(2).replace('::', ':')}/64 dev ${device} nodad
+${gateway ? `route add default via ${gateway.ipv4}\nroute add default via ${gateway.ipv6}` : ''}
+END
+ip netns exec ${name} sh -c '
+for limit in ipv4/icmp_ratelimit ipv6/icmp/ratelimit; do echo 0 >/proc/sys/net/$limit; done' || : # not in containers
+`;
+}
+
+function wireScript(host: string, index: number): string {
+  return `ip -batch - <<END
+netns add ${host}
+link add wire${index} type veth peer name eth0 netns ${host}
+link set wire${index} master wire up
+END`;
+}
+
+/** Everything, for the shell that the holder is. The server's way to unknown addresses is its first client. */
+function worldScript(clients: readonly string[], container: boolean): string {
+  const server = bothFamilies(77, 1);
+  const behind = bothFamilies(78, 2);
+  return `set -e
+mount -t tmpfs -o mode=755 tmpfs /run
+ip link add wire type bridge mcast_snooping 0
+ip link set wire up
+${['server', ...clients].map(wireScript).join('\n')}
+${hostScript('server', 'eth0', server, bothFamilies(77, 2))}
+${clients.map((name, index) => hostScript(name, 'eth0', bothFamilies(77, index + 2), server)).join('')}
+${
+  container
+    ? `ip netns add container
+ip -n server link add behind0 type veth peer name eth0 netns container
+${hostScript('server', 'behind0', bothFamilies(78, 1), undefined)}
+${hostScript('container', 'eth0', behind, bothFamilies(78, 1))}
+ip netns exec server sh -c '
+for switch in ipv4/ip_forward ipv6/conf/all/forwarding; do echo 1 >/proc/sys/net/$switch; done'`
+    : ''
+}
+echo ready
+`;
+}
+
+interface Holder {
+  readonly pid: number;
+  readonly end: () => Promise<void>;
+}
+
+/** A shell that makes the namespaces and then waits for the end of its stdin. */
+async function hold(flags: string, script: string): Promise<Holder> {
+  const child = spawn('unshare', [flags, 'sh'], { env: environment });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', text => {
+    errors += text;
+  });
+  child.stdin.on('error', () => {});
+  const ended = new Promise<void>(done => {
+    child.once('close', () => done());
+  });
+  await new Promise<void>((ready, failed) => {
+    createInterface({ input: child.stdout }).once('line', () => ready());
+    child.once('error', failed);
+    ended.then(() => failed(new Error(`the namespaces could not be made: ${errors}`)));
+    child.stdin.write(script);
+  });
+  const end = () => {
+    child.stdin.end();
+    return ended;
+  };
+  return { pid: child.pid ?? 0, end };
+}
+
+/**
+ * Makes the hosts; they go with the test. Ask `missing('namespaces')` before.
+ *
+ * @param t takes the teardown
+ */
+export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptions = {}): Promise<World> {
+  const { clients = ['client'], container = false } = options;
+  const namespaces = canNamespaces();
+  if (!namespaces.possible) throw new Error(`no network namespaces: ${namespaces.why}`);
+  const { flags } = namespaces;
+  const holder = await hold(flags, worldScript(clients, container));
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  const configFile = join(folder, 'knockd-nft.json');
+  const addresses = new Map([
+    ['server', bothFamilies(77, 1)],
+    ...clients.map((name, index) => [name, bothFamilies(77, index + 2)] as const),
+    ['container', bothFamilies(78, 2)],
+  ]);
+  const agents = new Map<string, Host>();
+  const running = new Set<Running>();
+  const knockdFile = resolve('dist/knockd-nft.cjs');
+
+  /** nsenter, ip and the others each become the next: the process that is started is the program itself. */
+  function inside(host: string, command: string, args: readonly string[]): readonly string[] {
+    const target = [
+      '-t',
+      String(holder.pid),
+      '-m',
+      '-n',
+      ...(flags === '-rnm' ? ['-U', '--preserve-credentials'] : []),
+    ];
+    const there = ['ip', 'netns', 'exec', host, 'setpriv', '--pdeathsig', 'KILL', 'env', '-C', process.cwd()];
+    return ['nsenter', ...target, ...there, command, ...args];
+  }
+
+  function knockdArgs(args: readonly string[], config: string | false = configFile): readonly string[] {
+    return [knockdFile, ...(config === false ? [] : ['--config', config]), ...args];
+  }
+
+  const world: World = {
+    server: bothFamilies(77, 1),
+    client: bothFamilies(77, 2),
+    addresses(host) {
+      const found = addresses.get(host);
+      if (!found) throw new Error(`there is no host ${host}`);
+      return found;
+    },
+    host(name) {
+      let agent = agents.get(name);
+      if (!agent) {
+        const program = fileURLToPath(new URL('./agent.js', import.meta.url));
+        const [nsenter = '', ...args] = inside(name, process.execPath, [program]);
+        agent = hostFor(name, spawn(nsenter, args, { env: environment }));
+        agents.set(name, agent);
+      }
+      return agent;
+    },
+    run: (host, command, args, runOptions) => run(inside(host, command, args), runOptions),
+    start(host, command, args, env) {
+      const program = start(inside(host, command, args), env);
+      running.add(program);
+      const forget = () => running.delete(program);
+      program.ended.then(forget, forget);
+      return program;
+    },
+    async nft(script) {
+      const { status, stderr } = await world.run('server', 'nft', ['-f', '-'], { input: script });
+      if (status !== 0) throw new Error(`nft: ${stderr}`);
+    },
+    async list() {
+      const { status, stdout, stderr } = await world.run('server', 'nft', ['list', 'ruleset']);
+      if (status !== 0) throw new Error(`nft: ${stderr}`);
+      return stdout;
+    },
+    configFile,
+    write(config) {
+      writeFileSync(configFile, typeof config === 'string' ? config : `${JSON.stringify(config, null, 2)}\n`);
+      chmodSync(configFile, 0o640);
+      return configFile;
+    },
+    knockd: (args, { host = 'server', config, ...runOptions } = {}) =>
+      world.run(host, process.execPath, knockdArgs(args, config), runOptions),
+    startKnockd: (args, env) => world.start('server', process.execPath, knockdArgs(args), env),
+    async addAddress(host, address) {
+      const detection = address.includes(':') ? ['nodad'] : [];
+      const { status, stderr } = await world.run(host, 'ip', [
+        'addr',
+        'add',
+        address,
+        'dev',
+        'eth0',
+        ...detection,
+      ]);
+      if (status !== 0) throw new Error(`ip addr add ${address}: ${stderr}`);
+    },
+    publish(port, containerPort, protocol = 'tcp') {
+      const { ipv4, ipv6 } = bothFamilies(78, 2);
+      return world.nft(`table inet published {
+  chain prerouting {
+    type nat hook prerouting priority dstnat
+    fib daddr type local ${protocol} dport ${port} meta nfproto ipv4 dnat ip to ${ipv4}:${containerPort}
+    fib daddr type local ${protocol} dport ${port} meta nfproto ipv6 dnat ip6 to [${ipv6}]:${containerPort}
+  }
+}`);
+    },
+  };
+
+  t.teardown(async () => {
+    await Promise.allSettled([...running].map(program => program.stop('SIGKILL')));
+    await Promise.all([...agents.values()].map(agent => agent.end()));
+    await holder.end();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  return world;
+}
