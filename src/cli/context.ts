@@ -1,6 +1,5 @@
 import { formatProblem } from '../config/problems.ts';
 import { configPath, readConfig } from '../config/read.ts';
-import type { Config } from '../config/types.ts';
 
 /** Exit status, as in sysexits.h. */
 export const EXIT = { DONE: 0, FAILED: 1, USAGE: 64, NOT_PERMITTED: 77, CONFIG: 78 } as const;
@@ -16,14 +15,11 @@ export interface Context {
 }
 
 /** Reads the configuration and tells its warnings. `file` comes before `--config`. Throws ConfigError. */
-export function readConfiguration(
-  { config, env, tell }: Context,
-  file?: string,
-): { config: Config; path: string } {
+export function readConfiguration({ config, env, tell }: Context, file?: string) {
   const path = file ?? configPath(config, env);
-  const { config: read, warnings } = readConfig(path, env);
-  for (const warning of warnings) tell(formatProblem(warning));
-  return { config: read, path };
+  const read = readConfig(path, env);
+  for (const warning of read.warnings) tell(formatProblem(warning));
+  return { ...read, path };
 }
 
 /** `1 service`, `2 services` */

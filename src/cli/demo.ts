@@ -1,4 +1,80 @@
+import { readFileSync, realpathSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { parseConfig } from '../config/parse.ts';
+import { ConfigError } from '../config/problems.ts';
+import { playClient } from '../demo/client.ts';
+import { NotSeenError, play, plotOf } from '../demo/play.ts';
+import { withProgram } from '../demo/server.ts';
+import { layWire, NoStageError, networkNamespace, openStage, PART, readScript } from '../demo/stage.ts';
+import { jsonTeller, textTeller } from '../demo/teller.ts';
 import { type Context, EXIT } from './context.ts';
-export async function demoCommand(_: Context): Promise<number> {
-  return EXIT.FAILED;
+
+/**
+ * `demo`: hides a service, knocks, and shows what happens, for real, between two hosts in network namespaces. Status 0
+ * only if all that it tells was seen. The program runs itself again for each of the hosts.
+ */
+export async function demoCommand(context: Context): Promise<number> {
+  try {
+    switch (context.env[PART]) {
+      case 'client':
+        await playClient();
+        return EXIT.DONE;
+      case 'server':
+        return await narrate(context);
+      default:
+        return await begin(context);
+    }
+  } catch (error) {
+    if (error instanceof NoStageError) {
+      context.tell(`knockd-nft demo: ${error.message}`);
+      return error.permission ? EXIT.NOT_PERMITTED : EXIT.FAILED;
+    }
+    if (error instanceof NotSeenError) {
+      context.tell(`knockd-nft demo: this did not happen: ${error.message}`);
+      return EXIT.FAILED;
+    }
+    throw error;
+  }
+}
+
+/** On the host: reads the configuration, while files still belong to whom they belong. */
+async function begin({ config, env, json }: Context): Promise<number> {
+  const path = config ?? shippedConfig();
+  const text = readText(path);
+  const plot = plotOf(parseConfig(text, path, env).config);
+  if (typeof plot === 'string') throw new NoStageError(`${path}: ${plot}`, false);
+  return openStage({ outside: networkNamespace(), name: path, text }, json);
+}
+
+/** Without the checks of its owner and rights: the demo opens no door to anything real. */
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const message = `the file cannot be read (${error instanceof Error ? error.message : error}); expected a configuration`;
+    throw new ConfigError([{ severity: 'error', file: path, line: null, column: null, message }]);
+  }
+}
+
+/** The one that comes with the program. */
+function shippedConfig(): string {
+  const path = join(dirname(realpathSync(process.argv[1] ?? '')), '../config/knockd-nft.json');
+  const fromHere = relative(process.cwd(), path);
+  return fromHere.startsWith('..') ? path : fromHere;
+}
+
+/** In the server's namespace. */
+async function narrate({ env, json, print }: Context): Promise<number> {
+  const { name, text } = await readScript();
+  const plot = plotOf(parseConfig(text, name, env).config);
+  if (typeof plot === 'string') throw new NoStageError(plot, false);
+  const stage = await layWire();
+  try {
+    const tell = json ? jsonTeller(print) : textTeller(print, env);
+    await withProgram(text, knockd => play(plot, stage, knockd, name, tell));
+    return EXIT.DONE;
+  } finally {
+    stage.client.end();
+    process.stdin.destroy();
+  }
 }

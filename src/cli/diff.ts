@@ -2,7 +2,7 @@ import { withKernel } from '../loader/access.ts';
 import { readKernel } from '../loader/kernel.ts';
 import { planLoad } from '../loader/load.ts';
 import { compile } from '../ruleset/compile.ts';
-import { type Difference, differences } from '../ruleset/describe.ts';
+import { changeText, differences } from '../ruleset/describe.ts';
 import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
 
@@ -23,12 +23,4 @@ export async function diffCommand(context: Context): Promise<number> {
       for (const object of objects) context.print(`${object}: not as the configuration makes it`);
   }
   return messages.length > 0 ? EXIT.FAILED : EXIT.DONE;
-}
-
-/** `services.ssh.openFor: 10s -> 30s`; a secret only `changed`. */
-export function changeText({ key, before, after }: Difference): string {
-  if (before === null || after === null) return `${key}: changed`;
-  if (before === undefined) return `${key}: ${after}`;
-  if (after === undefined) return `${key}: gone`;
-  return `${key}: ${before || 'none'} -> ${after || 'none'}`;
 }

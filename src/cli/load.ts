@@ -1,17 +1,23 @@
+import { existsSync } from 'node:fs';
+import { ConfigError } from '../config/problems.ts';
 import { withKernel } from '../loader/access.ts';
+import { endHold } from '../loader/hold.ts';
+import { keepLastGood, lastGoodPath } from '../loader/last-good.ts';
 import { type Loaded, load } from '../loader/load.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
-import { differences } from '../ruleset/describe.ts';
+import { changeText, differences } from '../ruleset/describe.ts';
 import { VERSION } from '../version.ts';
 import { type Context, count, EXIT, readConfiguration } from './context.ts';
-import { changeText } from './diff.ts';
 
 /** `load`: makes the kernel match the file, and says what changed. */
-export async function loadCommand(context: Context): Promise<number> {
-  const { config } = readConfiguration(context);
+export async function loadCommand(context: Context, lastGood: boolean): Promise<number> {
+  const { config, bytes } = readWanted(context, lastGood);
   const wanted = compile(config, VERSION);
   const loaded = await withKernel(({ connection, sessions }) => load(connection, wanted, sessions));
+  const kept = lastGoodPath(context.env);
+  if (kept !== undefined) keepLastGood(kept, bytes);
+  endHold(context.env);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
   const changes = event === 'swapped' ? differences(loaded.before, wanted) : [];
   if (context.json)
@@ -30,6 +36,19 @@ export async function loadCommand(context: Context): Promise<number> {
     for (const change of changes) context.print(`  ${changeText(change)}`);
   }
   return EXIT.DONE;
+}
+
+/** The configuration; or the last one that could be loaded, where it is not valid and that is wanted: at boot. */
+function readWanted(context: Context, lastGood: boolean) {
+  try {
+    return readConfiguration(context);
+  } catch (error) {
+    const path = lastGood ? lastGoodPath(context.env) : undefined;
+    if (!(error instanceof ConfigError) || path === undefined || !existsSync(path)) throw error;
+    context.tell(error.message);
+    context.tell('knockd-nft: THE CONFIGURATION IS NOT VALID: the last good one is loaded instead');
+    return readConfiguration(context, path);
+  }
 }
 
 function headline(

@@ -1,10 +1,22 @@
 import { withKernel } from '../loader/access.ts';
+import { endHold, runningSupervisor, writeHold } from '../loader/hold.ts';
 import { unload } from '../loader/load.ts';
 import { type Context, EXIT } from './context.ts';
 
-/** `unload`: removes the table; fine if there is none. */
-export async function unloadCommand(context: Context): Promise<number> {
-  const tables = await withKernel(({ connection }) => unload(connection));
+/** `unload`: removes the table; fine if there is none. A supervisor would put it back, so it must be told. */
+export async function unloadCommand(context: Context, force: boolean): Promise<number> {
+  const supervisor = runningSupervisor(context.env);
+  if (supervisor !== undefined && !force) {
+    context.tell(
+      `knockd-nft: a supervisor runs (process ${supervisor}) and would load the table again: stop it first (systemctl stop knockd-nft), or use --force to make it leave the table unloaded until the next load`,
+    );
+    return EXIT.FAILED;
+  }
+  if (supervisor !== undefined) writeHold(context.env, { reason: 'unloaded by hand', until: null });
+  const tables = await withKernel(({ connection }) => unload(connection)).catch(error => {
+    if (supervisor !== undefined) endHold(context.env);
+    throw error;
+  });
   if (context.json) context.print(JSON.stringify({ event: 'unloaded', tables }));
   else context.print(tables > 0 ? 'unloaded: nothing is guarded any more' : 'nothing was loaded');
   return EXIT.DONE;

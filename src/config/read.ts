@@ -15,13 +15,13 @@ export function configPath(option: string | undefined, env: NodeJS.ProcessEnv): 
 
 /**
  * Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong, first with the file
- * itself: who else could write it, could open every service.
+ * itself: who else could write it, could open every service. `bytes` is what was read.
  */
-export function readConfig(path: string, env: NodeJS.ProcessEnv): ReadConfig {
+export function readConfig(path: string, env: NodeJS.ProcessEnv): ReadConfig & { readonly bytes: Buffer } {
   const { stats, bytes } = readBytes(path);
   const report = new Report(path);
   tellPermissions(stats, report);
-  return understand(decode(bytes), path, env, report.problems);
+  return { ...understand(decode(bytes), path, env, report.problems), bytes };
 }
 
 /** The descriptor is looked at, not the path, so nobody can change the file between check and reading. */

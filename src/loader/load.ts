@@ -7,6 +7,7 @@ import { deleteTable } from '../nftables/table.ts';
 import { portBytes } from '../ruleset/match.ts';
 import { FAMILIES, MARK, names } from '../ruleset/names.ts';
 import { guardedPorts } from '../ruleset/program.ts';
+import { clientElements, type KnownClient } from './clients.ts';
 import { type Kernel, readKernel, readSets, withState } from './kernel.ts';
 import { plan, recreatedState } from './plan.ts';
 import type { Session } from './sessions.ts';
@@ -30,6 +31,8 @@ export interface Loaded {
   readonly objects: number;
   /** Bytes of the transaction. */
   readonly bytes: number;
+  /** Of the ruleset, when it was as wanted. */
+  readonly generation: number;
   /** Running connections that were put on record so that the guards let them through. */
   readonly sessions: number;
 }
@@ -42,25 +45,30 @@ const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
 /**
  * Makes the kernel match the ruleset, in one transaction; changes nothing where it matches already.
  *
- * `sessions` is asked for the running connections only where ports begin to be guarded. Throws
+ * `sessions` is asked for the running connections only where ports begin to be guarded; `remembered` clients are let in
+ * again where the table has to be made. Throws
  * {@link ForeignTableError}, NetlinkError for what the kernel refuses, StaleGenerationError if others never pause.
  */
 export async function load(
   connection: Connection,
   wanted: Ruleset,
   sessions: () => Promise<readonly Session[]>,
+  remembered: readonly KnownClient[] = [],
 ): Promise<Loaded> {
   const attempt = async (sizeInPlace: boolean): Promise<Loaded> => {
     const kernel = await readKernel(connection);
-    const { messages, ...result } = await planLoad(connection, kernel, wanted, sessions, sizeInPlace);
-    if (messages.length === 0) return { ...result, objects: 0, bytes: 0 };
-    const { bytes } = await commit(connection, messages, { generation: kernel.generation });
-    return { ...result, objects: messages.length, bytes };
+    const { messages, ...result } = await planLoad(connection, kernel, wanted, sessions, {
+      remembered,
+      sizeInPlace,
+    });
+    if (messages.length === 0) return { ...result, objects: 0, bytes: 0, generation: kernel.generation };
+    const committed = await commit(connection, messages, { generation: kernel.generation });
+    return { ...result, objects: messages.length, ...committed };
   };
   const loaded = await retry(() => attempt(true));
   // kernels before Linux 6.5 take no notice of a set's new size: there the sets are made again, the plain way
-  if (loaded.objects > 0 && !(await haveSizes(connection, wanted))) await retry(() => attempt(false));
-  return loaded;
+  if (loaded.objects === 0 || (await haveSizes(connection, wanted))) return loaded;
+  return { ...loaded, generation: (await retry(() => attempt(false))).generation };
 }
 
 async function haveSizes(connection: Connection, { table, sets }: Ruleset): Promise<boolean> {
@@ -74,7 +82,7 @@ export async function planLoad(
   kernel: Kernel,
   wanted: Ruleset,
   sessions: () => Promise<readonly Session[]>,
-  sizeInPlace = true,
+  options: { readonly remembered?: readonly KnownClient[]; readonly sizeInPlace?: boolean } = {},
 ) {
   const name = wanted.table.name;
   if (kernel.tables.some(table => table.name === name && table.comment !== MARK))
@@ -90,7 +98,12 @@ export async function planLoad(
     : new Map<string, Element[]>();
   return {
     before: there ?? renamed,
-    messages: plan(current, wanted, { former, sessions: elements, sizeInPlace }),
+    messages: plan(current, wanted, {
+      former,
+      sessions: elements,
+      remembered: clientElements(options.remembered ?? [], Date.now()),
+      sizeInPlace: options.sizeInPlace ?? true,
+    }),
     sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),
   };
 }

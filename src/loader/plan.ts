@@ -14,7 +14,7 @@ import { isState } from '../ruleset/sets.ts';
  *
  * `current` is our table as it is in the kernel, undefined where there is none; its state needs elements only for sets
  * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: it goes, and what
- * it knew moves. `sessions` are elements to add to sets of state.
+ * it knew moves. `sessions` are elements to add to sets of state, `remembered` those to add where a set has to be made.
  *
  * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, to be walked through every
  * second. With `sizeInPlace` a set is made without a size and given one by the next message, so that it starts small.
@@ -25,11 +25,12 @@ export function plan(
   options: {
     readonly former?: Ruleset | undefined;
     readonly sessions?: ReadonlyMap<string, readonly Element[]>;
+    readonly remembered?: ReadonlyMap<string, readonly Element[]>;
     readonly sizeInPlace?: boolean;
   } = {},
 ): Message[] {
   const table = wanted.table.name;
-  const { former, sessions, sizeInPlace = true } = options;
+  const { former, sessions, remembered, sizeInPlace = true } = options;
   const there = index(current);
   const before = index(former);
   const sets = wanted.sets.map(set => planSet(set, there.sets.get(set.name), before.sets.get(set.name)));
@@ -65,8 +66,12 @@ export function plan(
       .map(counter => newCounter(table, before.counters.get(counter.name) ?? counter)),
     ...sets.filter(({ is }) => isNew(is)).flatMap(({ set }) => makeSet(table, set, sizeInPlace)),
     ...chains.filter(({ is, policy }) => isNew(is) || policy).map(({ chain }) => newChain(table, chain)),
-    ...sets.flatMap(({ set, added }) =>
-      newElements(table, set, [...added, ...(sessions?.get(set.name) ?? [])]),
+    ...sets.flatMap(({ set, is, added }) =>
+      newElements(table, set, [
+        ...added,
+        ...(is === 'new' ? (remembered?.get(set.name) ?? []) : []),
+        ...(sessions?.get(set.name) ?? []),
+      ]),
     ),
     ...chains
       .filter(({ is }) => is !== 'same')

@@ -47,6 +47,7 @@ const ANSWER_TIMEOUT = 30_000;
 interface Pending {
   readonly onReply: (reply: Reply, flags: number) => void;
   readonly onDone: () => void;
+  readonly onAck?: () => void;
   readonly onError: (refusal: Refusal) => void;
 }
 
@@ -80,6 +81,15 @@ export class Connection {
     return this.#exchange(request, NLM_F.REQUEST, (resolve, reject) => ({
       onReply: resolve,
       onDone: () => reject(new DecodeError(`${request.subject}: an answer without a message`)),
+    }));
+  }
+
+  /** Sends a request that asks for an ACK, and resolves with it. */
+  async acknowledge(request: Request): Promise<void> {
+    return this.#exchange(request, NLM_F.REQUEST | NLM_F.ACK, resolve => ({
+      onReply: () => {},
+      onDone: () => {},
+      onAck: () => resolve(),
     }));
   }
 
@@ -153,11 +163,16 @@ export class Connection {
     }
   }
 
+  #onAck(sequence: number, pending: Pending | undefined): void {
+    this.#acknowledged = sequence;
+    pending?.onAck?.();
+  }
+
   #dispatch(type: number, flags: number, sequence: number, payload: Buffer): void {
     const pending = this.#pending.get(sequence);
     if (type === NLMSG_ERROR) {
       const refusal = decodeError(payload, flags, sequence);
-      if (refusal.errno === 0) this.#acknowledged = sequence;
+      if (refusal.errno === 0) this.#onAck(sequence, pending);
       else if (pending) pending.onError(refusal);
       else this.#refusals.push(refusal);
     } else if (type === NLMSG_DONE) {

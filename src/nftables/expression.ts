@@ -119,6 +119,22 @@ export function readExpressions(reader: AttributeReader): Expression[] {
   return expressions;
 }
 
+/** Whether the kernel would do the same with both. */
+export function sameExpression(a: Expression, b: Expression): boolean {
+  return sameValue(a, b);
+}
+
+function sameValue(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Buffer.isBuffer(a)) return Buffer.isBuffer(b) && a.equals(b);
+  const keys = Object.keys(a);
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every(key => sameValue(a[key as keyof typeof a], b[key as keyof typeof b]))
+  );
+}
+
 /** Adds the expression's words to its rule's. */
 export function expressionText(expression: Expression, rule: RuleText): void {
   codecOf(expression.kind).text(expression, rule);

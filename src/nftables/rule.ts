@@ -1,8 +1,8 @@
-import { type AttributeReader, AttributeWriter, required } from '../netlink/attributes.ts';
+import { type AttributeReader, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Part } from '../netlink/errors.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
-import { type Expression, readExpressions, writeExpressions } from './expression.ts';
+import { type Expression, readExpressions, sameExpression, writeExpressions } from './expression.ts';
 import { NFT_MSG } from './message.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
 
@@ -23,7 +23,8 @@ export function newRule(table: string, chain: string, rule: Rule, number: number
     write(writer) {
       writer.string(NFTA_RULE.TABLE, table);
       writer.string(NFTA_RULE.CHAIN, chain);
-      writeRule(writer, rule);
+      writeExpressions(writer, NFTA_RULE.EXPRESSIONS, rule.expressions);
+      if (rule.comment !== undefined) writer.bytes(NFTA_RULE.USERDATA, encodeComment(rule.comment));
     },
     partAt(reader, offset) {
       while (reader.next())
@@ -50,11 +51,6 @@ export function getRules(table: string): Message {
       writer.string(NFTA_RULE.TABLE, table);
     },
   };
-}
-
-function writeRule(writer: AttributeWriter, { expressions, comment }: Rule): void {
-  writeExpressions(writer, NFTA_RULE.EXPRESSIONS, expressions);
-  if (comment !== undefined) writer.bytes(NFTA_RULE.USERDATA, encodeComment(comment));
 }
 
 /** Removes all rules of a chain. */
@@ -93,11 +89,12 @@ export function decodeRule(
 
 /** Whether the kernel would do the same with both, and nft print the same. */
 export function sameRule(a: Rule, b: Rule): boolean {
-  return ruleBytes(a).equals(ruleBytes(b));
-}
-
-function ruleBytes(rule: Rule): Buffer {
-  const writer = new AttributeWriter();
-  writeRule(writer, rule);
-  return writer.finish();
+  return (
+    a.comment === b.comment &&
+    a.expressions.length === b.expressions.length &&
+    a.expressions.every((expression, index) => {
+      const other = b.expressions[index];
+      return other !== undefined && sameExpression(expression, other);
+    })
+  );
 }

@@ -5,7 +5,7 @@ import type { Expression } from '../nftables/expression.ts';
 import { intervalTexts } from '../nftables/interval.ts';
 import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
 import { FAMILIES, names } from './names.ts';
-import { compiledSequences, publicPorts, rangeText, servicePorts } from './program.ts';
+import { compiledSequences, publicPorts, rangeText, servicePorts, singleUse } from './program.ts';
 import { readPrefix } from './status.ts';
 
 /** A key of the configuration that two tables differ in. Values of secrets are null. */
@@ -48,6 +48,14 @@ export function differences(before: Ruleset | undefined, after: Ruleset): Differ
   return before ? [...whole, ...single] : whole;
 }
 
+/** `services.ssh.openFor: 10s -> 30s`; a secret only `changed`. */
+export function changeText({ key, before, after }: Difference): string {
+  if (before === null || after === null) return `${key}: changed`;
+  if (before === undefined) return `${key}: ${after}`;
+  if (after === undefined) return `${key}: gone`;
+  return `${key}: ${before || 'none'} -> ${after || 'none'}`;
+}
+
 /** A table in the words of the configuration. */
 function describe(ruleset: Ruleset): Map<string, Described> {
   const chain = (name: string) => ruleset.chains.find(it => it.name === name);
@@ -64,7 +72,7 @@ function describe(ruleset: Ruleset): Map<string, Described> {
     const open = chain(names.open(name));
     put(`${key}.ports`, ports.map(rangeText).join(', '));
     put(`${key}.openFor`, timeouts(open)[0]);
-    put(`${key}.singleUse`, guard && expressionsOf(guard).some(({ kind }) => kind === 'dynset'));
+    put(`${key}.singleUse`, singleUse(ruleset, name));
     put(`${key}.closed`, guard && closedOf(guard));
     put('log.refused', guard && expressionsOf(guard).some(({ kind }) => kind === 'log'));
     put('log.group', open && expressionsOf(open).flatMap(it => (it.kind === 'log' ? [it.group] : []))[0]);
@@ -131,7 +139,9 @@ function interfacesOf(chain: ChainWithRules | undefined): string[] {
 function intervals(ruleset: Ruleset, name: string): string[] {
   const set = ruleset.sets.find(it => it.name === name);
   if (!set) return [];
-  // the kernel lists ranges from the last to the first
-  const sorted = set.elements.toSorted((a, b) => Buffer.compare(a.key, b.key));
+  // the kernel lists ranges from the last to the first; where two touch, the end of one comes before the other's start
+  const sorted = set.elements.toSorted(
+    (a, b) => Buffer.compare(a.key, b.key) || Number(b.end === true) - Number(a.end === true),
+  );
   return intervalTexts({ ...set, elements: sorted });
 }

@@ -1,0 +1,71 @@
+import type { Context } from './context.ts';
+
+/** Options of single commands, by commander's names for them. */
+export interface Options {
+  readonly lastGood?: boolean;
+  readonly force?: boolean;
+}
+
+/** A command as the help shows it; its code is loaded only when it is called. */
+export interface CommandSpec {
+  /** Name and arguments, in commander's notation. */
+  readonly usage: string;
+  readonly description: string;
+  readonly example: string;
+  readonly options?: readonly (readonly [flags: string, description: string])[];
+  /** Returns the exit status. */
+  readonly run: (context: Context, options: Options, file: string | undefined) => Promise<number>;
+}
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    usage: 'check [file]',
+    description: 'validate a configuration and say what it means',
+    example: 'knockd-nft check ./new.json',
+    run: async (context, _, file) => (await import('./check.ts')).checkCommand(context, file),
+  },
+  {
+    usage: 'load',
+    description: 'make the kernel match the configuration',
+    example: 'sudo knockd-nft load',
+    options: [['--last-good', 'if the file is not valid, load the last one that was']],
+    run: async (context, { lastGood = false }) => (await import('./load.ts')).loadCommand(context, lastGood),
+  },
+  {
+    usage: 'unload',
+    description: 'remove the table: nothing is guarded any more',
+    example: 'sudo knockd-nft unload',
+    options: [['--force', 'also under a running supervisor, which then leaves it so until the next load']],
+    run: async (context, { force = false }) => (await import('./unload.ts')).unloadCommand(context, force),
+  },
+  {
+    usage: 'render [file]',
+    description: 'print the ruleset as an nft script',
+    example: 'knockd-nft render | sudo nft -c -f -',
+    run: async (context, _, file) => (await import('./render.ts')).renderCommand(context, file),
+  },
+  {
+    usage: 'diff',
+    description: 'show what load would change; exits with 1 if anything',
+    example: 'sudo knockd-nft diff',
+    run: async context => (await import('./diff.ts')).diffCommand(context),
+  },
+  {
+    usage: 'status',
+    description: 'show who is in, who is knocking, and what was counted',
+    example: 'sudo knockd-nft status',
+    run: async context => (await import('./status.ts')).statusCommand(context),
+  },
+  {
+    usage: 'run',
+    description: 'the supervisor: keep kernel and file in step',
+    example: 'sudo knockd-nft --config ./knockd-nft.json run',
+    run: async context => (await import('./run.ts')).runCommand(context),
+  },
+  {
+    usage: 'demo',
+    description: 'show it all for real, in a network namespace of its own',
+    example: 'knockd-nft demo',
+    run: async context => (await import('./demo.ts')).demoCommand(context),
+  },
+];

@@ -1,0 +1,70 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { styleText } from 'node:util';
+
+/** One thing that the demo claims, and what it saw. */
+export interface Step {
+  readonly step: string;
+  readonly claim: string;
+  readonly seen: string;
+  readonly ok: boolean;
+}
+
+/** Tells the story: on a terminal, into a pipe, or to a program. */
+export interface Teller {
+  readonly title: (text: string) => void;
+  readonly chapter: (text: string) => void;
+  readonly say: (...lines: readonly string[]) => void;
+  /** A command that was run, and what it printed. */
+  readonly ran: (command: string, output: string) => void;
+  readonly step: (step: Step) => void;
+  /** Waits, and shows that it does. */
+  readonly wait: (milliseconds: number, what: string) => Promise<void>;
+}
+
+/** One JSON object for each step, and nothing else. */
+export function jsonTeller(print: (text: string) => void): Teller {
+  const silent = () => {};
+  return {
+    title: silent,
+    chapter: silent,
+    say: silent,
+    ran: silent,
+    step: step => print(JSON.stringify(step)),
+    wait: async milliseconds => void (await delay(milliseconds)),
+  };
+}
+
+/** For people: with colours and a countdown on a terminal, plain text elsewhere. */
+export function textTeller(print: (text: string) => void, env: NodeJS.ProcessEnv): Teller {
+  const terminal = process.stdout.isTTY && env.TERM !== 'dumb';
+  // before Node.js 20.12 there is no styleText
+  const coloured = terminal && !env.NO_COLOR && typeof styleText === 'function';
+  const paint: typeof styleText = (style, text) => (coloured ? styleText(style, text) : text);
+  let chapters = 0;
+  return {
+    title: text => print(`\n${paint('bold', text)}\n`),
+    chapter: text => print(`\n${paint(['bold', 'cyan'], `${++chapters}. ${text}`)}\n`),
+    say: (...lines) => print(lines.map(line => `   ${line}`).join('\n')),
+    ran(command, output) {
+      print(`   ${paint('yellow', `server# ${command}`)}`);
+      for (const line of output.trimEnd().split('\n')) print(line === '' ? '' : `   ${paint('gray', line)}`);
+    },
+    step({ claim, seen, ok }) {
+      const mark = ok ? paint('green', '✓') : paint('red', '✗');
+      print(` ${mark} ${claim}${seen === '' ? '' : `: ${paint(ok ? 'green' : 'red', seen)}`}`);
+    },
+    async wait(milliseconds, what) {
+      if (!terminal) {
+        print(`   (${what}: ${Math.ceil(milliseconds / 1000)} s)`);
+        await delay(milliseconds);
+        return;
+      }
+      const end = performance.now() + milliseconds;
+      for (let left = milliseconds; left > 0; left = end - performance.now()) {
+        process.stdout.write(`\r   ${paint('gray', `${what}: ${Math.ceil(left / 1000)} s`)}\x1b[K`);
+        await delay(Math.min(left, 250));
+      }
+      process.stdout.write('\r\x1b[K');
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import type { Family } from '../config/types.ts';
+import type { Element } from '../nftables/element.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import { host32 } from '../ruleset/match.ts';
+import { FAMILIES, names } from '../ruleset/names.ts';
+import { servicePorts, singleUse } from '../ruleset/program.ts';
+
+/** A client that is in, as it is remembered in case that its table is removed. Plain data, for other threads too. */
+export interface KnownClient {
+  readonly service: string;
+  readonly family: Family;
+  /** Its address or network: 4 or 16 bytes. */
+  readonly key: Uint8Array;
+  /** The sequence that let it in, for services that tell them apart. */
+  readonly place: number | null;
+  /** How long it was let in for, in milliseconds; null for good. */
+  readonly timeout: number | null;
+  /** When that ends, in milliseconds of the epoch. */
+  readonly until: number | null;
+}
+
+/** Tells clients apart. */
+export function clientId({ service, family, key }: Pick<KnownClient, 'service' | 'family' | 'key'>): string {
+  return `${service} ${family} ${Buffer.from(key).toString('hex')}`;
+}
+
+/**
+ * Who is in, from a table with its state. Openings for single use are left out: whether one was used up in the meantime
+ * cannot be known, so it is not given back.
+ */
+export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
+  const elements = (name: string) => ruleset.sets.find(set => set.name === name)?.elements ?? [];
+  const services = [...servicePorts(ruleset).keys()].filter(service => !singleUse(ruleset, service));
+  return services.flatMap(service =>
+    FAMILIES.flatMap(family => {
+      const places = new Map(
+        elements(names.users(service, family)).map(({ key, data }) => [
+          key.toString('hex'),
+          Buffer.isBuffer(data) ? data.readUInt32LE(0) : null,
+        ]),
+      );
+      return elements(names.clients(service, family)).map(({ key, timeout, expires }) => ({
+        service,
+        family,
+        key: new Uint8Array(key),
+        place: places.get(key.toString('hex')) ?? null,
+        timeout: timeout ?? null,
+        until: expires === undefined ? null : now + expires,
+      }));
+    }),
+  );
+}
+
+/** What the sets of a table that has to be made again get of the clients that are still in. */
+export function clientElements(clients: readonly KnownClient[], now: number): Map<string, Element[]> {
+  const sets = new Map<string, Element[]>();
+  const add = (set: string, element: Element): void => {
+    sets.set(set, [...(sets.get(set) ?? []), element]);
+  };
+  for (const { service, family, key, place, timeout, until } of clients) {
+    const expires = until === null ? undefined : Math.round(until - now);
+    if (expires !== undefined && expires <= 0) continue;
+    const lifetime = expires === undefined ? {} : { timeout: Math.max(timeout ?? 0, expires), expires };
+    add(names.clients(service, family), { key: Buffer.from(key), ...lifetime });
+    if (place !== null)
+      add(names.users(service, family), { key: Buffer.from(key), data: host32(place), ...lifetime });
+  }
+  return sets;
+}

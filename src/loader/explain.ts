@@ -1,0 +1,21 @@
+import { NetlinkError, StaleGenerationError, TransactionTooLargeError } from '../netlink/errors.ts';
+import { missingFeature } from '../nftables/feature.ts';
+import { ForeignTableError } from './load.ts';
+
+/** Whether the kernel refused because we may not change its ruleset. */
+export function isNotPermitted(error: unknown): boolean {
+  return error instanceof NetlinkError && error.code === 'EPERM';
+}
+
+/** One sentence for people about why a load failed; undefined for what nobody expected. */
+export function explain(error: unknown): string | undefined {
+  if (isNotPermitted(error)) return 'not permitted: this needs the capability CAP_NET_ADMIN (run it as root)';
+  if (error instanceof NetlinkError) {
+    const lacking = missingFeature(error);
+    return `the kernel refuses ${error.message}${lacking ? `: it lacks ${lacking}` : ''}; nothing was changed`;
+  }
+  if (error instanceof StaleGenerationError)
+    return 'other programs change the ruleset all the time; nothing was changed, try again';
+  if (error instanceof ForeignTableError || error instanceof TransactionTooLargeError) return error.message;
+  return undefined;
+}

@@ -1,0 +1,89 @@
+import { AttributeReader, AttributeWriter } from './attributes.ts';
+import { NLMSG_HEADER, type Request } from './connection.ts';
+
+/** A packet that a `log group` rule sent us. */
+export interface LoggedPacket {
+  readonly family: 'ipv4' | 'ipv6';
+  readonly prefix: string;
+  /** The packet's mark; 0 where it has none. */
+  readonly mark: number;
+  /** Counts the packets of the group: a gap is what was lost. */
+  readonly sequence: number | undefined;
+  /** 4 or 16 bytes. */
+  readonly source: Buffer;
+}
+
+// include/uapi/linux/netfilter/nfnetlink.h and nfnetlink_log.h
+const NFNL_SUBSYS_ULOG = 4;
+const NFULNL_MSG_PACKET = (NFNL_SUBSYS_ULOG << 8) | 0;
+const NFULNL_MSG_CONFIG = (NFNL_SUBSYS_ULOG << 8) | 1;
+const NFULA_CFG = { CMD: 1, MODE: 2, TIMEOUT: 4, QTHRESH: 5, FLAGS: 6 } as const;
+const NFULNL_CFG_CMD_BIND = 1;
+const NFULNL_COPY_PACKET = 2;
+const NFULNL_CFG_F_SEQ = 1;
+const NFULA = { MARK: 2, PAYLOAD: 9, PREFIX: 10, SEQ: 12 } as const;
+/** struct nfgenmsg */
+const NFGENMSG = 4;
+const AF_INET = 2;
+const AF_INET6 = 10;
+
+/** Enough of a packet to see where it is from: an IPv6 header. */
+const COPY_RANGE = 40;
+/** The kernel may collect packets for so long (in 1/100 s), or so many of them. */
+const TIMEOUT = 10;
+const THRESHOLD = 20;
+
+/** Binds this socket to an NFLOG group: EPERM where another program has it. */
+export function bindGroup(group: number): Request {
+  const writer = new AttributeWriter();
+  writer.raw(Buffer.from([0, 0, group >> 8, group & 0xff]));
+  writer.u8(NFULA_CFG.CMD, NFULNL_CFG_CMD_BIND);
+  const mode = Buffer.alloc(6); // struct nfulnl_msg_config_mode {be32 copy_range; u8 copy_mode; u8 pad} packed
+  mode.writeUInt32BE(COPY_RANGE, 0);
+  mode.writeUInt8(NFULNL_COPY_PACKET, 4);
+  writer.bytes(NFULA_CFG.MODE, mode);
+  writer.be32(NFULA_CFG.TIMEOUT, TIMEOUT);
+  writer.be32(NFULA_CFG.QTHRESH, THRESHOLD);
+  writer.be16(NFULA_CFG.FLAGS, NFULNL_CFG_F_SEQ);
+  return {
+    type: NFULNL_MSG_CONFIG,
+    flags: 0,
+    subject: `NFLOG group ${group}`,
+    payload: writer.finish(),
+  };
+}
+
+/** The packets in a datagram; what is no packet (ACKs, the end of a group of packets) is passed over. */
+export function decodePackets(datagram: Buffer): LoggedPacket[] {
+  const packets: LoggedPacket[] = [];
+  for (let at = 0; at + NLMSG_HEADER + NFGENMSG <= datagram.length; ) {
+    const length = datagram.readUInt32LE(at);
+    if (length < NLMSG_HEADER + NFGENMSG || at + length > datagram.length) break;
+    if (datagram.readUInt16LE(at + 4) === NFULNL_MSG_PACKET) {
+      const packet = decodePacket(datagram.subarray(at + NLMSG_HEADER, at + length));
+      if (packet) packets.push(packet);
+    }
+    at += (length + 3) & ~3;
+  }
+  return packets;
+}
+
+function decodePacket(message: Buffer): LoggedPacket | undefined {
+  const family = message.readUInt8(0);
+  const reader = new AttributeReader(message, NFGENMSG);
+  let prefix = '';
+  let mark = 0;
+  let sequence: number | undefined;
+  let packet = Buffer.alloc(0);
+  while (reader.next()) {
+    if (reader.type === NFULA.PREFIX) prefix = reader.string();
+    else if (reader.type === NFULA.MARK) mark = reader.be32();
+    else if (reader.type === NFULA.SEQ) sequence = reader.be32();
+    else if (reader.type === NFULA.PAYLOAD) packet = Buffer.from(reader.bytes());
+  }
+  if (family === AF_INET && packet.length >= 20)
+    return { family: 'ipv4', prefix, mark, sequence, source: packet.subarray(12, 16) };
+  if (family === AF_INET6 && packet.length >= 40)
+    return { family: 'ipv6', prefix, mark, sequence, source: packet.subarray(8, 24) };
+  return undefined;
+}

@@ -1,0 +1,116 @@
+import { realpathSync } from 'node:fs';
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { parseConfig } from '../config/parse.ts';
+import { ConfigError, type Problem } from '../config/problems.ts';
+import { readConfig } from '../config/read.ts';
+import type { Config, Log } from '../config/types.ts';
+import { withKernel } from '../loader/access.ts';
+import { type KnownClient, knownClients } from '../loader/clients.ts';
+import { explain } from '../loader/explain.ts';
+import { withState } from '../loader/kernel.ts';
+import { keepLastGood } from '../loader/last-good.ts';
+import { load } from '../loader/load.ts';
+import { compile } from '../ruleset/compile.ts';
+import { type Difference, differences } from '../ruleset/describe.ts';
+import { compiledSequences } from '../ruleset/program.ts';
+import { VERSION } from '../version.ts';
+
+/**
+ * One load, in a thread of its own: reading, compiling and comparing a large configuration takes longer than an event
+ * loop may be held up, and what it takes in memory goes with the thread.
+ */
+export interface Job {
+  /** The file to load, or the bytes that were loaded from it before. */
+  readonly source: { readonly path: string } | { readonly bytes: Uint8Array; readonly path: string };
+  /** Who is let in again where the table has to be made. */
+  readonly remembered: readonly KnownClient[];
+  /** Where to keep the configuration if it could be loaded. */
+  readonly keepAt: string | undefined;
+}
+
+export type Outcome =
+  | { readonly is: 'loaded'; readonly load: LoadOutcome }
+  | { readonly is: 'invalid'; readonly problems: readonly Problem[] }
+  | { readonly is: 'failed'; readonly message: string };
+
+export interface LoadOutcome {
+  readonly event: 'loaded' | 'swapped' | 'unchanged';
+  readonly bytes: Uint8Array;
+  readonly warnings: readonly Problem[];
+  readonly changes: readonly Difference[];
+  readonly objects: number;
+  readonly sessions: number;
+  readonly generation: number;
+  readonly table: string;
+  readonly log: Log;
+  readonly prefix: Config['prefix'];
+  readonly services: readonly {
+    readonly name: string;
+    readonly openFor: number;
+    readonly singleUse: boolean;
+  }[];
+  /** The user that a place at the end of a sequence stands for. */
+  readonly users: readonly (readonly [place: number, user: string])[];
+  readonly clients: readonly KnownClient[];
+}
+
+/** Runs a job in a thread of this program. */
+export function runJob(job: Job): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const thread = new Worker(realpathSync(process.argv[1] ?? ''), { workerData: job });
+    thread.once('message', resolve);
+    thread.once('error', reject);
+    thread.once('exit', () => reject(new Error('the loader thread ended without an answer')));
+  });
+}
+
+/** What the thread does. */
+export async function serveJob(): Promise<void> {
+  parentPort?.postMessage(await work(workerData as Job));
+}
+
+async function work(job: Job): Promise<Outcome> {
+  try {
+    return { is: 'loaded', load: await loadJob(job) };
+  } catch (error) {
+    if (error instanceof ConfigError) return { is: 'invalid', problems: error.problems };
+    const message = explain(error) ?? (error instanceof Error ? error.stack : undefined) ?? String(error);
+    return { is: 'failed', message };
+  }
+}
+
+async function loadJob({ source, remembered, keepAt }: Job): Promise<LoadOutcome> {
+  const { config, warnings, bytes } =
+    'bytes' in source
+      ? {
+          ...parseConfig(Buffer.from(source.bytes).toString(), source.path, process.env),
+          bytes: source.bytes,
+        }
+      : readConfig(source.path, process.env);
+  const wanted = compile(config, VERSION);
+  return withKernel(async ({ connection, sessions }) => {
+    const loaded = await load(connection, wanted, sessions, remembered);
+    if (keepAt !== undefined) keepLastGood(keepAt, bytes);
+    return {
+      event: loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded',
+      bytes,
+      warnings,
+      changes: loaded.objects > 0 && loaded.before ? differences(loaded.before, wanted) : [],
+      objects: loaded.objects,
+      sessions: loaded.sessions,
+      generation: loaded.generation,
+      table: config.table,
+      log: config.log,
+      prefix: config.prefix,
+      services: config.services.map(({ name, openFor, singleUse }) => ({ name, openFor, singleUse })),
+      users: compiledSequences(wanted).flatMap(({ user, places }) => {
+        const last = places.at(-1);
+        return user === null || last === undefined ? [] : [[last, user] as const];
+      }),
+      clients: knownClients(
+        await withState(connection, wanted, name => /_(clients|users)_ipv[46]$/.test(name)),
+        Date.now(),
+      ),
+    };
+  });
+}

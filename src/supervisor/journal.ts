@@ -1,0 +1,81 @@
+import { fstatSync } from 'node:fs';
+import { pino } from 'pino';
+import type { Log } from '../config/types.ts';
+
+/** What happens, by the word that the journal knows it by. */
+export type EventName =
+  | 'loaded'
+  | 'swapped'
+  | 'unchanged'
+  | 'invalid'
+  | 'restored'
+  | 'opened'
+  | 'refused'
+  | 'granted'
+  | 'revoked'
+  | 'lost'
+  | 'held'
+  | 'stopped';
+
+type Level = 'info' | 'warn' | 'error';
+
+/** Values that say more about an event; null and undefined are left out of text. */
+export type Fields = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+export interface Journal {
+  /** One line for one event: `message` for people, beginning with the event's word, and its fields. */
+  readonly tell: (event: EventName, message: string, fields?: Fields, level?: Level) => void;
+  /** A line that is no event. */
+  readonly note: (level: Level, message: string) => void;
+}
+
+/** Priorities of syslog(3), which journald takes from `<N>` at the beginning of a line. */
+const PRIORITIES = new Map([
+  [20, 7],
+  [30, 6],
+  [40, 4],
+  [50, 3],
+  [60, 2],
+]);
+
+/** A journal on standard error, as lines of text or of JSON. */
+export function openJournal(log: Pick<Log, 'level' | 'format'>, env: NodeJS.ProcessEnv): Journal {
+  const journald = isJournal(env);
+  const text =
+    log.format === 'text' || (log.format === 'auto' && (journald || process.stderr.isTTY === true));
+  const logger = pino(
+    { level: log.level, base: null },
+    { write: line => void process.stderr.write(text ? `${textLine(line, journald)}\n` : line) },
+  );
+  return {
+    tell: (event, message, fields = {}, level = 'info') => logger[level]({ ...fields, event }, message),
+    note: (level, message) => logger[level](message),
+  };
+}
+
+/** Whether standard error is journald's socket, which $JOURNAL_STREAM names by device and inode. */
+export function isJournal({ JOURNAL_STREAM }: NodeJS.ProcessEnv): boolean {
+  try {
+    const { dev, ino } = fstatSync(2);
+    return JOURNAL_STREAM === `${dev}:${ino}`;
+  } catch {
+    return false;
+  }
+}
+
+/** pino's line of JSON as `message key=value …`. */
+function textLine(line: string, journald: boolean): string {
+  const { level, time, msg, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const pairs = Object.entries(fields).flatMap(([key, value]) =>
+    value === null || value === undefined ? [] : [`${key}=${valueText(key, value)}`],
+  );
+  const priority = journald ? `<${PRIORITIES.get(Number(level)) ?? 6}>` : '';
+  return `${priority}${[msg, ...pairs].join(' ').replaceAll('\n', ' ')}`;
+}
+
+/** Durations are seconds in JSON and `10s` in text; words with spaces are quoted. */
+function valueText(key: string, value: unknown): string {
+  if (key === 'openFor') return `${value}s`;
+  const text = String(value);
+  return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
+}

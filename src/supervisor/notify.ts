@@ -1,0 +1,40 @@
+import koffi from 'koffi';
+
+/**
+ * sd_notify(3): datagrams to the socket that systemd names in $NOTIFY_SOCKET. Node has no Unix datagrams, and the
+ * packages that add them compile at installation; koffi is there for the netlink sockets anyway.
+ */
+export interface Notify {
+  /** Sends `NAME=value` lines, such as `READY=1`; nothing happens without a service manager. */
+  readonly send: (...lines: readonly string[]) => void;
+  /** How often `WATCHDOG=1` is expected, in milliseconds. */
+  readonly watchdog: number | undefined;
+}
+
+const AF_UNIX = 1;
+const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
+const MSG_NOSIGNAL = 0x4000;
+
+export function openNotify(env: NodeJS.ProcessEnv): Notify {
+  const path = env.NOTIFY_SOCKET;
+  if (!path || !/^[/@]/.test(path)) return { send: () => {}, watchdog: undefined };
+  const libc = koffi.load(null);
+  const socket = libc.func('int socket(int domain, int type, int protocol)');
+  const sendto = libc.func(
+    'ssize_t sendto(int fd, const void *data, size_t size, int flags, const void *address, uint32_t address_size)',
+  );
+  // struct sockaddr_un {u16 family; char path[]}; an abstract name starts with NUL instead of @
+  const name = Buffer.from(path);
+  if (path.startsWith('@')) name[0] = 0;
+  const address = Buffer.concat([Buffer.from([AF_UNIX, 0]), name]);
+  const fd: number = socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0);
+  const usec = Number(env.WATCHDOG_USEC);
+  const ours = env.WATCHDOG_PID === undefined || Number(env.WATCHDOG_PID) === process.pid;
+  return {
+    send: (...lines) => {
+      const data = Buffer.from(lines.join('\n'));
+      sendto(fd, data, data.length, MSG_NOSIGNAL, address, address.length);
+    },
+    watchdog: usec > 0 && ours ? usec / 1000 : undefined,
+  };
+}
