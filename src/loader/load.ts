@@ -1,14 +1,14 @@
-import type { Connection } from '../netlink/connection.ts';
+import { type Connection, DumpInterruptedError } from '../netlink/connection.ts';
 import { StaleGenerationError } from '../netlink/errors.ts';
 import { commit } from '../netlink/nfnetlink.ts';
 import type { Element } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { deleteTable } from '../nftables/table.ts';
-import { portBytes } from '../ruleset/match.ts';
+import { masked, portBytes } from '../ruleset/match.ts';
 import { FAMILIES, MARK, names } from '../ruleset/names.ts';
-import { guardedPorts } from '../ruleset/program.ts';
+import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
-import { type Kernel, readKernel, readSets, withState } from './kernel.ts';
+import { type Kernel, readElements, readKernel, readSets, withState } from './kernel.ts';
 import { plan, recreatedState } from './plan.ts';
 import type { Session } from './sessions.ts';
 
@@ -90,7 +90,8 @@ export async function planLoad(
   const there = kernel.ours.find(({ table }) => table.name === name);
   const renamed = kernel.ours.find(({ table }) => table.name !== name);
   const former = renamed && (await withState(connection, renamed));
-  const recreated = new Set(there && recreatedState(there, wanted));
+  const { remembered = [], sizeInPlace = true } = options;
+  const recreated = new Set(there && recreatedState(there, wanted, sizeInPlace));
   const current = there && (await withState(connection, there, set => recreated.has(set)));
   const carried = carriedSessions(former ?? current, wanted);
   const elements = carried
@@ -100,12 +101,37 @@ export async function planLoad(
     before: there ?? renamed,
     messages: plan(current, wanted, {
       former,
-      sessions: elements,
-      remembered: clientElements(options.remembered ?? [], Date.now()),
-      sizeInPlace: options.sizeInPlace ?? true,
+      added: new Map([...elements, ...(there ? await widened(connection, there, wanted) : [])]),
+      remembered: clientElements(remembered, Date.now()),
+      sizeInPlace,
     }),
     sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),
   };
+}
+
+/** Where less of an address makes a client than before: the networks of those that are in, in addition to them. */
+async function widened(
+  connection: Connection,
+  current: Ruleset,
+  wanted: Ruleset,
+): Promise<Map<string, Element[]>> {
+  const [before, after] = [readPrefix(current), readPrefix(wanted)];
+  const sets = new Map<string, Element[]>();
+  for (const family of FAMILIES) {
+    if (after[family] >= before[family]) continue;
+    for (const service of servicePorts(wanted).keys()) {
+      const set = current.sets.find(({ name }) => name === names.clients(service, family));
+      if (!set) continue;
+      const networks = (await readElements(connection, current.table.name, set)).map(element => ({
+        ...element,
+        key: masked(element.key, after[family]),
+      }));
+      sets.set(set.name, [
+        ...new Map(networks.map(element => [element.key.toString('hex'), element])).values(),
+      ]);
+    }
+  }
+  return sets;
 }
 
 /** Which running connections this load would cut without a record of them; undefined for none. */
@@ -155,7 +181,8 @@ async function retry<T>(attempt: () => Promise<T>): Promise<T> {
     try {
       return await attempt();
     } catch (error) {
-      if (!(error instanceof StaleGenerationError) || left <= 1) throw error;
+      const inBetween = error instanceof StaleGenerationError || error instanceof DumpInterruptedError;
+      if (!inBetween || left <= 1) throw error;
     }
   }
 }

@@ -14,7 +14,7 @@ import { isState } from '../ruleset/sets.ts';
  *
  * `current` is our table as it is in the kernel, undefined where there is none; its state needs elements only for sets
  * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: it goes, and what
- * it knew moves. `sessions` are elements to add to sets of state, `remembered` those to add where a set has to be made.
+ * it knew moves. `added` are elements for sets of state, `remembered` those for sets that have to be made.
  *
  * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, to be walked through every
  * second. With `sizeInPlace` a set is made without a size and given one by the next message, so that it starts small.
@@ -24,16 +24,18 @@ export function plan(
   wanted: Ruleset,
   options: {
     readonly former?: Ruleset | undefined;
-    readonly sessions?: ReadonlyMap<string, readonly Element[]>;
+    readonly added?: ReadonlyMap<string, readonly Element[]>;
     readonly remembered?: ReadonlyMap<string, readonly Element[]>;
     readonly sizeInPlace?: boolean;
   } = {},
 ): Message[] {
   const table = wanted.table.name;
-  const { former, sessions, remembered, sizeInPlace = true } = options;
+  const { former, remembered, sizeInPlace = true } = options;
   const there = index(current);
   const before = index(former);
-  const sets = wanted.sets.map(set => planSet(set, there.sets.get(set.name), before.sets.get(set.name)));
+  const sets = wanted.sets.map(set =>
+    planSet(set, there.sets.get(set.name), before.sets.get(set.name), sizeInPlace),
+  );
   const recreated = new Set(sets.flatMap(({ set, is }) => (is === 'recreated' ? [set.name] : [])));
   const chains = wanted.chains.map(chain => planChain(chain, there.chains.get(chain.name), recreated));
   const wantedSets = index(wanted).sets;
@@ -46,7 +48,8 @@ export function plan(
 
   return [
     ...(former ? [deleteTable(former.table.name)] : []),
-    ...(current ? [] : [newTable(wanted.table)]),
+    // a table that somebody put to sleep guards nothing; telling its flags again wakes it
+    ...(current && !current.table.dormant ? [] : [newTable(wanted.table)]),
     // away with what refers to others, then with the others
     ...chains
       .filter(({ is }) => is === 'recreated' || is === 'changed')
@@ -65,12 +68,13 @@ export function plan(
       .filter(({ name }) => !there.counters.has(name))
       .map(counter => newCounter(table, before.counters.get(counter.name) ?? counter)),
     ...sets.filter(({ is }) => isNew(is)).flatMap(({ set }) => makeSet(table, set, sizeInPlace)),
+    ...sets.filter(({ is }) => is === 'resized').map(({ set }) => newSet(table, set)),
     ...chains.filter(({ is, policy }) => isNew(is) || policy).map(({ chain }) => newChain(table, chain)),
     ...sets.flatMap(({ set, is, added }) =>
       newElements(table, set, [
         ...added,
         ...(is === 'new' ? (remembered?.get(set.name) ?? []) : []),
-        ...(sessions?.get(set.name) ?? []),
+        ...(options.added?.get(set.name) ?? []),
       ]),
     ),
     ...chains
@@ -88,16 +92,18 @@ function makeSet(table: string, set: NftSet, sizeInPlace: boolean): Message[] {
     : [newSet(table, set)];
 }
 
-/** Names of state whose type or size changes: its elements must be read, for they move to a new set. */
-export function recreatedState(current: Ruleset, wanted: Ruleset): string[] {
+/** Names of state that has to be made again: its elements must be read, for they move to the new set. */
+export function recreatedState(current: Ruleset, wanted: Ruleset, sizeInPlace: boolean): string[] {
   const there = index(current).sets;
   return wanted.sets.flatMap(set => {
     const old = there.get(set.name);
-    return old && isState(old) && !sameSet(old, set) ? [old.name] : [];
+    return old && isState(old) && !sameSet(old, set) && !(sizeInPlace && sameButSize(old, set))
+      ? [old.name]
+      : [];
   });
 }
 
-type Change = 'same' | 'changed' | 'new' | 'recreated';
+type Change = 'same' | 'changed' | 'resized' | 'new' | 'recreated';
 
 interface PlannedSet {
   readonly set: SetWithElements;
@@ -110,6 +116,7 @@ function planSet(
   wanted: SetWithElements,
   current: SetWithElements | undefined,
   former: SetWithElements | undefined,
+  sizeInPlace: boolean,
 ): PlannedSet {
   const whole = (is: Change, old: SetWithElements | undefined): PlannedSet => ({
     set: wanted,
@@ -118,6 +125,8 @@ function planSet(
     removed: [],
   });
   if (!current) return whole('new', former);
+  if (sizeInPlace && !sameSet(current, wanted) && sameButSize(current, wanted))
+    return { set: wanted, is: 'resized', added: [], removed: [] };
   if (!sameSet(current, wanted)) return whole('recreated', current);
   if (isState(wanted)) return { set: wanted, is: 'same', added: [], removed: [] };
   const { added, removed } = compareElements(current.elements, wanted.elements);
@@ -125,6 +134,11 @@ function planSet(
   // ranges are pairs of points: all of them or none
   if (wanted.interval && !same) return whole('recreated', current);
   return { set: wanted, is: same ? 'same' : 'changed', added, removed };
+}
+
+/** Whether the kernel can make one of the other by giving it a size. */
+function sameButSize(current: NftSet, wanted: NftSet): boolean {
+  return wanted.size !== undefined && sameSet({ ...current, size: wanted.size }, wanted);
 }
 
 function compareElements(

@@ -30,6 +30,8 @@ export interface Refusal {
 export const NLMSG_HEADER = 16;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
+/** Bytes of `struct nlmsgerr`: an errno, and the header of our message. */
+const NLMSGERR = 4 + NLMSG_HEADER;
 export const NLM_F = { REQUEST: 1, ACK: 4, DUMP: 0x300, CREATE: 0x400, APPEND: 0x800 } as const;
 const NLM_F_DUMP_INTR = 0x10;
 const NLM_F_CAPPED = 0x100;
@@ -127,7 +129,8 @@ export class Connection {
     handlers: (resolve: (value: T) => void, reject: (error: Error) => void) => Omit<Pending, 'onError'>,
   ): Promise<T> {
     const sequence = this.sequences(1);
-    const answer = new Promise<T>((resolve, reject) => {
+    const header = encodeHeader(NLMSG_HEADER + payload.length, type, flags | extraFlags, sequence);
+    return new Promise<T>((resolve, reject) => {
       const timer = setTimeout(
         () => reject(new Error(`${subject}: the kernel does not answer`)),
         ANSWER_TIMEOUT,
@@ -144,10 +147,8 @@ export class Connection {
         ...handlers(settle(resolve), fail),
         onError: ({ errno, reason }) => fail(new NetlinkError({ subject, errno, ...(reason && { reason }) })),
       });
+      this.#socket.send(Buffer.concat([header, payload])).catch(fail);
     });
-    const header = encodeHeader(NLMSG_HEADER + payload.length, type, flags | extraFlags, sequence);
-    await this.#socket.send(Buffer.concat([header, payload]));
-    return answer;
   }
 
   #receive(datagram: Buffer): void {
@@ -171,6 +172,7 @@ export class Connection {
   #dispatch(type: number, flags: number, sequence: number, payload: Buffer): void {
     const pending = this.#pending.get(sequence);
     if (type === NLMSG_ERROR) {
+      if (payload.length < NLMSGERR) return; // the kernel does not send such
       const refusal = decodeError(payload, flags, sequence);
       if (refusal.errno === 0) this.#onAck(sequence, pending);
       else if (pending) pending.onError(refusal);
@@ -200,10 +202,11 @@ function decodeError(payload: Buffer, flags: number, sequence: number): Refusal 
   let offset: number | undefined;
   if (flags & NLM_F_ACK_TLVS) {
     const echoed = flags & NLM_F_CAPPED ? NLMSG_HEADER : payload.readUInt32LE(4);
-    const reader = new AttributeReader(payload, 4 + ((echoed + 3) & ~3));
+    const reader = new AttributeReader(payload, 4 + (((echoed + 3) & ~3) >>> 0));
     while (reader.next()) {
       if (reader.type === NLMSGERR_ATTR.MSG) reason = reader.string();
-      else if (reader.type === NLMSGERR_ATTR.OFFS) offset = reader.buffer.readUInt32LE(reader.offset);
+      else if (reader.type === NLMSGERR_ATTR.OFFS && reader.size === 4)
+        offset = reader.bytes().readUInt32LE();
     }
   }
   return { sequence, errno, reason, offset };

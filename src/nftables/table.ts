@@ -8,11 +8,15 @@ import { decodeComment, encodeComment } from './userdata.ts';
 export interface Table {
   readonly name: string;
   readonly comment: string | undefined;
+  /** Its chains are not hooked in: nothing in it happens. */
+  readonly dormant?: boolean;
 }
 
 /** enum nft_table_attributes */
 const NFTA_TABLE = { NAME: 1, FLAGS: 2, USERDATA: 6 } as const;
+const NFT_TABLE_F_DORMANT = 1;
 
+/** Makes a table, or wakes a dormant one. */
 export function newTable({ name, comment }: Table): Message {
   return {
     type: NFT_MSG.NEWTABLE,
@@ -44,9 +48,12 @@ export const getTables: Message = { type: NFT_MSG.GETTABLE, flags: 0, subject: '
 export function decodeTable(reader: AttributeReader): Table {
   let name: string | undefined;
   let comment: string | undefined;
+  let flags = 0;
   while (reader.next()) {
     if (reader.type === NFTA_TABLE.NAME) name = reader.string();
+    else if (reader.type === NFTA_TABLE.FLAGS) flags = reader.be32();
     else if (reader.type === NFTA_TABLE.USERDATA) comment = decodeComment(reader.bytes());
   }
-  return { name: required(name, 'table name'), comment };
+  const dormant = (flags & NFT_TABLE_F_DORMANT) !== 0;
+  return { name: required(name, 'table name'), comment, ...(dormant && { dormant }) };
 }

@@ -5,8 +5,7 @@ import type { Expression } from '../nftables/expression.ts';
 import { intervalTexts } from '../nftables/interval.ts';
 import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
 import { FAMILIES, names } from './names.ts';
-import { compiledSequences, publicPorts, rangeText, servicePorts, singleUse } from './program.ts';
-import { readPrefix } from './status.ts';
+import { compiledSequences, publicPorts, rangeText, readPrefix, servicePorts, singleUse } from './program.ts';
 
 /** A key of the configuration that two tables differ in. Values of secrets are null. */
 export interface Difference {

@@ -123,6 +123,12 @@ function prefixMask(size: number, length: number): Buffer {
   return Buffer.from(mask);
 }
 
+/** The first `length` bits of an address, the others 0. */
+export function masked(address: Buffer, length: number): Buffer {
+  const mask = prefixMask(address.length, length);
+  return Buffer.from(address.map((byte, index) => byte & (mask[index] ?? 0)));
+}
+
 /** Who a packet is from: the first `length` bits of its source address. The family must have been matched. */
 export interface Source {
   readonly family: Family;

@@ -1,4 +1,4 @@
-import type { PortRange, Protocol } from '../config/types.ts';
+import type { Family, PortRange, Protocol } from '../config/types.ts';
 import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
 import { type Place, START } from './automaton.ts';
 import { IPPROTO } from './match.ts';
@@ -88,7 +88,7 @@ function portKeys(ranges: readonly PortRange[]): Set<string> {
 
 /** Ports, as `22/tcp`, that strangers cannot reach: none where no hooked chain asks for the guards any more. */
 export function guardedPorts(ruleset: Ruleset | undefined): Set<string> {
-  if (!ruleset) return new Set();
+  if (!ruleset || ruleset.table.dormant) return new Set();
   const map = guardMap(ruleset);
   const asked = ruleset.chains.some(
     ({ hook, rules }) =>
@@ -139,4 +139,18 @@ export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
 function userOf(comment: string): string | null {
   const words = comment.split(' ');
   return words.length === 3 ? (words[1] ?? null) : null;
+}
+
+/** How much of an address is one client, from the masks in the rules that forget one. */
+export function readPrefix(ruleset: Ruleset): Record<Family, number> {
+  const prefix = { ipv4: 32, ipv6: 128 };
+  for (const { expressions } of ruleset.chains.find(({ name }) => name === 'forget')?.rules ?? [])
+    for (const expression of expressions)
+      if (expression.kind === 'bitwise')
+        prefix[expression.mask.length === 4 ? 'ipv4' : 'ipv6'] = bitCount(expression.mask);
+  return prefix;
+}
+
+function bitCount(mask: Buffer): number {
+  return [...mask].reduce((count, byte) => count + byte.toString(2).replaceAll('0', '').length, 0);
 }

@@ -4,7 +4,7 @@ import type { Element } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
 import { FAMILIES, names } from './names.ts';
-import { type CompiledSequence, compiledSequences, rangeText, servicePorts } from './program.ts';
+import { type CompiledSequence, compiledSequences, rangeText, readPrefix, servicePorts } from './program.ts';
 
 /** What `status --json` prints. Times in seconds; null for what never ends. */
 export interface Status {
@@ -135,18 +135,4 @@ function addressText(family: Family, key: Buffer, prefix: Readonly<Record<Family
   const text = (family === 'ipv4' ? DATATYPES.ipv4_addr : DATATYPES.ipv6_addr).text(key);
   const length = prefix[family];
   return length === key.length * 8 ? text : `${text}/${length}`;
-}
-
-/** How much of an address is one client, from the masks in the rules that forget one. */
-export function readPrefix(ruleset: Ruleset): Record<Family, number> {
-  const prefix = { ipv4: 32, ipv6: 128 };
-  for (const { expressions } of ruleset.chains.find(({ name }) => name === 'forget')?.rules ?? [])
-    for (const expression of expressions)
-      if (expression.kind === 'bitwise')
-        prefix[expression.mask.length === 4 ? 'ipv4' : 'ipv6'] = bitCount(expression.mask);
-  return prefix;
-}
-
-function bitCount(mask: Buffer): number {
-  return [...mask].reduce((count, byte) => count + byte.toString(2).replaceAll('0', '').length, 0);
 }

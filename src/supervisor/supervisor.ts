@@ -12,6 +12,7 @@ import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import { changeText } from '../ruleset/describe.ts';
+import { masked } from '../ruleset/match.ts';
 import { type Events, openEvents } from './events.ts';
 import { type LoadOutcome, type Outcome, runJob } from './job.ts';
 import { type Journal, openJournal } from './journal.ts';
@@ -317,11 +318,4 @@ export class Supervisor {
       ? `${guarded}; ${this.#path} is in force`
       : `${guarded}; NOT in force: ${this.#wrong}`;
   }
-}
-
-/** The first `length` bits of an address. */
-function masked(address: Buffer, length: number): Buffer {
-  return Buffer.from(
-    address.map((byte, index) => byte & (0xff00 >> Math.min(8, Math.max(0, length - index * 8)))),
-  );
 }

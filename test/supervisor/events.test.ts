@@ -1,0 +1,67 @@
+import t from 'tap';
+import { knocks, skip, ssh, supervised } from './supervised.ts';
+
+t.test(
+  'an opening is reported with service, client, user and time, and so are refused connections',
+  { skip },
+  async t => {
+    const { world, event } = await supervised(t, {
+      services: {
+        ssh,
+        admin: {
+          ports: [8443],
+          sequences: { alice: [7001, 7003, 7005], bob: [7001, '7004/udp', 7006] },
+          openFor: '1m',
+        },
+      },
+      prefix: { ipv6: 64 },
+      log: { refused: true },
+    });
+    const client = world.host('client');
+    t.equal(await client.connect(world.server.ipv4, 22), 'silent');
+    t.match(await event('refused'), { service: 'ssh', client: world.client.ipv4, level: 30 });
+    await client.knock(world.server.ipv4, knocks);
+    t.match(await event('opened'), { service: 'ssh', client: world.client.ipv4, user: null, openFor: 30 });
+    await client.knock(world.server.ipv6, ['7001/tcp', '7004/udp', '7006/tcp']);
+    t.match(await event('opened'), { service: 'admin', client: 'fd77::/64', user: 'bob', openFor: 60 });
+  },
+);
+
+t.test('as text, an opening is one readable line', { skip }, async t => {
+  const { world, supervisor } = await supervised(t, {
+    services: { ssh: { ports: [22], sequences: { alice: [10000, 2345, 3456] }, openFor: 10 } },
+  });
+  world.write({
+    services: { ssh: { ports: [22], sequences: { alice: [10000, 2345, 3456] }, openFor: 10 } },
+    log: { format: 'text' },
+  });
+  await supervisor.line(/event=(unchanged|swapped)/);
+  await world.host('client').knock(world.server.ipv4, ['10000/tcp', '2345/tcp', '3456/tcp']);
+  const address = world.client.ipv4;
+  t.match(
+    await supervisor.line(/^opened/),
+    `opened ssh for ${address} service=ssh client=${address} user=alice openFor=10s event=opened`,
+  );
+});
+
+t.test('no line of the journal tells a sequence', { skip }, async t => {
+  const { world, supervisor, event } = await supervised(t, { services: { ssh } });
+  world.write({ services: { ssh: { ...ssh, sequence: [11111, 2345, 3456, 1234] } } });
+  t.match((await event('swapped')).msg, /services\.ssh\.sequence: changed/);
+  world.write('{ "services": { "ssh": { "ports": [22], "sequence": [10000, 2345, 2345, 3456] } } }');
+  await event('invalid');
+  t.notMatch(supervisor.lines().join('\n'), /10000|2345|3456|11111/);
+});
+
+t.test(
+  'a group that another program holds is told, and the rest goes on without events',
+  { skip },
+  async t => {
+    const { world } = await supervised(t, { services: { ssh } });
+    const second = world.startKnockd(['run']);
+    t.match(await second.line(/NFLOG/), /NFLOG group 22 is held by another program/);
+    world.write({ services: { ssh: { ...ssh, ports: [23] } } });
+    await second.line(/"event":"(swapped|unchanged)"/);
+    t.equal((await second.stop()).status, 0);
+  },
+);

@@ -1,0 +1,93 @@
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import t from 'tap';
+import { skip, ssh, supervised } from './supervised.ts';
+
+const guarding = (port: number) => JSON.stringify({ services: { ssh: { ...ssh, ports: [port] } } });
+
+t.test('every way of saving the file is seen, and the kernel follows', { skip }, async t => {
+  const { world, event, supervisor } = await supervised(t, guarding(22));
+  const file = world.configFile;
+  const write = (path: string, text: string) => writeFileSync(path, text, { mode: 0o640 });
+  const ways: Readonly<Record<string, (port: number) => void | Promise<void>>> = {
+    'saved in place': port => write(file, guarding(port)),
+    'replaced by rename': port => {
+      write(`${file}.new`, guarding(port));
+      renameSync(`${file}.new`, file);
+    },
+    'removed and written again': async port => {
+      rmSync(file);
+      await setTimeout(300);
+      write(file, guarding(port));
+    },
+    'a burst of writes, the last one wins': port => {
+      for (let other = 5000; other < 5020; other++) write(file, guarding(other));
+      write(file, guarding(port));
+    },
+    'replaced by a symbolic link': port => {
+      write(`${file}.a`, guarding(port));
+      symlinkSync(`${file}.a`, `${file}.link`);
+      renameSync(`${file}.link`, file);
+    },
+    'a symbolic link that is switched': port => {
+      write(`${file}.b`, guarding(port));
+      symlinkSync(`${file}.b`, `${file}.link`);
+      renameSync(`${file}.link`, file);
+    },
+  };
+  let port = 100;
+  for (const [way, save] of Object.entries(ways)) {
+    port++;
+    await save(port);
+    let line = await event('swapped');
+    while (!line.msg.includes(`-> ${port}/tcp`)) line = await event('swapped');
+    t.match(await world.list(), new RegExp(`tcp \\. ${port} : goto guard_ssh`), way);
+  }
+  await supervisor.stop();
+});
+
+t.test("a parent folder's symbolic link that is switched is seen", { skip }, async t => {
+  const { world, event } = await supervised(t, guarding(22));
+  const folder = dirname(world.configFile);
+  for (const [name, port] of [
+    ['one', 201],
+    ['two', 202],
+  ] as const) {
+    mkdirSync(join(folder, name));
+    writeFileSync(join(folder, name, 'knockd.json'), guarding(port), { mode: 0o640 });
+  }
+  symlinkSync('one', join(folder, 'current'));
+  rmSync(world.configFile);
+  symlinkSync('current/knockd.json', world.configFile);
+  t.match((await event('swapped')).msg, '-> 201/tcp');
+  symlinkSync('two', join(folder, 'next'));
+  renameSync(join(folder, 'next'), join(folder, 'current'));
+  t.match((await event('swapped')).msg, '-> 202/tcp');
+});
+
+t.test('a bad file changes nothing, and the journal says what is wrong and where', { skip }, async t => {
+  const { world, event, events } = await supervised(t, guarding(22));
+  const before = await world.list();
+  world.write('{ "services": {\n  "ssh": { "ports": [22], "sequence": [1000, 70000], "openfor": "5s" } } }');
+  const first = await event('invalid');
+  t.match(first, { file: world.configFile, line: 2, level: 50 });
+  const second = await event('invalid');
+  t.match(second.msg, 'openFor', 'one event for each error');
+  t.equal(await world.list(), before, 'the old ruleset goes on');
+  world.write(guarding(23));
+  await event('swapped');
+  t.equal(events().filter(line => line.event === 'invalid').length, 2, 'each error is told once');
+});
+
+t.test('SIGHUP reads the file at once, and an unchanged file changes nothing', { skip }, async t => {
+  const { supervisor, event } = await supervised(t, guarding(22));
+  supervisor.signal('SIGHUP');
+  t.match(await event('unchanged'), { objects: 0 });
+});
+
+t.test('the level and format of the log follow the file', { skip }, async t => {
+  const { world, supervisor } = await supervised(t, guarding(22));
+  world.write({ services: { ssh: { ...ssh, ports: [23] } }, log: { format: 'text' } });
+  t.match(await supervisor.line(/^swapped /), /services\.ssh\.ports: 22\/tcp -> 23\/tcp .*event=swapped/);
+});
