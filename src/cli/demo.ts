@@ -75,6 +75,5 @@ async function narrate({ env, json, print }: Context): Promise<number> {
     return EXIT.DONE;
   } finally {
     stage.client.end();
-    process.stdin.destroy();
   }
 }

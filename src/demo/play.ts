@@ -3,7 +3,7 @@ import type { Config, Port, Service } from '../config/types.ts';
 import { timeText } from '../nftables/element.ts';
 import type { Status } from '../ruleset/status.ts';
 import type { Visit } from './client.ts';
-import { type Ended, isRunning, type Knockd, listeners, serve, sniffers } from './server.ts';
+import { type Ended, isRunning, type Knockd, listeners, sniffers, withService } from './server.ts';
 import type { Addresses, Stage } from './stage.ts';
 import type { Teller } from './teller.ts';
 
@@ -60,19 +60,16 @@ const PATIENCE = { open: 5000, closed: 800 } as const;
 
 const GREETING = 'Hello! You found the hidden service.';
 
-/** Everything that happens. Throws {@link NotSeenError} at the first step that does not. */
-export async function play(
-  plot: Plot,
-  stage: Stage,
-  knockd: Knockd,
-  file: string,
-  tell: Teller,
-): Promise<void> {
+/** The whole story. Throws {@link NotSeenError} at the first step that does not happen. */
+export function play(plot: Plot, stage: Stage, knockd: Knockd, file: string, tell: Teller): Promise<void> {
+  return withService(plot.port, `${GREETING}\n`, () => tellAll(plot, stage, knockd, file, tell));
+}
+
+async function tellAll(plot: Plot, stage: Stage, knockd: Knockd, file: string, tell: Teller): Promise<void> {
   const { service, port, knocks, wrong } = plot;
   const { client, families } = stage;
-  const { name, openFor, closed, singleUse } = service;
+  const { name, openFor, closed } = service;
   const command = (words: string) => `knockd-nft --config ${file} ${words}`;
-  const listening = await serve(port, `${GREETING}\n`);
 
   const check = (step: string, claim: string, ok: boolean, seen = ''): void => {
     tell.step({ step, claim, seen, ok });
@@ -168,14 +165,11 @@ export async function play(
   const lastOpening = performance.now();
   const { inSync, services } = await status();
   tell.ran(command('status'), succeeded(await knockd('status')).stdout);
-  const { opened = 0, accepted = 0, clients = [] } = services[name] ?? {};
+  const { opened = 0, accepted = 0 } = services[name] ?? {};
   check(
     'status',
     `asked, the kernel says who came in: ${opened} opened, ${accepted} accepted`,
-    inSync === true &&
-      opened === families.length &&
-      accepted === families.length &&
-      clients.length === (singleUse ? 0 : families.length),
+    inSync === true && opened === families.length && accepted === families.length,
   );
 
   tell.chapter(`Closed again, after ${timeText(openFor)}`);
@@ -201,7 +195,6 @@ export async function play(
     'No process waited for the knocks: no daemon that could crash, nothing to attack as root.',
     'This little network ends with the program. What to do next is in README.md.',
   );
-  listening.close();
 }
 
 const REACH = {

@@ -1,22 +1,29 @@
 /** The server's side of the demo: the service that is hidden, the program itself, and who else listens there. */
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Port } from '../config/types.ts';
 import { PART } from './stage.ts';
 
-/** A TCP service on all addresses that greets and then says again what it hears. */
-export function serve(port: number, greeting: string): Promise<{ readonly close: () => void }> {
+/** A TCP service on all addresses that greets and then says again what it hears, for as long as `use` takes. */
+export async function withService(port: number, greeting: string, use: () => Promise<void>): Promise<void> {
+  const guests = new Set<Socket>();
   const server = createServer(socket => {
+    guests.add(socket);
     socket.on('error', () => {}).write(greeting);
     socket.pipe(socket);
   });
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, () => resolve({ close: () => server.close() }));
-  });
+  server.listen(port);
+  await once(server, 'listening');
+  try {
+    await use();
+  } finally {
+    server.close();
+    for (const guest of guests) guest.destroy();
+  }
 }
 
 /** How a command of this program ended. */

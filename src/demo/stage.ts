@@ -158,6 +158,7 @@ export async function readScript(): Promise<Script> {
   const line = await new Promise<string>(resolve => {
     lines.once('line', resolve).once('close', () => process.exit(1));
   });
+  process.stdin.unref(); // else it would be waited for
   const script = JSON.parse(line) as Script;
   if (script.outside === networkNamespace()) throw new Error('this is not a namespace of its own');
   return script;

@@ -48,7 +48,7 @@ const ANSWER_TIMEOUT = 30_000;
 
 interface Pending {
   readonly onReply: (reply: Reply, flags: number) => void;
-  readonly onDone: () => void;
+  readonly onDone: (flags: number) => void;
   readonly onAck?: () => void;
   readonly onError: (refusal: Refusal) => void;
 }
@@ -104,7 +104,11 @@ export class Connection {
         interrupted ||= (flags & NLM_F_DUMP_INTR) !== 0;
         replies.push(reply);
       },
-      onDone: () => (interrupted ? reject(new DumpInterruptedError(request.subject)) : resolve(replies)),
+      // the end tells of a change that came after the last message
+      onDone: flags =>
+        interrupted || flags & NLM_F_DUMP_INTR
+          ? reject(new DumpInterruptedError(request.subject))
+          : resolve(replies),
     }));
   }
 
@@ -131,10 +135,6 @@ export class Connection {
     const sequence = this.sequences(1);
     const header = encodeHeader(NLMSG_HEADER + payload.length, type, flags | extraFlags, sequence);
     return new Promise<T>((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new Error(`${subject}: the kernel does not answer`)),
-        ANSWER_TIMEOUT,
-      );
       const settle =
         <A>(act: (argument: A) => void) =>
         (argument: A) => {
@@ -143,6 +143,7 @@ export class Connection {
           act(argument);
         };
       const fail = settle(reject);
+      const timer = setTimeout(fail, ANSWER_TIMEOUT, new Error(`${subject}: the kernel does not answer`));
       this.#pending.set(sequence, {
         ...handlers(settle(resolve), fail),
         onError: ({ errno, reason }) => fail(new NetlinkError({ subject, errno, ...(reason && { reason }) })),
@@ -173,14 +174,14 @@ export class Connection {
     const pending = this.#pending.get(sequence);
     if (type === NLMSG_ERROR) {
       if (payload.length < NLMSGERR) return; // the kernel does not send such
-      const refusal = decodeError(payload, flags, sequence);
+      const refusal = readError(payload, flags, sequence);
       if (refusal.errno === 0) this.#onAck(sequence, pending);
       else if (pending) pending.onError(refusal);
       else this.#refusals.push(refusal);
     } else if (type === NLMSG_DONE) {
       const errno = payload.length >= 4 ? -payload.readInt32LE(0) : 0;
       if (errno > 0) pending?.onError({ sequence, errno, reason: undefined, offset: undefined });
-      else pending?.onDone();
+      else pending?.onDone(flags);
     } else pending?.onReply({ type, payload }, flags);
   }
 }
@@ -193,6 +194,18 @@ export function encodeHeader(length: number, type: number, flags: number, sequen
   header.writeUInt16LE(flags, 6);
   header.writeUInt32LE(sequence, 8);
   return header;
+}
+
+/** EPROTO: what the kernel says about an error cannot be understood. */
+const EPROTO = 71;
+
+function readError(payload: Buffer, flags: number, sequence: number): Refusal {
+  try {
+    return decodeError(payload, flags, sequence);
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return { sequence, errno: EPROTO, reason: error.message, offset: undefined };
+  }
 }
 
 /** `struct nlmsgerr`: an errno, the header of our message, and (extended ACK) attributes that say more. */

@@ -155,13 +155,20 @@ export const DATATYPES = {
     { 1: 'unicast', 2: 'local', 3: 'broadcast', 4: 'anycast', 5: 'multicast' },
     value => value.readUInt32LE(0),
   ),
+  /** Source and destination port in one: nft writes, and reads, them as two. */
+  udp_ports: {
+    name: 'integer',
+    code: 4,
+    size: 4,
+    text: value => `${value.readUInt16BE(0)} udp dport ${value.readUInt16BE(2)}`,
+  },
   /** A number in one byte, such as a hop limit or the wildcard of a socket. */
   byte: decimal(4, 'integer', 1),
 } as const satisfies Record<string, Datatype>;
 
 const BY_CODE = new Map<number, Datatype>(
   Object.values(DATATYPES)
-    .filter(type => type !== DATATYPES.byte)
+    .filter(type => type !== DATATYPES.byte && type !== DATATYPES.udp_ports)
     .map(type => [type.code, type]),
 );
 

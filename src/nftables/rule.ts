@@ -28,7 +28,8 @@ export function newRule(table: string, chain: string, rule: Rule, number: number
     },
     partAt(reader, offset) {
       while (reader.next())
-        if (reader.type === NFTA_RULE.EXPRESSIONS) return expressionAt(reader.nested(), offset, rule);
+        if (reader.type === NFTA_RULE.EXPRESSIONS && offset >= reader.offset)
+          return expressionAt(reader.nested(), offset, rule);
       return undefined;
     },
   };

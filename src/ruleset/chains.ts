@@ -100,19 +100,19 @@ function remember(source: match.Source, set: string, timeout: number): Statement
   return [...match.family(source.family), ...match.change(source, { op: 'add', set, timeout, mark: true })];
 }
 
-/** After the last knock. The mark in the log says which sequence it was. */
+/** After the last knock: only who gets a place among the clients counts as let in. The mark says by which sequence. */
 function open(config: Config, service: Service): ChainWithRules {
   const timeout = service.openFor;
   return chain(
     names.open(service.name),
     match.jump('forget'),
+    ...(hasUsers(service) ? perFamily(config, source => rememberUser(source, service, timeout)) : []),
     ...perFamily(config, source => [
       ...match.family(source.family),
       ...match.change(source, { op: 'update', set: names.clients(service.name, source.family), timeout }),
+      ...match.count(names.opened(service.name)),
+      ...match.report(`opened ${service.name}`, config.log.group, OPENED_RATE),
     ]),
-    ...(hasUsers(service) ? perFamily(config, source => rememberUser(source, service, timeout)) : []),
-    match.count(names.opened(service.name)),
-    match.report(`opened ${service.name}`, config.log.group, OPENED_RATE),
     match.clearMark,
   );
 }
@@ -151,6 +151,9 @@ function guard(config: Config, service: Service): ChainWithRules {
     return [
       ...match.clientIn(source, set),
       ...(singleUse ? match.change(source, { op: 'delete', set }) : []),
+      ...(singleUse && hasUsers(service)
+        ? match.change(source, { op: 'delete', set: names.users(name, source.family), mark: true })
+        : []),
       ...match.count(names.accepted(name)),
       ...match.accept,
     ];
@@ -283,12 +286,12 @@ function keptUnderDrop(): Statement[] {
     ...MLD.map(type => [...match.icmpType('ipv6', type), ...match.linkLocal('saddr'), ...match.accept]),
     ...NEIGHBOURS.map(type => [...match.icmpType('ipv6', type), ...match.hopLimit255, ...match.accept]),
     [...match.protocol('igmp'), ...match.accept],
-    [...match.protocol('udp'), ...match.udpPort('dport', 68), ...match.udpPort('sport', 67), ...match.accept],
+    [...match.protocol('udp'), ...match.udpPorts(67, 68), ...match.accept],
     [
       ...match.family('ipv6'),
       ...match.linkLocal('daddr'),
       ...match.protocol('udp'),
-      ...match.udpPort('dport', 546),
+      ...match.udpPort(546),
       ...match.accept,
     ],
   ];

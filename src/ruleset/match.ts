@@ -269,10 +269,15 @@ export function linkLocal(side: 'saddr' | 'daddr'): Expressions {
   ];
 }
 
-/** `udp dport 68`, `udp sport 67`. The protocol must have been matched. */
-export function udpPort(side: 'sport' | 'dport', port: number): Expressions {
+/** `udp dport 546`. The protocol must have been matched. */
+export function udpPort(port: number): Expressions {
+  return isEqual({ kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: KEY }, portBytes(port));
+}
+
+/** `udp sport 67 udp dport 68`, which nft makes one comparison of. The protocol must have been matched. */
+export function udpPorts(source: number, destination: number): Expressions {
   return isEqual(
-    { kind: 'payload', base: 'transport', offset: side === 'sport' ? 0 : 2, length: 2, dreg: KEY },
-    portBytes(port),
+    { kind: 'payload', base: 'transport', offset: 0, length: 4, dreg: KEY },
+    Buffer.concat([portBytes(source), portBytes(destination)]),
   );
 }

@@ -1,5 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
+import koffi from 'koffi';
 import { parseConfig } from '../config/parse.ts';
 import { ConfigError, type Problem } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
@@ -54,13 +55,19 @@ export interface LoadOutcome {
   readonly clients: readonly KnownClient[];
 }
 
+/** malloc_trim(3): what a thread leaves behind in the C library's heap goes back to the system. */
+const giveBackMemory = koffi.load(null).func('int malloc_trim(size_t pad)');
+
 /** Runs a job in a thread of this program. */
 export function runJob(job: Job): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const thread = new Worker(realpathSync(process.argv[1] ?? ''), { workerData: job });
     thread.once('message', resolve);
     thread.once('error', reject);
-    thread.once('exit', () => reject(new Error('the loader thread ended without an answer')));
+    thread.once('exit', () => {
+      giveBackMemory(0);
+      reject(new Error('the loader thread ended without an answer'));
+    });
   });
 }
 

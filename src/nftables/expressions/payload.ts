@@ -29,6 +29,7 @@ const FIELDS = [
   ['transport+0:2', 'tcp', 'tcp sport', DATATYPES.inet_service],
   ['transport+2:2', 'tcp', 'tcp dport', DATATYPES.inet_service],
   ['transport+13:1', 'tcp', 'tcp flags', DATATYPES.tcp_flag],
+  ['transport+0:4', 'udp', 'udp sport', DATATYPES.udp_ports],
   ['transport+0:2', 'udp', 'udp sport', DATATYPES.inet_service],
   ['transport+2:2', 'udp', 'udp dport', DATATYPES.inet_service],
   ['transport+0:2', null, 'th sport', DATATYPES.inet_service],

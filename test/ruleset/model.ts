@@ -1,0 +1,181 @@
+/**
+ * Section 4.3 of the specification in plain words: what a client may rely on, without places, registers or sets. A
+ * client's position is the list of knocks that it made.
+ */
+import type { Config, Port, Service } from '../../src/config/types.ts';
+import { type Packet, TCP } from './machine.ts';
+
+/** How far a client is. */
+export interface Position {
+  readonly knocks: readonly Port[];
+  /** When it is forgotten, in ms. */
+  readonly until: number;
+}
+
+/** Who is in a service. */
+export interface Opening {
+  readonly user: string | null;
+  readonly until: number;
+}
+
+export type Seen = 'accept' | 'drop' | 'reset' | 'unreachable';
+
+const same = (a: Port | undefined, b: Port | undefined) => a?.protocol === b?.protocol && a?.port === b?.port;
+const startsWith = (knocks: readonly Port[], beginning: readonly Port[]) =>
+  beginning.every((knock, index) => same(knock, knocks[index]));
+
+export class Model {
+  now = 0;
+  wrongKnocks = 0;
+  readonly opened = new Map<string, number>();
+  readonly accepted = new Map<string, number>();
+  readonly refused = new Map<string, number>();
+  readonly #config: Config;
+  readonly #positions = new Map<string, Position>();
+  readonly #openings = new Map<string, Opening>();
+
+  constructor(config: Config) {
+    this.#config = config;
+    for (const counts of [this.opened, this.accepted, this.refused])
+      for (const { name } of config.services) counts.set(name, 0);
+  }
+
+  position(client: string): Position | undefined {
+    const position = this.#positions.get(client);
+    return position && position.until > this.now ? position : undefined;
+  }
+
+  opening(service: string, client: string): Opening | undefined {
+    const opening = this.#openings.get(`${service} ${client}`);
+    return opening && opening.until > this.now ? opening : undefined;
+  }
+
+  /** What the sender sees of its packet; `isKnock` says whether it was looked at as a knock. */
+  receive(packet: Packet): { readonly seen: Seen; readonly isKnock: boolean } {
+    const { hook, interfaces, policy, services } = this.#config;
+    const pass = (seen: Seen) => ({ seen, isKnock: false });
+    // rule 1: never looked at
+    if (packet.ctState === 'established' || packet.iif === 'lo') return pass('accept');
+    if (interfaces.length > 0 && !interfaces.some(pattern => matches(packet.iif, pattern)))
+      return pass('accept');
+
+    const service = services.find(({ ports }) => ports.some(range => isIn(packet, range)));
+    // whom everything is open to is not asked for an opening; before DNAT only guards are asked
+    const isAllowed = policy === 'drop' && this.#isAllowed(packet);
+    if (isAllowed && (hook === 'input' || !service)) return pass('accept');
+    if (service) return pass(this.#visit(service, packet));
+    if (this.#config.public.some(range => isIn(packet, range))) return pass('accept');
+    if (this.#sequences().some(({ knocks }) => knocks.some(knock => same(knock, portOf(packet))))) {
+      const isKnock = isNewToUs(packet);
+      if (isKnock) this.#knock(packet);
+      return { seen: policy, isKnock }; // rule 8
+    }
+    if (packet.ctState === 'related') return pass('accept');
+    const isStray =
+      (packet.protocol === 'tcp' || packet.protocol === 'udp') && isNewToUs(packet) && !packet.listener;
+    if (this.#config.strict && isStray) this.#positions.delete(this.client(packet)); // rule 5
+    return pass(policy);
+  }
+
+  /** Who a packet is from: the part of the address that `prefix` says. */
+  client({ family, saddr }: Pick<Packet, 'family' | 'saddr'>): string {
+    const bits = saddr.length * 8;
+    const network = BigInt(`0x${saddr.toString('hex')}`) >> BigInt(bits - this.#config.prefix[family]);
+    return `${family} ${network.toString(16)}`;
+  }
+
+  /** The knocks that would take the client one step on. */
+  nextKnocks(client: string): Port[] {
+    const made = this.position(client)?.knocks ?? [];
+    return this.#sequences().flatMap(({ knocks }) => (startsWith(knocks, made) && knocks[made.length]) || []);
+  }
+
+  #sequences() {
+    return this.#config.services.flatMap(service =>
+      service.sequences.map(({ user, knocks }) => ({ service, user, knocks })),
+    );
+  }
+
+  #knock(packet: Packet): void {
+    const client = this.client(packet);
+    const knock = portOf(packet);
+    const made = this.position(client)?.knocks ?? [];
+    if (this.#advance(client, [...made, knock])) return; // rule 2
+    if (made.some(earlier => same(earlier, knock))) return; // rule 3
+    this.wrongKnocks++; // rule 4
+    this.#positions.delete(client);
+    this.#advance(client, [knock]);
+  }
+
+  /** Rules 2 and 7; false where no sequence begins so. */
+  #advance(client: string, knocks: readonly Port[]): boolean {
+    const through = this.#sequences().filter(sequence => startsWith(sequence.knocks, knocks));
+    if (through.length === 0) return false;
+    const whole = through.find(sequence => sequence.knocks.length === knocks.length);
+    if (whole) {
+      const { service, user } = whole;
+      this.#positions.delete(client);
+      this.#openings.set(`${service.name} ${client}`, { user, until: this.now + service.openFor });
+      count(this.opened, service);
+    } else {
+      const timeout = Math.max(...through.map(({ service }) => service.knockTimeout));
+      this.#positions.set(client, { knocks, until: this.now + timeout });
+    }
+    return true;
+  }
+
+  /** Rules 9 and 10. */
+  #visit(service: Service, packet: Packet): Seen {
+    const client = this.client(packet);
+    const closed = service.closed === 'drop' ? 'drop' : packet.protocol === 'tcp' ? 'reset' : 'unreachable';
+    const isIn = this.opening(service.name, client) !== undefined;
+    if (packet.ctStatusConfirmed && packet.ctState !== 'invalid') return 'accept';
+    if (service.singleUse) {
+      if (this.#isAllowed(packet)) return 'accept';
+      if (packet.protocol === 'tcp' && !isCleanSyn(packet)) return closed; // uses nothing up, and is not counted
+      if (isIn) this.#openings.delete(`${service.name} ${client}`);
+    } else if (!isIn && this.#isAllowed(packet)) return 'accept';
+    count(isIn ? this.accepted : this.refused, service);
+    return isIn ? 'accept' : closed;
+  }
+
+  #isAllowed({ family, saddr }: Packet): boolean {
+    const value = (bytes: Uint8Array) => BigInt(`0x${Buffer.from(bytes).toString('hex')}`);
+    return this.#config.allow.some(network => {
+      const shift = BigInt(network.address.length * 8 - network.length);
+      return network.family === family && value(network.address) >> shift === value(saddr) >> shift;
+    });
+  }
+}
+
+function count(counts: Map<string, number>, { name }: Service): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1);
+}
+
+function portOf({ protocol, dport }: Packet): Port {
+  return { protocol: protocol === 'udp' ? 'udp' : 'tcp', port: dport };
+}
+
+function isIn(
+  { protocol, dport }: Packet,
+  range: { readonly protocol: string; readonly first: number; readonly last: number },
+): boolean {
+  return range.protocol === protocol && range.first <= dport && dport <= range.last;
+}
+
+function matches(name: string, pattern: string): boolean {
+  return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
+}
+
+/** Rule 1: a valid packet to an address of ours, and SYN alone if it is TCP. */
+function isNewToUs(packet: Packet): boolean {
+  return (
+    packet.ctState !== 'invalid' &&
+    packet.addressType === 'local' &&
+    (packet.protocol !== 'tcp' || isCleanSyn(packet))
+  );
+}
+
+function isCleanSyn({ tcpFlags }: Packet): boolean {
+  return (tcpFlags & (TCP.fin | TCP.syn | TCP.rst | TCP.ack)) === TCP.syn;
+}
