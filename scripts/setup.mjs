@@ -4,7 +4,7 @@
  * nothing that is done already.
  */
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +18,8 @@ const systemPackages = {
   nftables: ['nft'],
   conntrack: ['conntrack'],
   'util-linux': ['unshare', 'nsenter', 'setpriv'],
+  systemd: ['systemctl'], // for the lab of test/system, which boots it
+  dbus: ['dbus-daemon'],
 };
 
 function say(text) {
@@ -93,6 +95,18 @@ function installed(program) {
   return paths.some(folder => existsSync(join(folder, program)));
 }
 
+/** Debian's way to say that what is installed must not be started; one that is there already stays. */
+function withoutStarting(install) {
+  const policy = '/usr/sbin/policy-rc.d';
+  if (existsSync(policy)) return install();
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return install();
+  } finally {
+    rmSync(policy);
+  }
+}
+
 /** The tests go on without, and count what they skip. */
 function provideSystemPackages() {
   const wanted = Object.entries(systemPackages).filter(([, programs]) => !programs.every(installed));
@@ -102,7 +116,7 @@ function provideSystemPackages() {
     say(`installing ${names.join(', ')} …`);
     const env = { DEBIAN_FRONTEND: 'noninteractive' };
     const install = ['install', '-y', '--no-install-recommends', ...names];
-    if (run('apt-get', ['update'], env) && run('apt-get', install, env)) return;
+    if (run('apt-get', ['update'], env) && withoutStarting(() => run('apt-get', install, env))) return;
   }
   const missing = wanted.flatMap(([, programs]) => programs.filter(program => !installed(program)));
   say(

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** Asks the supervisor to leave the kernel as it is: after `unload`, and while a `try` is not confirmed. */
@@ -31,7 +31,8 @@ export function readHold(env: NodeJS.ProcessEnv): Hold | undefined {
 
 export function writeHold(env: NodeJS.ProcessEnv, hold: Hold): void {
   mkdirSync(dirname(holdPath(env)), { recursive: true, mode: 0o755 });
-  writeFileSync(holdPath(env), JSON.stringify(hold), { mode: 0o644 });
+  writeFileSync(holdPath(env), JSON.stringify(hold));
+  chmodSync(holdPath(env), 0o644); // whatever the umask: the supervisor is another user
 }
 
 /** Ends a hold; fine if there is none, or it cannot be written here. */

@@ -17,7 +17,7 @@ export interface Chain {
 }
 
 /** enum nf_inet_hooks, in its order */
-const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting'] as const;
+const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting', 'ingress'] as const;
 /** enum nft_chain_attributes and nft_hook_attributes */
 const NFTA_CHAIN = { TABLE: 1, NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
 const NFTA_HOOK = { HOOKNUM: 1, PRIORITY: 2 } as const;

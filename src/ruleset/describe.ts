@@ -40,7 +40,8 @@ export function differences(before: Ruleset | undefined, after: Ruleset): Differ
   const single = keys.flatMap(key => {
     const [a, b] = [old.get(key), now.get(key)];
     const service = key.startsWith('services.') ? key.split('.').slice(0, 2).join('.') : '';
-    if (a?.text === b?.text || told.has(service)) return [];
+    // what only services tell of is no difference where there are none
+    if (a?.text === b?.text || told.has(service) || (service === '' && !(a && b))) return [];
     const shown = (value: Described | undefined) => (value?.secret ? null : value?.text);
     return [{ key, before: shown(a), after: shown(b) }];
   });

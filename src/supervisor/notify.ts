@@ -21,7 +21,7 @@ export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const libc = koffi.load(null);
   const socket = libc.func('int socket(int domain, int type, int protocol)');
   const sendto = libc.func(
-    'ssize_t sendto(int fd, const void *data, size_t size, int flags, const void *address, uint32_t address_size)',
+    'intptr_t sendto(int fd, const void *data, size_t size, int flags, const void *address, uint32_t address_size)',
   );
   // struct sockaddr_un {u16 family; char path[]}; an abstract name starts with NUL instead of @
   const name = Buffer.from(path);

@@ -1,0 +1,24 @@
+/** Numbers of several rounds, and tables of them. */
+
+/** The value below which the given part of them lies: 0.5 is the median. */
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) * part)] ?? Number.NaN;
+}
+
+/** Prints columns, the first to the left, the others to the right. */
+export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map(row => (row[column] ?? '').length)),
+  );
+  const line = (cells: readonly string[]) =>
+    cells.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+    );
+  for (const row of [head, ...rows]) console.log(`  ${line(row).join('  ')}`);
+}
+
+/** `1.05 x` */
+export function ratio(value: number, base: number): string {
+  return `${(value / base).toFixed(2)} x`;
+}

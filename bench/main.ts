@@ -1,0 +1,24 @@
+/** `npm run bench`: `packets`, `load`, `supervisor` and `large` as words choose; without a word, all but the last. */
+import { missing } from '../test/kernel/world.ts';
+import { benchLoad } from './load.ts';
+import { benchPackets } from './packets.ts';
+import { benchSupervisor } from './supervisor.ts';
+
+const words = process.argv.slice(2);
+const chosen = words.length > 0 ? words : ['packets', 'load', 'supervisor'];
+const why = missing('namespaces', 'nft', 'knockd');
+if (why) {
+  console.error(`cannot measure: ${why}`);
+  process.exit(77);
+}
+
+const ends: (() => unknown)[] = [];
+const t = { teardown: (end: () => unknown) => void ends.push(end) };
+try {
+  if (chosen.includes('packets')) await benchPackets(t);
+  if (chosen.includes('load')) await benchLoad(t, false);
+  if (chosen.includes('supervisor')) await benchSupervisor(t);
+  if (chosen.includes('large')) await benchLoad(t, true);
+} finally {
+  for (const end of ends) await end();
+}

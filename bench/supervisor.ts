@@ -1,0 +1,131 @@
+/** What the supervisor costs: from a save to the kernel's new ruleset, its memory, and what it does when nothing happens. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createWorld, type World } from '../test/kernel/world.ts';
+import { knocks } from '../test/supervisor/supervised.ts';
+import { printTable, quantile, ratio } from './figures.ts';
+import { configuration } from './subjects.ts';
+
+const COUNTS = [1, 100, 1000] as const;
+const ROUNDS = 7;
+const EVENTS = 10_000;
+const IDLE_SECONDS = 60;
+/** As in systemd/knockd-nft.service. */
+const FLAGS = ['--jitless', '--no-expose-wasm'];
+const program = resolve('dist/knockd-nft.cjs');
+
+type Supervisor = ReturnType<World['start']>;
+
+async function supervise(world: World, config: object): Promise<Supervisor> {
+  world.write(config);
+  const supervisor = world.start('server', process.execPath, [
+    ...FLAGS,
+    program,
+    '--config',
+    world.configFile,
+    'run',
+  ]);
+  await supervisor.line(/"event":"(loaded|unchanged|swapped)"/, 60_000);
+  return supervisor;
+}
+
+/** Resident and private memory in MiB. */
+function memory(pid: number): readonly [resident: number, own: number] {
+  const kilobytes = (name: RegExp) =>
+    [...readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').matchAll(name)].reduce(
+      (sum, match) => sum + Number(match[1]),
+      0,
+    );
+  return [kilobytes(/^Rss:\s+(\d+)/gm) / 1024, kilobytes(/^Private_\w+:\s+(\d+)/gm) / 1024];
+}
+
+/** Of all threads: seconds of CPU, and how often one waited for something. */
+function work(pid: number): { readonly seconds: number; readonly waits: number } {
+  const threads = readdirSync(`/proc/${pid}/task`).map(thread => `/proc/${pid}/task/${thread}`);
+  return {
+    seconds: threads.reduce(
+      (sum, thread) => sum + Number(readFileSync(`${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e9,
+      0,
+    ),
+    waits: threads.reduce(
+      (sum, thread) =>
+        sum +
+        Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`${thread}/status`, 'utf8'))?.[1]),
+      0,
+    ),
+  };
+}
+
+export async function benchSupervisor(t: Parameters<typeof createWorld>[0]): Promise<void> {
+  const rows: (readonly string[])[] = [];
+  let one = Number.NaN;
+  for (const count of COUNTS) {
+    const world = await createWorld(t);
+    const config = configuration(count);
+    const supervisor = await supervise(world, config);
+    const times: number[] = [];
+    for (let round = 1; round <= ROUNDS; round++) {
+      await delay(500 + (round % 3) * 170); // not in step with the supervisor's own clock
+      world.write({ ...config, public: [60_000 + round] });
+      const saved = performance.now();
+      await supervisor.line(/"event":"swapped"/, 60_000);
+      times.push(performance.now() - saved);
+    }
+    await delay(2000);
+    const [resident, own] = memory(supervisor.pid);
+    const median = quantile(times, 0.5);
+    if (count === 1) one = median;
+    rows.push([
+      `${count}`,
+      median.toFixed(0),
+      `(${Math.max(...times).toFixed(0)})`,
+      ratio(median, one),
+      resident.toFixed(1),
+      own.toFixed(1),
+    ]);
+    await supervisor.stop();
+  }
+  console.log(`Supervisor (node ${FLAGS.join(' ')}): from the end of a save to the event that the kernel has the new ruleset,
+median (most) of ${ROUNDS}; memory 2 s later, in MiB.\n`);
+  printTable(['services', 'ms', '(most)', 'to 1 service', 'resident', 'private'], rows);
+  await benchIdle(t);
+}
+
+async function benchIdle(t: Parameters<typeof createWorld>[0]): Promise<void> {
+  const world = await createWorld(t);
+  const service = { ports: [22], sequence: knocks, openFor: '1s' };
+  const supervisor = await supervise(world, { services: { ssh: service }, log: { refused: true } });
+  await delay(2000);
+  const before = memory(supervisor.pid);
+  const start = work(supervisor.pid);
+  await delay(IDLE_SECONDS * 1000);
+  const end = work(supervisor.pid);
+  const client = world.host('client');
+  const seen = () => supervisor.lines().filter(line => line.includes('"event":"refused"')).length;
+  // the kernel reports ten refused connections a second, so the events come from as many services as it takes
+  const many = Array.from({ length: 200 }, (_, index) => [
+    `s${index}`,
+    { ...service, ports: [20_000 + index], sequence: [1000 + index * 7, 30_000 + index * 3, 50_000 + index] },
+  ]);
+  world.write({ services: Object.fromEntries(many), log: { refused: true } });
+  await supervisor.line(/"event":"swapped"/, 60_000);
+  const ports = many.map((_, index) => `${20_000 + index}/tcp`);
+  while (seen() < EVENTS) {
+    await client.flood({
+      to: world.server.ipv4,
+      knocks: ports,
+      sources: { first: '198.18.0.1', count: 1000 },
+      count: 4000,
+      rate: 4000,
+    });
+  }
+  await delay(2000);
+  const after = memory(supervisor.pid);
+  const share = ((end.seconds - start.seconds) / IDLE_SECONDS) * 100;
+  console.log(`
+  idle for ${IDLE_SECONDS} s: ${share.toFixed(3)} % of a core, ${((end.waits - start.waits) / IDLE_SECONDS).toFixed(1)} wake-ups a second
+  memory idle: ${before[0].toFixed(1)} MiB resident, ${before[1].toFixed(1)} MiB private
+  memory after ${EVENTS} events: ${after[0].toFixed(1)} MiB resident, ${after[1].toFixed(1)} MiB private\n`);
+  await supervisor.stop();
+}

@@ -1,0 +1,128 @@
+/** The life of a package: installed, upgraded, removed, installed again, purged. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import t from 'tap';
+import {
+  addStranger,
+  CLIENT,
+  CONFIG,
+  eventually,
+  install,
+  makePackage,
+  property,
+  SERVER,
+  STRANGER,
+  ssh,
+  sshKnocks,
+  status,
+  succeed,
+  write,
+} from './installed.ts';
+import { createLab, missing } from './lab.ts';
+
+t.test('the Debian package', { skip: missing() }, async t => {
+  const lab = await createLab(t);
+  await addStranger(lab);
+  const client = lab.client();
+  await lab.server().listen(22);
+  const first = await makePackage(lab, '1.0.0');
+  const newer = await makePackage(lab, '1.0.1');
+  const isActive = async (unit: string) => property(lab, 'ActiveState', `${unit}.service`);
+  const configuration = () => readFileSync(lab.path(CONFIG), 'utf8');
+
+  await t.test('writes a configuration that guards nothing yet, and starts', async t => {
+    await install(lab, first);
+    t.equal(await isActive('knockd-nft-load'), 'active');
+    t.equal(await isActive('knockd-nft'), 'active');
+    t.match(await status(lab), { loaded: true, inSync: true, services: {} });
+    t.equal((await succeed(lab, 'stat', '-c', '%a %U:%G', CONFIG)).trim(), '640 root:knockd-nft');
+    t.match((await succeed(lab, 'knockd-nft', '--version')).trim(), /^\d+\.\d+\.\d+$/);
+    const owners = await succeed(lab, 'sh', '-c', "dpkg -L knockd-nft | xargs stat -c '%U:%G' | sort -u");
+    t.equal(owners, 'root:root\n', 'files that the package owns');
+  });
+
+  await t.test('and its comment guards ssh with a random sequence', async t => {
+    const text = configuration();
+    const ports = (text.match(/\/\/"sequence": \[(.*)\]/)?.[1] ?? '').split(', ').map(Number);
+    t.equal(new Set(ports).size, 4);
+    t.ok(
+      ports.every(port => port >= 1024 && port <= 65535),
+      ports.join(),
+    );
+    write(lab, text.replace(/^( *)\/\/(?=["}])/gm, '$1'));
+    const { stdout, stderr, status: exit } = await lab.run('knockd-nft', ['check']);
+    t.equal(exit, 0, stdout + stderr);
+    t.notMatch(stderr, /warning/);
+    t.match(await succeed(lab, 'knockd-nft', 'load'), /./);
+    t.equal(await client.connect(SERVER, 22), 'silent');
+    const knocks = ports.map(port => `${port}/tcp`);
+    await client.knock(SERVER, knocks);
+    t.equal(await client.connect(SERVER, 22), 'open');
+  });
+
+  await t.test('an upgrade keeps the client in, the others out, and the file as it is', async t => {
+    write(lab, { services: { ssh: { ...ssh, openFor: '5m' } } });
+    await succeed(lab, 'knockd-nft', 'load');
+    await client.knock(SERVER, sshKnocks);
+    const session = await client.open(SERVER, 22);
+    const [before, file] = [await property(lab, 'MainPID'), configuration()];
+    const seen = { client: new Set<string>(), stranger: new Set<string>() };
+    let upgraded = false;
+    const upgrading = install(lab, newer).finally(() => {
+      upgraded = true;
+    });
+    while (!upgraded) {
+      seen.client.add(await client.connect(SERVER, 22));
+      seen.stranger.add(await client.connect(SERVER, 22, { from: STRANGER, timeout: 100 }));
+    }
+    await upgrading;
+    t.same([...seen.client], ['open']);
+    t.same([...seen.stranger], ['silent']);
+    t.equal(await session.send('still here'), 'alive');
+    t.match((await status(lab)).services.ssh?.clients, [{ address: CLIENT }]);
+    t.not(await property(lab, 'MainPID'), before, 'the supervisor is the new one');
+    t.equal(await isActive('knockd-nft'), 'active');
+    t.equal(configuration(), file);
+  });
+
+  await t.test('an upgrade does not start what was stopped', async t => {
+    await succeed(lab, 'systemctl', 'stop', 'knockd-nft');
+    await install(lab, newer);
+    t.equal(await isActive('knockd-nft'), 'inactive');
+    t.equal(await isActive('knockd-nft-load'), 'active');
+    await succeed(lab, 'systemctl', 'start', 'knockd-nft');
+  });
+
+  await t.test('removed, nothing is guarded; the file stays', async t => {
+    await succeed(lab, 'dpkg', '--remove', 'knockd-nft');
+    t.equal(await client.connect(SERVER, 22, { from: STRANGER }), 'open');
+    t.equal(await isActive('knockd-nft'), 'inactive');
+    t.equal(await isActive('knockd-nft-load'), 'inactive');
+    t.not((await lab.run('systemctl', ['is-enabled', 'knockd-nft', 'knockd-nft-load'])).status, 0);
+    t.ok(existsSync(lab.path(CONFIG)));
+    t.notOk(existsSync(lab.path('/run/knockd-nft')));
+  });
+
+  await t.test('installed again, it guards again', async t => {
+    await install(lab, newer);
+    t.equal(await isActive('knockd-nft'), 'active');
+    t.equal(await client.connect(SERVER, 22, { from: STRANGER }), 'silent');
+    t.equal(statSync(lab.path(CONFIG)).mode & 0o777, 0o640);
+  });
+
+  await t.test('removed under a file that is not valid, nothing is guarded either', async t => {
+    write(lab, '{');
+    await eventually(
+      () => property(lab, 'StatusText'),
+      text => text.includes('NOT'),
+    );
+    await succeed(lab, 'dpkg', '--remove', 'knockd-nft');
+    t.equal(await client.connect(SERVER, 22, { from: STRANGER }), 'open');
+  });
+
+  await t.test('purged, file and state are gone', async t => {
+    await succeed(lab, 'dpkg', '--purge', 'knockd-nft');
+    for (const path of [CONFIG, '/var/lib/knockd-nft', '/run/knockd-nft', '/usr/lib/knockd-nft'])
+      t.notOk(existsSync(lab.path(path)), path);
+    t.notMatch(await succeed(lab, 'find', '/etc', '-name', '*knockd*'), /./);
+  });
+});
