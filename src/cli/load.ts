@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { ConfigError } from '../config/problems.ts';
+import { ConfigError, formatProblem } from '../config/problems.ts';
 import { withKernel } from '../loader/access.ts';
 import { endHold } from '../loader/hold.ts';
 import { keepLastGood, lastGoodPath } from '../loader/last-good.ts';
@@ -16,7 +16,8 @@ export async function loadCommand(context: Context, lastGood: boolean): Promise<
   const wanted = compile(config, VERSION);
   const loaded = await withKernel(({ connection, sessions }) => load(connection, wanted, sessions));
   const kept = lastGoodPath(context.env);
-  if (kept !== undefined) keepLastGood(kept, bytes);
+  if (kept !== undefined)
+    for (const warning of keepLastGood(kept, bytes)) context.tell(formatProblem(warning));
   endHold(context.env);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
   const changes = event === 'swapped' ? differences(loaded.before, wanted) : [];

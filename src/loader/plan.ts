@@ -85,9 +85,12 @@ export function plan(
   ];
 }
 
+/** Up to this size a hash table takes less memory than a second message for each set takes time. */
+const SMALL = 1024;
+
 function makeSet(table: string, set: NftSet, sizeInPlace: boolean): Message[] {
   const { size, ...unbounded } = set;
-  return size !== undefined && sizeInPlace
+  return size !== undefined && size > SMALL && sizeInPlace
     ? [newSet(table, unbounded), newSet(table, set)]
     : [newSet(table, set)];
 }

@@ -97,11 +97,11 @@ async function loadJob({ source, remembered, keepAt }: Job): Promise<LoadOutcome
   const wanted = compile(config, VERSION);
   return withKernel(async ({ connection, sessions }) => {
     const loaded = await load(connection, wanted, sessions, remembered);
-    if (keepAt !== undefined) keepLastGood(keepAt, bytes);
+    const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, bytes);
     return {
       event: loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded',
       bytes,
-      warnings,
+      warnings: [...warnings, ...notKept],
       changes: loaded.objects > 0 && loaded.before ? differences(loaded.before, wanted) : [],
       objects: loaded.objects,
       sessions: loaded.sessions,

@@ -78,7 +78,10 @@ export class Supervisor {
       const unwatch = watchPath(this.#path, () => this.#want('file'));
       this.#want('file');
       await this.#loading;
-      const timer = setInterval(() => void this.#tick(generation), TICK);
+      const timer = setInterval(
+        () => void this.#tick(generation).catch(error => this.#tellFailure(error)),
+        TICK,
+      );
       await stopped;
       clearInterval(timer);
       unwatch();
@@ -206,6 +209,11 @@ export class Supervisor {
     this.#wrong = first ? formatProblem(first) : 'not valid';
   }
 
+  /** What goes wrong between two loads does not end the supervisor: the next second may be better. */
+  #tellFailure(error: unknown): void {
+    this.#journal.note('error', error instanceof Error ? error.message : String(error));
+  }
+
   #tellHold(reason: string | undefined, until: number | null): void {
     if (reason !== undefined && !this.#held) {
       const end = until === null ? undefined : new Date(until).toISOString();
@@ -310,7 +318,10 @@ export class Supervisor {
 
   /** One line for `systemctl status`. */
   #statusLine(): string {
-    if (this.#held) return `held: ${readHold(this.#env)?.reason ?? ''}`;
+    if (this.#held) {
+      const { reason = 'not any more', until = null } = readHold(this.#env) ?? {};
+      return `held: ${reason}${until === null ? '' : `, until ${new Date(until).toISOString()}`}`;
+    }
     const guarded = this.#loaded
       ? `guarding ${this.#loaded.services.map(({ name }) => name).join(', ') || 'nothing'}; ${this.#clients.size} in`
       : 'nothing is loaded';

@@ -1,0 +1,226 @@
+/** `knockd-nft demo`, on a host of its own, where nothing else changes anything. */
+import { spawnSync } from 'node:child_process';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import t from 'tap';
+import { environment, type Result } from '../kernel/process.ts';
+import { createWorld, hasNft, missing, type World } from '../kernel/world.ts';
+
+/** A demo mostly waits, so several at a time. */
+t.jobs = 4;
+
+const skip = missing('namespaces', 'knockd');
+const ESCAPE = '\u001b';
+const program = resolve('dist/knockd-nft.cjs');
+const shipped = resolve('config/knockd-nft.json');
+const asUser = ['setpriv', '--reuid', '12345', '--regid', '12345', '--clear-groups'] as const;
+
+/** A short opening, so that the demo takes little longer. */
+const brief = `{ "closed": "reject", "services": { "web": { "ports": [8080], "openFor": "3s",
+  "sequences": { "alice": [7001, "7003/udp", 7001] } } } }`;
+
+function folder(t: { teardown: (work: () => void) => void }): string {
+  const path = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  chmodSync(path, 0o755);
+  t.teardown(() => rmSync(path, { recursive: true }));
+  return path;
+}
+
+function file(t: Parameters<typeof folder>[0], text: string, mode: number): string {
+  const path = join(folder(t), 'demo.json');
+  writeFileSync(path, text);
+  chmodSync(path, mode);
+  return path;
+}
+
+function demo(world: World, words: readonly string[] = [], before: readonly string[] = []): Promise<Result> {
+  const [command = '', ...args] = [...before, process.execPath, program, 'demo', ...words];
+  return world.run('server', command, args, { timeout: 90_000 });
+}
+
+/** All that a demo could leave behind on its host. */
+async function traces(world: World): Promise<string> {
+  const commands = ['ip netns', 'ip -o link', 'ip -o addr', ...(hasNft() ? ['nft list ruleset'] : [])];
+  const results = await Promise.all(commands.map(command => world.run('server', 'sh', ['-c', command])));
+  return results.map(({ stdout, stderr }) => stdout + stderr).join('\n');
+}
+
+function inOrder(text: string, patterns: readonly RegExp[]): string | true {
+  let at = 0;
+  for (const pattern of patterns) {
+    const found = text.slice(at).search(pattern);
+    if (found < 0) return `not in its place: ${pattern}`;
+    at += found + 1;
+  }
+  return true;
+}
+
+t.test(
+  'shows the shipped configuration: closed, open, and closed again',
+  { skip, buffered: true },
+  async t => {
+    const world = await createWorld(t);
+    if (hasNft()) await world.nft('table inet mine { chain input { tcp dport 22 accept; }; }');
+    const before = await traces(world);
+    const { status, stdout, stderr } = await demo(world);
+    t.equal(status, 0, stderr);
+    t.equal(stderr, '');
+    const closed = /client to 192\.0\.2\.1 port 22: no answer.*\n.*2001:db8::1 port 22: no answer/;
+    t.equal(
+      inOrder(stdout, [
+        /client to 192\.0\.2\.1 port 22: "Hello/,
+        /10000\/tcp, then 2345\/tcp, then 3456\/tcp, then 1234\/tcp/,
+        /loaded: table inet knockd guards 1 service/,
+        /has ended/,
+        /on the knock ports nobody/,
+        closed,
+        /client knocks on 10000\/tcp: the kernel notes 1 of 4/,
+        /2345\/tcp: the kernel notes 2 of 4/,
+        /3456\/tcp: the kernel notes 3 of 4/,
+        /1234\/tcp: the kernel lets it in for 10s/,
+        /client to 192\.0\.2\.1 port 22: "Hello/,
+        /client to 2001:db8::1 port 22: "Hello/,
+        /192\.0\.2\.7 +ssh/,
+        /2001:db8::7 +ssh/,
+        /Closed again/,
+        closed,
+        /comes back "Still here\?"/,
+        /wrong order/,
+        closed,
+      ]),
+      true,
+    );
+    t.notOk(stdout.includes(ESCAPE) || stdout.includes('\r'), 'no colours and no countdown in a pipe');
+    t.equal(await traces(world), before, 'the host is as before');
+  },
+);
+
+t.test(
+  'takes ports, knocks and times from the file, and prints JSON lines',
+  { skip, buffered: true },
+  async t => {
+    const world = await createWorld(t);
+    const { status, stdout, stderr } = await demo(world, ['--config', file(t, brief, 0o664), '--json']);
+    t.equal(status, 0, stderr);
+    const steps = stdout
+      .trimEnd()
+      .split('\n')
+      .map(line => JSON.parse(line));
+    t.same(new Set(steps.map(({ ok }) => ok)), new Set([true]));
+    t.same(
+      steps.flatMap(({ step, claim, seen }) => (step === 'knock' ? [`${claim}: ${seen}`] : [])),
+      [
+        'client knocks on 7001/tcp: the kernel notes 1 of 3',
+        'client knocks on 7003/udp: the kernel notes 2 of 3',
+        'client knocks on 7001/tcp: the kernel lets it in for 3s',
+      ],
+    );
+    t.match(steps.find(({ step }) => step === 'closed')?.seen, /^refused/);
+  },
+);
+
+const ordinary =
+  skip ||
+  (process.getuid?.() !== 0 && 'this is an ordinary user') ||
+  (spawnSync('setpriv', [...asUser.slice(1), 'test', '-r', program], { env: environment }).status !== 0 &&
+    'an ordinary user cannot read this clone') ||
+  (spawnSync('setpriv', [...asUser.slice(1), 'unshare', '-rn', 'true'], { env: environment }).status !== 0 &&
+    'ordinary users may not make namespaces');
+
+t.test('needs no root', { skip: ordinary, buffered: true }, async t => {
+  const world = await createWorld(t);
+  const before = await traces(world);
+  const config = file(t, readFileSync(shipped, 'utf8'), 0o664);
+  const { status, stdout, stderr } = await demo(world, ['--config', config], asUser);
+  t.equal(status, 0, stderr);
+  t.match(stdout, /client to 2001:db8::1 port 22: "Hello/);
+  t.equal(await traces(world), before);
+});
+
+/** Processes, of whomever, that have this word in their environment. */
+function processesWith(word: string): string[] {
+  return readdirSync('/proc').filter(pid => {
+    if (!/^\d+$/.test(pid)) return false;
+    try {
+      return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(word);
+    } catch {
+      return false; // it has ended, or is not ours
+    }
+  });
+}
+
+for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const)
+  t.test(`leaves nothing behind after ${signal}`, { skip, buffered: true }, async t => {
+    const world = await createWorld(t);
+    const before = await traces(world);
+    const word = `demo-test-${process.pid}-${signal}`;
+    const temporary = folder(t);
+    const running = world.start('server', process.execPath, [program, 'demo'], {
+      KNOCKD_NFT_TEST: word,
+      TMPDIR: temporary,
+    });
+    await running.line(/the kernel notes 2 of 4/, 30_000);
+    t.ok(processesWith(word).length >= 3, 'the demo, its server and its client');
+    await running.stop(signal);
+    const deadline = performance.now() + 10_000;
+    while (processesWith(word).length > 0 && performance.now() < deadline) await delay(20);
+    t.same(processesWith(word), []);
+    t.same(readdirSync(temporary), []);
+    t.equal(await traces(world), before);
+  });
+
+const noTerminal =
+  skip || (spawnSync('script', ['-V']).error ? 'script is not installed (util-linux)' : false);
+
+for (const [what, env, coloured] of [
+  ['coloured on a terminal', '-u NO_COLOR', true],
+  ['plain with NO_COLOR', 'NO_COLOR=1', false],
+] as const)
+  t.test(`is ${what}`, { skip: noTerminal, buffered: true }, async t => {
+    const world = await createWorld(t);
+    const command = `env -u FORCE_COLOR ${env} '${process.execPath}' '${program}' --config '${file(t, brief, 0o600)}' demo`;
+    const { status, stdout } = await world.run('server', 'script', ['-qec', command, '/dev/null'], {
+      env: { TERM: 'xterm' },
+      timeout: 60_000,
+    });
+    t.equal(status, 0);
+    t.equal(stdout.includes(`${ESCAPE}[32m`), coloured);
+    t.match(stdout, /\r {3}.*the door stays open: 1 s/, 'a countdown');
+  });
+
+t.test('names the setting where namespaces are refused', { skip, buffered: true }, async t => {
+  const world = await createWorld(t);
+  const settings = 'cd /proc/sys/user; echo 0 >max_user_namespaces; echo 0 >max_net_namespaces';
+  const { status, stdout, stderr } = await world.run('server', 'unshare', [
+    ...['-r', 'sh', '-c', `(${settings}); exec "$0" "$1" demo`],
+    ...[process.execPath, program],
+  ]);
+  t.equal(status, 77);
+  t.equal(stdout, '');
+  t.match(stderr, /not permitted: .*\n.*user\.max_user_namespaces = 0 forbids it/);
+});
+
+t.test('says what is wrong with a configuration it cannot show', { skip, buffered: true }, async t => {
+  const world = await createWorld(t);
+  const long = '{ "services": { "ssh": { "ports": [22], "sequence": [1, 3, 2], "openFor": "1h" } } }';
+  const tooLong = await demo(world, ['--config', file(t, long, 0o600)]);
+  t.equal(tooLong.status, 1);
+  t.match(tooLong.stderr, /"openFor" of ssh is 1h, and the demo waits for its end: at most 1m/);
+  const wrong = await demo(world, ['--config', file(t, '{ "services": [] }', 0o600)]);
+  t.equal(wrong.status, 78);
+  t.match(wrong.stderr, /demo\.json:1:15: /);
+  const none = await demo(world, ['--config', '/nonexistent.json']);
+  t.equal(none.status, 78);
+});
+
+t.test('fails, and says at what, when something does not happen', { skip, buffered: true }, async t => {
+  const world = await createWorld(t);
+  const allowed =
+    '{ "allow": ["192.0.2.7"], "services": { "ssh": { "ports": [22], "sequence": [1, 3, 2] } } }';
+  const { status, stdout, stderr } = await demo(world, ['--config', file(t, allowed, 0o600)]);
+  t.equal(status, 1);
+  t.match(stdout, /✗ client to 192\.0\.2\.1 port 22: open/);
+  t.match(stderr, /this did not happen: closed: client to 192\.0\.2\.1 port 22 \(seen: open/);
+});
