@@ -8,9 +8,12 @@ import { createConnection, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Reach, ReachOptions, Reply, Request, Requests } from './host.ts';
 import { deafListener, stayOnOneProcessor } from './libc.ts';
-import { capture, flood, knock, probe, send, sweep } from './traffic.ts';
+import { capture, control, flood, knock, probe, send, sweep } from './traffic.ts';
 
 const silence = 400; // ms
+const datagramSilence = 800; // a program has to answer
+const patience = 5000; // for what is to succeed
+
 function reachOf(error: NodeJS.ErrnoException): Reach {
   switch (error.code) {
     case 'ECONNREFUSED':
@@ -35,15 +38,22 @@ function dial(options: Requests['open'][0]): Promise<Socket | Reach> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host, port, ...localAddress(options), noDelay: true });
     const timer = setTimeout(() => {
-      socket.destroy();
-      resolve('silent');
+      // an answer that came while this process had no processor is an answer: it is read before the immediate
+      setImmediate(() => {
+        if (settled) return;
+        socket.destroy();
+        resolve('silent');
+      });
     }, timeout);
+    let settled = false;
     socket.once('connect', () => {
+      settled = true;
       clearTimeout(timer);
       socket.removeAllListeners('error').on('error', () => {});
       resolve(socket);
     });
     socket.once('error', error => {
+      settled = true;
       clearTimeout(timer);
       try {
         resolve(reachOf(error));
@@ -141,7 +151,7 @@ const handlers: Handlers = {
     return 'open';
   },
   async open(options) {
-    const socket = await dial(options);
+    const socket = await dial({ timeout: patience, ...options });
     if (typeof socket === 'string') throw new Error(`${options.address} port ${options.port} is ${socket}`);
     const conversation = { socket, sent: 0, received: 0 };
     socket.on('data', data => {
@@ -167,7 +177,7 @@ const handlers: Handlers = {
     return null;
   },
   async udp(options) {
-    const { address, port, payload, timeout = silence, from, localPort } = options;
+    const { address, port, payload, timeout = datagramSilence, from, localPort } = options;
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     try {
       socket.bind(localPort, from);
@@ -197,6 +207,7 @@ const handlers: Handlers = {
   },
   knock,
   send,
+  control,
   flood,
   sweep,
   capture,

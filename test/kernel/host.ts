@@ -1,7 +1,7 @@
 /** The agent's requests, and `Host`: one typed call for each, from the test to the agent in that host. */
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { Answer, Packet, Protocol, Seen } from './packet.ts';
+import type { Answer, ControlMessage, Packet, Protocol, Seen } from './packet.ts';
 
 /** How a TCP connection attempt, or a datagram, ended. */
 export type Reach = 'open' | 'refused' | 'silent' | 'unreachable';
@@ -10,7 +10,10 @@ export interface ReachOptions {
   /** An address that this host has; its own by default. */
   readonly from?: string;
   readonly localPort?: number;
-  /** Milliseconds until it counts as silent; 400 unless told: less than Linux waits to send a SYN again. */
+  /**
+   * Milliseconds until it counts as silent; 400 unless told: less than Linux waits to send a SYN again; 800 for
+   * `udp`, where a program answers, and 5,000 for `open`, which is to succeed.
+   */
   readonly timeout?: number;
 }
 
@@ -86,6 +89,7 @@ export interface Requests {
   readonly unlisten: [{ listener: number }, null];
   readonly knock: [KnockOptions & { address: string; knocks: readonly string[] }, null];
   readonly send: [{ packets: readonly Packet[] }, Sent];
+  readonly control: [{ messages: readonly ControlMessage[] }, Sent];
   readonly flood: [FloodOptions, Sent];
   readonly sweep: [SweepOptions, Sent];
   readonly capture: [CaptureOptions, readonly Seen[]];
@@ -105,7 +109,7 @@ export type Reply = { readonly id: number } & ({ readonly result: unknown } | { 
 
 /** A TCP connection that stays open. */
 export interface Session {
-  /** Sends `text` to an echo server: `alive` when it came back, `dead` when not within `timeout` (1000 ms). */
+  /** Sends `text` to an echo server: `alive` when it came back, `dead` when not within `timeout` (5000 ms). */
   send(text: string, timeout?: number): Promise<'alive' | 'dead'>;
   close(): Promise<void>;
 }
@@ -130,6 +134,8 @@ export interface Host {
   /** One raw SYN or one empty datagram for each of `knocks` (`10000/tcp`), in order, never sent again. */
   knock(address: string, knocks: readonly string[], options?: KnockOptions): Promise<void>;
   send(packets: readonly Packet[]): Promise<Sent>;
+  /** ICMP, ICMPv6 and IGMP. */
+  control(messages: readonly ControlMessage[]): Promise<Sent>;
   flood(options: FloodOptions): Promise<Sent>;
   /** A SYN or a datagram to each port. */
   sweep(options: SweepOptions): Promise<Sent>;
@@ -192,7 +198,7 @@ export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Ho
     async open(address, port, options) {
       const session = await call('open', { ...options, address, port });
       return {
-        send: (text, timeout = 1000) => call('say', { session, text, timeout }),
+        send: (text, timeout = 5000) => call('say', { session, text, timeout }),
         close: async () => void (await call('hangUp', { session })),
       };
     },
@@ -208,6 +214,7 @@ export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Ho
     },
     knock: async (address, knocks, options) => void (await call('knock', { ...options, address, knocks })),
     send: packets => call('send', { packets }),
+    control: messages => call('control', { messages }),
     flood: options => call('flood', options),
     sweep: options => call('sweep', options),
     capture: options => call('capture', options),

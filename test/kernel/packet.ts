@@ -1,11 +1,25 @@
 /** Packets as values, to bytes and back: only what the tests need of IPv4, IPv6, TCP, UDP and ICMP. */
 import ipaddr from 'ipaddr.js';
 
-const protocolNumbers = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const; // <linux/in.h>, <linux/in6.h>
+const protocolNumbers = { icmp: 1, igmp: 2, tcp: 6, udp: 17, icmpv6: 58 } as const; // <linux/in.h>, <linux/in6.h>
 const flagBits = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32, ece: 64, cwr: 128 } as const;
 
 export type Protocol = 'tcp' | 'udp';
 export type Flag = keyof typeof flagBits;
+
+/** A control message to be sent; any host may claim to be its sender. */
+export interface ControlMessage {
+  readonly protocol: 'icmp' | 'icmpv6' | 'igmp';
+  readonly from: string;
+  readonly to: string;
+  readonly type: number;
+  /** The second byte; 0 unless told. */
+  readonly code?: number;
+  /** What follows the checksum, in hex. */
+  readonly body: string;
+  /** Also the hop limit. */
+  readonly ttl: number;
+}
 
 /** One packet to be sent. The agent fills in `from` (the host's own address) and `sourcePort` (a fresh one). */
 export interface Packet {
@@ -98,6 +112,21 @@ export function encodePacket(packet: AddressedPacket): Buffer {
       : ipv6Header(from, to, protocol, packet.ttl ?? 64, body.length),
     body,
   ]);
+}
+
+/** Bytes from the IP header on. */
+export function encodeControlMessage(message: ControlMessage): Buffer {
+  const from = addressBytes(message.from);
+  const to = addressBytes(message.to);
+  const body = Buffer.concat([
+    Buffer.from([message.type, message.code ?? 0, 0, 0]),
+    Buffer.from(message.body, 'hex'),
+  ]);
+  const protocol = protocolNumbers[message.protocol];
+  const start = message.protocol === 'icmpv6' ? sum16(to, sum16(from, protocol + body.length)) : 0;
+  body.writeUInt16BE(~fold(sum16(body, start)) & 0xffff, 2);
+  const header = from.length === 4 ? ipv4Header : ipv6Header;
+  return Buffer.concat([header(from, to, protocol, message.ttl, body.length), body]);
 }
 
 function ipv4Header(from: Uint8Array, to: Uint8Array, protocol: number, ttl: number, length: number): Buffer {

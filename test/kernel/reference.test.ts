@@ -99,7 +99,7 @@ t.test('a full accept queue lets no more in', { skip: missing('namespaces') }, a
   t.equal(await world.host('server').connect('127.0.0.1', 22), 'open');
   await world
     .host('client')
-    .open(to, 22)
+    .open(to, 22, { timeout: 400 })
     .catch(() => undefined);
   t.equal(await world.host('client').connect(to, 22), 'silent');
 });

@@ -9,6 +9,7 @@ import {
   type AddressedPacket,
   answerTo,
   decodePacket,
+  encodeControlMessage,
   encodePacket,
   type Packet,
   type Protocol,
@@ -55,6 +56,15 @@ function parseKnock(text: string): { readonly protocol: Protocol; readonly port:
   const [port, protocol = 'tcp'] = text.split('/');
   if (protocol !== 'tcp' && protocol !== 'udp') throw new Error(`${text} is no knock`);
   return { protocol, port: Number(port) };
+}
+
+export async function control({ messages }: Requests['control'][0]): Promise<Requests['control'][1]> {
+  return measured(() => {
+    for (const message of messages) {
+      const bytes = encodeControlMessage(message);
+      sender.add(message.to, bytes.length, (target, offset) => target.set(bytes, offset));
+    }
+  });
 }
 
 function sendOne(packet: AddressedPacket): void {
