@@ -15,8 +15,10 @@ async function main(words: readonly string[]): Promise<number> {
     .version(VERSION, '-V, --version')
     .option('-c, --config <file>', 'the configuration (default: $KNOCKD_NFT_CONFIG or /etc/knockd-nft.json)')
     .exitOverride();
+  let failed: number = EXIT.FAILED;
   for (const spec of COMMANDS)
     addCommand(spec, async run => {
+      failed = spec.failed ?? EXIT.FAILED;
       status = await run;
     });
   try {
@@ -26,7 +28,7 @@ async function main(words: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.DONE : EXIT.USAGE;
     const { message, exit } = (await import('./cli/failure.ts')).failureOf(error);
     process.stderr.write(`${message}\n`);
-    return exit;
+    return exit === EXIT.FAILED ? failed : exit;
   }
 }
 

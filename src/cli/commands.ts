@@ -13,6 +13,8 @@ export interface CommandSpec {
   readonly description: string;
   readonly example: string;
   readonly options?: readonly (readonly [flags: string, description: string])[];
+  /** The exit status of a failure that has none of its own; 1 unless said. */
+  readonly failed?: number;
   /** Returns the exit status. */
   readonly run: (context: Context, options: Options, file: string | undefined) => Promise<number>;
 }
@@ -48,6 +50,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'diff',
     description: 'show what load would change; exits with 1 if anything',
     example: 'sudo knockd-nft diff',
+    failed: 2,
     run: async context => (await import('./diff.ts')).diffCommand(context),
   },
   {

@@ -14,7 +14,7 @@ export async function diffCommand(context: Context): Promise<number> {
     planLoad(connection, await readKernel(connection), wanted, sessions),
   );
   const changes = messages.length > 0 ? differences(before, wanted) : [];
-  const objects = [...new Set(messages.map(({ subject }) => subject.replace(/: rule \d+$/, '')))];
+  const objects = [...new Set(messages.map(({ subject }) => subject.replace(/^rules of |: rule \d+$/g, '')))];
   if (context.json) context.print(JSON.stringify({ changed: messages.length > 0, changes, objects }));
   else {
     for (const change of changes) context.print(changeText(change));

@@ -39,14 +39,16 @@ export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
           Buffer.isBuffer(data) ? data.readUInt32LE(0) : null,
         ]),
       );
-      return elements(names.clients(service, family)).map(({ key, timeout, expires }) => ({
-        service,
-        family,
-        key: new Uint8Array(key),
-        place: places.get(key.toString('hex')) ?? null,
-        timeout: timeout ?? null,
-        until: expires === undefined ? null : now + expires,
-      }));
+      return elements(names.clients(service, family))
+        .filter(({ all }) => !all)
+        .map(({ key, timeout, expires }) => ({
+          service,
+          family,
+          key: new Uint8Array(key),
+          place: places.get(key.toString('hex')) ?? null,
+          timeout: timeout ?? null,
+          until: expires === undefined ? null : now + expires,
+        }));
     }),
   );
 }
@@ -55,7 +57,9 @@ export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
 export function clientElements(clients: readonly KnownClient[], now: number): Map<string, Element[]> {
   const sets = new Map<string, Element[]>();
   const add = (set: string, element: Element): void => {
-    sets.set(set, [...(sets.get(set) ?? []), element]);
+    const list = sets.get(set);
+    if (list) list.push(element);
+    else sets.set(set, [element]);
   };
   for (const { service, family, key, place, timeout, until } of clients) {
     const expires = until === null ? undefined : Math.round(until - now);

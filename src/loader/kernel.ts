@@ -1,4 +1,4 @@
-import type { Connection, Reply } from '../netlink/connection.ts';
+import { type Connection, DumpInterruptedError, type Reply } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { attributesOf, type Message, readGeneration, requestOf } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
@@ -80,12 +80,17 @@ export async function withState(
   return { ...ruleset, sets };
 }
 
+/** How often a dump may be cut through by a change. */
+const ATTEMPTS = 100;
+
 /** A dump; of a table or a set that went away meanwhile: nothing. */
 async function dump(connection: Connection, message: Message): Promise<Reply[]> {
-  try {
-    return await connection.dump(requestOf(message));
-  } catch (error) {
-    if (error instanceof NetlinkError && error.code === 'ENOENT') return [];
-    throw error;
+  for (let left = ATTEMPTS; ; left--) {
+    try {
+      return await connection.dump(requestOf(message));
+    } catch (error) {
+      if (error instanceof NetlinkError && error.code === 'ENOENT') return [];
+      if (!(error instanceof DumpInterruptedError) || left <= 1) throw error;
+    }
   }
 }

@@ -1,5 +1,5 @@
 import { type Connection, DumpInterruptedError } from '../netlink/connection.ts';
-import { StaleGenerationError } from '../netlink/errors.ts';
+import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import { commit } from '../netlink/nfnetlink.ts';
 import type { Element } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
@@ -11,6 +11,7 @@ import { clientElements, type KnownClient } from './clients.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './kernel.ts';
 import { plan, recreatedState } from './plan.ts';
 import type { Session } from './sessions.ts';
+import { nextStage } from './stages.ts';
 
 /** Somebody else's table has the name that ours should have. */
 export class ForeignTableError extends Error {
@@ -38,12 +39,19 @@ export interface Loaded {
 }
 
 /** How often another writer may come in between. */
-const ATTEMPTS = 20;
+const ATTEMPTS = 100;
+/**
+ * Whoever changes other tables without a pause would keep us out for ever. So after a while the ruleset need not be as it
+ * was read: what was planned goes in or is refused as a whole, and is read again to see whether more is to be done.
+ */
+const CHECKED_ATTEMPTS = 10;
+const ANY_GENERATION = 0;
 /** In milliseconds. */
 const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
 
 /**
- * Makes the kernel match the ruleset, in one transaction; changes nothing where it matches already.
+ * Makes the kernel match the ruleset, in one transaction, or in a few where {@link nextStage} says so; changes nothing
+ * where it matches already.
  *
  * `sessions` is asked for the running connections only where ports begin to be guarded; `remembered` clients are let in
  * again where the table has to be made. Throws
@@ -55,20 +63,42 @@ export async function load(
   sessions: () => Promise<readonly Session[]>,
   remembered: readonly KnownClient[] = [],
 ): Promise<Loaded> {
-  const attempt = async (sizeInPlace: boolean): Promise<Loaded> => {
+  let attempts = CHECKED_ATTEMPTS;
+  const step = async (sizeInPlace: boolean): Promise<Loaded & { readonly done: boolean }> => {
     const kernel = await readKernel(connection);
-    const { messages, ...result } = await planLoad(connection, kernel, wanted, sessions, {
+    const { messages, ...planned } = await planLoad(connection, kernel, wanted, sessions, {
       remembered,
       sizeInPlace,
     });
-    if (messages.length === 0) return { ...result, objects: 0, bytes: 0, generation: kernel.generation };
-    const committed = await commit(connection, messages, { generation: kernel.generation });
-    return { ...result, objects: messages.length, ...committed };
+    if (messages.length === 0) return { ...planned, objects: 0, bytes: 0, generation: kernel.generation };
+    const checked = attempts-- > 0;
+    const generation = checked ? kernel.generation : ANY_GENERATION;
+    const committed = await commit(connection, messages, { generation }).catch(error => {
+      throw !checked && error instanceof NetlinkError ? new StaleGenerationError() : error;
+    });
+    return { ...planned, objects: messages.length, ...committed, done: planned.done && checked };
   };
-  const loaded = await retry(() => attempt(true));
+  const all = async (sizeInPlace: boolean): Promise<Loaded> => {
+    let loaded = await retry(() => step(sizeInPlace));
+    while (!loaded.done) {
+      const next = await retry(() => step(sizeInPlace));
+      const { generation, done } = next;
+      const sum = (key: 'objects' | 'bytes' | 'sessions') => loaded[key] + next[key];
+      loaded = {
+        ...loaded,
+        objects: sum('objects'),
+        bytes: sum('bytes'),
+        sessions: sum('sessions'),
+        generation,
+        done,
+      };
+    }
+    return loaded;
+  };
+  const loaded = await all(true);
   // kernels before Linux 6.5 take no notice of a set's new size: there the sets are made again, the plain way
-  if (loaded.objects === 0 || (await haveSizes(connection, wanted))) return loaded;
-  return { ...loaded, generation: (await retry(() => attempt(false))).generation };
+  if (loaded.objects === 0 || (await retry(() => haveSizes(connection, wanted)))) return loaded;
+  return { ...loaded, generation: (await all(false)).generation };
 }
 
 async function haveSizes(connection: Connection, { table, sets }: Ruleset): Promise<boolean> {
@@ -76,7 +106,7 @@ async function haveSizes(connection: Connection, { table, sets }: Ruleset): Prom
   return sets.every(({ name, size }) => sizes.get(name) === size);
 }
 
-/** The transaction that {@link load} would commit. */
+/** The next transaction that {@link load} would commit; `done` where it is the last one. */
 export async function planLoad(
   connection: Connection,
   kernel: Kernel,
@@ -84,28 +114,33 @@ export async function planLoad(
   sessions: () => Promise<readonly Session[]>,
   options: { readonly remembered?: readonly KnownClient[]; readonly sizeInPlace?: boolean } = {},
 ) {
-  const name = wanted.table.name;
+  const { name } = wanted.table;
   if (kernel.tables.some(table => table.name === name && table.comment !== MARK))
     throw new ForeignTableError(name);
   const there = kernel.ours.find(({ table }) => table.name === name);
-  const renamed = kernel.ours.find(({ table }) => table.name !== name);
+  const [renamed, ...others] = kernel.ours.filter(({ table }) => table.name !== name);
   const former = renamed && (await withState(connection, renamed));
   const { remembered = [], sizeInPlace = true } = options;
-  const recreated = new Set(there && recreatedState(there, wanted, sizeInPlace));
+  const target =
+    there === undefined
+      ? wanted
+      : nextStage(there, wanted, stage => plan(there, stage, { sizeInPlace }).length === 0);
+  const recreated = new Set(there && recreatedState(there, target, sizeInPlace));
   const current = there && (await withState(connection, there, set => recreated.has(set)));
-  const carried = carriedSessions(former ?? current, wanted);
+  const carried = carriedSessions(there ?? former, wanted);
   const elements = carried
     ? sessionElements((await sessions()).filter(carried))
     : new Map<string, Element[]>();
   return {
     before: there ?? renamed,
-    messages: plan(current, wanted, {
+    messages: plan(current, target, {
       former,
       added: new Map([...elements, ...(there ? await widened(connection, there, wanted) : [])]),
       remembered: clientElements(remembered, Date.now()),
       sizeInPlace,
     }),
     sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),
+    done: target === wanted && others.length === 0 && (renamed === undefined || there !== undefined),
   };
 }
 
@@ -126,6 +161,10 @@ async function widened(
         ...element,
         key: masked(element.key, after[family]),
       }));
+      networks.sort(
+        (a, b) => (a.expires ?? Number.POSITIVE_INFINITY) - (b.expires ?? Number.POSITIVE_INFINITY),
+      );
+      // of those with the same key the last one counts
       sets.set(set.name, [
         ...new Map(networks.map(element => [element.key.toString('hex'), element])).values(),
       ]);

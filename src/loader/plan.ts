@@ -13,8 +13,8 @@ import { isState } from '../ruleset/sets.ts';
  * The messages of one transaction that turns what is there into what is wanted, and leaves alone what is the same.
  *
  * `current` is our table as it is in the kernel, undefined where there is none; its state needs elements only for sets
- * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: it goes, and what
- * it knew moves. `added` are elements for sets of state, `remembered` those for sets that have to be made.
+ * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes
+ * over what it knew, and it goes when the new one is there. `added` are elements for sets of state, `remembered` those for sets that have to be made.
  *
  * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, to be walked through every
  * second. With `sizeInPlace` a set is made without a size and given one by the next message, so that it starts small.
@@ -47,7 +47,8 @@ export function plan(
   const isNew = (is: Change) => is === 'new' || is === 'recreated';
 
   return [
-    ...(former ? [deleteTable(former.table.name)] : []),
+    // only when the new one stands and guards
+    ...(former && current ? [deleteTable(former.table.name)] : []),
     // a table that somebody put to sleep guards nothing; telling its flags again wakes it
     ...(current && !current.table.dormant ? [] : [newTable(wanted.table)]),
     // away with what refers to others, then with the others
@@ -148,7 +149,8 @@ function compareElements(
   current: readonly Element[],
   wanted: readonly Element[],
 ): { added: Element[]; removed: Element[] } {
-  const identity = ({ key, end }: Element) => `${key.toString('latin1')}${end ? 'end' : ''}`;
+  const identity = ({ key, end, all }: Element) =>
+    `${key.toString('latin1')}${end ? 'end' : ''}${all ? 'all' : ''}`;
   const stale = new Map(current.map(element => [identity(element), element]));
   const added = wanted.filter(element => {
     const id = identity(element);

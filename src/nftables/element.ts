@@ -24,6 +24,8 @@ export interface Element {
   readonly comment?: string;
   /** In an interval set: the first key after a range. */
   readonly end?: boolean;
+  /** The element that stands for all keys that are not there (`*`); its key is empty. */
+  readonly all?: boolean;
   /** nft's mark on a range that goes up to the last address. */
   readonly open?: boolean;
 }
@@ -32,16 +34,17 @@ export interface Element {
 const NFTA_SET_ELEM = { KEY: 1, DATA: 2, FLAGS: 3, TIMEOUT: 4, EXPIRATION: 5, USERDATA: 6 } as const;
 const NFTA_SET_ELEM_LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
 const NFTA_LIST_ELEM = 1;
-const NFT_SET_ELEM_INTERVAL_END = 1;
+const NFT_SET_ELEM = { INTERVAL_END: 1, CATCHALL: 2 } as const;
 /** libnftnl: NFTNL_UDATA_SET_ELEM_FLAGS with SET_ELEM_F_INTERVAL_OPEN */
 const OPEN_INTERVAL = Buffer.from([1, 4, 1, 0, 0, 0]);
 
 function writeElement(writer: AttributeWriter, element: Element): void {
   const start = writer.open(NFTA_LIST_ELEM);
-  if (element.end) writer.be32(NFTA_SET_ELEM.FLAGS, NFT_SET_ELEM_INTERVAL_END);
+  if (element.end) writer.be32(NFTA_SET_ELEM.FLAGS, NFT_SET_ELEM.INTERVAL_END);
+  if (element.all) writer.be32(NFTA_SET_ELEM.FLAGS, NFT_SET_ELEM.CATCHALL);
   if (element.timeout !== undefined) writer.be64(NFTA_SET_ELEM.TIMEOUT, BigInt(element.timeout));
   if (element.expires !== undefined) writer.be64(NFTA_SET_ELEM.EXPIRATION, BigInt(element.expires));
-  writeData(writer, NFTA_SET_ELEM.KEY, element.key);
+  if (!element.all) writeData(writer, NFTA_SET_ELEM.KEY, element.key);
   if (element.data !== undefined) writeData(writer, NFTA_SET_ELEM.DATA, element.data);
   if (element.comment !== undefined) writer.bytes(NFTA_SET_ELEM.USERDATA, encodeComment(element.comment));
   else if (element.open) writer.bytes(NFTA_SET_ELEM.USERDATA, OPEN_INTERVAL);
@@ -83,7 +86,7 @@ function elementMessages(
   return messages;
 }
 
-const keyOnly = ({ key, end }: Element): Element => ({ key, ...(end && { end }) });
+const keyOnly = ({ key, end, all }: Element): Element => ({ key, ...(end && { end }), ...(all && { all }) });
 
 /** An upper bound of an element's bytes in a message. */
 function elementSize({ key, data, comment }: Element): number {
@@ -146,13 +149,15 @@ function decodeElement(reader: AttributeReader): Element {
     else if (reader.type === NFTA_SET_ELEM.USERDATA) userdata = reader.bytes();
   }
   const comment = userdata && decodeComment(userdata);
+  const all = (flags & NFT_SET_ELEM.CATCHALL) !== 0;
   return {
-    key: required(key, 'element key'),
+    key: all ? Buffer.alloc(0) : required(key, 'element key'),
+    ...(all && { all }),
     ...(data !== undefined && { data }),
     ...(timeout && { timeout: Number(timeout) }),
     ...(expires !== undefined && { expires: Number(expires) }),
     ...(comment !== undefined && { comment }),
-    ...(flags & NFT_SET_ELEM_INTERVAL_END && { end: true }),
+    ...(flags & NFT_SET_ELEM.INTERVAL_END && { end: true }),
     ...(userdata?.equals(OPEN_INTERVAL) && { open: true }),
   };
 }
@@ -168,7 +173,7 @@ export function sameElement(a: Element, b: Element): boolean {
 
 /** An element as nft writes it. `end` is the first address after a range, where the element begins one. */
 export function elementText(set: NftSet, element: Element): string {
-  const words = [keyText(set.types, element.key)];
+  const words = [element.all ? '*' : keyText(set.types, element.key)];
   if (element.timeout !== undefined) words.push(`timeout ${timeText(element.timeout)}`);
   if (element.expires !== undefined) words.push(`expires ${timeText(element.expires)}`);
   if (element.comment !== undefined) words.push(`comment ${JSON.stringify(element.comment)}`);

@@ -26,23 +26,33 @@ export function prefixElements(
 /** The first address after the prefix, or undefined where it holds the last one. */
 function after(address: Buffer, length: number): Buffer | undefined {
   const bits = address.length * 8;
-  const next =
-    (BigInt(`0x${address.toString('hex')}`) + (1n << BigInt(bits - length))) & ((1n << BigInt(bits)) - 1n);
+  const next = (number(address) + (1n << BigInt(bits - length))) & ((1n << BigInt(bits)) - 1n);
   return next === 0n ? undefined : Buffer.from(next.toString(16).padStart(bits / 4, '0'), 'hex');
 }
 
-/** The ranges of an interval set as nft writes them: `10.0.0.0-10.255.255.255`; nft itself prints such as prefixes. */
+/** The ranges of an interval set as nft writes them: `10.0.0.0/8`, `192.0.2.7`, `192.0.2.1-192.0.2.6`. */
 export function intervalTexts(set: SetWithElements): string[] {
   return set.elements.flatMap((element, index) => {
     if (element.end) return [];
     const next = set.elements[index + 1];
     const last = next ? before(next.key) : Buffer.alloc(element.key.length, 0xff);
     const first = keyText(set.types, element.key);
-    return last.equals(element.key) ? [first] : [`${first}-${keyText(set.types, last)}`];
+    if (last.equals(element.key)) return [first];
+    const length = prefixLength(element.key, last);
+    return [length === undefined ? `${first}-${keyText(set.types, last)}` : `${first}/${length}`];
   });
 }
 
+/** The length of the prefix that holds the addresses from `first` to `last` and no others, where there is one. */
+function prefixLength(first: Buffer, last: Buffer): number | undefined {
+  const [start, end] = [number(first), number(last)];
+  const host = start ^ end; // all ones in the bits that differ, and none of them set in the first
+  if ((host & (host + 1n)) !== 0n || (start & host) !== 0n) return undefined;
+  return first.length * 8 - (host === 0n ? 0 : host.toString(2).length);
+}
+
+const number = (key: Buffer) => BigInt(`0x${key.toString('hex')}`);
+
 function before(key: Buffer): Buffer {
-  const previous = BigInt(`0x${key.toString('hex')}`) - 1n;
-  return Buffer.from(previous.toString(16).padStart(key.length * 2, '0'), 'hex');
+  return Buffer.from((number(key) - 1n).toString(16).padStart(key.length * 2, '0'), 'hex');
 }

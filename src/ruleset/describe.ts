@@ -50,9 +50,9 @@ export function differences(before: Ruleset | undefined, after: Ruleset): Differ
 
 /** `services.ssh.openFor: 10s -> 30s`; a secret only `changed`. */
 export function changeText({ key, before, after }: Difference): string {
-  if (before === null || after === null) return `${key}: changed`;
-  if (before === undefined) return `${key}: ${after}`;
+  if (before === undefined) return `${key}: ${after ?? 'new'}`;
   if (after === undefined) return `${key}: gone`;
+  if (before === null || after === null) return `${key}: changed`;
   return `${key}: ${before || 'none'} -> ${after || 'none'}`;
 }
 
@@ -99,7 +99,8 @@ function describeSequences(ruleset: Ruleset, put: Put): void {
   const chains = new Map(
     ruleset.sets
       .find(({ name }) => name === names.arrivals)
-      ?.elements.map(({ key, data }) => [key.readUInt32LE(0), data && 'chain' in data ? data.chain : '']),
+      ?.elements.filter(({ key }) => key.length === 4)
+      .map(({ key, data }) => [key.readUInt32LE(0), data && 'chain' in data ? data.chain : '']),
   );
   const pauses = new Map<string, Set<string>>();
   for (const { service, user, places } of compiledSequences(ruleset)) {

@@ -118,6 +118,7 @@ export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
   }
   const opens = new Map<Place, string>();
   for (const { key, data } of ruleset.sets.find(({ name }) => name === names.arrivals)?.elements ?? []) {
+    if (key.length !== 4) continue;
     const service = data && 'chain' in data ? serviceOfOpen(data.chain) : undefined;
     if (service !== undefined) opens.set(key.readUInt32LE(0) as Place, service);
   }

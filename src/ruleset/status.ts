@@ -61,7 +61,7 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
       return elements(names.clients(service, family)).map(element => {
         const place = places.get(element.key.toString('hex'));
         return {
-          address: addressText(family, element.key, prefix),
+          address: addressText(family, element, prefix),
           user: (Buffer.isBuffer(place) && users.get(place.readUInt32LE(0) as Place)) || null,
           expires: seconds(element),
         };
@@ -88,7 +88,7 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
     ),
     knocking: FAMILIES.flatMap(family =>
       [...elements(names.started(family)), ...elements(names.progress(family))].flatMap(element =>
-        knocking(element, addressText(family, element.key, prefix), through),
+        knocking(element, addressText(family, element, prefix), through),
       ),
     ),
     wrongKnocks: counted(names.wrongKnocks),
@@ -131,7 +131,12 @@ function seconds({ expires }: Element): number | null {
   return expires === undefined ? null : expires / 1000;
 }
 
-function addressText(family: Family, key: Buffer, prefix: Readonly<Record<Family, number>>): string {
+function addressText(
+  family: Family,
+  { key, all }: Element,
+  prefix: Readonly<Record<Family, number>>,
+): string {
+  if (all) return '*';
   const text = (family === 'ipv4' ? DATATYPES.ipv4_addr : DATATYPES.ipv6_addr).text(key);
   const length = prefix[family];
   return length === key.length * 8 ? text : `${text}/${length}`;

@@ -301,6 +301,8 @@ t.test('another name of the table moves all that the old one knew', t => {
   kernel.count('knockd', 'ssh_opened', 42);
   const wanted = ruleset({ ...BASE, table: 'other' });
   load(kernel, wanted);
+  t.strictSame(kernel.tables().toSorted(), ['knockd', 'other'], 'both guard, until the new one stands');
+  load(kernel, wanted);
   t.strictSame(kernel.tables(), ['other']);
   expectProgram(kernel, wanted);
   t.strictSame(elementsOf(kernel, 'ssh_clients_ipv4', 'other'), [client]);

@@ -218,12 +218,7 @@ const EDITS: readonly (readonly [Parameters<typeof change>[0], string, unknown, 
   [f => delete f.services.ssh, 'services.ssh', 'gone', undefined],
   [f => (f.policy = 'drop'), 'policy', 'accept', 'drop'],
   [f => (f.public = [80, 81, '53/udp']), 'public', '', '80-81/tcp, 53/udp'],
-  [
-    f => (f.allow = ['10.0.0.0/8', '2001:db8::/32']),
-    'allow',
-    '',
-    '10.0.0.0-10.255.255.255, 2001:db8::-2001:db8:ffff:ffff:ffff:ffff:ffff:ffff',
-  ],
+  [f => (f.allow = ['10.0.0.0/8', '2001:db8::/32']), 'allow', '', '10.0.0.0/8, 2001:db8::/32'],
   [
     f => (f.allow = ['192.0.2.1', '192.0.2.2', '192.0.2.4', '255.255.255.255', '0.0.0.0']),
     'allow',
