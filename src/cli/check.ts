@@ -1,7 +1,8 @@
 import type { Config, Service } from '../config/types.ts';
 import { timeText } from '../nftables/element.ts';
+import { count } from '../ruleset/describe.ts';
 import { rangeText } from '../ruleset/program.ts';
-import { type Context, count, EXIT, readConfiguration } from './context.ts';
+import { type Context, EXIT, readConfiguration } from './context.ts';
 
 /** Ports that a single knock may go to, TCP and UDP: what a guesser has to try at each step. */
 const KNOCKS = 2 * 65_535;

@@ -21,8 +21,3 @@ export function readConfiguration({ config, env, tell }: Context, file?: string)
   for (const warning of read.warnings) tell(formatProblem(warning));
   return { ...read, path };
 }
-
-/** `1 service`, `2 services` */
-export function count(number: number, word: string): string {
-  return `${number} ${word}${number === 1 ? '' : 's'}`;
-}

@@ -3,10 +3,12 @@ import { dirname, join, relative } from 'node:path';
 import { parseConfig } from '../config/parse.ts';
 import { ConfigError } from '../config/problems.ts';
 import { playClient } from '../demo/client.ts';
-import { NotSeenError, play, plotOf } from '../demo/play.ts';
-import { withProgram } from '../demo/server.ts';
+import { play } from '../demo/play.ts';
+import { plotOf } from '../demo/plot.ts';
+import { withProgram } from '../demo/program.ts';
 import { layWire, NoStageError, networkNamespace, openStage, PART, readScript } from '../demo/stage.ts';
 import { jsonTeller, textTeller } from '../demo/teller.ts';
+import { NotSeenError } from '../demo/witness.ts';
 import { type Context, EXIT } from './context.ts';
 
 /**
@@ -71,7 +73,7 @@ async function narrate({ env, json, print }: Context): Promise<number> {
   const stage = await layWire();
   try {
     const tell = json ? jsonTeller(print) : textTeller(print, env);
-    await withProgram(text, knockd => play(plot, stage, knockd, name, tell));
+    await withProgram(text, program => play({ plot, stage, program, name, text, tell }));
     return EXIT.DONE;
   } finally {
     stage.client.end();

@@ -6,9 +6,9 @@ import { keepLastGood, lastGoodPath } from '../loader/last-good.ts';
 import { type Loaded, load } from '../loader/load.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
-import { changeText, differences } from '../ruleset/describe.ts';
+import { changeText, count, differences } from '../ruleset/describe.ts';
 import { VERSION } from '../version.ts';
-import { type Context, count, EXIT, readConfiguration } from './context.ts';
+import { type Context, EXIT, readConfiguration } from './context.ts';
 
 /** `load`: makes the kernel match the file, and says what changed. */
 export async function loadCommand(context: Context, lastGood: boolean): Promise<number> {

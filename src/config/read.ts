@@ -47,7 +47,7 @@ const TOO_LARGE = 'the file is too large; expected at most 8 MiB';
 
 function unreadable(code: string): string {
   const reasons: Readonly<Record<string, string>> = {
-    ENOENT: 'there is no such file; expected a configuration, which "knockd-nft init" writes',
+    ENOENT: 'there is no such file; expected a configuration',
     ENOTDIR: 'there is no such file: a part of its path is no folder; expected a configuration',
     EACCES: 'the file cannot be read by this user (EACCES); expected read permission',
     EPERM: 'the file cannot be read by this user (EPERM); expected read permission',

@@ -84,6 +84,7 @@ function entrance(): [string, ...string[]] {
 
 const PROGRAMS = [
   ['unshare', 'Debian, Ubuntu, Fedora: package util-linux'],
+  ['setpriv', 'Debian, Ubuntu, Fedora: package util-linux'],
   ['ip', 'Debian, Ubuntu: package iproute2; Fedora: iproute'],
 ] as const;
 
@@ -131,7 +132,7 @@ const WIRE = {
 export interface Stage {
   readonly client: Client;
   /** One for each family that this kernel has, IPv4 first. */
-  readonly families: readonly Addresses[];
+  readonly families: readonly [Addresses, ...Addresses[]];
 }
 
 /** Called in the server's namespace: starts the client in its own, and lays the wire. */
@@ -139,7 +140,9 @@ export async function layWire(): Promise<Stage> {
   const [program = '', ...args] = thisProgram();
   const child = spawn('unshare', ['-n', program, ...args], { env: { ...env, [PART]: 'client' } });
   const client = clientIn(child);
-  const families = existsSync('/proc/net/if_inet6') ? [WIRE.ipv4, WIRE.ipv6] : [WIRE.ipv4];
+  const families = existsSync('/proc/net/if_inet6')
+    ? ([WIRE.ipv4, WIRE.ipv6] as const)
+    : ([WIRE.ipv4] as const);
   const batch = (host: keyof Addresses) =>
     [
       'link set lo up',

@@ -14,8 +14,8 @@ export interface Teller {
   readonly title: (text: string) => void;
   readonly chapter: (text: string) => void;
   readonly say: (...lines: readonly string[]) => void;
-  /** A command that was run, and what it printed. */
-  readonly ran: (command: string, output: string) => void;
+  /** A command that was run, and what it printed, if it has. */
+  readonly ran: (command: string, output?: string) => void;
   readonly step: (step: Step) => void;
   /** Waits, and shows that it does. */
   readonly wait: (milliseconds: number, what: string) => Promise<void>;
@@ -47,7 +47,8 @@ export function textTeller(print: (text: string) => void, env: NodeJS.ProcessEnv
     say: (...lines) => print(lines.map(line => `   ${line}`).join('\n')),
     ran(command, output) {
       print(`   ${paint('yellow', `server# ${command}`)}`);
-      for (const line of output.trimEnd().split('\n')) print(line === '' ? '' : `   ${paint('gray', line)}`);
+      for (const line of output?.trimEnd().split('\n') ?? [])
+        print(line === '' ? '' : `   ${paint('gray', line)}`);
     },
     step({ claim, seen, ok }) {
       const mark = ok ? paint('green', '✓') : paint('red', '✗');

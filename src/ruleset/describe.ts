@@ -56,6 +56,11 @@ export function changeText({ key, before, after }: Difference): string {
   return `${key}: ${before || 'none'} -> ${after || 'none'}`;
 }
 
+/** `1 service`, `2 services` */
+export function count(number: number, word: string): string {
+  return `${number} ${word}${number === 1 ? '' : 's'}`;
+}
+
 /** A table in the words of the configuration. */
 function describe(ruleset: Ruleset): Map<string, Described> {
   const chain = (name: string) => ruleset.chains.find(it => it.name === name);

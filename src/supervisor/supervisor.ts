@@ -11,7 +11,7 @@ import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
-import { changeText } from '../ruleset/describe.ts';
+import { changeText, count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
 import { type Events, openEvents } from './events.ts';
 import { type LoadOutcome, type Outcome, runJob } from './job.ts';
@@ -196,7 +196,11 @@ export class Supervisor {
       return;
     }
     const what = changes.length > 0 ? `: ${changes.map(changeText).join('; ')}` : '';
-    this.#journal.tell(event, `${event} table inet ${table}, ${services.length} services${what}`, fields);
+    this.#journal.tell(
+      event,
+      `${event} table inet ${table}, ${count(services.length, 'service')}${what}`,
+      fields,
+    );
   }
 
   #tellProblems(problems: readonly Problem[]): void {
@@ -297,7 +301,7 @@ export class Supervisor {
     if (this.#notify.watchdog !== undefined) this.#notify.send('WATCHDOG=1');
     for (const [id, { until }] of this.#clients) if (until !== null && until <= now) this.#clients.delete(id);
     if (this.#lost > 0) {
-      this.#journal.tell('lost', `lost ${this.#lost} events`, { count: this.#lost }, 'warn');
+      this.#journal.tell('lost', `lost ${count(this.#lost, 'event')}`, { count: this.#lost }, 'warn');
       this.#lost = 0;
     }
     const status = this.#statusLine();

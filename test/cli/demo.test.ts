@@ -35,9 +35,16 @@ function file(t: Parameters<typeof folder>[0], text: string, mode: number): stri
   return path;
 }
 
-function demo(world: World, words: readonly string[] = [], before: readonly string[] = []): Promise<Result> {
+function demo(
+  world: World,
+  words: readonly string[] = [],
+  {
+    before = [],
+    env = {},
+  }: { readonly before?: readonly string[]; readonly env?: Readonly<Record<string, string>> } = {},
+): Promise<Result> {
   const [command = '', ...args] = [...before, process.execPath, program, 'demo', ...words];
-  return world.run('server', command, args, { timeout: 90_000 });
+  return world.run('server', command, args, { env, timeout: 90_000 });
 }
 
 /** All that a demo could leave behind on its host. */
@@ -89,6 +96,22 @@ t.test(
         /comes back "Still here\?"/,
         /wrong order/,
         closed,
+        /journal: unchanged table inet knockd, 1 services .*event=unchanged$/m,
+        /journal: swapped .*: services\.ssh\.openFor: 10s -> 5m .*event=swapped$/m,
+        /journal: opened ssh for 192\.0\.2\.7 .*openFor=300s event=opened$/m,
+        /client to 192\.0\.2\.1 port 8080: "Hello/,
+        /journal: swapped .*2 services: services\.web: new .*event=swapped$/m,
+        /client to 192\.0\.2\.1 port 8080: no answer.*\n.*2001:db8::1 port 8080: no answer/,
+        /client to 192\.0\.2\.1 port 22: "Hello/,
+        /comes back "Still here\?"/,
+        /the table is deleted/,
+        /journal: restored table inet knockd: .*clients=1 event=restored$/m,
+        /client to 192\.0\.2\.1 port 8080: no answer/,
+        /client to 192\.0\.2\.1 port 22: "Hello/,
+        /comes back "Still here\?"/,
+        /process \d+ got SIGKILL, and is gone/,
+        /client to 192\.0\.2\.1 port 8080: "Hello/,
+        /That was all/,
       ]),
       true,
     );
@@ -118,8 +141,39 @@ t.test(
       ],
     );
     t.match(steps.find(({ step }) => step === 'closed')?.seen, /^refused/);
+    t.match(steps.find(({ step }) => step === 'newly guarded')?.seen, /^refused/);
+    t.equal(steps.at(-1)?.step, 'without supervisor');
   },
 );
+
+t.test(
+  'shows single use, a log that is silent, and ports that the second service would have',
+  { skip, buffered: true },
+  async t => {
+    const world = await createWorld(t);
+    const text = `{ "policy": "drop", "log": { "level": "silent" }, "services": { "web": { // for bob
+      "ports": ["8080-8082/tcp", "7001-7003/udp"], "singleUse": true, "openFor": 1,
+      "sequences": { "bob": [7001, 9003, 8003] }, }, } }`;
+    const { status, stdout, stderr } = await demo(world, ['--config', file(t, text, 0o600)]);
+    t.equal(status, 0, stderr + stdout);
+    t.match(stdout, /services\.web\.singleUse: true -> false/);
+    t.match(stdout, /journal: opened web for 192\.0\.2\.7 .*user=bob openFor=300s/);
+    t.match(stdout, /2 services: services\.web2: new/);
+    t.match(stdout, /client knocks on 7002\/tcp, 9004\/tcp, 8002\/tcp/);
+    t.match(stdout, /client to 192\.0\.2\.1 port 8083: "Hello/);
+  },
+);
+
+t.test("leaves the host's supervisor and its folders alone", { skip, buffered: true }, async t => {
+  const world = await createWorld(t);
+  const [run, state] = [folder(t), folder(t)];
+  writeFileSync(join(run, 'hold'), JSON.stringify({ reason: 'unloaded by hand', until: null }));
+  const env = { RUNTIME_DIRECTORY: run, STATE_DIRECTORY: state, NOTIFY_SOCKET: join(run, 'notify') };
+  const { status, stderr } = await demo(world, ['--config', file(t, brief, 0o600)], { env });
+  t.equal(status, 0, stderr);
+  t.same(readdirSync(run), ['hold']);
+  t.same(readdirSync(state), []);
+});
 
 const ordinary =
   skip ||
@@ -133,9 +187,10 @@ t.test('needs no root', { skip: ordinary, buffered: true }, async t => {
   const world = await createWorld(t);
   const before = await traces(world);
   const config = file(t, readFileSync(shipped, 'utf8'), 0o664);
-  const { status, stdout, stderr } = await demo(world, ['--config', config], asUser);
+  const { status, stdout, stderr } = await demo(world, ['--config', config], { before: asUser });
   t.equal(status, 0, stderr);
   t.match(stdout, /client to 2001:db8::1 port 22: "Hello/);
+  t.match(stdout, /journal: restored/);
   t.equal(await traces(world), before);
 });
 
@@ -151,19 +206,36 @@ function processesWith(word: string): string[] {
   });
 }
 
-for (const signal of ['SIGKILL', 'SIGINT', 'SIGTERM'] as const)
-  t.test(`leaves nothing behind after ${signal}`, { skip, buffered: true }, async t => {
+/** The process, of those with this word, that tells the story on the server. */
+function narrator(word: string): number {
+  const pid = processesWith(word).find(pid =>
+    readFileSync(`/proc/${pid}/environ`, 'latin1').includes('KNOCKD_NFT_DEMO=server'),
+  );
+  return Number(pid);
+}
+
+for (const [signal, when, line, processes] of [
+  ['SIGKILL', 'during the knocks', /the kernel notes 2 of 3/, 3],
+  ['SIGKILL', 'under a supervisor', /event=swapped/, 4],
+  ['SIGINT', 'under a supervisor', /event=swapped/, 4],
+  ['SIGTERM', 'under a supervisor', /event=swapped/, 4],
+  ['SIGKILL', 'of its narrator, under a supervisor', /event=swapped/, 4],
+] as const)
+  t.test(`leaves nothing behind after ${signal} ${when}`, { skip, buffered: true }, async t => {
     const world = await createWorld(t);
     const before = await traces(world);
-    const word = `demo-test-${process.pid}-${signal}`;
+    const word = `demo-test-${process.pid}-${signal}-${when.replaceAll(' ', '-')}`;
     const temporary = folder(t);
-    const running = world.start('server', process.execPath, [program, 'demo'], {
+    const command = [program, '--config', file(t, brief, 0o600), 'demo'];
+    const running = world.start('server', process.execPath, command, {
       KNOCKD_NFT_TEST: word,
       TMPDIR: temporary,
     });
-    await running.line(/the kernel notes 2 of 4/, 30_000);
-    t.ok(processesWith(word).length >= 3, 'the demo, its server and its client');
-    await running.stop(signal);
+    await running.line(line, 30_000);
+    t.ok(processesWith(word).length >= processes, 'the demo, its server and its client');
+    if (when.startsWith('of')) process.kill(narrator(word), signal);
+    else running.signal(signal);
+    await running.ended;
     const deadline = performance.now() + 10_000;
     while (processesWith(word).length > 0 && performance.now() < deadline) await delay(20);
     t.same(processesWith(word), []);

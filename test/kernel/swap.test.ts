@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import t, { type Test } from 'tap';
-import { load, until } from './loaded.ts';
+import { load } from './loaded.ts';
 import { createWorld, missing, type World } from './world.ts';
 
 const needs = { skip: missing('namespaces', 'nft', 'knockd') };

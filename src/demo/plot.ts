@@ -1,0 +1,110 @@
+/** What the demo shows of a configuration, and how it edits it. */
+import { applyEdits, type JSONPath, modify } from 'jsonc-parser';
+import type { Config, Port, Service } from '../config/types.ts';
+import { timeText } from '../nftables/element.ts';
+
+export interface Plot {
+  readonly service: Service;
+  /** The guarded TCP port that is visited. */
+  readonly port: number;
+  readonly knocks: readonly Port[];
+  /** The same knocks in an order that opens nothing; undefined for a sequence that has no such order. */
+  readonly wrong: readonly Port[] | undefined;
+  readonly added: AddedService;
+  /** Whether ports that are not guarded are open. */
+  readonly othersOpen: boolean;
+}
+
+/** A second service, which the file gets while the supervisor watches it. */
+export interface AddedService {
+  readonly name: string;
+  readonly port: number;
+  readonly knocks: readonly Port[];
+}
+
+/** Longest opening that the demo waits for, in milliseconds. */
+const LONGEST = 60_000;
+/** What an edit makes of it. */
+export const LONGER = '5m';
+
+/** The first service with a TCP port; or why there is none to show, in words. */
+export function plotOf(config: Config): Plot | string {
+  for (const service of config.services) {
+    const port = service.ports.find(({ protocol }) => protocol === 'tcp')?.first;
+    const knocks = service.sequences[0]?.knocks;
+    if (port === undefined || !knocks) continue;
+    if (service.openFor > LONGEST)
+      return `"openFor" of ${service.name} is ${timeText(service.openFor)}, and the demo waits for its end: at most ${timeText(LONGEST)}`;
+    const added = unusedService(config);
+    if (!added) return 'it names so many ports that none are left for a second service';
+    const othersOpen = config.policy === 'accept';
+    return { service, port, knocks, wrong: wrongOrder(service, knocks), added, othersOpen };
+  }
+  return 'there is no service with a TCP port';
+}
+
+/** Backwards, or without the last: whatever holds none of the service's sequences. */
+function wrongOrder({ sequences }: Service, knocks: readonly Port[]): readonly Port[] | undefined {
+  const opens = (tried: readonly Port[]) => sequences.some(sequence => holds(tried, sequence.knocks));
+  return [knocks.toReversed(), knocks.slice(0, -1)].find(tried => tried.length > 0 && !opens(tried));
+}
+
+/** Whether `wanted` is in `knocks`, in order, perhaps with others in between: those may be repeats. */
+function holds(knocks: readonly Port[], wanted: readonly Port[]): boolean {
+  let made = 0;
+  for (const knock of knocks) if (wanted[made] && portText(wanted[made]) === portText(knock)) made++;
+  return made === wanted.length;
+}
+
+export function portText(port: Port | undefined): string {
+  return port ? `${port.port}/${port.protocol}` : '';
+}
+
+/** One whose name and ports the configuration does not have. */
+function unusedService(config: Config): AddedService | undefined {
+  const [port, ...knocks] = unusedPorts(config, [8080, 7001, 9003, 8002]);
+  if (port === undefined || knocks.length < 3) return undefined;
+  const taken = new Set(config.services.map(({ name }) => name));
+  let name = 'web';
+  for (let number = 2; taken.has(name); number++) name = `web${number}`;
+  return { name, port, knocks: knocks.map(port => ({ protocol: 'tcp', port })) };
+}
+
+/** The next TCP ports, from each of `from` on, that the configuration does not name. */
+function unusedPorts({ services, public: open }: Config, from: readonly number[]): number[] {
+  const named = new Set(
+    services.flatMap(({ sequences }) => sequences.flatMap(({ knocks }) => knocks)).map(portText),
+  );
+  const ranges = [...services.flatMap(({ ports }) => ports), ...open].filter(
+    ({ protocol }) => protocol === 'tcp',
+  );
+  const found: number[] = [];
+  for (const first of from)
+    for (let port = first; port <= 65535; port++) {
+      const used = ranges.some(range => range.first <= port && port <= range.last);
+      if (used || found.includes(port) || named.has(portText({ protocol: 'tcp', port }))) continue;
+      found.push(port);
+      break;
+    }
+  return found;
+}
+
+/** The file with a longer opening, which the demo need not hurry to use. One for single use would be gone with it. */
+export function withLongerOpening(text: string, { name, singleUse }: Service): string {
+  const longer = edited(text, ['services', name, 'openFor'], LONGER);
+  return singleUse ? edited(longer, ['services', name, 'singleUse'], false) : longer;
+}
+
+/** The file with one more service. */
+export function withService(text: string, { name, port, knocks }: AddedService, { closed }: Service): string {
+  const service = { ports: [port], sequence: knocks.map(({ port }) => port), closed };
+  return edited(text, ['services', name], service);
+}
+
+/** As somebody with an editor would: all else stays, comments too. */
+function edited(text: string, path: JSONPath, value: unknown): string {
+  return applyEdits(
+    text,
+    modify(text, path, value, { formattingOptions: { insertSpaces: true, tabSize: 2 } }),
+  );
+}

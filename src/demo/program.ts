@@ -1,0 +1,132 @@
+/** The program itself, as the demo runs it on its server: command by command, and as the supervisor. */
+import { type SpawnOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { PART } from './stage.ts';
+
+/** How a command ended. */
+export interface Ended {
+  readonly pid: number;
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The program, and the one configuration that all of its processes read. */
+export interface Program {
+  /** Runs a command to its end. */
+  readonly run: (...words: readonly string[]) => Promise<Ended>;
+  /** Replaces what the configuration says. */
+  readonly save: (text: string) => void;
+  /** Runs the supervisor for as long as `use` takes. */
+  readonly supervise: (use: (supervisor: Supervisor) => Promise<void>) => Promise<void>;
+}
+
+export interface Supervisor {
+  readonly pid: number;
+  /** All that it told the journal so far. */
+  readonly lines: readonly string[];
+  /** The next line that matches, after the one that an earlier call returned; undefined if none comes for too long. */
+  readonly tells: (pattern: RegExp) => Promise<string | undefined>;
+  /** Sends SIGKILL, and waits for the end. */
+  readonly kill: () => Promise<void>;
+}
+
+/** How long a line of the journal is waited for, in milliseconds. */
+const PATIENCE = 10_000;
+
+/** Where the program finds the configuration. */
+const CONFIG = '/proc/self/fd/3';
+
+/**
+ * Copies the configuration to a file of our own, with nobody else's rights (the one in a clone may be group-writable),
+ * and hands `use` the program that reads it. The file has no name any more while it is used, so nothing stays behind,
+ * whatever ends us; the supervisor watches it all the same, by looking.
+ */
+export async function withProgram<T>(text: string, use: (program: Program) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-demo-'));
+  const descriptor = openSync(join(folder, 'knockd-nft.json'), 'wx+', 0o600);
+  rmSync(folder, { recursive: true });
+  const save = (text: string): void => {
+    ftruncateSync(descriptor, writeSync(descriptor, text, 0));
+  };
+  try {
+    save(text);
+    return await use({
+      run: (...words) => runProgram(descriptor, words),
+      save,
+      supervise: use => supervise(descriptor, use),
+    });
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function options(config: number): SpawnOptions {
+  const { [PART]: _, NOTIFY_SOCKET: __, STATE_DIRECTORY: ___, ...env } = process.env;
+  const own = {
+    // no folder, so that neither a hold nor a supervisor of the host is seen or touched
+    RUNTIME_DIRECTORY: '/dev/null',
+    KNOCKD_NFT_LOG_LEVEL: 'info',
+    KNOCKD_NFT_LOG_FORMAT: 'text',
+  };
+  return { env: { ...env, ...own }, stdio: ['ignore', 'pipe', 'pipe', config] };
+}
+
+function words(command: readonly string[]): string[] {
+  return [process.argv[1] ?? '', '--config', CONFIG, ...command];
+}
+
+async function runProgram(config: number, command: readonly string[]): Promise<Ended> {
+  const child = spawn(process.execPath, words(command), options(config));
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', text => {
+    stdout += text;
+  });
+  child.stderr?.setEncoding('utf8').on('data', text => {
+    stderr += text;
+  });
+  const [status] = await once(child, 'close');
+  return { pid: child.pid ?? 0, status, stdout, stderr };
+}
+
+async function supervise(config: number, use: (supervisor: Supervisor) => Promise<void>): Promise<void> {
+  // setpriv becomes the supervisor, and lets the kernel end it with us, whatever ends us
+  const args = ['--pdeathsig', 'KILL', process.execPath, ...words(['run'])];
+  const child = spawn('setpriv', args, options(config));
+  const closed = once(child, 'close');
+  const lines: string[] = [];
+  const journal = journalOf(child.stderr);
+  const next = async (pattern: RegExp): Promise<string | undefined> => {
+    for (;;) {
+      const { value, done } = await journal.next();
+      if (done) return undefined;
+      lines.push(value);
+      if (pattern.test(value)) return value;
+    }
+  };
+  const kill = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await closed;
+  };
+  try {
+    await use({
+      pid: child.pid ?? 0,
+      lines,
+      tells: pattern => Promise.race([next(pattern), delay(PATIENCE, undefined, { ref: false })]),
+      kill,
+    });
+  } finally {
+    await kill();
+  }
+}
+
+function journalOf(stream: NodeJS.ReadableStream | null): AsyncIterator<string, undefined> {
+  if (!stream) throw new Error('the supervisor has no standard error');
+  return createInterface({ input: stream })[Symbol.asyncIterator]();
+}
