@@ -1,7 +1,7 @@
+import { formatDuration } from '../config/duration.ts';
+import { formatPortRange } from '../config/ports.ts';
 import type { Config, Service } from '../config/types.ts';
-import { timeText } from '../nftables/element.ts';
 import { count } from '../ruleset/describe.ts';
-import { rangeText } from '../ruleset/program.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
 
 /** Ports that a single knock may go to, TCP and UDP: what a guesser has to try at each step. */
@@ -18,7 +18,7 @@ export async function checkCommand(context: Context, file: string | undefined): 
 function summary({ name, ports, sequences, openFor, knockTimeout, singleUse, closed }: Service) {
   return {
     name,
-    ports: ports.map(rangeText),
+    ports: ports.map(formatPortRange),
     sequences: sequences.map(({ user, knocks }) => ({
       user,
       knocks: knocks.length,
@@ -35,7 +35,7 @@ function text(path: string, config: Config): string[] {
   return [
     `${path}: valid, ${count(config.services.length, 'service')}`,
     ...config.services.flatMap(({ name, ports, sequences, openFor }) => [
-      `  ${name}: ${ports.map(rangeText).join(', ')}, open for ${timeText(openFor)}`,
+      `  ${name}: ${ports.map(formatPortRange).join(', ')}, open for ${formatDuration(openFor)}`,
       ...sequences.map(
         ({ user, knocks }) =>
           `    ${user === null ? '' : `${user}: `}${count(knocks.length, 'knock')}, ${guesses(knocks.length)} guesses to break`,

@@ -1,5 +1,5 @@
+import { formatDuration } from '../config/duration.ts';
 /** The story of the demo. Every sentence that claims something is a step, and every step is seen before it is told. */
-import { timeText } from '../nftables/element.ts';
 import type { Status } from '../ruleset/status.ts';
 import { portText } from './plot.ts';
 import type { Ended } from './program.ts';
@@ -56,7 +56,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
           ? services[name]?.opened === 1
           : knocking.some(({ service, step: made }) => service === name && made === step),
         last
-          ? `the kernel lets it in for ${timeText(openFor)}`
+          ? `the kernel lets it in for ${formatDuration(openFor)}`
           : `the kernel notes ${step} of ${knocks.length}`,
       );
     }
@@ -109,7 +109,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
     inSync === true && opened === families.length && accepted === families.length,
   );
 
-  tell.chapter(`Closed again, after ${timeText(openFor)}`);
+  tell.chapter(`Closed again, after ${formatDuration(openFor)}`);
   await tell.wait(Math.max(0, openFor + 200 - (performance.now() - lastOpening)), 'the door stays open');
   tell.say('Nobody closes the door: the sets forget, each client at its time.');
   await isClosed('closed again');

@@ -1,7 +1,7 @@
 /** What the demo shows of a configuration, and how it edits it. */
 import { applyEdits, type JSONPath, modify } from 'jsonc-parser';
+import { formatDuration } from '../config/duration.ts';
 import type { Config, Port, Service } from '../config/types.ts';
-import { timeText } from '../nftables/element.ts';
 
 export interface Plot {
   readonly service: Service;
@@ -34,7 +34,7 @@ export function plotOf(config: Config): Plot | string {
     const knocks = service.sequences[0]?.knocks;
     if (port === undefined || !knocks) continue;
     if (service.openFor > LONGEST)
-      return `"openFor" of ${service.name} is ${timeText(service.openFor)}, and the demo waits for its end: at most ${timeText(LONGEST)}`;
+      return `"openFor" of ${service.name} is ${formatDuration(service.openFor)}, and the demo waits for its end: at most ${formatDuration(LONGEST)}`;
     const added = unusedService(config);
     if (!added) return 'it names so many ports that none are left for a second service';
     const othersOpen = config.policy === 'accept';

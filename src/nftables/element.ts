@@ -1,3 +1,4 @@
+import { formatDuration } from '../config/duration.ts';
 import {
   type AttributeReader,
   type AttributeWriter,
@@ -174,8 +175,8 @@ export function sameElement(a: Element, b: Element): boolean {
 /** An element as nft writes it. `end` is the first address after a range, where the element begins one. */
 export function elementText(set: NftSet, element: Element): string {
   const words = [element.all ? '*' : keyText(set.types, element.key)];
-  if (element.timeout !== undefined) words.push(`timeout ${timeText(element.timeout)}`);
-  if (element.expires !== undefined) words.push(`expires ${timeText(element.expires)}`);
+  if (element.timeout !== undefined) words.push(`timeout ${formatDuration(element.timeout)}`);
+  if (element.expires !== undefined) words.push(`expires ${formatDuration(element.expires)}`);
   if (element.comment !== undefined) words.push(`comment ${JSON.stringify(element.comment)}`);
   if (element.data !== undefined) words.push(':', dataText(set, element.data));
   return words.join(' ');
@@ -184,23 +185,4 @@ export function elementText(set: NftSet, element: Element): string {
 function dataText(set: NftSet, data: Data): string {
   if (!Buffer.isBuffer(data)) return verdictText(data);
   return set.data && set.data !== VERDICT ? set.data.text(data) : `0x${data.toString('hex')}`;
-}
-
-const UNITS = [
-  ['d', 86_400_000],
-  ['h', 3_600_000],
-  ['m', 60_000],
-  ['s', 1000],
-  ['ms', 1],
-] as const;
-
-/** Milliseconds as nft writes a time: `1m30s`. */
-export function timeText(milliseconds: number): string {
-  let rest = milliseconds;
-  const words = UNITS.map(([unit, size]) => {
-    const count = Math.floor(rest / size);
-    rest -= count * size;
-    return count > 0 ? `${count}${unit}` : '';
-  });
-  return words.join('') || '0s';
 }

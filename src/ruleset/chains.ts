@@ -1,5 +1,5 @@
+import { formatDuration } from '../config/duration.ts';
 import type { Config, Family, Service } from '../config/types.ts';
-import { timeText } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
 import type { Rule } from '../nftables/rule.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
@@ -80,7 +80,7 @@ function forget(config: Config): Statement[] {
 /** After a first knock: only reached from the start, where nothing is stored. */
 function start(config: Config, timeout: number): ChainWithRules {
   return chain(
-    `start_${timeText(timeout)}`,
+    `start_${formatDuration(timeout)}`,
     ...perFamily(config, source => remember(source, names.started(source.family), timeout)),
     match.clearMark,
   );
@@ -89,7 +89,7 @@ function start(config: Config, timeout: number): ChainWithRules {
 /** After a further knock. */
 function wait(config: Config, timeout: number): ChainWithRules {
   return chain(
-    `wait_${timeText(timeout)}`,
+    `wait_${formatDuration(timeout)}`,
     match.jump('forget'),
     ...perFamily(config, source => remember(source, names.progress(source.family), timeout)),
     match.clearMark,

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
+import { formatDuration } from '../config/duration.ts';
+import { formatPortRange } from '../config/ports.ts';
 import { DATATYPES, keyText } from '../nftables/datatype.ts';
-import { timeText } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { intervalTexts } from '../nftables/interval.ts';
 import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
 import { FAMILIES, names } from './names.ts';
-import { compiledSequences, publicPorts, rangeText, readPrefix, servicePorts, singleUse } from './program.ts';
+import { compiledSequences, publicPorts, readPrefix, servicePorts, singleUse } from './program.ts';
 
 /** A key of the configuration that two tables differ in. Values of secrets are null. */
 export interface Difference {
@@ -75,7 +76,7 @@ function describe(ruleset: Ruleset): Map<string, Described> {
     const key = `services.${name}`;
     const guard = chain(names.guard(name));
     const open = chain(names.open(name));
-    put(`${key}.ports`, ports.map(rangeText).join(', '));
+    put(`${key}.ports`, ports.map(formatPortRange).join(', '));
     put(`${key}.openFor`, timeouts(open)[0]);
     put(`${key}.singleUse`, singleUse(ruleset, name));
     put(`${key}.closed`, guard && closedOf(guard));
@@ -85,7 +86,7 @@ function describe(ruleset: Ruleset): Map<string, Described> {
   }
   describeSequences(ruleset, put);
   put('policy', base?.policy);
-  put('public', publicPorts(ruleset).map(rangeText).join(', '));
+  put('public', publicPorts(ruleset).map(formatPortRange).join(', '));
   put('allow', FAMILIES.flatMap(family => intervals(ruleset, names.allowed(family))).join(', '));
   put('interfaces', interfacesOf(chain('interfaces')).join(', '));
   put('hook', chain('prerouting') ? 'prerouting' : 'input');
@@ -125,7 +126,7 @@ function expressionsOf({ rules }: ChainWithRules): readonly Expression[] {
 
 function timeouts(chain: ChainWithRules | undefined): string[] {
   return (chain ? expressionsOf(chain) : []).flatMap(it =>
-    it.kind === 'dynset' && it.timeout !== undefined ? [timeText(it.timeout)] : [],
+    it.kind === 'dynset' && it.timeout !== undefined ? [formatDuration(it.timeout)] : [],
   );
 }
 

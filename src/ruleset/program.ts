@@ -1,3 +1,4 @@
+import { mergePortRanges } from '../config/ports.ts';
 import type { Family, PortRange, Protocol } from '../config/types.ts';
 import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
 import { type Place, START } from './automaton.ts';
@@ -17,35 +18,17 @@ export interface CompiledSequence {
 }
 
 /** Ports by the chain that a map sends them to, or by `accept`. */
-function portsByVerdict(ruleset: Ruleset, map: string): Map<string, PortRange[]> {
-  const ports = new Map<string, { protocol: Protocol; port: number }[]>();
+function portsByVerdict(ruleset: Ruleset, map: string): Map<string, readonly PortRange[]> {
+  const ports = new Map<string, PortRange[]>();
   for (const { key, data } of ruleset.sets.find(set => set.name === map)?.elements ?? []) {
     if (data === undefined || Buffer.isBuffer(data) || key.length !== 8) continue;
     const target = 'chain' in data ? data.chain : data.code;
     const list = ports.get(target) ?? [];
-    list.push({ protocol: key[0] === IPPROTO.udp ? 'udp' : 'tcp', port: key.readUInt16BE(4) });
+    const port = key.readUInt16BE(4);
+    list.push({ protocol: key[0] === IPPROTO.udp ? 'udp' : 'tcp', first: port, last: port });
     ports.set(target, list);
   }
-  return new Map([...ports].map(([target, list]) => [target, joinPorts(list)]));
-}
-
-/** Ports as ranges: sorted, TCP first, neighbours joined. */
-function joinPorts(ports: readonly { readonly protocol: Protocol; readonly port: number }[]): PortRange[] {
-  const ranges: { protocol: Protocol; first: number; last: number }[] = [];
-  const sorted = ports.toSorted(
-    (a, b) => Number(a.protocol === 'udp') - Number(b.protocol === 'udp') || a.port - b.port,
-  );
-  for (const { protocol, port } of sorted) {
-    const range = ranges.at(-1);
-    if (range?.protocol === protocol && range.last + 1 === port) range.last = port;
-    else ranges.push({ protocol, first: port, last: port });
-  }
-  return ranges;
-}
-
-/** `22/tcp`, `6000-6010/tcp` */
-export function rangeText({ protocol, first, last }: PortRange): string {
-  return `${first === last ? first : `${first}-${last}`}/${protocol}`;
+  return new Map([...ports].map(([target, list]) => [target, mergePortRanges(list)]));
 }
 
 function chainNamed(ruleset: Ruleset, name: string): ChainWithRules | undefined {
@@ -58,7 +41,7 @@ export function guardMap(ruleset: Ruleset): string {
 }
 
 /** The ports of each service. */
-export function servicePorts(ruleset: Ruleset): Map<string, PortRange[]> {
+export function servicePorts(ruleset: Ruleset): Map<string, readonly PortRange[]> {
   return new Map(
     [...portsByVerdict(ruleset, guardMap(ruleset))].flatMap(([target, ports]) => {
       const service = serviceOfGuard(target);
@@ -68,13 +51,12 @@ export function servicePorts(ruleset: Ruleset): Map<string, PortRange[]> {
 }
 
 /** Ports that are open to everybody. */
-export function publicPorts(ruleset: Ruleset): PortRange[] {
+export function publicPorts(ruleset: Ruleset): readonly PortRange[] {
   const guarded =
     guardMap(ruleset) === names.guards ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
   const accepted = portsByVerdict(ruleset, names.ports).get('accept') ?? [];
-  return joinPorts(
-    [...eachPort(accepted)].filter(({ protocol, port }) => !guarded.has(`${port}/${protocol}`)),
-  );
+  const open = [...eachPort(accepted)].filter(({ protocol, port }) => !guarded.has(`${port}/${protocol}`));
+  return mergePortRanges(open.map(({ protocol, port }) => ({ protocol, first: port, last: port })));
 }
 
 function* eachPort(ranges: readonly PortRange[]): Generator<{ protocol: Protocol; port: number }> {

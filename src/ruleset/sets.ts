@@ -1,6 +1,7 @@
+import { formatDuration } from '../config/duration.ts';
 import type { Config, Family, PortRange, Protocol, Service } from '../config/types.ts';
 import { DATATYPES, type Datatype } from '../nftables/datatype.ts';
-import { type Element, timeText } from '../nftables/element.ts';
+import type { Element } from '../nftables/element.ts';
 import { prefixElements } from '../nftables/interval.ts';
 import { VERDICT } from '../nftables/register.ts';
 import type { SetWithElements } from '../nftables/ruleset.ts';
@@ -163,7 +164,7 @@ function arrivalElements({ arrivals }: Automaton): Element[] {
       const chain =
         arrival.does === 'open'
           ? names.open(arrival.service)
-          : `${arrival.does}_${timeText(arrival.timeout)}`;
+          : `${arrival.does}_${formatDuration(arrival.timeout)}`;
       return { key: host32(arrival.place), data: { code: 'goto', chain } };
     }),
   ];

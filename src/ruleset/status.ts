@@ -1,10 +1,11 @@
+import { formatPortRange } from '../config/ports.ts';
 import type { Family } from '../config/types.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { Element } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
 import { FAMILIES, names } from './names.ts';
-import { type CompiledSequence, compiledSequences, rangeText, readPrefix, servicePorts } from './program.ts';
+import { type CompiledSequence, compiledSequences, readPrefix, servicePorts } from './program.ts';
 
 /** What `status --json` prints. Times in seconds; null for what never ends. */
 export interface Status {
@@ -78,7 +79,7 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
         .map(([name, ports]) => [
           name,
           {
-            ports: ports.map(rangeText),
+            ports: ports.map(formatPortRange),
             clients: clients(name),
             opened: counted(names.opened(name)),
             accepted: counted(names.accepted(name)),

@@ -12,7 +12,6 @@ import {
   compiledSequences,
   guardedPorts,
   publicPorts,
-  rangeText,
   readPrefix,
   servicePorts,
 } from '../../src/ruleset/program.ts';
@@ -47,11 +46,11 @@ t.test('the ports of services, the public ones and the prefixes are read back', 
   fc.assert(
     fc.property(config, config => {
       const services = ofBoth(config, ruleset =>
-        [...servicePorts(ruleset)].toSorted().map(([name, ports]) => [name, ports.map(rangeText)]),
+        [...servicePorts(ruleset)].toSorted().map(([name, ports]) => [name, ports.map(formatPortRange)]),
       );
       assert.deepEqual(services, config.services.map(({ name, ports }) => [name, texts(ports)]).toSorted());
       assert.deepEqual(
-        ofBoth(config, ruleset => publicPorts(ruleset).map(rangeText)),
+        ofBoth(config, ruleset => publicPorts(ruleset).map(formatPortRange)),
         texts(config.public),
       );
       assert.deepEqual(ofBoth(config, readPrefix), config.prefix);

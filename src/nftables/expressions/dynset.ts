@@ -1,5 +1,5 @@
+import { formatDuration } from '../../config/duration.ts';
 import { required } from '../../netlink/attributes.ts';
-import { timeText } from '../element.ts';
 import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import type { Codec } from './codec.ts';
 import { type Limit, limit, limitText } from './limit.ts';
@@ -94,7 +94,7 @@ export const dynset: Codec<Dynset> = {
   },
   text({ op, set, key, data, timeout, limit: inner }, rule) {
     const words = [rule.key(key, rule.set(set).types)];
-    if (timeout !== undefined) words.push(`timeout ${timeText(timeout)}`);
+    if (timeout !== undefined) words.push(`timeout ${formatDuration(timeout)}`);
     if (inner) words.push(limitText(inner));
     if (data !== undefined) words.push(':', rule.operand(data, rule.set(set).data));
     rule.say(`${op} @${set} { ${words.join(' ')} }`);
