@@ -96,7 +96,7 @@ t.test(
         /comes back "Still here\?"/,
         /wrong order/,
         closed,
-        /journal: unchanged table inet knockd, 1 services .*event=unchanged$/m,
+        /journal: unchanged table inet knockd, 1 service.*event=unchanged$/m,
         /journal: swapped .*: services\.ssh\.openFor: 10s -> 5m .*event=swapped$/m,
         /journal: opened ssh for 192\.0\.2\.7 .*openFor=300s event=opened$/m,
         /client to 192\.0\.2\.1 port 8080: "Hello/,

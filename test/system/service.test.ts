@@ -94,7 +94,7 @@ t.test('the supervisor under systemd', { skip: missing() }, async t => {
     });
     rmSync(lab.path(CONFIG));
     write(lab, { services: { ssh } });
-    await journal.line(/^swapped table inet knockd, 1 services/, DEADLINE);
+    await journal.line(/^swapped table inet knockd, 1 service\b/, DEADLINE);
   });
 
   await t.test('writes a line for an opening, and lets the client in', async t => {
@@ -194,7 +194,7 @@ t.test('the supervisor under systemd', { skip: missing() }, async t => {
     await succeed(lab, 'systemctl', 'kill', '--kill-who=main', '--signal=KILL', 'knockd-nft');
     await client.knock(SERVER, sshKnocks);
     t.equal(await client.connect(SERVER, 22), 'open');
-    await journal.line(/^unchanged table inet knockd, 1 services .*event=unchanged/);
+    await journal.line(/^unchanged table inet knockd, 1 service.*event=unchanged/);
     const after = await eventually(
       () => property(lab, 'ActiveState'),
       state => state === 'active',
