@@ -12,20 +12,16 @@ const ROUNDS = 7;
 const EVENTS = 10_000;
 const IDLE_SECONDS = 60;
 /** As in systemd/knockd-nft.service. */
-const FLAGS = ['--jitless', '--no-expose-wasm'];
+const FLAGS = ['--jitless', '--no-expose-wasm', '--max-semi-space-size=1', '--single-threaded-gc'];
+const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' };
 const program = resolve('dist/knockd-nft.cjs');
 
 type Supervisor = ReturnType<World['start']>;
 
 async function supervise(world: World, config: object): Promise<Supervisor> {
   world.write(config);
-  const supervisor = world.start('server', process.execPath, [
-    ...FLAGS,
-    program,
-    '--config',
-    world.configFile,
-    'run',
-  ]);
+  const words = [...FLAGS, program, '--config', world.configFile, 'run'];
+  const supervisor = world.start('server', process.execPath, words, ENVIRONMENT);
   await supervisor.line(/"event":"(loaded|unchanged|swapped)"/, 60_000);
   return supervisor;
 }

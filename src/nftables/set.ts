@@ -27,6 +27,8 @@ export interface NftSet {
   readonly interval: boolean;
   /** Most elements, where there is a limit. */
   readonly size?: number;
+  /** Elements that were there when the kernel was asked, where it tells (NFTA_SET_COUNT of later kernels). */
+  readonly count?: number;
 }
 
 /** enum nft_set_attributes, nft_set_flags, nft_set_desc_attributes */
@@ -41,6 +43,7 @@ const NFTA_SET = {
   DESC: 9,
   ID: 10,
   USERDATA: 13,
+  COUNT: 20,
 } as const;
 const NFTA_SET_DESC = { SIZE: 1 } as const;
 const NFT_SET = { ANONYMOUS: 1, CONSTANT: 2, INTERVAL: 4, MAP: 8, TIMEOUT: 0x10, EVAL: 0x20 } as const;
@@ -109,12 +112,14 @@ export function decodeSet(
   let keyType = 0;
   let dataType: number | undefined;
   let size: number | undefined;
+  let count: number | undefined;
   while (reader.next()) {
     if (reader.type === NFTA_SET.TABLE) table = reader.string();
     else if (reader.type === NFTA_SET.NAME) name = reader.string();
     else if (reader.type === NFTA_SET.FLAGS) flags = reader.be32();
     else if (reader.type === NFTA_SET.KEY_TYPE) keyType = reader.be32();
     else if (reader.type === NFTA_SET.DATA_TYPE) dataType = reader.be32();
+    else if (reader.type === NFTA_SET.COUNT) count = reader.be32();
     else if (reader.type === NFTA_SET.DESC) {
       const desc = reader.nested();
       while (desc.next()) if (desc.type === NFTA_SET_DESC.SIZE) size = desc.be32();
@@ -131,6 +136,7 @@ export function decodeSet(
     interval: (flags & NFT_SET.INTERVAL) !== 0,
     anonymous: (flags & NFT_SET.ANONYMOUS) !== 0,
     ...(size && { size }),
+    ...(count !== undefined && { count }),
   };
 }
 

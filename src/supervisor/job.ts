@@ -8,12 +8,15 @@ import type { Config, Log } from '../config/types.ts';
 import { withKernel } from '../loader/access.ts';
 import { type KnownClient, knownClients } from '../loader/clients.ts';
 import { explain } from '../loader/explain.ts';
-import { withState } from '../loader/kernel.ts';
+import { readSets, withState } from '../loader/kernel.ts';
 import { keepLastGood } from '../loader/last-good.ts';
 import { load } from '../loader/load.ts';
+import type { Connection } from '../netlink/connection.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { compiledSequences } from '../ruleset/program.ts';
+import { isState } from '../ruleset/sets.ts';
 import { VERSION } from '../version.ts';
 
 /**
@@ -114,10 +117,24 @@ async function loadJob({ source, remembered, keepAt }: Job): Promise<LoadOutcome
         const last = places.at(-1);
         return user === null || last === undefined ? [] : [[last, user] as const];
       }),
-      clients: knownClients(
-        await withState(connection, wanted, name => /_(clients|users)_ipv[46]$/.test(name)),
-        Date.now(),
-      ),
+      clients: await readClients(connection, wanted),
     };
   });
+}
+
+/** Who is in now. The kernel may know which sets are empty: of thousands, most are. */
+async function readClients(
+  connection: Connection,
+  { table, chains, counters, sets }: Ruleset,
+): Promise<KnownClient[]> {
+  const there = new Map((await readSets(connection, table.name)).map(({ name, count }) => [name, count]));
+  const counted = sets.map(set => {
+    const count = there.get(set.name);
+    return count === undefined || !isState(set) ? set : { ...set, count };
+  });
+  const isClients = (name: string) => /_(clients|users)_ipv[46]$/.test(name);
+  return knownClients(
+    await withState(connection, { table, chains, counters, sets: counted }, isClients),
+    Date.now(),
+  );
 }

@@ -1,4 +1,4 @@
-import { type FSWatcher, statSync, unwatchFile, watch, watchFile } from 'node:fs';
+import { type FSWatcher, statSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 
 /** In milliseconds. */
@@ -20,8 +20,8 @@ function signature(path: string): string {
  * Calls `changed` soon after the path leads to other contents: saved in place, replaced, removed and written again, or by
  * a symbolic link on the way.
  *
- * Looking at the path five times a second sees all of these; inotify on the folder is only there to see most of them
- * sooner.
+ * Looking at the path five times a second sees all of these, and costs less than fs.watchFile, which asks its threads to;
+ * inotify on the folder is only there to see most of them sooner.
  */
 export function watchPath(path: string, changed: () => void): () => void {
   let timer: NodeJS.Timeout | undefined;
@@ -36,11 +36,13 @@ export function watchPath(path: string, changed: () => void): () => void {
     clearTimeout(timer);
     timer = setTimeout(look, SETTLE);
   };
-  watchFile(path, { interval: POLL }, soon);
+  const poll = setInterval(() => {
+    if (signature(path) !== seen) soon();
+  }, POLL);
   const folder = watchFolder(path, soon);
   return () => {
     clearTimeout(timer);
-    unwatchFile(path, soon);
+    clearInterval(poll);
     folder?.close();
   };
 }
