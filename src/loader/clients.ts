@@ -1,9 +1,9 @@
 import type { Family } from '../config/types.ts';
 import type { Element } from '../nftables/element.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
+import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { host32 } from '../ruleset/match.ts';
 import { FAMILIES, names } from '../ruleset/names.ts';
-import { servicePorts, singleUse } from '../ruleset/program.ts';
+import { servicePorts, usesUp } from '../ruleset/program.ts';
 
 /** A client that is in, as it is remembered in case that its table is removed. Plain data, for other threads too. */
 export interface KnownClient {
@@ -29,8 +29,12 @@ export function clientId({ service, family, key }: Pick<KnownClient, 'service' |
  * cannot be known, so it is not given back.
  */
 export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
-  const elements = (name: string) => ruleset.sets.find(set => set.name === name)?.elements ?? [];
-  const services = [...servicePorts(ruleset).keys()].filter(service => !singleUse(ruleset, service));
+  const sets = byName(ruleset.sets);
+  const chains = byName(ruleset.chains);
+  const elements = (name: string) => sets.get(name)?.elements ?? [];
+  const services = [...servicePorts(ruleset).keys()].filter(
+    service => !usesUp(chains.get(names.guard(service))),
+  );
   return services.flatMap(service =>
     FAMILIES.flatMap(family => {
       const places = new Map(

@@ -2,7 +2,7 @@ import { type Connection, DumpInterruptedError } from '../netlink/connection.ts'
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import { commit } from '../netlink/nfnetlink.ts';
 import type { Element } from '../nftables/element.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
+import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { deleteTable } from '../nftables/table.ts';
 import { masked, portBytes } from '../ruleset/match.ts';
 import { FAMILIES, MARK, names } from '../ruleset/names.ts';
@@ -152,10 +152,11 @@ async function widened(
 ): Promise<Map<string, Element[]>> {
   const [before, after] = [readPrefix(current), readPrefix(wanted)];
   const sets = new Map<string, Element[]>();
+  const there = byName(current.sets);
   for (const family of FAMILIES) {
     if (after[family] >= before[family]) continue;
     for (const service of servicePorts(wanted).keys()) {
-      const set = current.sets.find(({ name }) => name === names.clients(service, family));
+      const set = there.get(names.clients(service, family));
       if (!set) continue;
       const networks = (await readElements(connection, current.table.name, set)).map(element => ({
         ...element,

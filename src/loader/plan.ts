@@ -4,7 +4,7 @@ import { deleteElements, type Element, newElements, sameElement } from '../nftab
 import type { Expression } from '../nftables/expression.ts';
 import { deleteCounter, newCounter } from '../nftables/named-counter.ts';
 import { flushChain, newRule, sameRule } from '../nftables/rule.ts';
-import type { ChainWithRules, Ruleset, SetWithElements } from '../nftables/ruleset.ts';
+import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { deleteSet, type NftSet, newSet, sameSet } from '../nftables/set.ts';
 import { deleteTable, newTable } from '../nftables/table.ts';
 import { isState } from '../ruleset/sets.ts';
@@ -38,9 +38,7 @@ export function plan(
   );
   const recreated = new Set(sets.flatMap(({ set, is }) => (is === 'recreated' ? [set.name] : [])));
   const chains = wanted.chains.map(chain => planChain(chain, there.chains.get(chain.name), recreated));
-  const wantedSets = index(wanted).sets;
-  const wantedChains = index(wanted).chains;
-  const wantedCounters = index(wanted).counters;
+  const { sets: wantedSets, chains: wantedChains, counters: wantedCounters } = index(wanted);
   const goneSets = (current?.sets ?? []).filter(({ name }) => !wantedSets.has(name));
   const goneChains = (current?.chains ?? []).filter(({ name }) => !wantedChains.has(name));
   const goneCounters = (current?.counters ?? []).filter(({ name }) => !wantedCounters.has(name));
@@ -215,11 +213,6 @@ function setOf(expression: Expression): string {
 }
 
 function index(ruleset: Ruleset | undefined) {
-  const byName = <T extends { readonly name: string }>(objects: readonly T[] = []) =>
-    new Map(objects.map(object => [object.name, object]));
-  return {
-    sets: byName(ruleset?.sets),
-    chains: byName(ruleset?.chains),
-    counters: byName(ruleset?.counters),
-  };
+  const { sets = [], chains = [], counters = [] } = ruleset ?? {};
+  return { sets: byName(sets), chains: byName(chains), counters: byName(counters) };
 }

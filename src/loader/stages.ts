@@ -40,7 +40,8 @@ function movesGuards(current: Ruleset, wanted: Ruleset): boolean {
 }
 
 function guardElements(ruleset: Ruleset) {
-  return ruleset.sets.find(({ name }) => name === guardMap(ruleset))?.elements ?? [];
+  const map = guardMap(ruleset);
+  return ruleset.sets.find(({ name }) => name === map)?.elements ?? [];
 }
 
 /** All of the first, and of the second what the first has no object of that name for. */

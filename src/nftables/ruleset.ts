@@ -20,3 +20,8 @@ export interface SetWithElements extends NftSet {
 export interface ChainWithRules extends Chain {
   readonly rules: readonly Rule[];
 }
+
+/** Objects by their names: a table may have thousands. */
+export function byName<T extends { readonly name: string }>(objects: readonly T[]): ReadonlyMap<string, T> {
+  return new Map(objects.map(object => [object.name, object]));
+}

@@ -3,18 +3,18 @@ import { expressionText } from './expression.ts';
 import { intervalTexts } from './interval.ts';
 import type { Rule } from './rule.ts';
 import { RuleText } from './rule-text.ts';
-import type { ChainWithRules, Ruleset, SetWithElements } from './ruleset.ts';
+import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from './ruleset.ts';
 import { type NftSet, setText } from './set.ts';
 
 /** The ruleset as a script that `nft -f` loads, with the same effect as the messages. */
 export function rulesetText({ table, counters, sets, chains }: Ruleset): string {
-  const byName = new Map(sets.map(set => [set.name, set]));
+  const named = byName(sets);
   const lines = [
     `table inet ${table.name} {`,
     ...(table.comment === undefined ? [] : [`\tcomment ${JSON.stringify(table.comment)}`]),
     ...counters.map(({ name, packets, bytes }) => `\tcounter ${name} { packets ${packets} bytes ${bytes} }`),
     ...sets.flatMap(setLines),
-    ...chains.flatMap(chain => chainLines(chain, byName)),
+    ...chains.flatMap(chain => chainLines(chain, named)),
     '}',
   ];
   return `${lines.join('\n')}\n`;

@@ -4,9 +4,9 @@ import { formatPortRange } from '../config/ports.ts';
 import { DATATYPES, keyText } from '../nftables/datatype.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { intervalTexts } from '../nftables/interval.ts';
-import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
+import { byName, type ChainWithRules, type Ruleset } from '../nftables/ruleset.ts';
 import { FAMILIES, names } from './names.ts';
-import { compiledSequences, publicPorts, readPrefix, servicePorts, singleUse } from './program.ts';
+import { compiledSequences, publicPorts, readPrefix, servicePorts, usesUp } from './program.ts';
 
 /** A key of the configuration that two tables differ in. Values of secrets are null. */
 export interface Difference {
@@ -64,9 +64,11 @@ export function count(number: number, word: string): string {
 
 /** A table in the words of the configuration. */
 function describe(ruleset: Ruleset): Map<string, Described> {
-  const chain = (name: string) => ruleset.chains.find(it => it.name === name);
+  const chains = byName(ruleset.chains);
+  const sets = byName(ruleset.sets);
+  const chain = (name: string) => chains.get(name);
   const base = chain('input')?.hook;
-  const sizeOf = (name: string) => ruleset.sets.find(set => set.name === name)?.size;
+  const sizeOf = (name: string) => sets.get(name)?.size;
   const prefix = readPrefix(ruleset);
   const words = new Map<string, Described>();
   const put = (key: string, text: string | number | boolean | undefined, secret = false) =>
@@ -78,7 +80,7 @@ function describe(ruleset: Ruleset): Map<string, Described> {
     const open = chain(names.open(name));
     put(`${key}.ports`, ports.map(formatPortRange).join(', '));
     put(`${key}.openFor`, timeouts(open)[0]);
-    put(`${key}.singleUse`, singleUse(ruleset, name));
+    put(`${key}.singleUse`, usesUp(guard));
     put(`${key}.closed`, guard && closedOf(guard));
     put('log.refused', guard && expressionsOf(guard).some(({ kind }) => kind === 'log'));
     put('log.group', open && expressionsOf(open).flatMap(it => (it.kind === 'log' ? [it.group] : []))[0]);

@@ -79,10 +79,9 @@ export function guardedPorts(ruleset: Ruleset | undefined): Set<string> {
   return asked ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
 }
 
-/** Whether the first new connection uses an opening of the service up: its guard then changes a set. */
-export function singleUse(ruleset: Ruleset, service: string): boolean {
-  const rules = chainNamed(ruleset, names.guard(service))?.rules ?? [];
-  return rules.some(({ expressions }) => expressions.some(({ kind }) => kind === 'dynset'));
+/** Whether the first new connection uses an opening up: the service's guard then changes a set. */
+export function usesUp(guard: ChainWithRules | undefined): boolean {
+  return guard?.rules.some(({ expressions }) => expressions.some(({ kind }) => kind === 'dynset')) ?? false;
 }
 
 /** All sequences, by the places that they lead through. */

@@ -2,7 +2,7 @@ import { formatPortRange } from '../config/ports.ts';
 import type { Family } from '../config/types.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { Element } from '../nftables/element.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
+import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
 import { FAMILIES, names } from './names.ts';
 import { type CompiledSequence, compiledSequences, readPrefix, servicePorts } from './program.ts';
@@ -49,8 +49,10 @@ export interface Knocking {
 export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
   const sequences = compiledSequences(ruleset);
   const users = new Map(sequences.map(({ places, user }) => [places.at(-1), user]));
-  const counted = (name: string) => ruleset.counters.find(counter => counter.name === name)?.packets ?? 0;
-  const elements = (name: string) => ruleset.sets.find(set => set.name === name)?.elements ?? [];
+  const counters = byName(ruleset.counters);
+  const sets = byName(ruleset.sets);
+  const counted = (name: string) => counters.get(name)?.packets ?? 0;
+  const elements = (name: string) => sets.get(name)?.elements ?? [];
   const prefix = readPrefix(ruleset);
   const through = byPlace(sequences);
 

@@ -9,8 +9,8 @@ const SETTLE = 30;
 /** What tells one state of a file from another, wherever the path leads; empty where it cannot be looked at. */
 function signature(path: string): string {
   try {
-    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
-    return [dev, ino, size, mtimeNs, ctimeNs].join(' ');
+    const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
+    return `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;
   } catch {
     return '';
   }
