@@ -62,7 +62,8 @@ export async function readSets(connection: Connection, table: string): Promise<N
 
 /** The elements of a set at this moment; those of state change with every packet. */
 export async function readElements(connection: Connection, table: string, set: NftSet): Promise<Element[]> {
-  if (set.count === 0) return [];
+  // of ranges the kernel counts halves, and one that ends with the last address counts as none
+  if (set.count === 0 && set.size !== undefined && !set.interval) return [];
   const replies = await dump(connection, getElements(table, set.name));
   return replies.flatMap(reply => decodeElements(attributesOf(reply.payload)));
 }

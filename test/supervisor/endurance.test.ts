@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { knocks, skip, ssh, supervised, until } from './supervised.ts';
 
@@ -35,7 +36,7 @@ t.test('500 edits in a row, good and bad: the kernel ends up with the last good 
         kind === 1 ? text.slice(0, next(text.length)) : kind === 2 ? `${text}]` : text,
         { mode: 0o640 },
       );
-    await new Promise(resolve => setTimeout(resolve, next(60)));
+    await delay(next(60));
     if (edit === 100) {
       memory = privateMemory(supervisor.pid);
       files = descriptors(supervisor.pid);
@@ -71,6 +72,7 @@ t.test(
     );
     const script = `table inet other {\n set s {\n type ipv4_addr\n elements = { ${elements.join(', ')} }\n }\n}\ndelete table inet other\n`;
     supervisor.signal('SIGSTOP');
+    const stopped = delay(10_000);
     const churn = (async () => {
       for (let round = 0; round < 10; round++) await world.nft(script);
     })();
@@ -81,6 +83,7 @@ t.test(
       count: 200_000,
     });
     await churn;
+    await stopped;
     supervisor.signal('SIGCONT');
     await world.nft('flush ruleset');
     t.match(await event('restored', 20_000), { clients: 1 });
