@@ -1,4 +1,4 @@
-import type { Ruleset } from '../nftables/ruleset.ts';
+import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { names } from '../ruleset/names.ts';
 import { guardedPorts, guardMap } from '../ruleset/program.ts';
 
@@ -21,21 +21,20 @@ export function nextStage(current: Ruleset, wanted: Ruleset, isThere: (stage: Ru
 
 /** Whether a port that is guarded, and stays so, is led to another hook, or to a chain that has to be made. */
 function movesGuards(current: Ruleset, wanted: Ruleset): boolean {
-  const guarded = guardedPorts(current);
-  const stays = [...guardedPorts(wanted)].some(port => guarded.has(port));
-  if (!stays) return false;
   const prerouting = (ruleset: Ruleset) =>
     ruleset.chains.some(({ name, hook }) => name === 'prerouting' && hook);
-  if (prerouting(current) !== prerouting(wanted)) return true;
-  const chains = new Set(current.chains.map(({ name }) => name));
-  const targets = new Map(guardElements(current).map(({ key, data }) => [key.toString('hex'), data]));
+  const moves = prerouting(current) !== prerouting(wanted);
+  const there = byName(current.chains);
+  const made = new Set(
+    wanted.chains.flatMap(({ name }) => (name.startsWith(names.guard('')) && !there.has(name) ? [name] : [])),
+  );
+  if (!moves && made.size === 0) return false;
+  const guarded = guardedPorts(current);
+  if (moves) return [...guardedPorts(wanted)].some(port => guarded.has(port));
+  const keys = new Set(guarded.size > 0 ? guardElements(current).map(({ key }) => key.toString('hex')) : []);
   return guardElements(wanted).some(
     ({ key, data }) =>
-      targets.has(key.toString('hex')) &&
-      data !== undefined &&
-      'chain' in data &&
-      data.chain.startsWith(names.guard('')) &&
-      !chains.has(data.chain),
+      data !== undefined && 'chain' in data && made.has(data.chain) && keys.has(key.toString('hex')),
   );
 }
 
