@@ -20,6 +20,14 @@ const systemPackages = {
   'util-linux': ['unshare', 'nsenter', 'setpriv'],
   systemd: ['systemctl'], // for the lab of test/system, which boots it
   dbus: ['dbus-daemon'],
+  // what the client's commands are tried with
+  'openssh-server': ['sshd'],
+  'openssh-client': ['ssh', 'ssh-keygen'],
+  'netcat-openbsd': ['nc'],
+  rsync: ['rsync'],
+  git: ['git'],
+  knockd: ['knock'],
+  tmux: ['tmux'],
 };
 
 function say(text) {

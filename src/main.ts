@@ -45,7 +45,6 @@ function addCommand(
     .exitOverride();
   for (const [flags, text] of options) added.option(flags, text);
   added.action((...parameters: unknown[]) => {
-    const [file] = parameters;
     const command = parameters.at(-1) as Command;
     const {
       config,
@@ -59,7 +58,7 @@ function addCommand(
       print: (text: string) => void process.stdout.write(`${text}\n`),
       tell: (text: string) => void process.stderr.write(`${text}\n`),
     };
-    return done(run(context, own, typeof file === 'string' ? file : undefined));
+    return done(run(context, own, command.args));
   });
 }
 

@@ -15,8 +15,8 @@ export interface CommandSpec {
   readonly options?: readonly (readonly [flags: string, description: string])[];
   /** The exit status of a failure that has none of its own; 1 unless said. */
   readonly failed?: number;
-  /** Returns the exit status. */
-  readonly run: (context: Context, options: Options, file: string | undefined) => Promise<number>;
+  /** Given the words after the command, without options; returns the exit status. */
+  readonly run: (context: Context, options: Options, words: readonly string[]) => Promise<number>;
 }
 
 export const COMMANDS: readonly CommandSpec[] = [
@@ -24,7 +24,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'check [file]',
     description: 'validate a configuration and say what it means',
     example: 'knockd-nft check ./new.json',
-    run: async (context, _, file) => (await import('./check.ts')).checkCommand(context, file),
+    run: async (context, _, [file]) => (await import('./check.ts')).checkCommand(context, file),
   },
   {
     usage: 'load',
@@ -44,7 +44,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'render [file]',
     description: 'print the ruleset as an nft script',
     example: 'knockd-nft render | sudo nft -c -f -',
-    run: async (context, _, file) => (await import('./render.ts')).renderCommand(context, file),
+    run: async (context, _, [file]) => (await import('./render.ts')).renderCommand(context, file),
   },
   {
     usage: 'diff',

@@ -4,6 +4,11 @@ import { configPath, readConfig } from '../config/read.ts';
 /** Exit status, as in sysexits.h. */
 export const EXIT = { DONE: 0, FAILED: 1, USAGE: 64, NOT_PERMITTED: 77, CONFIG: 78 } as const;
 
+/** A command line that nobody can have meant: status 64, before anything is done. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
 /** What every command is given: results go to `print`, messages to `tell`. */
 export interface Context {
   /** Of `--config`. */

@@ -6,6 +6,7 @@ import { readKernel, withState } from '../loader/kernel.ts';
 import { ForeignTableError, planLoad } from '../loader/load.ts';
 import { compile } from '../ruleset/compile.ts';
 import { emptyStatus, readStatus, type Status } from '../ruleset/status.ts';
+import { columns } from '../terminal/columns.ts';
 import { VERSION } from '../version.ts';
 import { type Context, EXIT } from './context.ts';
 
@@ -57,7 +58,7 @@ function statusText(status: Status): string {
   if (!status.loaded) return 'not loaded: nothing is guarded';
   const lines = [`table inet ${status.table}: ${SYNC.get(status.inSync)}`, ''];
   lines.push(
-    ...table(
+    ...columns(
       ['SERVICE', 'PORTS', 'IN', 'OPENED', 'ACCEPTED', 'REFUSED'],
       Object.entries(status.services).map(([name, { ports, clients, opened, accepted, refused }]) =>
         [name, ports.join(' '), clients.length, opened, accepted, refused].map(String),
@@ -67,7 +68,7 @@ function statusText(status: Status): string {
   const clients = Object.entries(status.services).flatMap(([name, service]) =>
     service.clients.map(({ address, user, expires }) => [address, name, user ?? '-', left(expires)]),
   );
-  if (clients.length > 0) lines.push('', ...table(['CLIENT', 'SERVICE', 'USER', 'LEFT'], clients));
+  if (clients.length > 0) lines.push('', ...columns(['CLIENT', 'SERVICE', 'USER', 'LEFT'], clients));
   const knocking = status.knocking.map(({ address, service, user, step, of, expires }) => [
     address,
     service,
@@ -76,24 +77,11 @@ function statusText(status: Status): string {
     left(expires),
   ]);
   if (knocking.length > 0)
-    lines.push('', ...table(['KNOCKING', 'SERVICE', 'USER', 'STEP', 'LEFT'], knocking));
+    lines.push('', ...columns(['KNOCKING', 'SERVICE', 'USER', 'STEP', 'LEFT'], knocking));
   lines.push('', `wrong knocks: ${status.wrongKnocks}`);
   return lines.join('\n');
 }
 
 function left(expires: number | null): string {
   return expires === null ? 'for good' : `${expires.toFixed(1)}s`;
-}
-
-/** Columns as wide as their widest cell. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map(row => row[column]?.length ?? 0)),
-  );
-  return [head, ...rows].map(row =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { styleText } from 'node:util';
+import { isTerminal, painter } from '../terminal/paint.ts';
 
 /** One thing that the demo claims, and what it saw. */
 export interface Step {
@@ -36,10 +36,8 @@ export function jsonTeller(print: (text: string) => void): Teller {
 
 /** For people: with colours and a countdown on a terminal, plain text elsewhere. */
 export function textTeller(print: (text: string) => void, env: NodeJS.ProcessEnv): Teller {
-  const terminal = process.stdout.isTTY && env.TERM !== 'dumb';
-  // before Node.js 20.12 there is no styleText
-  const coloured = terminal && !env.NO_COLOR && typeof styleText === 'function';
-  const paint: typeof styleText = (style, text) => (coloured ? styleText(style, text) : text);
+  const terminal = isTerminal(env);
+  const paint = painter(env);
   let chapters = 0;
   return {
     title: text => print(`\n${paint('bold', text)}\n`),

@@ -252,7 +252,7 @@ for (const [what, env, coloured] of [
 ] as const)
   t.test(`is ${what}`, { skip: noTerminal, buffered: true }, async t => {
     const world = await createWorld(t);
-    const command = `env -u FORCE_COLOR ${env} '${process.execPath}' '${program}' --config '${file(t, brief, 0o600)}' demo`;
+    const command = `env -u FORCE_COLOR ${env} CI=true '${process.execPath}' '${program}' --config '${file(t, brief, 0o600)}' demo`;
     const { status, stdout } = await world.run('server', 'script', ['-qec', command, '/dev/null'], {
       env: { TERM: 'xterm' },
       timeout: 60_000,

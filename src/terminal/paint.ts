@@ -1,0 +1,16 @@
+import { styleText } from 'node:util';
+
+/** Adds colour to a text, or does not. */
+export type Paint = typeof styleText;
+
+/** Whether somebody looks at a screen where the cursor can be moved. */
+export function isTerminal(env: NodeJS.ProcessEnv, { isTTY }: NodeJS.WriteStream = process.stdout): boolean {
+  return isTTY && env.TERM !== 'dumb';
+}
+
+/** Colours only on a terminal, and never with NO_COLOR; what else Node.js may go by (`CI`) does not count. */
+export function painter(env: NodeJS.ProcessEnv, stream: NodeJS.WriteStream = process.stdout): Paint {
+  // before Node.js 20.12 there is no styleText
+  const coloured = isTerminal(env, stream) && !env.NO_COLOR && typeof styleText === 'function';
+  return (style, text) => (coloured ? styleText(style, text, { validateStream: false }) : text);
+}
