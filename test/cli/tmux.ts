@@ -48,6 +48,7 @@ export async function openTerminal(
 ): Promise<Terminal> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-tmux-'));
   const words = (args: readonly string[]) => ['-S', join(folder, 'socket'), '-f', '/dev/null', '-u', ...args];
+  const client = (args: readonly string[]) => words(['-N', ...args]); // starts no server of its own
   // not as a daemon, which would outlive a test that is killed
   const clean = [
     '-u',
@@ -70,7 +71,7 @@ export async function openTerminal(
   });
 
   const ask = (args: readonly string[]): Promise<Result> =>
-    inside ? inside.world.run(inside.host, 'tmux', words(args)) : run(['tmux', ...words(args)]);
+    inside ? inside.world.run(inside.host, 'tmux', client(args)) : run(['tmux', ...client(args)]);
   async function tmux(...args: readonly string[]): Promise<string> {
     const { status, stdout, stderr } = await ask(args);
     if (status !== 0) throw new Error(`tmux ${args.join(' ')}: ${stderr}${running.lines().join('\n')}`);
@@ -79,7 +80,7 @@ export async function openTerminal(
   const lines = async () => (await tmux('capture-pane', '-p')).split('\n').map(line => line.trimEnd());
 
   await until(
-    () => ask(['start-server', ';', 'set', '-g', 'remain-on-exit', 'on']),
+    () => ask(['set', '-g', 'remain-on-exit', 'on']),
     ({ status }) => status === 0,
   );
   const variables = Object.entries(env).flatMap(([name, value]) => ['-e', `${name}=${value}`]);
