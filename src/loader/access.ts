@@ -1,5 +1,6 @@
 import { Connection } from '../netlink/connection.ts';
 import { NETLINK_NETFILTER, NETLINK_SOCK_DIAG, openSocket } from '../netlink/socket.ts';
+import { type Listener, readListeners } from './listeners.ts';
 import { readSessions, type Session } from './sessions.ts';
 
 /** The kernel as the loader needs it. */
@@ -13,16 +14,21 @@ export interface Access {
 export async function withKernel<T>(use: (access: Access) => Promise<T>): Promise<T> {
   const connection = new Connection(openSocket(NETLINK_NETFILTER));
   try {
-    return await use({ connection, sessions });
+    return await use({ connection, sessions: () => diagnose(readSessions) });
   } finally {
     connection.close();
   }
 }
 
-async function sessions(): Promise<readonly Session[]> {
+/** What listens in this network namespace; needs no privileges. */
+export function listeners(): Promise<readonly Listener[]> {
+  return diagnose(readListeners);
+}
+
+async function diagnose<T>(read: (diagnostics: Connection) => Promise<T>): Promise<T> {
   const diagnostics = new Connection(openSocket(NETLINK_SOCK_DIAG));
   try {
-    return await readSessions(diagnostics);
+    return await read(diagnostics);
   } finally {
     diagnostics.close();
   }
