@@ -1,5 +1,5 @@
 import { isMainThread } from 'node:worker_threads';
-import { type Command, CommanderError, program } from 'commander';
+import { type Command, CommanderError, Option, program } from 'commander';
 import { COMMANDS, type CommandSpec, type Options } from './cli/commands.ts';
 import { EXIT } from './cli/context.ts';
 import { VERSION } from './version.ts';
@@ -43,7 +43,7 @@ function addCommand(
     .configureHelp({ showGlobalOptions: true })
     .addHelpText('after', `\nExample:\n  ${example}`)
     .exitOverride();
-  for (const [flags, text] of options) added.option(flags, text);
+  for (const [flags, text] of options) added.addOption(new Option(flags, text).hideHelp(text === undefined));
   added.action((...parameters: unknown[]) => {
     const command = parameters.at(-1) as Command;
     const {

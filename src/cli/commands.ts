@@ -4,6 +4,9 @@ import type { Context } from './context.ts';
 export interface Options {
   readonly lastGood?: boolean;
   readonly force?: boolean;
+  readonly for?: string;
+  readonly id?: string;
+  readonly after?: string;
 }
 
 /** A command as the help shows it; its code is loaded only when it is called. */
@@ -12,7 +15,8 @@ export interface CommandSpec {
   readonly usage: string;
   readonly description: string;
   readonly example: string;
-  readonly options?: readonly (readonly [flags: string, description: string])[];
+  /** Without a description: for this program itself, and not shown. */
+  readonly options?: readonly (readonly [flags: string, description?: string])[];
   /** The exit status of a failure that has none of its own; 1 unless said. */
   readonly failed?: number;
   /** Given the words after the command, without options; returns the exit status. */
@@ -30,8 +34,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'load',
     description: 'make the kernel match the configuration',
     example: 'sudo knockd-nft load',
-    options: [['--last-good', 'if the file is not valid, load the last one that was']],
-    run: async (context, { lastGood = false }) => (await import('./load.ts')).loadCommand(context, lastGood),
+    options: [
+      ['--last-good', 'if the file is not valid, load the last one that was'],
+      ['--force', 'also what was tried and not confirmed'],
+    ],
+    run: async (context, { lastGood = false, force = false }) =>
+      (await import('./load.ts')).loadCommand(context, { lastGood, force }),
   },
   {
     usage: 'unload',
@@ -64,6 +72,31 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'the supervisor: keep kernel and file in step',
     example: 'sudo knockd-nft --config ./knockd-nft.json run',
     run: async context => (await import('./run.ts')).runCommand(context),
+  },
+  {
+    usage: 'try [file]',
+    description: 'load a candidate, and go back by itself unless it is confirmed in time',
+    example: 'sudo knockd-nft try /etc/knockd-nft.json.new --for 1m',
+    options: [['--for <duration>', 'how long to wait for that (default: 30s)']],
+    run: async (context, { for: duration }, [file]) =>
+      (await import('./try.ts')).tryCommand(context, file, duration),
+  },
+  {
+    usage: 'confirm',
+    description: 'keep what is being tried: to be called from a new login',
+    example: 'sudo knockd-nft confirm',
+    options: [['--force', 'also over a connection that is older than what is tried']],
+    run: async (context, { force = false }) => (await import('./confirm.ts')).confirmCommand(context, force),
+  },
+  {
+    usage: 'undo',
+    description: 'go back at once from what is being tried',
+    example: 'sudo knockd-nft undo',
+    options: [['--id <id>'], ['--after <milliseconds>']],
+    run: async (context, { id, after = '0' }) => {
+      const { undoCommand, undoLater } = await import('./undo.ts');
+      return id === undefined ? undoCommand(context) : undoLater(context, id, Number(after));
+    },
   },
   {
     usage: 'demo',

@@ -4,6 +4,8 @@ import { withKernel } from '../loader/access.ts';
 import { endHold } from '../loader/hold.ts';
 import { keepLastGood, lastGoodPath } from '../loader/last-good.ts';
 import { type Loaded, load } from '../loader/load.ts';
+import { refuseWhileTrying } from '../loader/trial.ts';
+import { forgetUnconfirmed, refuseUnconfirmed } from '../loader/unconfirmed.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
@@ -11,13 +13,18 @@ import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
 
 /** `load`: makes the kernel match the file, and says what changed. */
-export async function loadCommand(context: Context, lastGood: boolean): Promise<number> {
-  const { config, bytes } = readWanted(context, lastGood);
+export async function loadCommand(
+  context: Context,
+  options: { readonly lastGood: boolean; readonly force: boolean },
+): Promise<number> {
+  refuseWhileTrying(context.env);
+  const { config, bytes } = readWanted(context, options);
   const wanted = compile(config, VERSION);
   const loaded = await withKernel(({ connection, sessions }) => load(connection, wanted, sessions));
   const kept = lastGoodPath(context.env);
   if (kept !== undefined)
     for (const warning of keepLastGood(kept, bytes)) context.tell(formatProblem(warning));
+  if (options.force) forgetUnconfirmed(context.env, bytes);
   endHold(context.env);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
   const changes = event === 'swapped' ? differences(loaded.before, wanted) : [];
@@ -40,14 +47,19 @@ export async function loadCommand(context: Context, lastGood: boolean): Promise<
 }
 
 /** The configuration; or the last one that could be loaded, where it is not valid and that is wanted: at boot. */
-function readWanted(context: Context, lastGood: boolean) {
+function readWanted(
+  context: Context,
+  { lastGood, force }: { readonly lastGood: boolean; readonly force: boolean },
+) {
   try {
-    return readConfiguration(context);
+    const read = readConfiguration(context);
+    if (!force) refuseUnconfirmed(context.env, read.path, read.bytes);
+    return read;
   } catch (error) {
     const path = lastGood ? lastGoodPath(context.env) : undefined;
     if (!(error instanceof ConfigError) || path === undefined || !existsSync(path)) throw error;
     context.tell(error.message);
-    context.tell('knockd-nft: THE CONFIGURATION IS NOT VALID: the last good one is loaded instead');
+    context.tell('knockd-nft: THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead');
     return readConfiguration(context, path);
   }
 }

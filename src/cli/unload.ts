@@ -1,14 +1,16 @@
 import { withKernel } from '../loader/access.ts';
 import { endHold, runningSupervisor, writeHold } from '../loader/hold.ts';
 import { unload } from '../loader/load.ts';
+import { refuseWhileTrying } from '../loader/trial.ts';
 import { type Context, EXIT } from './context.ts';
 
 /** `unload`: removes the table; fine if there is none. A supervisor would put it back, so it must be told. */
 export async function unloadCommand(context: Context, force: boolean): Promise<number> {
+  refuseWhileTrying(context.env);
   const supervisor = runningSupervisor(context.env);
   if (supervisor !== undefined && !force) {
     context.tell(
-      `knockd-nft: a supervisor runs (process ${supervisor}) and would load the table again: stop it first (systemctl stop knockd-nft), or use --force to make it leave the table unloaded until the next load`,
+      `knockd-nft: a supervisor runs (process ${supervisor.pid}) and would load the table again: stop it first (systemctl stop knockd-nft), or use --force to make it leave the table unloaded until the next load`,
     );
     return EXIT.FAILED;
   }

@@ -1,6 +1,7 @@
 import { NetlinkError, StaleGenerationError, TransactionTooLargeError } from '../netlink/errors.ts';
 import { missingFeature } from '../nftables/feature.ts';
 import { ForeignTableError } from './load.ts';
+import { TrialError } from './trial.ts';
 
 /** Whether the kernel refused because we may not change its ruleset. */
 export function isNotPermitted(error: unknown): boolean {
@@ -16,6 +17,11 @@ export function explain(error: unknown): string | undefined {
   }
   if (error instanceof StaleGenerationError)
     return 'other programs change the ruleset all the time; nothing was changed, try again';
-  if (error instanceof ForeignTableError || error instanceof TransactionTooLargeError) return error.message;
+  if (
+    error instanceof ForeignTableError ||
+    error instanceof TransactionTooLargeError ||
+    error instanceof TrialError
+  )
+    return error.message;
   return undefined;
 }

@@ -1,11 +1,12 @@
-import { chmodSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { writeWhole } from './files.ts';
 
 /** Asks the supervisor to leave the kernel as it is: after `unload`, and while a `try` is not confirmed. */
 export interface Hold {
   /** For people: `unloaded by hand`. */
   readonly reason: string;
-  /** When it ends by itself, in milliseconds of the epoch; null for not before the next load. */
+  /** When it ends by itself, in milliseconds of the epoch: of a `try`. Null for not before the next load. */
   readonly until: number | null;
 }
 
@@ -30,9 +31,8 @@ export function readHold(env: NodeJS.ProcessEnv): Hold | undefined {
 }
 
 export function writeHold(env: NodeJS.ProcessEnv, hold: Hold): void {
-  mkdirSync(dirname(holdPath(env)), { recursive: true, mode: 0o755 });
-  writeFileSync(holdPath(env), JSON.stringify(hold));
-  chmodSync(holdPath(env), 0o644); // whatever the umask: the supervisor is another user
+  mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
+  writeWhole(holdPath(env), JSON.stringify(hold), { mode: 0o644 }); // the supervisor is another user
 }
 
 /** Ends a hold; fine if there is none, or it cannot be written here. */
@@ -42,23 +42,30 @@ export function endHold(env: NodeJS.ProcessEnv): void {
   } catch {}
 }
 
-/** Lets others know that a supervisor runs here. Does nothing where the folder cannot be made. */
-export function announceSupervisor(env: NodeJS.ProcessEnv): () => void {
+/** Lets others know that a supervisor of `config` runs here. Does nothing where the folder cannot be made. */
+export function announceSupervisor(env: NodeJS.ProcessEnv, config: string): () => void {
   try {
     mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
-    writeFileSync(pidPath(env), `${process.pid}\n`);
+    writeWhole(pidPath(env), `${process.pid}\n${resolve(config)}\n`, { mode: 0o644 });
   } catch {
     return () => {};
   }
   return () => rmSync(pidPath(env), { force: true });
 }
 
-/** The process id of the supervisor that runs here, if one does. */
-export function runningSupervisor(env: NodeJS.ProcessEnv): number | undefined {
+export interface RunningSupervisor {
+  readonly pid: number;
+  /** The file that it follows, an absolute path. */
+  readonly config: string;
+}
+
+/** The supervisor that runs here, if one does. */
+export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | undefined {
   try {
-    const pid = Number(readFileSync(pidPath(env), 'utf8'));
+    const [line, config = ''] = readFileSync(pidPath(env), 'utf8').split('\n');
+    const pid = Number(line);
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return pid > 0 && words.includes('run') ? pid : undefined;
+    return pid > 0 && words.includes('run') ? { pid, config } : undefined;
   } catch {
     return undefined;
   }

@@ -1,16 +1,20 @@
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Problem } from '../config/problems.ts';
+import { writeState } from './files.ts';
+import { isHostsNetwork } from './network.ts';
 
-/** The folder that systemd keeps for the service, `/var/lib/knockd-nft`; undefined elsewhere. */
+const STATE_FOLDER = '/var/lib/knockd-nft';
+
+/** The folder that systemd keeps for the service; by hand the same one, but not for other networks than the host's. */
 export function stateFolder({ STATE_DIRECTORY }: NodeJS.ProcessEnv): string | undefined {
-  return STATE_DIRECTORY?.split(':')[0] || undefined;
+  return STATE_DIRECTORY?.split(':')[0] || (isHostsNetwork() ? STATE_FOLDER : undefined);
 }
 
-/** Where the last configuration that was loaded is kept, for a boot with a bad one. */
+/** Where the last configuration that was loaded is kept, for a boot with a bad one; undefined where nobody asked for that. */
 export function lastGoodPath(env: NodeJS.ProcessEnv): string | undefined {
   const folder = stateFolder(env);
-  return folder && join(folder, 'last-good.json');
+  return folder && (env.STATE_DIRECTORY || existsSync(folder)) ? join(folder, 'last-good.json') : undefined;
 }
 
 /**
@@ -18,11 +22,8 @@ export function lastGoodPath(env: NodeJS.ProcessEnv): string | undefined {
  * stands all the same, and the warning is returned.
  */
 export function keepLastGood(path: string, bytes: Uint8Array): readonly Problem[] {
-  const temporary = `${path}.${process.pid}.tmp`;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeFileSync(temporary, bytes, { mode: 0o600, flush: true });
-    renameSync(temporary, path);
+    writeState(path, bytes);
     return [];
   } catch (error) {
     const message = `the configuration cannot be kept for a boot with a bad one: ${error instanceof Error ? error.message : error}`;

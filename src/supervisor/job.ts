@@ -11,6 +11,7 @@ import { explain } from '../loader/explain.ts';
 import { readSets, withState } from '../loader/kernel.ts';
 import { keepLastGood } from '../loader/last-good.ts';
 import { load } from '../loader/load.ts';
+import { refuseUnconfirmed } from '../loader/unconfirmed.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
@@ -97,6 +98,7 @@ async function loadJob({ source, remembered, keepAt }: Job): Promise<LoadOutcome
           bytes: source.bytes,
         }
       : readConfig(source.path, process.env);
+  if (!('bytes' in source)) refuseUnconfirmed(process.env, source.path, bytes);
   const wanted = compile(config, VERSION);
   return withKernel(async ({ connection, sessions }) => {
     const loaded = await load(connection, wanted, sessions, remembered);

@@ -71,7 +71,7 @@ export class Supervisor {
     process.once('SIGTERM', () => this.#stop?.());
     process.once('SIGINT', () => this.#stop?.());
     process.on('SIGHUP', () => this.#reload());
-    const retract = announceSupervisor(this.#env);
+    const retract = announceSupervisor(this.#env, this.#path);
     const generation = new Connection(openSocket(NETLINK_NETFILTER));
     try {
       await readGeneration(generation); // fails here and now where it is not permitted
@@ -98,7 +98,7 @@ export class Supervisor {
   #reload(): void {
     const now = process.hrtime.bigint() / 1000n;
     this.#notify.send('RELOADING=1', `MONOTONIC_USEC=${now}`);
-    endHold(this.#env);
+    if (readHold(this.#env)?.until === null) endHold(this.#env); // a `try` ends by itself
     this.#want('file');
   }
 

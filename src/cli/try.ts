@@ -1,0 +1,112 @@
+import { existsSync, realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { formatDuration, readDuration } from '../config/duration.ts';
+import { configPath } from '../config/read.ts';
+import { withKernel } from '../loader/access.ts';
+import { runningSupervisor } from '../loader/hold.ts';
+import { confirmIfKnocked, isInForce, type Settled, undoTrial } from '../loader/settle.ts';
+import { isUnderWay, type Trial } from '../loader/trial.ts';
+import { type Begun, beginTrial } from '../loader/try.ts';
+import { changeText, count } from '../ruleset/describe.ts';
+import { painter } from '../terminal/paint.ts';
+import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
+
+/** In milliseconds. */
+const LOOK = 300;
+/** How long the undo may come late before we do it here. */
+const LATE = 5000;
+
+/** `try`: loads a candidate, and stays to tell how it ends; the undo does not depend on it. */
+export async function tryCommand(
+  context: Context,
+  file: string | undefined,
+  duration = '30s',
+): Promise<number> {
+  const time = readDuration(/^\d+$/.test(duration) ? Number(duration) : duration);
+  if (!time.ok) throw new UsageError(`--for ${duration} ${time.wrong}: expected ${time.expected}`);
+  const path = resolve(configPath(context.config, context.env));
+  const candidate = file === undefined || isSame(file, path) ? null : resolve(file);
+  refuseUnderSupervisor(context, path, candidate);
+  const { config, bytes } = readConfiguration(context, candidate ?? path);
+  const begun = await beginTrial(context.env, { config, bytes, path, candidate, duration: time.value });
+  if (!begun) return nothingToTry(context, path, candidate);
+  tellBegun(context, begun, time.value);
+  const ended = await settled(context, begun.trial);
+  tellEnd(context, ended);
+  return ended.is === 'confirmed' ? EXIT.DONE : EXIT.FAILED;
+}
+
+function isSame(file: string, path: string): boolean {
+  return existsSync(file) && existsSync(path) && realpathSync(file) === realpathSync(path);
+}
+
+/** A supervisor puts its file in force when that is saved: there is nothing left to try then. */
+function refuseUnderSupervisor({ env }: Context, path: string, candidate: string | null): void {
+  const supervisor = runningSupervisor(env);
+  if (!supervisor) return;
+  if (supervisor.config !== '' && !isSame(supervisor.config, path) && supervisor.config !== path)
+    throw new UsageError(
+      `the supervisor that runs (process ${supervisor.pid}) follows another file: knockd-nft --config ${supervisor.config} try FILE`,
+    );
+  if (candidate === null)
+    throw new UsageError(
+      `the supervisor that runs (process ${supervisor.pid}) follows ${path}, so what it says is in force already. Edit and try a copy: cp -p ${path} ${path}.new, and then knockd-nft try ${path}.new`,
+    );
+}
+
+function nothingToTry({ json, print }: Context, path: string, candidate: string | null): number {
+  const hint = candidate === null ? '' : `; to keep its text: mv ${candidate} ${path}`;
+  if (json) print(JSON.stringify({ event: 'unchanged' }));
+  else print(`nothing to try: the kernel has these rules already${hint}`);
+  return EXIT.DONE;
+}
+
+function clock(milliseconds: number): string {
+  return new Date(milliseconds).toTimeString().slice(0, 8);
+}
+
+function tellBegun({ env, tell }: Context, { trial, undoer, sessions, changes }: Begun, time: number): void {
+  const paint = painter(env, process.stderr);
+  tell(paint('bold', `trying ${trial.candidate ?? trial.config}`));
+  for (const change of changes) tell(`  ${changeText(change)}`);
+  if (sessions > 0) tell(`  ${count(sessions, 'running connection')} kept`);
+  tell(`
+It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, whatever becomes of this terminal (a ${undoer === 'systemd' ? 'timer of systemd' : 'process of its own'}
+sees to that), unless you
+  - log in anew, in another terminal, and type there:  sudo knockd-nft confirm
+  - or knock, and connect: that confirms it by itself.
+Ctrl-C goes back at once.
+`);
+}
+
+/** Waits for the end of a trial; Ctrl-C is one. */
+async function settled({ env }: Context, trial: Trial): Promise<Settled> {
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort());
+  while (isUnderWay(env, trial.id)) {
+    await delay(LOOK, undefined, { signal: interrupted.signal }).catch(() => {});
+    const over = interrupted.signal.aborted || Date.now() > trial.until + LATE;
+    const end = over ? await undoTrial(env, trial.id) : await confirmIfKnocked(env, trial.id);
+    if (end) return end;
+    if (over) await delay(LOOK); // somebody else is about to end it
+  }
+  const inForce = await withKernel(access => isInForce(access, trial, env));
+  return { is: inForce ? 'confirmed' : 'undone', trial };
+}
+
+/** Tells how a trial ended. */
+export function tellEnd({ env, json, print }: Context, settled: Settled): void {
+  const { is, trial, knocked = null } = settled;
+  if (json) print(JSON.stringify({ event: is, file: trial.config, knocked }));
+  else print(painter(env)(is === 'confirmed' ? 'green' : 'yellow', endText(settled)));
+}
+
+function endText({ is, knocked, trial: { candidate, config, former } }: Settled): string {
+  if (is === 'undone')
+    return former
+      ? `undone: the rules that were before are back; ${candidate ?? config} is as you left it`
+      : `undone: nothing is guarded, as before; ${candidate ?? config} is as you left it`;
+  const how = knocked === undefined ? '' : ` by a knock: a client opened ${knocked} and came in`;
+  return `confirmed${how}; ${candidate === null ? `${config} is in force` : `${candidate} is ${config} now`}`;
+}

@@ -1,0 +1,100 @@
+import type { Config } from '../config/types.ts';
+import { compile } from '../ruleset/compile.ts';
+import { type Difference, differences } from '../ruleset/describe.ts';
+import { VERSION } from '../version.ts';
+import { type Access, withKernel } from './access.ts';
+import { knownClients } from './clients.ts';
+import { endHold, readHold, writeHold } from './hold.ts';
+import { readKernel, withState } from './kernel.ts';
+import { load, planLoad } from './load.ts';
+import { readCounters, restore, sessionId } from './settle.ts';
+import {
+  claimTrial,
+  newTrialId,
+  refuseSecondTrial,
+  startCounting,
+  type Trial,
+  TrialError,
+  writeTrial,
+} from './trial.ts';
+import { rememberUnconfirmed } from './unconfirmed.ts';
+import { armUndo, type Undoer } from './undoer.ts';
+
+/** What is to be tried. */
+export interface Attempt {
+  readonly config: Config;
+  readonly bytes: Uint8Array;
+  /** The configuration that it is for, and the candidate's file, as absolute paths; null for in place. */
+  readonly path: string;
+  readonly candidate: string | null;
+  /** In milliseconds. */
+  readonly duration: number;
+}
+
+export interface Begun {
+  readonly trial: Trial;
+  readonly undoer: Undoer;
+  /** Running connections that were put on record. */
+  readonly sessions: number;
+  readonly changes: readonly Difference[];
+}
+
+/** A hold outlasts the undo by this many milliseconds: should that fail, a supervisor goes back to the file. */
+const GRACE = 10_000;
+
+/**
+ * Loads a candidate, after everything that takes it back stands ready. Undefined where the kernel has it already. Throws
+ * {@link TrialError}, and what {@link load} throws; nothing is changed then.
+ */
+export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Promise<Begun | undefined> {
+  refuseSecondTrial(env);
+  return withKernel(async access => {
+    const { connection, sessions } = access;
+    const { config, bytes, path, candidate, duration } = attempt;
+    const wanted = compile(config, VERSION);
+    const kernel = await readKernel(connection);
+    const { messages, before } = await planLoad(connection, kernel, wanted, async () => []);
+    if (messages.length === 0) return undefined;
+    const now = Date.now();
+    const trial: Trial = {
+      id: newTrialId(),
+      config: path,
+      candidate,
+      bytes,
+      former: before ?? null,
+      clients: before ? knownClients(await withState(connection, before), now) : [],
+      stateFolder: env.STATE_DIRECTORY ?? null,
+      hold: readHold(env) ?? null,
+      sessions: (await sessions()).map(sessionId),
+      until: now + duration,
+      counters: null,
+    };
+    writeTrial(env, trial);
+    try {
+      if (candidate === null) rememberUnconfirmed(env, bytes);
+      writeHold(env, { reason: `trying ${candidate ?? path}`, until: trial.until + GRACE });
+      const undoer = await armUndo(trial.id, duration, env);
+      const loaded = await load(connection, wanted, sessions);
+      if (!startCounting(env, trial.id, await readCounters(connection, config.table)))
+        throw new TrialError('it took longer to load than it was to be tried for: use a longer --for');
+      return {
+        trial,
+        undoer,
+        sessions: loaded.sessions,
+        changes: loaded.before ? differences(loaded.before, wanted) : [],
+      };
+    } catch (error) {
+      await abandon(env, access, trial);
+      throw error;
+    }
+  });
+}
+
+/** Also where the undo came first, and what it restored was replaced once more. */
+async function abandon(env: NodeJS.ProcessEnv, access: Access, trial: Trial): Promise<void> {
+  const claim = claimTrial(env, trial.id);
+  await restore(access, trial);
+  if (trial.hold) writeHold(env, trial.hold);
+  else endHold(env);
+  claim?.drop();
+}

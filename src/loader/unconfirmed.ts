@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ConfigError } from '../config/problems.ts';
+import { writeState } from './files.ts';
+import { stateFolder } from './last-good.ts';
+import { TrialError } from './trial.ts';
+
+/**
+ * Contents of the configuration that were tried in place and not confirmed: they may lock somebody out, so neither a boot
+ * nor the supervisor takes them. One SHA-256 a line, in the state folder.
+ */
+function unconfirmedPath(env: NodeJS.ProcessEnv): string | undefined {
+  const folder = stateFolder(env);
+  return folder && join(folder, 'unconfirmed');
+}
+
+/** How many to remember: somebody who edits and tries again may go back to an earlier one. */
+const MOST = 100;
+
+function readHashes(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8').trim().split('\n');
+  } catch {
+    return [];
+  }
+}
+
+const hashOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
+
+/** Remembers a content as not confirmed. Throws where that cannot be. */
+export function rememberUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): void {
+  const path = unconfirmedPath(env);
+  if (path === undefined)
+    throw new TrialError(
+      "what is tried in place must be remembered, and this is not the host's network: name a folder for that in $STATE_DIRECTORY, or try a copy of the file",
+    );
+  const others = readHashes(path).filter(hash => hash !== hashOf(bytes));
+  writeState(path, `${[...others, hashOf(bytes)].slice(-MOST).join('\n')}\n`);
+}
+
+/** A content was confirmed after all, or is loaded on somebody's word. */
+export function forgetUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): void {
+  const path = unconfirmedPath(env);
+  const hashes = path === undefined ? [] : readHashes(path);
+  if (path === undefined || !hashes.includes(hashOf(bytes))) return;
+  writeState(
+    path,
+    hashes
+      .filter(hash => hash !== hashOf(bytes))
+      .map(hash => `${hash}\n`)
+      .join(''),
+  );
+}
+
+/** Throws {@link ConfigError} for a content that was tried and not confirmed. */
+export function refuseUnconfirmed(env: NodeJS.ProcessEnv, file: string, bytes: Uint8Array): void {
+  const path = unconfirmedPath(env);
+  if (path === undefined || !readHashes(path).includes(hashOf(bytes))) return;
+  const message =
+    'what the file says was tried and not confirmed; expected a change, "knockd-nft try" again, or "knockd-nft load --force"';
+  throw new ConfigError([{ severity: 'error', file, line: null, column: null, message }]);
+}
