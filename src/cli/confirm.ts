@@ -1,7 +1,6 @@
 import { sshConnection } from '../loader/login.ts';
 import { confirmTrial, sessionId } from '../loader/settle.ts';
 import { readTrial } from '../loader/trial.ts';
-import { disarmUndo } from '../loader/undoer.ts';
 import { type Context, EXIT } from './context.ts';
 import { tellEnd } from './try.ts';
 
@@ -21,7 +20,6 @@ export async function confirmCommand(context: Context, force: boolean): Promise<
     tell('knockd-nft: nothing is being tried, or its time is over: "knockd-nft try FILE" tries it (again)');
     return EXIT.FAILED;
   }
-  await disarmUndo(settled.trial.id);
   tellEnd(context, settled);
   return EXIT.DONE;
 }

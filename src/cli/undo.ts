@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { confirmIfKnocked, undoTrial } from '../loader/settle.ts';
 import { isUnderWay } from '../loader/trial.ts';
-import { disarmUndo } from '../loader/undoer.ts';
 import { type Context, EXIT } from './context.ts';
 import { tellEnd } from './try.ts';
 
@@ -18,7 +17,6 @@ export async function undoCommand(context: Context): Promise<number> {
     context.tell('knockd-nft: nothing is being tried, or it was confirmed: there is nothing to undo');
     return EXIT.FAILED;
   }
-  await disarmUndo(settled.trial.id);
   tellEnd(context, settled);
   return EXIT.DONE;
 }

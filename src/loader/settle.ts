@@ -15,6 +15,7 @@ import { load, planLoad, unload } from './load.ts';
 import type { Session } from './sessions.ts';
 import { type Claim, claimTrial, readTrial, type Trial, TrialError } from './trial.ts';
 import { forgetUnconfirmed } from './unconfirmed.ts';
+import { disarmUndo } from './undoer.ts';
 
 /** How a trial ended. */
 export interface Settled {
@@ -93,6 +94,7 @@ async function end(
   try {
     const settled = await act(claim);
     claim.drop();
+    await disarmUndo(claim.trial.id);
     return settled;
   } catch (error) {
     claim.release();

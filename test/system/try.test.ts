@@ -1,0 +1,175 @@
+/** `try` where systemd runs: a timer of its undoes what is not confirmed, also when the whole login is ended. */
+import { existsSync, readFileSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import {
+  CLIENT,
+  CONFIG,
+  eventually,
+  follow,
+  installedLab,
+  own,
+  SERVER,
+  ssh,
+  sshKnocks,
+  status,
+  succeed,
+  write,
+} from './installed.ts';
+import { type Lab, missing } from './lab.ts';
+
+const CANDIDATE = `${CONFIG}.new`;
+const lockout = { services: { ssh: { ...ssh, sequence: [11000, 2345, 3456, 1234] } }, policy: 'drop' };
+const before = { services: { ssh }, allow: [CLIENT] };
+
+const reach = (lab: Lab) => lab.client().connect(SERVER, 22);
+const rules = async (lab: Lab) =>
+  (await succeed(lab, 'nft', '--stateless', 'list', 'ruleset')).split('\n').sort().join('\n');
+const timers = async (lab: Lab) =>
+  (await lab.run('systemctl', ['list-timers', '--all', '--plain', '--no-legend', 'knockd-nft-undo-*']))
+    .stdout;
+
+/** How often an undo told the journal, in a unit that does not stay. */
+async function undone(lab: Lab): Promise<number> {
+  const text = await succeed(lab, 'journalctl', '--identifier=knockd-nft', '--output=cat');
+  return text.match(/^undone: the rules that were before are back/gm)?.length ?? 0;
+}
+
+/** A login as systemd-logind knows it: all its processes are one unit, and end with it. */
+async function tryIn(lab: Lab, unit: string, ...words: readonly string[]): Promise<void> {
+  const options = [
+    '--quiet',
+    '--collect',
+    `--unit=${unit}`,
+    '--property=SendSIGKILL=yes',
+    '--property=KillSignal=SIGKILL',
+  ];
+  await succeed(lab, 'systemd-run', ...options, 'knockd-nft', 'try', ...words);
+}
+
+async function locksOut(t: Test, lab: Lab): Promise<void> {
+  t.equal(
+    await eventually(
+      () => reach(lab),
+      answer => answer === 'silent',
+    ),
+    'silent',
+    'locked out',
+  );
+}
+
+t.test('try under a real systemd', { skip: missing() }, async t => {
+  const lab = await installedLab(t);
+  write(lab, before);
+  await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
+  await lab.server().listen(22);
+  await eventually(
+    () => reach(lab),
+    answer => answer === 'open',
+  );
+  const was = await rules(lab);
+
+  await t.test('the watched file itself is not tried', async t => {
+    const { status, stderr } = await lab.run('knockd-nft', ['try']);
+    t.equal(status, 64);
+    t.match(stderr, /cp -p \/etc\/knockd-nft\.json \/etc\/knockd-nft\.json\.new, and then knockd-nft try/);
+  });
+
+  for (const supervisor of [true, false])
+    await t.test(`a login that is killed ${supervisor ? 'with' : 'without'} a supervisor`, async t => {
+      if (!supervisor) await succeed(lab, 'systemctl', 'stop', 'knockd-nft');
+      write(lab, lockout, CANDIDATE);
+      await tryIn(lab, 'login', CANDIDATE, '--for', '4s');
+      await locksOut(t, lab);
+      t.match(await timers(lab), /knockd-nft-undo-\w+\.timer/);
+      await succeed(lab, 'systemctl', 'stop', 'login');
+      t.equal(
+        await eventually(
+          () => reach(lab),
+          answer => answer === 'open',
+        ),
+        'open',
+        'and in again',
+      );
+      const times = supervisor ? 1 : 2;
+      t.equal(
+        await eventually(
+          () => undone(lab),
+          number => number >= times,
+        ),
+        times,
+        'the journal tells',
+      );
+      t.match(JSON.parse(readFileSync(lab.path(CONFIG), 'utf8')), before, 'the file is not touched');
+      t.equal(
+        await eventually(
+          () => timers(lab),
+          left => left === '',
+        ),
+        '',
+        'no timer is left',
+      );
+    });
+
+  await t.test('what a knock confirms is the configuration, and no timer is left', async t => {
+    await succeed(lab, 'systemctl', 'start', 'knockd-nft');
+    const journal = await follow(lab);
+    write(lab, { services: { ssh } }, CANDIDATE);
+    await tryIn(lab, 'login', CANDIDATE, '--for', '1m');
+    await journal.line(/^held: trying \/etc\/knockd-nft\.json\.new/);
+    await locksOut(t, lab);
+    await lab.client().knock(SERVER, sshKnocks);
+    t.equal(await reach(lab), 'open');
+    await journal.line(/^unchanged table inet knockd, 1 service/);
+    t.notOk(existsSync(lab.path(CANDIDATE)));
+    t.ok((await status(lab)).inSync);
+    t.equal(
+      await eventually(
+        () => timers(lab),
+        left => left === '',
+      ),
+      '',
+    );
+    await journal.stop();
+  });
+
+  await t.test('confirm keeps it, and the service can still read the file', async t => {
+    const journal = await follow(lab);
+    write(lab, { services: { ssh: { ...ssh, openFor: '20s' } } }, CANDIDATE);
+    own(lab, CANDIDATE);
+    await tryIn(lab, 'login', CANDIDATE, '--for', '1m');
+    await journal.line(/^held: /);
+    t.match(
+      await succeed(lab, 'knockd-nft', 'confirm'),
+      /^confirmed; \/etc\/knockd-nft\.json\.new is \/etc\/knockd-nft\.json now/,
+    );
+    await journal.line(/^unchanged table inet knockd, 1 service/);
+    t.equal(
+      await eventually(
+        () => timers(lab),
+        left => left === '',
+      ),
+      '',
+    );
+    await journal.stop();
+  });
+
+  await t.test('what was tried in place is not taken at boot', async t => {
+    await succeed(lab, 'systemctl', 'disable', '--now', 'knockd-nft');
+    const good = readFileSync(lab.path(CONFIG), 'utf8');
+    write(lab, lockout);
+    await tryIn(lab, 'login', '--for', '1m');
+    await locksOut(t, lab);
+    await lab.reboot();
+    await lab.server().listen(22);
+    const loader = await succeed(lab, 'journalctl', '-u', 'knockd-nft-load', '-o', 'cat');
+    t.match(loader, /what the file says was tried and not confirmed/);
+    t.match(loader, /THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead/);
+    await lab.client().knock(SERVER, sshKnocks);
+    t.equal(await reach(lab), 'open', `as ${good} says`);
+    await succeed(lab, 'systemctl', 'start', 'knockd-nft');
+    t.match(
+      await succeed(lab, 'journalctl', '-u', 'knockd-nft', '-b', '-o', 'cat'),
+      /the last good configuration is in force instead/,
+    );
+  });
+});
