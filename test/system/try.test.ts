@@ -90,6 +90,14 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
         'open',
         'and in again',
       );
+      t.equal(
+        await eventually(
+          () => rules(lab),
+          now => now === was,
+        ),
+        was,
+        'the rules that were',
+      );
       const times = supervisor ? 1 : 2;
       t.equal(
         await eventually(
