@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { formatDuration, readDuration } from '../config/duration.ts';
+import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
 import { withKernel } from '../loader/access.ts';
 import { runningSupervisor } from '../loader/hold.ts';
@@ -23,7 +23,7 @@ export async function tryCommand(
   file: string | undefined,
   duration = '30s',
 ): Promise<number> {
-  const time = readDuration(/^\d+$/.test(duration) ? Number(duration) : duration);
+  const time = readDurationWord(duration);
   if (!time.ok) throw new UsageError(`--for ${duration} ${time.wrong}: expected ${time.expected}`);
   const path = resolve(configPath(context.config, context.env));
   const candidate = file === undefined || isSame(file, path) ? null : resolve(file);

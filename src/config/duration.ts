@@ -12,18 +12,35 @@ const PATTERN = /^(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s
 /** The same for JSON Schema, where an empty string has to fail too. */
 const SCHEMA_PATTERN = '^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$';
 
-const SHORTEST = 1000;
-const LONGEST = 365 * 86_400_000;
-const EXPECTED = 'seconds as a number, or a duration such as "5s", "1m30s", "2h" or "7d", from 1 s to 365 d';
+/** What a duration may be, in milliseconds, both ends included, and how that is said. */
+export interface Span {
+  readonly shortest: number;
+  readonly longest: number;
+  readonly expected: string;
+}
 
-/** A number of seconds (whole milliseconds), or nft's notation (`1m30s`); gives milliseconds, 1 s to 365 d. */
-export function readDuration(written: number | string): Outcome<number> {
+const USUAL: Span = {
+  shortest: 1000,
+  longest: 365 * 86_400_000,
+  expected: 'seconds as a number, or a duration such as "5s", "1m30s", "2h" or "7d", from 1 s to 365 d',
+};
+
+/** A number of seconds (whole milliseconds), or nft's notation (`1m30s`); gives milliseconds, 1 s to 365 d unless told. */
+export function readDuration(
+  written: number | string,
+  { shortest, longest, expected } = USUAL,
+): Outcome<number> {
   const milliseconds = typeof written === 'number' ? fromSeconds(written) : fromText(written);
-  if (milliseconds === undefined) return bad('is no duration', EXPECTED);
-  if (!Number.isInteger(milliseconds)) return bad('is finer than a millisecond', EXPECTED);
-  if (milliseconds < SHORTEST) return bad('is too short', EXPECTED);
-  if (milliseconds > LONGEST) return bad('is too long', EXPECTED);
+  if (milliseconds === undefined) return bad('is no duration', expected);
+  if (!Number.isInteger(milliseconds)) return bad('is finer than a millisecond', expected);
+  if (milliseconds < shortest) return bad('is too short', expected);
+  if (milliseconds > longest) return bad('is too long', expected);
   return good(milliseconds);
+}
+
+/** As {@link readDuration}, for a word of the command line, where a number is text. */
+export function readDurationWord(word: string, span = USUAL): Outcome<number> {
+  return readDuration(/^\d+(\.\d+)?$/.test(word) ? Number(word) : word, span);
 }
 
 /** Milliseconds in nft's notation: 90000 is `1m30s`. */
@@ -38,18 +55,23 @@ export function formatDuration(milliseconds: number): string {
   return text === '' ? '0s' : text;
 }
 
-export const duration: Shape<number> = {
-  schema: {
-    anyOf: [
-      { type: 'number', minimum: SHORTEST / 1000, maximum: LONGEST / 1000 },
-      { type: 'string', pattern: SCHEMA_PATTERN },
-    ],
-  },
-  read(node, report, where) {
-    const written = node.kind === 'number' || node.kind === 'string';
-    return report.outcome(node, where, written ? readDuration(node.value) : bad('is no duration', EXPECTED));
-  },
-};
+export function durationWithin(span: Span): Shape<number> {
+  return {
+    schema: {
+      anyOf: [
+        { type: 'number', minimum: span.shortest / 1000, maximum: span.longest / 1000 },
+        { type: 'string', pattern: SCHEMA_PATTERN },
+      ],
+    },
+    read(node, report, where) {
+      const written = node.kind === 'number' || node.kind === 'string';
+      const outcome = written ? readDuration(node.value, span) : bad('is no duration', span.expected);
+      return report.outcome(node, where, outcome);
+    },
+  };
+}
+
+export const duration = durationWithin(USUAL);
 
 /** 1.1 * 1000 is 1100.0000000000002: what is that near to a whole number was written as one. */
 function fromSeconds(seconds: number): number | undefined {

@@ -87,31 +87,43 @@ export interface Named<T> {
   readonly value: T;
 }
 
+/** What keys of the author's choice may be. */
+export interface Naming {
+  readonly pattern: RegExp;
+  readonly expected: string;
+}
+
 /** An object whose keys are names that the author chooses, for `what`. */
 export function dictionary<T>(
   shape: Shape<T>,
-  { what, least, ifEmpty }: { what: string; least: 0 | 1; ifEmpty?: string },
+  {
+    what,
+    least,
+    ifEmpty,
+    naming = NAMING,
+  }: { what: string; least: 0 | 1; ifEmpty?: string; naming?: Naming },
 ): Shape<readonly Named<T>[]> {
   return {
     get schema() {
       return {
         type: 'object',
-        propertyNames: { pattern: NAME.source },
+        propertyNames: { pattern: naming.pattern.source },
         additionalProperties: shape.schema,
         ...(least > 0 ? { minProperties: least } : {}),
       };
     },
     read(node, report, where) {
       const expected = `an object with a key for each ${what}`;
-      if (node.kind !== 'object') return report.wrong(node.at, where, `this is ${nameKind(node)}`, expected);
-      if (node.members.length < least) return report.wrong(node.at, where, 'the object is empty', expected);
-      if (node.members.length === 0 && ifEmpty !== undefined) report.warning(node.at, `${where}: ${ifEmpty}`);
+      const here = inside(where);
+      if (node.kind !== 'object') return report.wrong(node.at, here, `this is ${nameKind(node)}`, expected);
+      if (node.members.length < least) return report.wrong(node.at, here, 'the object is empty', expected);
+      if (node.members.length === 0 && ifEmpty !== undefined) report.warning(node.at, `${here}: ${ifEmpty}`);
       const value: Named<T>[] = [];
       for (const member of node.members) {
         tellDuplicate(member, report, where);
-        const named = NAME.test(member.name);
+        const named = naming.pattern.test(member.name);
         if (!named)
-          report.wrong(member.at, where, `${quoteKey(member.name)} is no ${what} name`, NAME_EXPECTED);
+          report.wrong(member.at, here, `${quoteKey(member.name)} is no ${what} name`, naming.expected);
         const read = shape.read(member.value, report, join(where, named ? member.name : '?'));
         if (read === undefined || !named || member.duplicateOf !== null) continue;
         value.push({ name: member.name, at: member.at, value: read });
@@ -198,8 +210,10 @@ export function keySchema(key: Key | undefined): JsonSchema {
 }
 
 /** Services and users are named alike. */
-const NAME = /^[a-z][a-z0-9_-]{0,31}$/;
-const NAME_EXPECTED = 'a lower-case letter, then up to 31 lower-case letters, digits, "_" or "-"';
+const NAMING: Naming = {
+  pattern: /^[a-z][a-z0-9_-]{0,31}$/,
+  expected: 'a lower-case letter, then up to 31 lower-case letters, digits, "_" or "-"',
+};
 
 function tellDuplicate(member: Member, report: Report, where: string): void {
   if (member.duplicateOf === null) return;

@@ -56,7 +56,7 @@ export function parseTree(text: string): Tree {
     return { at: { line: 1, column: 1 }, wrong: 'a byte order mark; expected UTF-8 without one' };
   }
   if (text.trim() === '') {
-    return { at: { line: 1, column: 1 }, wrong: 'the file is empty; expected an object with "services"' };
+    return { at: { line: 1, column: 1 }, wrong: 'the file is empty; expected an object, { … }' };
   }
   try {
     return { root: build(text) };

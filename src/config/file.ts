@@ -1,0 +1,79 @@
+/** Files with sequences, as they come from the file system: who else could get at them matters. */
+import { Buffer, isUtf8 } from 'node:buffer';
+import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
+import { ConfigError } from './problems.ts';
+import { Report } from './report.ts';
+import { parseTree, type Tree } from './syntax.ts';
+
+const MAX_BYTES = 8 * 1024 * 1024;
+
+/** The descriptor is looked at, not the path, so nobody can change the file between check and reading. */
+export function readBytes(path: string): { readonly stats: Stats; readonly bytes: Buffer } {
+  let descriptor: number | undefined;
+  try {
+    descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY); // no wait for a FIFO
+    const stats = fstatSync(descriptor);
+    if (!stats.isFile()) refuse(path, 'this is not a regular file; expected a configuration file');
+    if (stats.size > MAX_BYTES) refuse(path, TOO_LARGE);
+    const bytes = readFileSync(descriptor);
+    if (bytes.length > MAX_BYTES) refuse(path, TOO_LARGE); // it grew
+    return { stats, bytes };
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) return refuse(path, unreadable(String(error.code)));
+    throw error;
+  } finally {
+    if (descriptor !== undefined) closeSync(descriptor);
+  }
+}
+
+const TOO_LARGE = 'the file is too large; expected at most 8 MiB';
+
+function unreadable(code: string): string {
+  const reasons: Readonly<Record<string, string>> = {
+    ENOENT: 'there is no such file; expected a configuration',
+    ENOTDIR: 'there is no such file: a part of its path is no folder; expected a configuration',
+    EACCES: 'the file cannot be read by this user (EACCES); expected read permission',
+    EPERM: 'the file cannot be read by this user (EPERM); expected read permission',
+  };
+  return reasons[code] ?? `the file cannot be read (${code}); expected a readable file`;
+}
+
+function refuse(path: string, message: string): never {
+  const report = new Report(path);
+  report.error(null, message);
+  throw new ConfigError(report.problems);
+}
+
+/** Permissions as chmod takes them: `0600`. */
+export function formatMode({ mode }: Stats): string {
+  return (mode & 0o777).toString(8).padStart(4, '0');
+}
+
+/** Whose file it is decides what stands in it. */
+export function tellOwner({ uid }: Stats, report: Report): void {
+  const caller = process.geteuid?.();
+  if (uid === 0 || uid === caller) return;
+  report.error(null, `the file belongs to user ${uid}; expected root or the user who runs this (${caller})`);
+}
+
+/** Sequences that a wrong character set garbles would be knocked in vain: no byte is replaced in silence. */
+export function decode(bytes: Buffer): Tree {
+  const text = bytes.toString('utf8');
+  if (isUtf8(bytes)) return parseTree(text);
+  const before = text.slice(0, firstReplacement(text, bytes)).split(/\r\n|\r|\n/);
+  const at = { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
+  return { at, wrong: 'a byte that is no UTF-8; expected the file in UTF-8' };
+}
+
+/** Where decoding put U+FFFD for bytes that are not U+FFFD. */
+function firstReplacement(text: string, bytes: Buffer): number {
+  let index = 0;
+  let offset = 0;
+  for (;;) {
+    const next = text.indexOf('\uFFFD', index);
+    offset += Buffer.byteLength(text.slice(index, next));
+    if (next === -1 || bytes.toString('latin1', offset, offset + 3) !== '\xEF\xBF\xBD') return next;
+    offset += 3;
+    index = next + 1;
+  }
+}
