@@ -2,6 +2,7 @@ import { ConfigError } from '../config/problems.ts';
 import { configPath, readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
 import { type Access, withKernel } from '../loader/access.ts';
+import { holdText, readHold } from '../loader/hold.ts';
 import { readKernel, withState } from '../loader/kernel.ts';
 import { ForeignTableError, planLoad } from '../loader/load.ts';
 import { compile } from '../ruleset/compile.ts';
@@ -14,7 +15,9 @@ import { type Context, EXIT } from './context.ts';
 export async function statusCommand(context: Context): Promise<number> {
   const config = configuration(context);
   const status = await withKernel(access => currentStatus(access, config));
+  const hold = readHold(context.env);
   context.print(context.json ? JSON.stringify(status) : statusText(status));
+  if (hold && !context.json) context.print(`held: ${holdText(hold)}`);
   return EXIT.DONE;
 }
 

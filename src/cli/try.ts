@@ -29,10 +29,12 @@ export async function tryCommand(
   const candidate = file === undefined || isSame(file, path) ? null : resolve(file);
   refuseUnderSupervisor(context, path, candidate);
   const { config, bytes } = readConfiguration(context, candidate ?? path);
+  const interrupted = new AbortController();
+  process.once('SIGINT', () => interrupted.abort());
   const begun = await beginTrial(context.env, { config, bytes, path, candidate, duration: time.value });
   if (!begun) return nothingToTry(context, path, candidate);
   tellBegun(context, begun, time.value);
-  const ended = await settled(context, begun.trial);
+  const ended = await settled(context, begun.trial, interrupted.signal);
   tellEnd(context, ended);
   return ended.is === 'confirmed' ? EXIT.DONE : EXIT.FAILED;
 }
@@ -81,12 +83,10 @@ Ctrl-C goes back at once.
 }
 
 /** Waits for the end of a trial; Ctrl-C is one. */
-async function settled({ env }: Context, trial: Trial): Promise<Settled> {
-  const interrupted = new AbortController();
-  process.once('SIGINT', () => interrupted.abort());
+async function settled({ env }: Context, trial: Trial, interrupted: AbortSignal): Promise<Settled> {
   while (isUnderWay(env, trial.id)) {
-    await delay(LOOK, undefined, { signal: interrupted.signal }).catch(() => {});
-    const over = interrupted.signal.aborted || Date.now() > trial.until + LATE;
+    await delay(LOOK, undefined, { signal: interrupted }).catch(() => {});
+    const over = interrupted.aborted || Date.now() > trial.until + LATE;
     const end = over ? await undoTrial(env, trial.id) : await confirmIfKnocked(env, trial.id);
     if (end) return end;
     if (over) await delay(LOOK); // somebody else is about to end it

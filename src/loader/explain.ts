@@ -23,5 +23,13 @@ export function explain(error: unknown): string | undefined {
     error instanceof TrialError
   )
     return error.message;
+  if (isFileError(error)) return `${error.message}${NEEDS_ROOT.has(error.code) ? ': run it as root' : ''}`;
   return undefined;
+}
+
+const NEEDS_ROOT: ReadonlySet<string> = new Set(['EACCES', 'EPERM']);
+
+/** A file or folder of the system that is not as it should be: `EROFS: read-only file system, open '/etc/…'`. */
+function isFileError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'path' in error && 'syscall' in error && 'code' in error;
 }

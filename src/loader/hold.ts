@@ -30,6 +30,11 @@ export function readHold(env: NodeJS.ProcessEnv): Hold | undefined {
   }
 }
 
+/** `trying /etc/knockd-nft.json.new, until 2026-11-23T12:00:30.000Z` */
+export function holdText({ reason, until }: Hold): string {
+  return until === null ? reason : `${reason}, until ${new Date(until).toISOString()}`;
+}
+
 export function writeHold(env: NodeJS.ProcessEnv, hold: Hold): void {
   mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
   writeWhole(holdPath(env), JSON.stringify(hold), { mode: 0o644 }); // the supervisor is another user

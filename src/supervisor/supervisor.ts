@@ -3,7 +3,7 @@ import type { Problem } from '../config/problems.ts';
 import { formatProblem } from '../config/problems.ts';
 import type { Log } from '../config/types.ts';
 import { clientId, type KnownClient } from '../loader/clients.ts';
-import { announceSupervisor, endHold, readHold } from '../loader/hold.ts';
+import { announceSupervisor, endHold, holdText, readHold } from '../loader/hold.ts';
 import { lastGoodPath } from '../loader/last-good.ts';
 import { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -323,8 +323,7 @@ export class Supervisor {
   /** One line for `systemctl status`. */
   #statusLine(): string {
     if (this.#held) {
-      const { reason = 'not any more', until = null } = readHold(this.#env) ?? {};
-      return `held: ${reason}${until === null ? '' : `, until ${new Date(until).toISOString()}`}`;
+      return `held: ${holdText(readHold(this.#env) ?? { reason: 'not any more', until: null })}`;
     }
     const guarded = this.#loaded
       ? `guarding ${this.#loaded.services.map(({ name }) => name).join(', ') || 'nothing'}; ${this.#clients.size} in`

@@ -147,6 +147,29 @@ t.test('the first load ever is undone to no table', { skip, buffered: true }, as
   t.equal(await reach(world), 'open');
 });
 
+t.test('what cannot be confirmed is said in a line, and undone', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  const file = candidate(world, { services: { ssh } });
+  const command = startTry(world, [file, '--for', '3s']);
+  await command.line(trying);
+  t.match((await world.knockd(['status'])).stdout, /^held: trying .*\.new, until 20/m);
+  await world.nft('insert rule inet knockd input accept');
+  const changed = await world.knockd(['confirm']);
+  t.equal(changed.status, 1);
+  t.match(
+    changed.stderr,
+    /^knockd-nft: the kernel no longer has what was tried: .*"knockd-nft undo" does so now\n$/,
+  );
+  await world.knockd(['confirm'], { config: false });
+  t.equal((await command.ended).status, 1);
+  t.ok((await status(world)).inSync);
+  t.ok(existsSync(file));
+
+  const nowhere = await world.knockd(['try', file], { env: { RUNTIME_DIRECTORY: '/dev/null' } });
+  t.equal(nowhere.status, 1);
+  t.match(nowhere.stderr, /^knockd-nft: E[A-Z]+: .*'\/dev\/null'\n$/);
+});
+
 t.test('Ctrl-C goes back at once', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, before);
   const was = await rules(world);
