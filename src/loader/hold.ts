@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { writeWhole } from './files.ts';
 
@@ -20,6 +20,7 @@ const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor
 
 /** The hold that is in force; undefined where there is none, or it is over, or it says nothing understandable. */
 export function readHold(env: NodeJS.ProcessEnv): Hold | undefined {
+  if (!existsSync(holdPath(env))) return undefined; // it is asked for every second: an exception takes longer
   try {
     const { reason, until } = JSON.parse(readFileSync(holdPath(env), 'utf8')) as Partial<Hold>;
     if (typeof reason !== 'string') return undefined;

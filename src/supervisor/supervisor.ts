@@ -75,16 +75,16 @@ export class Supervisor {
     const generation = new Connection(openSocket(NETLINK_NETFILTER));
     try {
       await readGeneration(generation); // fails here and now where it is not permitted
-      const unwatch = watchPath(this.#path, () => this.#want('file'));
+      const watch = watchPath(this.#path, () => this.#want('file'));
       this.#want('file');
       await this.#loading;
-      const timer = setInterval(
-        () => void this.#tick(generation).catch(error => this.#tellFailure(error)),
-        TICK,
-      );
+      const timer = setInterval(() => {
+        watch.look();
+        this.#tick(generation).catch(error => this.#tellFailure(error));
+      }, TICK);
       await stopped;
       clearInterval(timer);
-      unwatch();
+      watch.close();
     } finally {
       this.#events?.close();
       generation.close();

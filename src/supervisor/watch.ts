@@ -1,10 +1,24 @@
-import { type FSWatcher, statSync, watch } from 'node:fs';
-import { basename, dirname } from 'node:path';
+import { type FSWatcher, readlinkSync, statfsSync, statSync, watch } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 
-/** In milliseconds. */
+/** How often to look where the kernel may not tell of changes, in milliseconds. */
 const POLL = 200;
 /** A burst of writes ends when nothing happened for so long. */
 const SETTLE = 30;
+/** As many symbolic links as the kernel follows (MAXSYMLINKS, include/linux/namei.h). */
+const MOST_LINKS = 40;
+
+/** File systems whose changes all pass through this kernel, which tells of them by inotify (include/uapi/linux/magic.h). */
+const LOCAL: ReadonlySet<number> = new Set([
+  0xef53, // ext2 to ext4
+  0x58465342, // xfs
+  0x9123683e, // btrfs
+  0xf2f52010, // f2fs
+  0xca451a4e, // bcachefs
+  0x2fc12fc1, // zfs
+  0x01021994, // tmpfs
+  0x794c7630, // overlay
+]);
 
 /** What tells one state of a file from another, wherever the path leads; empty where it cannot be looked at. */
 function signature(path: string): string {
@@ -16,45 +30,121 @@ function signature(path: string): string {
   }
 }
 
+/** The entries on the way to a file, in whatever folders symbolic links lead through: `/etc`, `/etc/knockd-nft.json`. */
+function entriesTo(path: string): Set<string> {
+  const entries = new Set<string>();
+  const left = resolve(path).split('/').slice(1);
+  let links = 0;
+  for (let at = '/', name = left.shift(); name !== undefined; name = left.shift()) {
+    const entry = join(at, name);
+    entries.add(entry);
+    const target = linkTarget(entry);
+    if (target === undefined) at = entry;
+    else if (++links > MOST_LINKS) break;
+    else {
+      left.unshift(...resolve(at, target).split('/').slice(1));
+      at = '/';
+    }
+  }
+  return entries;
+}
+
+function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+export interface Watch {
+  /** Looks for what nobody told of, such as a mount: to be called now and then. */
+  readonly look: () => void;
+  readonly close: () => void;
+}
+
 /**
  * Calls `changed` soon after the path leads to other contents: saved in place, replaced, removed and written again, or by
  * a symbolic link on the way.
  *
- * Looking at the path five times a second sees all of these, and costs less than fs.watchFile, which asks its threads to;
- * inotify on the folder is only there to see most of them sooner.
+ * inotify on every folder on the way, and on the file, sees all of these at once. Where it may not, on a network's file system
+ * or in a folder that is not to be read, this looks at the path five times a second.
  */
-export function watchPath(path: string, changed: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined;
+export function watchPath(path: string, changed: () => void): Watch {
+  let settling: NodeJS.Timeout | undefined;
+  let poll: NodeJS.Timeout | undefined;
+  let watchers: readonly FSWatcher[] = [];
+  let way = '';
   let seen = signature(path);
-  const look = (): void => {
-    const now = signature(path);
-    if (now === seen) return;
-    seen = now;
-    changed();
-  };
+
   const soon = (): void => {
-    clearTimeout(timer);
-    timer = setTimeout(look, SETTLE);
+    clearTimeout(settling);
+    settling = setTimeout(() => {
+      follow();
+      const now = signature(path);
+      if (now === seen) return;
+      seen = now;
+      changed();
+    }, SETTLE);
   };
-  const poll = setInterval(() => {
+  const look = (): void => {
     if (signature(path) !== seen) soon();
-  }, POLL);
-  const folder = watchFolder(path, soon);
-  return () => {
-    clearTimeout(timer);
+  };
+  /** Watches the way to the file as it is now. */
+  const follow = (): void => {
+    const entries = entriesTo(path);
+    const now = [...entries].map(entry => `${entry} ${inode(entry)}`).join('\n');
+    if (now === way) return;
+    way = now;
+    end();
+    const folders = new Set([...entries].map(dirname));
+    const started = [...folders].map(folder =>
+      startWatching(folder, name => {
+        if (name === null || entries.has(join(folder, name))) soon();
+      }),
+    );
+    started.push(startWatching(path, soon));
+    watchers = started.filter(watcher => watcher !== undefined);
+    const told = started.every(watcher => watcher !== undefined) && [...folders].every(isLocal);
+    if (!told) poll = setInterval(look, POLL);
+  };
+  const end = (): void => {
     clearInterval(poll);
-    folder?.close();
+    for (const watcher of watchers) watcher.close();
+  };
+  follow();
+  return {
+    look,
+    close: () => {
+      clearTimeout(settling);
+      end();
+    },
   };
 }
 
-function watchFolder(path: string, soon: () => void): FSWatcher | undefined {
+/** Undefined where the path is not there or not to be read, or no inotify is left. */
+function startWatching(path: string, seen: (entry: string | null) => void): FSWatcher | undefined {
   try {
-    const watcher = watch(dirname(path), (_, name) => {
-      if (name === basename(path)) soon();
-    });
+    const watcher = watch(path, (_, name) => seen(name));
     watcher.on('error', () => watcher.close());
     return watcher;
   } catch {
-    return undefined; // no folder, or no inotify left: the other way goes on
+    return undefined;
+  }
+}
+
+function inode(path: string): number {
+  try {
+    return statSync(path).ino;
+  } catch {
+    return 0;
+  }
+}
+
+function isLocal(folder: string): boolean {
+  try {
+    return LOCAL.has(statfsSync(folder).type >>> 0);
+  } catch {
+    return false;
   }
 }

@@ -64,6 +64,11 @@ t.test("a parent folder's symbolic link that is switched is seen", { skip }, asy
   symlinkSync('two', join(folder, 'next'));
   renameSync(join(folder, 'next'), join(folder, 'current'));
   t.match((await event('swapped')).msg, '-> 202/tcp');
+  mkdirSync(join(folder, 'three'));
+  writeFileSync(join(folder, 'three', 'knockd.json'), guarding(203), { mode: 0o640 });
+  renameSync(join(folder, 'two'), join(folder, 'away'));
+  renameSync(join(folder, 'three'), join(folder, 'two'));
+  t.match((await event('swapped')).msg, '-> 203/tcp', 'and so is a folder that takes its place');
 });
 
 t.test('a bad file changes nothing, and the journal says what is wrong and where', { skip }, async t => {
