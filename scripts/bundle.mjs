@@ -1,5 +1,5 @@
 // Makes the one file that is the program: all of src and what it imports, but for the two packages with native parts.
-import { chmodSync } from 'node:fs';
+import { chmodSync, readFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
 await build({
@@ -13,5 +13,7 @@ await build({
   banner: { js: '#!/usr/bin/env node' },
   mainFields: ['module', 'main'],
   legalComments: 'eof',
+  // what `init` starts from
+  define: { SHIPPED_CONFIGURATION: JSON.stringify(readFileSync('config/knockd-nft.json', 'utf8')) },
 });
 chmodSync('dist/knockd-nft.cjs', 0o755);

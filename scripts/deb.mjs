@@ -26,6 +26,7 @@ import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { gzipSync } from 'node:zlib';
+import { packagedConfiguration } from '../build/src/init/document.js';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -79,29 +80,6 @@ function filesOf(folder) {
     .filter(entry => entry.isFile())
     .map(entry => relative(folder, join(entry.parentPath ?? entry.path, entry.name)))
     .sort();
-}
-
-/** The lines of the services become comments `//"ssh": {`, and the sequence is left for postinst to choose. */
-function firstConfiguration() {
-  const replace = (text, from, to) => {
-    if (!from.test(text)) fail(`config/knockd-nft.json has nothing like ${from} for the package to change`);
-    return text.replace(from, to);
-  };
-  const example = readFileSync(join(root, 'config/knockd-nft.json'), 'utf8');
-  const [, head, services, rest] = example.match(/^(.*\n {2}"services": \{\n)(.*?\n)( {2}\},\n.*)$/s) ?? [];
-  if (!services) fail('config/knockd-nft.json has no services for the package to comment out');
-  const commented = services.replace(/^( *)(?=["{}])/gm, '$1//');
-  const hint = '    // Remove the // before each line that begins with //" or //} to guard ssh, and save.\n';
-  const steps = [
-    [/"\.\/knockd-nft\.schema\.json"/, '"/usr/share/knockd-nft/knockd-nft.schema.json"'],
-    [
-      /\/\/ Keep it readable by its owner only \(chmod 600\)/,
-      '// Keep it readable by root and its group only (chmod 640)',
-    ],
-    [/CHANGE THEM: everybody knows these\./, 'These are random ones of this host.'],
-    [/"sequence": \[[\d, ]+\]/, '"sequence": [@SEQUENCE@]'],
-  ];
-  return steps.reduce((text, [from, to]) => replace(text, from, to), head + hint + commented + rest);
 }
 
 function copyright() {
@@ -161,7 +139,8 @@ function stageProgram(tree) {
   for (const unit of ['knockd-nft.service', 'knockd-nft-load.service'])
     tree.copy(join(root, 'systemd', unit), `usr/lib/systemd/system/${unit}`);
   tree.copy(join(root, 'systemd/knockd-nft.sysusers'), 'usr/lib/sysusers.d/knockd-nft.conf');
-  tree.write('usr/share/knockd-nft/knockd-nft.json', firstConfiguration());
+  const example = readFileSync(join(root, 'config/knockd-nft.json'), 'utf8');
+  tree.write('usr/share/knockd-nft/knockd-nft.json', packagedConfiguration(example));
   tree.copy(join(root, 'config/knockd-nft.schema.json'), 'usr/share/knockd-nft/knockd-nft.schema.json');
   tree.copy(join(root, 'config/knockd-nft.json'), 'usr/share/doc/knockd-nft/examples/knockd-nft.json');
   tree.write('usr/share/doc/knockd-nft/copyright', copyright());

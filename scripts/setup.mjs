@@ -87,6 +87,7 @@ function build() {
     'src',
     'test',
     'bench',
+    'config',
     'scripts/bundle.mjs',
     'package.json',
     'package-lock.json',

@@ -7,6 +7,10 @@ export interface Options {
   readonly for?: string;
   readonly id?: string;
   readonly after?: string;
+  readonly service?: readonly string[];
+  readonly knocks?: string;
+  readonly allow?: readonly string[];
+  readonly yes?: boolean;
 }
 
 /** A command as the help shows it; its code is loaded only when it is called. */
@@ -97,6 +101,19 @@ export const COMMANDS: readonly CommandSpec[] = [
       const { undoCommand, undoLater } = await import('./undo.ts');
       return id === undefined ? undoCommand(context) : undoLater(context, id, Number(after));
     },
+  },
+  {
+    usage: 'init',
+    description: 'write a first configuration, with a random sequence that fits this host',
+    example: 'sudo knockd-nft init --service ssh web=80,443',
+    options: [
+      ['--service <name=ports...>', 'what to hide (default: ssh, where it listens)'],
+      ['--knocks <number>', 'how many knocks a sequence has (default: 4)'],
+      ['--allow <address...>', 'who needs no knock: your way back in'],
+      ['--force', 'replace a file that is there; a copy stays'],
+      ['--yes', 'ask nothing, as where there is no terminal'],
+    ],
+    run: async (context, options) => (await import('./init.ts')).initCommand(context, options),
   },
   {
     usage: 'demo',

@@ -7,8 +7,14 @@ import { parseTree, type Tree } from './syntax.ts';
 
 const MAX_BYTES = 8 * 1024 * 1024;
 
-/** The descriptor is looked at, not the path, so nobody can change the file between check and reading. */
-export function readBytes(path: string): { readonly stats: Stats; readonly bytes: Buffer } {
+/**
+ * The descriptor is looked at, not the path, so nobody can change the file between check and reading. `wanted` is what the
+ * file should be, for who has none.
+ */
+export function readBytes(
+  path: string,
+  wanted = 'a configuration',
+): { readonly stats: Stats; readonly bytes: Buffer } {
   let descriptor: number | undefined;
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY); // no wait for a FIFO
@@ -19,7 +25,8 @@ export function readBytes(path: string): { readonly stats: Stats; readonly bytes
     if (bytes.length > MAX_BYTES) refuse(path, TOO_LARGE); // it grew
     return { stats, bytes };
   } catch (error) {
-    if (error instanceof Error && 'code' in error) return refuse(path, unreadable(String(error.code)));
+    if (error instanceof Error && 'code' in error)
+      return refuse(path, unreadable(String(error.code), wanted));
     throw error;
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);
@@ -28,9 +35,9 @@ export function readBytes(path: string): { readonly stats: Stats; readonly bytes
 
 const TOO_LARGE = 'the file is too large; expected at most 8 MiB';
 
-function unreadable(code: string): string {
+function unreadable(code: string, wanted: string): string {
   const reasons: Readonly<Record<string, string>> = {
-    ENOENT: 'there is no such file; expected a configuration',
+    ENOENT: `there is no such file; expected ${wanted}`,
     ENOTDIR: 'there is no such file: a part of its path is no folder; expected a configuration',
     EACCES: 'the file cannot be read by this user (EACCES); expected read permission',
     EPERM: 'the file cannot be read by this user (EPERM); expected read permission',

@@ -24,6 +24,16 @@ export const interfaceName: Shape<string> = {
   },
 };
 
+/** The name of a service or user that is nearest to `text`: `My Web (old)` is `my-web-old`; '' where none is near. */
+export function toName(text: string): string {
+  return text
+    .toLowerCase()
+    .replace(/[^a-z0-9_-]+/g, '-')
+    .replace(/^[^a-z]+/, '')
+    .slice(0, 32)
+    .replace(/-+$/, '');
+}
+
 /** Leaves out what is there twice or what a wildcard covers: the kernel refuses overlaps. */
 export function mergeInterfaces(names: readonly string[]): readonly string[] {
   const prefixes = new Set(names.filter(name => name.endsWith('*')).map(name => name.slice(0, -1)));

@@ -30,8 +30,13 @@ export function readNetwork(written: string): Outcome<Network> {
 
 /** What {@link readNetwork} reads, in the shortest form: no length for a single address. */
 export function formatNetwork({ address, length }: Network): string {
-  const text = ipaddr.fromByteArray([...address]).toString();
+  const text = formatAddress(address);
   return length === address.length * 8 ? text : `${text}/${length}`;
+}
+
+/** An address of 4 or 16 bytes as text. */
+export function formatAddress(address: Uint8Array): string {
+  return ipaddr.fromByteArray([...address]).toString();
 }
 
 /** The same addresses in as few networks as there can be: IPv4 first, by address, disjoint. */

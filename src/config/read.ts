@@ -3,7 +3,7 @@ import { decode, formatMode, readBytes, tellOwner } from './file.ts';
 import { type ReadConfig, understand } from './parse.ts';
 import { Report } from './report.ts';
 
-const DEFAULT_PATH = '/etc/knockd-nft.json';
+export const DEFAULT_PATH = '/etc/knockd-nft.json';
 
 /** `option` (`--config`) comes before the variable, before the usual place. */
 export function configPath(option: string | undefined, env: NodeJS.ProcessEnv): string {
@@ -15,7 +15,7 @@ export function configPath(option: string | undefined, env: NodeJS.ProcessEnv): 
  * itself: who else could write it, could open every service. `bytes` is what was read.
  */
 export function readConfig(path: string, env: NodeJS.ProcessEnv): ReadConfig & { readonly bytes: Buffer } {
-  const { stats, bytes } = readBytes(path);
+  const { stats, bytes } = readBytes(path, 'a configuration, which "knockd-nft init" writes');
   const report = new Report(path);
   tellPermissions(stats, report);
   return { ...understand(decode(bytes), path, env, report.problems), bytes };

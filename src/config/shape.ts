@@ -210,7 +210,7 @@ export function keySchema(key: Key | undefined): JsonSchema {
 }
 
 /** Services and users are named alike. */
-const NAMING: Naming = {
+export const NAMING: Naming = {
   pattern: /^[a-z][a-z0-9_-]{0,31}$/,
   expected: 'a lower-case letter, then up to 31 lower-case letters, digits, "_" or "-"',
 };

@@ -25,7 +25,8 @@ export function listeners(): Promise<readonly Listener[]> {
   return diagnose(readListeners);
 }
 
-async function diagnose<T>(read: (diagnostics: Connection) => Promise<T>): Promise<T> {
+/** Opens a socket of family NETLINK_SOCK_DIAG for as long as `read` takes; needs no privileges. */
+export async function diagnose<T>(read: (diagnostics: Connection) => Promise<T>): Promise<T> {
   const diagnostics = new Connection(openSocket(NETLINK_SOCK_DIAG));
   try {
     return await read(diagnostics);

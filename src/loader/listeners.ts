@@ -1,21 +1,26 @@
-import type { Port } from '../config/types.ts';
+import type { Port, Protocol } from '../config/types.ts';
 import type { Connection } from '../netlink/connection.ts';
-import { readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
+import { type InetSocket, readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 
 /** A program of this host waits for whoever comes: a TCP listener, or a UDP socket without a peer. */
 export interface Listener extends Port {
+  /** 4 or 16 bytes; zeros for all addresses. */
+  readonly address: Buffer;
   /** Nobody from outside can reach it. */
   readonly loopback: boolean;
+  /** As in {@link InetSocket}. */
+  readonly inode: number;
 }
 
 /** What listens in this network namespace, from a socket of family NETLINK_SOCK_DIAG; needs no privileges. */
 export async function readListeners(diagnostics: Connection): Promise<Listener[]> {
   const tcp = await readSockets(diagnostics, 'tcp', 1 << TCP_STATE.LISTEN);
   const udp = await readSockets(diagnostics, 'udp', 1 << TCP_STATE.CLOSE);
-  return [
-    ...tcp.map(({ port, address }) => ({ protocol: 'tcp' as const, port, loopback: isLoopback(address) })),
-    ...udp.map(({ port, address }) => ({ protocol: 'udp' as const, port, loopback: isLoopback(address) })),
-  ];
+  return [...tcp.map(socket => listener('tcp', socket)), ...udp.map(socket => listener('udp', socket))];
+}
+
+function listener(protocol: Protocol, { address, port, inode }: InetSocket): Listener {
+  return { protocol, port, address, loopback: isLoopback(address), inode };
 }
 
 /** 127.0.0.0/8 and ::1 */

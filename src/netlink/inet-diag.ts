@@ -8,6 +8,8 @@ export interface InetSocket {
   /** The other end's; zeros where there is none. */
   readonly peer: Buffer;
   readonly peerPort: number;
+  /** Of the socket's file; 0 where it has none, as those of the kernel itself. */
+  readonly inode: number;
 }
 
 // include/uapi/linux/sock_diag.h, inet_diag.h
@@ -19,7 +21,7 @@ const AF_INET6 = 10;
 const IPPROTO = { tcp: 6, udp: 17 } as const;
 
 /** include/net/tcp_states.h; a UDP socket without a peer is closed, one with a peer established */
-export const TCP_STATE = { TIME_WAIT: 6, CLOSE: 7, LISTEN: 10 } as const;
+export const TCP_STATE = { ESTABLISHED: 1, TIME_WAIT: 6, CLOSE: 7, LISTEN: 10 } as const;
 
 const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
 
@@ -45,7 +47,7 @@ function dumpRequest(family: number, protocol: keyof typeof IPPROTO, states: num
   return { type: SOCK_DIAG_BY_FAMILY, flags: 0, subject: `${protocol.toUpperCase()} sockets`, payload };
 }
 
-/** `struct inet_diag_msg {u8 family, state, timer, retrans; inet_diag_sockid {be16 sport, dport; be32 src[4], dst[4]; …}}` */
+/** `struct inet_diag_msg {u8 family, state, timer, retrans; inet_diag_sockid {be16 sport, dport; be32 src[4], dst[4]; …}, …, inode}` */
 function decodeSocket(payload: Buffer): InetSocket {
   if (payload.length < INET_DIAG_MSG) throw new DecodeError('a socket is cut short');
   const size = payload.readUInt8(0) === AF_INET ? 4 : 16;
@@ -54,6 +56,7 @@ function decodeSocket(payload: Buffer): InetSocket {
     port: payload.readUInt16BE(4),
     peer: unmapped(payload.subarray(24, 24 + size)),
     peerPort: payload.readUInt16BE(6),
+    inode: payload.readUInt32LE(68),
   };
 }
 

@@ -31,7 +31,9 @@ t.test(
     const found = await listeners();
     for (const it of wanted)
       t.strictSame(
-        found.filter(({ protocol, port }) => protocol === it.protocol && port === it.port),
+        found
+          .filter(({ protocol, port }) => protocol === it.protocol && port === it.port)
+          .map(({ protocol, port, loopback }) => ({ protocol, port, loopback })),
         [it],
         `${it.port}/${it.protocol}`,
       );

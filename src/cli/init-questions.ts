@@ -1,0 +1,73 @@
+import { formatPortRange } from '../config/ports.ts';
+import { type Choice, readChoices } from '../init/choice.ts';
+import type { Found } from '../init/found.ts';
+import { type Ask, withQuestions } from '../terminal/ask.ts';
+import { columns } from '../terminal/columns.ts';
+import { painter } from '../terminal/paint.ts';
+import { textWidth, wrap } from '../terminal/wrap.ts';
+import type { Answers, Given } from './init.ts';
+
+/** What the questions are about. */
+export interface Asked {
+  /** What others can reach on this host. */
+  readonly found: readonly Found[];
+  /** What most people want to hide. */
+  readonly usual: Choice;
+  /** The address that the caller is logged in from. */
+  readonly login: string | undefined;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** Asks on the terminal for what is not given; an empty answer takes what stands in brackets. */
+export async function askQuestions(given: Given, asked: Asked): Promise<Answers> {
+  const { services, allow } = given;
+  if (services && (allow || asked.login === undefined)) return { services, allow: allow ?? [] };
+  return withQuestions(async ask => ({
+    services: services ?? (await askServices(ask, asked)),
+    allow: allow ?? (await askAllow(ask, asked)),
+  }));
+}
+
+async function askServices(ask: Ask, { found, usual, env }: Asked): Promise<readonly Choice[]> {
+  const paint = painter(env, process.stderr);
+  if (found.length > 0) {
+    say('Others can reach these services here:');
+    const rows = found.map(({ name, ports, program, addresses }, index) => [
+      `${index + 1}`.padStart(3),
+      name,
+      ports.map(formatPortRange).join(' '),
+      [program, ...addresses].filter(Boolean).join(' '),
+    ]);
+    const [, ...lines] = columns(['', '', '', ''], rows);
+    process.stderr.write(`\n${lines.join('\n')}\n\n`);
+  }
+  say(
+    'Which of them shall be hidden? Names or numbers, or NAME=PORTS for what does not run yet, such as web=80,443.',
+  );
+  for (;;) {
+    const answer = await ask(paint('bold', `[${found.includes(usual as Found) ? usual.name : 'ssh=22'}] > `));
+    if (answer === '') return [usual];
+    const words = answer.split(/\s+/).flatMap(word => (word.includes('=') ? [word] : word.split(',')));
+    const choices = readChoices(words.filter(Boolean), found);
+    if (choices.ok && choices.value.length > 0) return choices.value;
+    if (!choices.ok) say(`${choices.wrong}; expected ${choices.expected}`);
+  }
+}
+
+/** Yes unless told: who is kept out by a mistake can mend it from there. */
+async function askAllow(ask: Ask, { login, env }: Asked): Promise<readonly string[]> {
+  if (login === undefined) return [];
+  say(
+    `You are logged in from ${login}. Shall this address get in without a knock? Yes keeps a way in for you, should your knocks not arrive; take it out of the file later.`,
+  );
+  for (;;) {
+    const answer = (await ask(painter(env, process.stderr)('bold', '[yes] > '))).toLowerCase();
+    if (answer === '' || 'yes'.startsWith(answer)) return [login];
+    if ('no'.startsWith(answer)) return [];
+    say('yes or no?');
+  }
+}
+
+function say(text: string): void {
+  process.stderr.write(`${wrap(text, textWidth(process.stderr)).join('\n')}\n`);
+}

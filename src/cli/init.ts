@@ -1,0 +1,163 @@
+import { randomInt } from 'node:crypto';
+import { existsSync, realpathSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { formatAddress, formatNetwork, readNetwork } from '../config/networks.ts';
+import { parseConfig } from '../config/parse.ts';
+import { formatPortRange } from '../config/ports.ts';
+import { configPath, DEFAULT_PATH } from '../config/read.ts';
+import { type Choice, overlap, readChoices } from '../init/choice.ts';
+import { type Draft, PACKAGED_SCHEMA, writeDraft } from '../init/document.ts';
+import { type Found, findServices, isForwarded } from '../init/found.ts';
+import { type Host, readHost } from '../init/host.ts';
+import { findPlace, RefusedError, writePlace } from '../init/place.ts';
+import { chooseSequences, freePorts } from '../init/sequence.ts';
+import { shippedConfiguration } from '../init/shipped.ts';
+import { clientsWay, nextSteps } from '../init/steps.ts';
+import { runningSupervisor } from '../loader/hold.ts';
+import { NoAnswerError } from '../terminal/ask.ts';
+import { textWidth } from '../terminal/wrap.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
+import { askQuestions } from './init-questions.ts';
+
+/** Ctrl-C, as shells tell it. */
+const INTERRUPTED = 130;
+
+export interface InitOptions {
+  readonly service?: readonly string[];
+  readonly knocks?: string;
+  readonly allow?: readonly string[];
+  readonly force?: boolean;
+  readonly yes?: boolean;
+}
+
+/** What to write; the rest is chance. */
+export interface Answers {
+  readonly services: readonly Choice[];
+  /** Addresses and networks, as in the file. */
+  readonly allow: readonly string[];
+}
+
+/** What the options say of it. */
+export type Given = { readonly [Key in keyof Answers]: Answers[Key] | undefined };
+
+/** `init`: writes a first configuration. Asks what no option says, but only on a terminal. */
+export async function initCommand(context: Context, options: InitOptions): Promise<number> {
+  try {
+    return await init(context, options);
+  } catch (error) {
+    if (error instanceof NoAnswerError) {
+      context.tell('knockd-nft init: nothing was written');
+      return error.interrupted ? INTERRUPTED : EXIT.FAILED;
+    }
+    if (error instanceof RefusedError) {
+      context.tell(`knockd-nft init: ${error.message}`);
+      return error.permission ? EXIT.NOT_PERMITTED : EXIT.FAILED;
+    }
+    throw error;
+  }
+}
+
+async function init(context: Context, options: InitOptions): Promise<number> {
+  const { env, json, print } = context;
+  const knocks = readKnocks(options.knocks);
+  const allow = options.allow?.map(readAllowed);
+  const config = resolve(configPath(context.config, env));
+  const { force = false } = options;
+  const example = shippedConfiguration;
+  const place = findPlace(config, { supervised: isFollowed(config, env), force, example });
+  const host = await readHost(env);
+  const found = findServices(host);
+  const services = options.service && readServices(options.service, found);
+  const answers = await complete(context, { services, allow }, host, found, options.yes);
+  const draft = makeDraft(answers, knocks, host, found);
+  const text = writeDraft(example, draft);
+  parseConfig(text, place.path, {});
+  const copy = writePlace(place, text);
+  if (json) {
+    const { path: file, candidate } = place;
+    const services = draft.services.map(it => ({ ...it, ports: it.ports.map(formatPortRange) }));
+    print(JSON.stringify({ file, candidate, copy, services, allow: draft.allow, hook: draft.hook }));
+    return EXIT.DONE;
+  }
+  const written = {
+    ...{ place, config, copy, draft },
+    isDefault: config === DEFAULT_PATH,
+    host: clientsWay(host.login),
+    sudo: process.geteuid?.() !== 0 || env.SUDO_USER !== undefined,
+  };
+  for (const line of nextSteps(written, textWidth(process.stdout))) print(line);
+  return EXIT.DONE;
+}
+
+function readKnocks(written = '4'): number {
+  const knocks = /^\d+$/.test(written) ? Number(written) : 0;
+  if (knocks < 3 || knocks > 32) throw new UsageError(`--knocks ${written}: expected a number from 3 to 32`);
+  return knocks;
+}
+
+function readAllowed(written: string): string {
+  const network = readNetwork(written);
+  if (!network.ok) throw new UsageError(`--allow ${written} ${network.wrong}: expected ${network.expected}`);
+  return formatNetwork(network.value);
+}
+
+function readServices(words: readonly string[], found: readonly Found[]): readonly Choice[] {
+  const services = readChoices(words, found);
+  if (!services.ok) throw new UsageError(`--service: ${services.wrong}: expected ${services.expected}`);
+  return services.value;
+}
+
+/** A supervisor would put the file in force as soon as it is written. */
+function isFollowed(config: string, env: NodeJS.ProcessEnv): boolean {
+  const supervisor = runningSupervisor(env);
+  if (!supervisor) return false;
+  const real = (path: string) => (existsSync(path) ? realpathSync(path) : path);
+  return supervisor.config === '' || real(supervisor.config) === real(config);
+}
+
+/** Fills in what no option said: by questions on a terminal, elsewhere by what most people want, which is told. */
+async function complete(
+  { json, tell, env }: Context,
+  given: Given,
+  host: Host,
+  found: readonly Found[],
+  yes = false,
+): Promise<Answers> {
+  const usual = found.filter(({ name }) => name === 'ssh');
+  const [ssh = { name: 'ssh', ports: [{ protocol: 'tcp', first: 22, last: 22 }] }] = usual;
+  const login = host.login && formatAddress(host.login.from);
+  if (process.stdin.isTTY && process.stderr.isTTY && !json && !yes)
+    return askQuestions(given, { found, usual: ssh, login, env });
+  if (!given.services) {
+    const why = usual.length > 0 ? 'listens there' : 'nothing was found to listen there';
+    tell(
+      `hides ssh on ${ssh.ports.map(formatPortRange).join(', ')} (${why}); --service NAME=PORTS hides others`,
+    );
+  }
+  if (!given.allow && login !== undefined)
+    tell(`${login}, which you are logged in from, will have to knock, too; --allow ${login} spares it`);
+  return { services: given.services ?? [ssh], allow: given.allow ?? [] };
+}
+
+function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly Found[]): Draft {
+  const { services, allow } = answers;
+  const ports = services.flatMap(service => service.ports);
+  const sequences = chooseSequences(services.length, knocks, freePorts(host, ports), randomInt);
+  if (!sequences)
+    throw new UsageError(
+      'this host has too few free ports for so many knocks: fewer --service, or fewer --knocks',
+    );
+  const forwarded = found.filter(isForwarded).flatMap(it => it.ports);
+  return {
+    services: services.map(({ name, ports }, index) => ({ name, ports, sequence: sequences[index] ?? [] })),
+    allow,
+    hook: ports.some(port => forwarded.some(it => overlap(it, port))) ? 'prerouting' : 'input',
+    schema: findSchema(),
+  };
+}
+
+/** Of the package, or of the clone that this program is in. */
+function findSchema(): string | null {
+  const ofClone = join(dirname(realpathSync(process.argv[1] ?? '')), '../config/knockd-nft.schema.json');
+  return [PACKAGED_SCHEMA, ofClone].find(existsSync) ?? null;
+}

@@ -1,0 +1,63 @@
+import { bad, good, type Outcome } from '../config/outcome.ts';
+import { formatPortRange, readPortRange } from '../config/ports.ts';
+import { NAMING } from '../config/shape.ts';
+import type { PortRange } from '../config/types.ts';
+import type { Found } from './found.ts';
+
+/** A service that is to be hidden. */
+export interface Choice {
+  readonly name: string;
+  readonly ports: readonly PortRange[];
+}
+
+const EXPECTED = 'NAME=PORTS, such as ssh=22, web=80,443 or game=6000-6010/udp';
+
+/**
+ * Services by their names or numbers in `found`, or written out: `ssh`, `2`, `web=80,443`. Says what is wrong with the
+ * first word that is.
+ */
+export function readChoices(words: readonly string[], found: readonly Found[]): Outcome<readonly Choice[]> {
+  const choices: Choice[] = [];
+  for (const word of words) {
+    const choice = word.includes('=') ? readWritten(word) : readNamed(word, found);
+    if (!choice.ok) return choice;
+    const wrong = tellTwice(choice.value, choices);
+    if (wrong !== undefined) return bad(wrong, 'each name and each port once');
+    choices.push(choice.value);
+  }
+  return good(choices);
+}
+
+function readNamed(word: string, found: readonly Found[]): Outcome<Choice> {
+  const service = found.find(({ name }, index) => name === word || String(index + 1) === word);
+  return service
+    ? good(service)
+    : bad(`"${word}" is not in the list`, `a name or a number of the list, or ${EXPECTED}`);
+}
+
+function readWritten(word: string): Outcome<Choice> {
+  const [name = '', list = ''] = word.split(/=(.*)/s);
+  if (!NAMING.pattern.test(name)) return bad(`"${name}" is no service name`, NAMING.expected);
+  const ports: PortRange[] = [];
+  for (const text of list.split(',')) {
+    const port = readPortRange(text.includes('/') ? text : `${text}/tcp`);
+    if (!port.ok) return bad(`"${text}" ${port.wrong}`, EXPECTED);
+    ports.push(port.value);
+  }
+  return good({ name, ports });
+}
+
+/** What of a choice is in the earlier ones, or twice in itself. */
+function tellTwice({ name, ports }: Choice, earlier: readonly Choice[]): string | undefined {
+  if (earlier.some(it => it.name === name)) return `${name} is there twice`;
+  const taken = earlier.flatMap(it => it.ports);
+  for (const port of ports) {
+    if (taken.some(it => overlap(it, port))) return `${formatPortRange(port)} is there twice`;
+    taken.push(port);
+  }
+  return undefined;
+}
+
+export function overlap(a: PortRange, b: PortRange): boolean {
+  return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
+}

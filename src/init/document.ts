@@ -1,0 +1,96 @@
+import { formatPortRange } from '../config/ports.ts';
+import type { PortRange } from '../config/types.ts';
+
+/** What goes into a first configuration. */
+export interface Draft {
+  /** At least one. */
+  readonly services: readonly DraftService[];
+  /** Addresses that need no knock. */
+  readonly allow: readonly string[];
+  readonly hook: 'input' | 'prerouting';
+  /** Where editors find the schema; null where there is none here. */
+  readonly schema: string | null;
+}
+
+export interface DraftService {
+  readonly name: string;
+  readonly ports: readonly PortRange[];
+  /** TCP ports, in order. */
+  readonly sequence: readonly number[];
+}
+
+type Change = readonly [from: RegExp, to: string];
+
+/** What the example of the sources says of itself, and no file that is in use should. */
+const IN_USE: readonly Change[] = [
+  [
+    /\/\/ Keep it readable by its owner only \(chmod 600\)/,
+    '// Keep it readable by root and its group only (chmod 640)',
+  ],
+  [/CHANGE THEM: everybody knows these\./, 'These are random ones of this host.'],
+];
+
+const SCHEMA = /\{ "\$schema": "\.\/knockd-nft\.schema\.json",/;
+const SEQUENCE = /"sequence": \[[\d, ]+\]/;
+/** Where the Debian package has the schema. */
+export const PACKAGED_SCHEMA = '/usr/share/knockd-nft/knockd-nft.schema.json';
+
+/** A first configuration: the commented example (config/knockd-nft.json) with the draft in place of its service. */
+export function writeDraft(example: string, { services, allow, hook, schema }: Draft): string {
+  const [first, ...more] = services;
+  if (first === undefined) throw new Error('a draft without services');
+  return change(example, [
+    ...IN_USE,
+    [SCHEMA, schema === null ? '{' : `{ "$schema": ${JSON.stringify(schema)},`],
+    [/"ssh": \{/, `${JSON.stringify(first.name)}: {`],
+    [/"ports": \[22\]/, `"ports": ${portsText(first.ports)}`],
+    [SEQUENCE, `"sequence": ${listText(first.sequence)}`],
+    [/(?<=\n {4}\},\n)(?= {2}\},\n)/, more.map(serviceText).join('')],
+    ...(allow.length > 0 ? [[/\/\/ "allow": \[\]/, `"allow": ${listText(allow)}`] as const] : []),
+    ...(hook === 'input' ? [] : [[/\/\/ "hook": "input"/, `"hook": "${hook}"`] as const]),
+  ]);
+}
+
+/**
+ * The first configuration of the Debian package: services are comments `//"ssh": {`, and `@SEQUENCE@` stands where its
+ * postinst puts a random sequence.
+ */
+export function packagedConfiguration(example: string): string {
+  const [, head, services, rest] = example.match(/^(.*\n {2}"services": \{\n)(.*?\n)( {2}\},\n.*)$/s) ?? [];
+  if (services === undefined) throw new Error('the example has no services to comment out');
+  const commented = services.replace(/^( *)(?=["{}])/gm, '$1//');
+  const hint = '    // Remove the // before each line that begins with //" or //} to guard ssh, and save.\n';
+  return change(`${head}${hint}${commented}${rest}`, [
+    ...IN_USE,
+    [SCHEMA, `{ "$schema": "${PACKAGED_SCHEMA}",`],
+    [SEQUENCE, '"sequence": [@SEQUENCE@]'],
+  ]);
+}
+
+/** Whether a file is what the Debian package wrote, with nothing guarded and nothing changed. */
+export function isPackaged(text: string, example: string): boolean {
+  return text.replace(SEQUENCE, '"sequence": [@SEQUENCE@]') === packagedConfiguration(example);
+}
+
+function change(text: string, changes: readonly Change[]): string {
+  return changes.reduce((changed, [from, to]) => {
+    if (!from.test(changed)) throw new Error(`the example has nothing like ${from} to change`);
+    return changed.replace(from, () => to);
+  }, text);
+}
+
+function serviceText({ name, ports, sequence }: DraftService): string {
+  return `    ${JSON.stringify(name)}: { "ports": ${portsText(ports)}, "sequence": ${listText(sequence)} },\n`;
+}
+
+function portsText(ports: readonly PortRange[]): string {
+  return listText(
+    ports.map(range =>
+      range.protocol === 'tcp' && range.first === range.last ? range.first : formatPortRange(range),
+    ),
+  );
+}
+
+function listText(values: readonly (number | string)[]): string {
+  return `[${values.map(value => JSON.stringify(value)).join(', ')}]`;
+}

@@ -1,0 +1,66 @@
+import { toName } from '../config/names.ts';
+import { formatAddress } from '../config/networks.ts';
+import { mergePortRanges } from '../config/ports.ts';
+import type { PortRange } from '../config/types.ts';
+import type { Listener } from '../loader/listeners.ts';
+import type { Host } from './host.ts';
+
+/** Something that others can reach on this host, as a service of the configuration. */
+export interface Found {
+  readonly name: string;
+  readonly ports: readonly PortRange[];
+  /** The program that listens; null where that is not ours to know. */
+  readonly program: string | null;
+  /** Where it listens; empty for all addresses. */
+  readonly addresses: readonly string[];
+}
+
+/** Programs that are ssh by another name. */
+const SSH = /^(sshd.*|dropbear)$/;
+
+/** Programs that hold the ports of containers, whose packets are forwarded: only a hook before that sees them. */
+const FORWARDERS: ReadonlySet<string | null> = new Set(['docker-proxy', 'conmon']);
+
+export function isForwarded({ program }: Found): boolean {
+  return FORWARDERS.has(program);
+}
+
+/** What listens on this host for others, ssh first, then by port. A program is one service, whatever it listens on. */
+export function findServices(host: Host): readonly Found[] {
+  const services = new Map<string, Found>();
+  for (const listener of host.listeners.filter(it => !it.loopback && !isClient(it, host))) {
+    const { protocol, port } = listener;
+    const program = host.programs.get(listener.inode) ?? null;
+    const name = nameOf(listener, program, host);
+    const before = services.get(name) ?? { name, ports: [], program, addresses: [] };
+    services.set(name, {
+      ...before,
+      ports: mergePortRanges([...before.ports, { protocol, first: port, last: port }]),
+      addresses: [...new Set([...before.addresses, ...addressOf(listener)])],
+    });
+  }
+  return [...services.values()].sort(
+    (a, b) => Number(b.name === 'ssh') - Number(a.name === 'ssh') || firstPort(a) - firstPort(b),
+  );
+}
+
+/** A UDP socket that waits for an answer looks like one that serves; the kernel's own (WireGuard) have no file. */
+function isClient({ protocol, port, inode }: Listener, { ephemeral }: Host): boolean {
+  return protocol === 'udp' && inode !== 0 && port >= ephemeral.first && port <= ephemeral.last;
+}
+
+function nameOf({ protocol, port }: Listener, program: string | null, { login, wellKnown }: Host): string {
+  if (protocol === 'tcp' && (port === login?.port || SSH.test(program ?? ''))) return 'ssh';
+  const known = wellKnown.get(`${port}/${protocol}`) ?? (port === 22 && protocol === 'tcp' ? 'ssh' : '');
+  const names = program === 'systemd' ? [known] : FORWARDERS.has(program) ? [] : [program ?? '', known];
+  return names.map(toName).find(name => name !== '') ?? `${protocol}-${port}`;
+}
+
+function addressOf({ address }: Listener): readonly string[] {
+  if (address.every(byte => byte === 0)) return [];
+  return [formatAddress(address)];
+}
+
+function firstPort({ ports }: Found): number {
+  return ports[0]?.first ?? 0;
+}

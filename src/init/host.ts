@@ -1,0 +1,102 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { diagnose, listeners } from '../loader/access.ts';
+import type { Listener } from '../loader/listeners.ts';
+import { sshConnection } from '../loader/login.ts';
+import { readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
+
+/** What a configuration has to fit. */
+export interface Host {
+  readonly listeners: readonly Listener[];
+  /** Names of the programs that hold sockets, by inode; without root only one's own. */
+  readonly programs: ReadonlyMap<number, string>;
+  /** Names of well-known ports: `22/tcp` is `ssh`. */
+  readonly wellKnown: ReadonlyMap<string, string>;
+  /** The ports that outgoing connections take theirs from, both included. */
+  readonly ephemeral: { readonly first: number; readonly last: number };
+  readonly login: Login | undefined;
+}
+
+/** The connection of ssh that we are called over, while it stands. Addresses have 4 or 16 bytes. */
+export interface Login {
+  readonly from: Buffer;
+  readonly to: Buffer;
+  /** Where sshd listens. */
+  readonly port: number;
+}
+
+/** Looks at this host and network namespace; needs no privileges. */
+export async function readHost(env: NodeJS.ProcessEnv): Promise<Host> {
+  return {
+    listeners: await listeners(),
+    programs: readPrograms(),
+    wellKnown: parseServices(readOr('/etc/services', '')),
+    ephemeral: readEphemeral(),
+    login: await readLogin(env),
+  };
+}
+
+/** Variables outlive connections: in a tmux, one may tell of an address that is somebody else's by now. */
+async function readLogin(env: NodeJS.ProcessEnv): Promise<Login | undefined> {
+  const told = sshConnection(env);
+  if (!told) return undefined;
+  const sockets = await diagnose(it => readSockets(it, 'tcp', 1 << TCP_STATE.ESTABLISHED));
+  const { peer, peerPort, port } = told;
+  const socket = sockets.find(it => it.port === port && it.peerPort === peerPort && it.peer.equals(peer));
+  return socket && { from: socket.peer, to: socket.address, port };
+}
+
+/** Where several processes hold a socket, the first one names it, but for systemd, which opens sockets for others. */
+function readPrograms(): ReadonlyMap<number, string> {
+  const programs = new Map<number, string>();
+  const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name));
+  for (const pid of pids.sort((a, b) => Number(a) - Number(b))) {
+    const name = readOr(`/proc/${pid}/comm`, '').trimEnd();
+    for (const inode of socketsOf(pid))
+      if ((programs.get(inode) ?? 'systemd') === 'systemd') programs.set(inode, name);
+  }
+  return programs;
+}
+
+function socketsOf(pid: string): readonly number[] {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder).flatMap(name => {
+      const [, inode] = /^socket:\[(\d+)\]$/.exec(targetOf(`${folder}/${name}`)) ?? [];
+      return inode === undefined ? [] : [Number(inode)];
+    });
+  } catch {
+    return []; // it has ended, or is not ours to look at
+  }
+}
+
+/** The text of /etc/services, services(5): `ssh 22/tcp # comment`. */
+export function parseServices(text: string): ReadonlyMap<string, string> {
+  const names = new Map<string, string>();
+  for (const [, name = '', port = ''] of text.matchAll(/^([^\s#]+)[ \t]+(\d+\/(?:tcp|udp))\b/gm))
+    if (!names.has(port)) names.set(port, name);
+  return names;
+}
+
+function readEphemeral(): Host['ephemeral'] {
+  const range = readOr('/proc/sys/net/ipv4/ip_local_port_range', '32768 60999'); // the kernel's default
+  const [first = 0, last = 0] = range.trim().split(/\s+/).map(Number);
+  return { first, last };
+}
+
+/** Of a symbolic link; '' where that cannot be read. */
+function targetOf(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return '';
+  }
+}
+
+/** The text of a file, or `otherwise` where it cannot be read. */
+function readOr(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return otherwise;
+  }
+}

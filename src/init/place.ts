@@ -1,0 +1,143 @@
+import { randomBytes } from 'node:crypto';
+import { accessSync, constants, linkSync, lstatSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { writeWhole } from '../loader/files.ts';
+import { isPackaged } from './document.ts';
+
+/** Where a configuration is going to be written. */
+export interface Place {
+  readonly path: string;
+  /** A supervisor follows the configuration and would put it in force at once: `path` is beside it, for `try`. */
+  readonly candidate: boolean;
+  /** There is a file, of which a copy stays. */
+  readonly replaces: boolean;
+}
+
+/** The configuration is not going to be written; the message says why, and what to do. Nothing was changed. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  readonly permission: boolean;
+
+  constructor(message: string, permission = false) {
+    super(message);
+    this.permission = permission;
+  }
+}
+
+/** Far more than the Debian package writes. */
+const PACKAGED_BYTES = 65_536;
+/** Of the user that the services run as; the package makes it. */
+const GROUP = /^knockd-nft:[^:\n]*:(\d+):/m;
+
+/**
+ * Where to write the configuration `file`. A file that is there is left alone unless `force`, or the Debian package wrote
+ * it and nobody changed it. Throws {@link RefusedError}, also where the folder cannot be written.
+ */
+export function findPlace(
+  file: string,
+  { supervised, force, example }: { supervised: boolean; force: boolean; example: string },
+): Place {
+  if (!force && exists(file) && !isUntouched(file, example))
+    throw new RefusedError(
+      `${file} exists already, and stays as it is: edit it, or write another one with --config FILE; --force replaces it, and keeps the old one beside it`,
+    );
+  const path = supervised ? `${file}.new` : file;
+  if (!force && supervised && exists(path))
+    throw new RefusedError(
+      `${path} exists already, and stays as it is: knockd-nft try ${path} tries it; --force replaces it, and keeps the old one beside it`,
+    );
+  checkFolder(dirname(path));
+  return { path, candidate: supervised, replaces: exists(path) };
+}
+
+/**
+ * Writes the text with mode 0640, for the services' group if there is one: whole or not at all, and never over a file that
+ * came up meanwhile. Returns the path of the copy of a file that was replaced.
+ */
+export function writePlace({ path, replaces }: Place, text: string): string | null {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
+  try {
+    const gid = process.geteuid?.() === 0 ? serviceGroup() : undefined;
+    writeWhole(temporary, text, { mode: 0o640, ...(gid === undefined ? {} : { uid: 0, gid }) });
+    if (!replaces) {
+      linkSync(temporary, path); // fails where a rename would replace
+      return null;
+    }
+    const copy = keepCopy(path);
+    renameSync(temporary, path);
+    return copy;
+  } catch (error) {
+    throw refusal(path, error);
+  } finally {
+    rmSync(temporary, { force: true });
+  }
+}
+
+function serviceGroup(): number | undefined {
+  try {
+    const [, id] = GROUP.exec(readFileSync('/etc/group', 'utf8')) ?? [];
+    return id === undefined ? undefined : Number(id);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Another name for the file: `FILE.bak`, or `FILE.bak2` where that is taken, and so on. */
+function keepCopy(path: string): string {
+  for (let number = 1; ; number++) {
+    const copy = `${path}.bak${number === 1 ? '' : number}`;
+    if (exists(copy)) continue;
+    linkSync(path, copy);
+    return copy;
+  }
+}
+
+function isUntouched(file: string, example: string): boolean {
+  try {
+    const stats = lstatSync(file);
+    if (!stats.isFile() || stats.size > PACKAGED_BYTES) return false;
+    return isPackaged(readFileSync(file, 'utf8'), example);
+  } catch {
+    return false; // not ours to read
+  }
+}
+
+/** Also true for a symbolic link that leads nowhere. */
+function exists(path: string): boolean {
+  try {
+    lstatSync(path);
+    return true;
+  } catch (error) {
+    return codeOf(error) === 'EACCES';
+  }
+}
+
+function checkFolder(folder: string): void {
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw refusal(folder, error);
+  }
+}
+
+function refusal(path: string, error: unknown): unknown {
+  const code = codeOf(error);
+  if (code === undefined) return error;
+  if (code === 'EEXIST')
+    return new RefusedError(`${path} was written by somebody else meanwhile, and stays as it is`);
+  if (code === 'ENOENT' || code === 'ENOTDIR')
+    return new RefusedError(
+      `there is no folder ${path}: make it first, or name another file with --config FILE`,
+    );
+  const permission = code === 'EACCES' || code === 'EPERM';
+  return new RefusedError(
+    permission
+      ? `not permitted: ${path} cannot be written by this user (${code}): use sudo, or name another file with --config FILE`
+      : `${path} cannot be written (${code}): name another file with --config FILE`,
+    permission,
+  );
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error ? String(error.code) : undefined;
+}

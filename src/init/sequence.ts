@@ -1,0 +1,66 @@
+import type { PortRange } from '../config/types.ts';
+import type { Host } from './host.ts';
+
+/** The first port that needs no privileges: below, well-known services live. */
+const LOWEST = 1024;
+const HIGHEST = 65_535;
+/** With fewer ports than this to choose from, a sequence would be easier to guess, or could not be made at all. */
+const ENOUGH = 1000;
+
+/** A whole number from 0 to less than `limit`, random. */
+export type Random = (limit: number) => number;
+
+/**
+ * Ports that are good to knock on: above the well-known ones, in nobody's use, neither of `guarded`, and outside the range
+ * that outgoing connections take theirs from; within it only where hardly any port is left outside.
+ */
+export function freePorts(
+  { listeners, ephemeral }: Pick<Host, 'listeners' | 'ephemeral'>,
+  guarded: readonly PortRange[],
+): readonly number[] {
+  const used = new Set(listeners.map(({ port }) => port));
+  const unused = Array.from({ length: HIGHEST - LOWEST + 1 }, (_, index) => LOWEST + index).filter(
+    port => !used.has(port) && !guarded.some(({ first, last }) => port >= first && port <= last),
+  );
+  const outside = unused.filter(port => port < ephemeral.first || port > ephemeral.last);
+  return outside.length >= ENOUGH ? outside : unused;
+}
+
+/**
+ * Random sequences of `knocks` TCP ports each, 3 to 32; no port is in two places, no two neighbours differ by 1, and none
+ * only rises or falls. Undefined where the ports do not last.
+ */
+export function chooseSequences(
+  count: number,
+  knocks: number,
+  free: readonly number[],
+  random: Random,
+): readonly (readonly number[])[] | undefined {
+  const sequences: (readonly number[])[] = [];
+  const left = new Set(free);
+  while (sequences.length < count) {
+    if (left.size < ENOUGH) return undefined;
+    const sequence = chooseSequence(knocks, [...left], random);
+    for (const port of sequence) left.delete(port);
+    sequences.push(sequence);
+  }
+  return sequences;
+}
+
+/** Draws until one is good: of many ports, nearly every second draw is. */
+function chooseSequence(knocks: number, free: readonly number[], random: Random): readonly number[] {
+  for (;;) {
+    const ports = new Set<number>();
+    while (ports.size < knocks) ports.add(free[random(free.length)] ?? 0);
+    const sequence = [...ports];
+    if (isGood(sequence)) return sequence;
+  }
+}
+
+/** Not what a scan of ports in order makes, nor a part of it. */
+function isGood(sequence: readonly number[]): boolean {
+  const steps = sequence.slice(1).map((port, index) => port - (sequence[index] ?? 0));
+  return (
+    steps.every(step => Math.abs(step) > 1) && steps.some(step => step > 0) && steps.some(step => step < 0)
+  );
+}

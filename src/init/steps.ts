@@ -1,0 +1,102 @@
+import ipaddr from 'ipaddr.js';
+import { formatAddress } from '../config/networks.ts';
+import { formatPortRange } from '../config/ports.ts';
+import type { PortRange } from '../config/types.ts';
+import { wrap } from '../terminal/wrap.ts';
+import type { Draft, DraftService } from './document.ts';
+import type { Login } from './host.ts';
+import type { Place } from './place.ts';
+
+/** What the way from a written configuration to a hidden service depends on. */
+export interface Written {
+  readonly place: Place;
+  /** The configuration that `place` is for. */
+  readonly config: string;
+  /** It is the one that every command takes unless told. */
+  readonly isDefault: boolean;
+  /** Where the old file is now. */
+  readonly copy: string | null;
+  readonly draft: Draft;
+  /** How clients reach this host, as far as known: an address, or `HOST`. */
+  readonly host: string;
+  /** Whoever called this needs sudo for the next command. */
+  readonly sudo: boolean;
+}
+
+/** What was written, and what to do next, in lines of at most `width` characters but for commands. */
+export function nextSteps(written: Written, width: number): string[] {
+  const { place, copy, host } = written;
+  const { services, allow } = written.draft;
+  const [command, trial] = commands(written);
+  const say = (text: string) => wrap(text, width);
+  const step = (number: number, text: string, typed: readonly string[]) => [
+    '',
+    ...wrap(text, width - 3).map((line, index) => (index === 0 ? `${number}. ${line}` : `   ${line}`)),
+    ...(typed.length > 0 ? ['', ...typed.map(line => `     ${line}`)] : []),
+  ];
+  return [
+    ...say(`Wrote ${place.path}: it hides ${services.map(serviceText).join(', ')}.`),
+    ...(copy === null ? [] : say(`The old file is ${copy} now.`)),
+    ...say('Nothing is in force yet. Keep this login open, and go on like this:'),
+    ...step(1, 'Try it. After two minutes it is undone, unless it is confirmed.', [trial]),
+    ...step(2, 'Meanwhile, on your own computer: knock, and log in anew.', [
+      ...services.map(service => knockLine(service, host)),
+      ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
+    ]),
+    ...step(
+      3,
+      'Where knockd-nft is not installed, bash can knock as well.',
+      services.map(({ sequence }) => bashLine(sequence, host)),
+    ),
+    ...(allow.length > 0
+      ? step(
+          4,
+          `${allow.join(', ')} would get in without a knock: in the new login, see that they arrived (OPENED is 1), and keep it.`,
+          [`${command} status`, `${command} confirm`],
+        )
+      : step(4, 'Whoever knocks and comes in confirms it. You can also say so in the new login.', [
+          `${command} confirm`,
+        ])),
+  ];
+}
+
+/** The address that the caller reaches this host by; `HOST` where that is not known: a NAT may stand between. */
+export function clientsWay(login: Login | undefined): string {
+  if (!login) return 'HOST';
+  const [from, to] = [login.from, login.to].map(it => ipaddr.fromByteArray([...it]).range());
+  return to === 'unicast' || from !== 'unicast' ? formatAddress(login.to) : 'HOST';
+}
+
+/** This program as it has to be called for this configuration, and to try it. */
+function commands({ place, config, isDefault, sudo }: Written): readonly [command: string, trial: string] {
+  const command = `${sudo ? 'sudo ' : ''}knockd-nft${isDefault ? '' : ` --config ${shellWord(config)}`}`;
+  return [command, `${command} try${place.candidate ? ` ${shellWord(place.path)}` : ''} --for 2m`];
+}
+
+function serviceText({ name, ports, sequence }: DraftService): string {
+  return `${name} (${ports.map(formatPortRange).join(', ')}) behind ${sequence.length} knocks`;
+}
+
+function knockLine({ ports, sequence }: DraftService, host: string): string {
+  const port = tcpPort(ports);
+  const wait = port === undefined ? '' : ` --wait ${port}`;
+  return `knockd-nft knock ${host} ${sequence.join(' ')}${wait}`;
+}
+
+function loginLine({ ports }: DraftService, host: string): string {
+  const port = tcpPort(ports);
+  return `ssh ${port === undefined || port === 22 ? '' : `-p ${port} `}${host}`;
+}
+
+function bashLine(sequence: readonly number[], host: string): string {
+  return `for port in ${sequence.join(' ')}; do timeout 0.2 bash -c "</dev/tcp/${host}/$port"; done`;
+}
+
+function tcpPort(ports: readonly PortRange[]): number | undefined {
+  return ports.find(({ protocol }) => protocol === 'tcp')?.first;
+}
+
+/** A word as it has to be typed in a shell. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,42 @@
+import { createInterface } from 'node:readline';
+
+/** Shows the prompt, and gives the line that is typed, without spaces around it. */
+export type Ask = (prompt: string) => Promise<string>;
+
+/** Whoever was asked does not want to answer: Ctrl-C, or the end of the input. */
+export class NoAnswerError extends Error {
+  override readonly name = 'NoAnswerError';
+  /** By Ctrl-C. */
+  readonly interrupted: boolean;
+
+  constructor(interrupted: boolean) {
+    super('no answer');
+    this.interrupted = interrupted;
+  }
+}
+
+/**
+ * Asks on the terminal, on stderr, for as long as `work` takes; then the terminal is as before. Lines that are typed ahead
+ * are answers to what comes. An `Ask` rejects with {@link NoAnswerError}.
+ */
+export async function withQuestions<T>(work: (ask: Ask) => Promise<T>): Promise<T> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const lines = terminal[Symbol.asyncIterator]();
+  let interrupted = false;
+  terminal.on('SIGINT', () => {
+    interrupted = true;
+    terminal.close();
+  });
+  try {
+    return await work(async prompt => {
+      terminal.setPrompt(prompt);
+      terminal.prompt();
+      const { value, done } = await lines.next();
+      if (!done) return value.trim();
+      process.stderr.write('\n');
+      throw new NoAnswerError(interrupted);
+    });
+  } finally {
+    terminal.close();
+  }
+}
