@@ -56,11 +56,14 @@ export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): 
           lookers.delete(look);
           settled();
         };
+        let next = read;
         const look = () => {
-          const found = lines.findIndex((line, index) => index >= read && pattern.test(line));
-          if (found < 0) return;
-          read = found + 1;
-          settle(() => resolve(lines[found] ?? ''));
+          while (next < lines.length) {
+            const line = lines[next++] ?? '';
+            if (!pattern.test(line)) continue;
+            read = next;
+            return settle(() => resolve(line));
+          }
         };
         const fail = (why: string) =>
           settle(() => reject(new Error(`no line ${pattern} ${why}; it printed:\n${lines.join('\n')}`)));

@@ -65,3 +65,31 @@ t.test(
     t.equal((await second.stop()).status, 0);
   },
 );
+
+t.test('events that did not fit are counted', { skip }, async t => {
+  const { world, supervisor, event } = await supervised(t, { services: { ssh } });
+  // somebody else's rule, without a limit, in our group
+  await world.nft(`table inet noisy {
+  chain input {
+    type filter hook input priority -300
+    udp dport 5555 log prefix "noise" group 22
+  }
+}`);
+  const client = world.host('client');
+  const packets = 300_000;
+  const flood = {
+    to: world.server.ipv4,
+    knocks: ['5555/udp'],
+    sources: { first: '198.18.0.1', count: 1000 },
+  };
+  supervisor.signal('SIGSTOP');
+  await client.flood({ ...flood, count: packets });
+  supervisor.signal('SIGCONT');
+  // what is missing is seen when the next one comes, for which there is room again
+  const next = setInterval(() => void client.flood({ ...flood, count: 1 }), 200);
+  const { count } = await event('lost', 60_000).finally(() => clearInterval(next));
+  t.ok(Number(count) > 0 && Number(count) < packets, `${count} of ${packets}`);
+  await client.knock(world.server.ipv4, knocks);
+  t.match(await event('opened'), { service: 'ssh' }, 'and it goes on');
+  t.equal((await supervisor.stop()).status, 0);
+});
