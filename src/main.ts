@@ -62,9 +62,9 @@ function addCommand(
   });
 }
 
-/** Whoever reads our output may have seen enough of it. */
-function endQuietly(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
+/** Whoever reads our output may have seen enough of it, and a terminal may be gone. */
+function endQuietly(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE' && !(error.code === 'EIO' && this.isTTY)) throw error;
   process.exit();
 }
 

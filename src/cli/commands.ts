@@ -11,6 +11,7 @@ export interface Options {
   readonly knocks?: string;
   readonly allow?: readonly string[];
   readonly yes?: boolean;
+  readonly interval?: string;
 }
 
 /** A command as the help shows it; its code is loaded only when it is called. */
@@ -101,6 +102,13 @@ export const COMMANDS: readonly CommandSpec[] = [
       const { undoCommand, undoLater } = await import('./undo.ts');
       return id === undefined ? undoCommand(context) : undoLater(context, id, Number(after));
     },
+  },
+  {
+    usage: 'watch',
+    description: 'show live who is in, who is knocking, and what is counted',
+    example: 'sudo knockd-nft watch',
+    options: [['--interval <duration>', 'how often to look (default: 1s)']],
+    run: async (context, { interval = '1s' }) => (await import('./watch.ts')).watchCommand(context, interval),
   },
   {
     usage: 'init',

@@ -3,9 +3,9 @@ import { NetlinkError } from '../netlink/errors.ts';
 import { attributesOf, type Message, readGeneration, requestOf } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
 import { decodeElements, type Element, getElements } from '../nftables/element.ts';
-import { decodeCounter, getCounters } from '../nftables/named-counter.ts';
+import { decodeCounter, getCounters, type NamedCounter } from '../nftables/named-counter.ts';
 import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
-import type { ChainWithRules, Ruleset, SetWithElements } from '../nftables/ruleset.ts';
+import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables, type Table } from '../nftables/table.ts';
 import { MARK } from '../ruleset/names.ts';
@@ -46,12 +46,15 @@ async function readTable(connection: Connection, table: Table): Promise<Ruleset>
     sets.push({ ...set, elements: isState(set) ? [] : await readElements(connection, table.name, set) });
   return {
     table,
-    counters: (await dump(connection, getCounters(table.name))).flatMap(
-      reply => decodeCounter(attributesOf(reply.payload)) ?? [],
-    ),
+    counters: await readCounters(connection, table.name),
     sets,
     chains: chains.map((chain): ChainWithRules => ({ ...chain, rules: rules.get(chain.name) ?? [] })),
   };
+}
+
+async function readCounters(connection: Connection, table: string): Promise<NamedCounter[]> {
+  const replies = await dump(connection, getCounters(table));
+  return replies.flatMap(reply => decodeCounter(attributesOf(reply.payload)) ?? []);
 }
 
 /** The named sets of a table, without elements. */
@@ -80,6 +83,14 @@ export async function withState(
     sets.push(read ? { ...set, elements: await readElements(connection, ruleset.table.name, set) } : set);
   }
   return { ...ruleset, sets };
+}
+
+/** The ruleset with its counters and the elements of its state as they are now; its program is not read again. */
+export async function withStateNow(connection: Connection, ruleset: Ruleset): Promise<Ruleset> {
+  const { name } = ruleset.table;
+  const now = byName(await readSets(connection, name));
+  const sets = ruleset.sets.map(set => ({ ...set, ...now.get(set.name) }));
+  return withState(connection, { ...ruleset, sets, counters: await readCounters(connection, name) });
 }
 
 /** How often a dump may be cut through by a change. */

@@ -4,7 +4,7 @@ import { DATATYPES } from '../nftables/datatype.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
-import { FAMILIES, names } from './names.ts';
+import { FAMILIES, names, printable } from './names.ts';
 import { type CompiledSequence, compiledSequences, readPrefix, servicePorts } from './program.ts';
 
 /** What `status --json` prints. Times in seconds; null for what never ends. */
@@ -47,7 +47,11 @@ export interface Knocking {
 
 /** Who is in, who is knocking and what was counted, from a table with its state. */
 export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
-  const sequences = compiledSequences(ruleset);
+  const sequences = compiledSequences(ruleset).map(({ service, user, places }) => ({
+    service: printable(service),
+    user: user && printable(user),
+    places,
+  }));
   const users = new Map(sequences.map(({ places, user }) => [places.at(-1), user]));
   const counters = byName(ruleset.counters);
   const sets = byName(ruleset.sets);
@@ -74,12 +78,12 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
   return {
     loaded: true,
     inSync,
-    table: ruleset.table.name,
+    table: printable(ruleset.table.name),
     services: Object.fromEntries(
       [...servicePorts(ruleset)]
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
         .map(([name, ports]) => [
-          name,
+          printable(name),
           {
             ports: ports.map(formatPortRange),
             clients: clients(name),

@@ -427,10 +427,10 @@ t.test('status --json has the shape that scripts rely on, and the right numbers'
   const { stdout } = await world.knockd(['status']);
   t.match(stdout, /^table inet knockd: as the configuration says\n/);
   t.match(stdout, /^ssh +22\/tcp +2 +1 +2 +3$/m);
-  t.match(stdout, /^10\.77\.0\.2 +ssh +- +\d+\.\ds$/m);
+  t.match(stdout, /^10\.77\.0\.2 +ssh +- +\d+(m|s|m\d+s)$/m);
   t.match(stdout, /^2001:db8::7 +ssh +- +for good$/m);
-  t.match(stdout, /^fd77::2 +admin +alice +\d+\.\ds$/m);
-  t.match(stdout, /^10\.77\.0\.3 +ssh +- +2\/4 +\d+\.\ds$/m);
+  t.match(stdout, /^fd77::2 +admin +alice +\d+(m|s|m\d+s)$/m);
+  t.match(stdout, /^10\.77\.0\.3 +ssh +- +2\/4 +\d+(m|s|m\d+s)$/m);
   t.match(stdout, /^wrong knocks: 1$/m);
 });
 

@@ -33,6 +33,8 @@ export interface Terminal {
   /** A format of tmux(1), such as `#{alternate_on}`, or `#{pane_pid}`. */
   tell(format: string): Promise<string>;
   resize(columns: number, rows: number): Promise<void>;
+  /** Takes the window away. */
+  close(): Promise<void>;
 }
 
 /** For a test's `skip`. */
@@ -103,5 +105,6 @@ export async function openTerminal(
     tell: async format => (await tmux('display-message', '-p', format)).trimEnd(),
     resize: async (newColumns, newRows) =>
       void (await tmux('resize-window', '-x', String(newColumns), '-y', String(newRows))),
+    close: async () => void (await tmux('kill-session')),
   };
 }

@@ -1,0 +1,36 @@
+import { readDurationWord, type Span } from '../config/duration.ts';
+import { configPath } from '../config/read.ts';
+import { withKernel } from '../loader/access.ts';
+import { isTerminal } from '../terminal/paint.ts';
+import { jsonTeller, textTeller, watchLines } from '../watch/lines.ts';
+import { watchLive } from '../watch/live.ts';
+import { looks } from '../watch/looks.ts';
+import { wantedReader } from '../watch/wanted.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
+
+/** How often it may be looked. */
+const INTERVALS: Span = {
+  shortest: 100,
+  longest: 60 * 60_000,
+  expected: 'seconds as a number, or a duration such as "500ms" or "2s", from 100 ms to 1 h',
+};
+
+/** `watch`: who is in, who is knocking, and what is counted, live on a terminal, and as lines elsewhere. */
+export async function watchCommand(context: Context, interval: string): Promise<number> {
+  const { config, env, json, print, tell } = context;
+  const pause = readDurationWord(interval, INTERVALS);
+  if (!pause.ok) throw new UsageError(`--interval ${interval} ${pause.wrong}: expected ${pause.expected}`);
+  const live = !json && isTerminal(env);
+  const path = configPath(config, env);
+  await withKernel(async ({ connection }) => {
+    if (live) {
+      // the view says that the file cannot be used; why, would write across it
+      const wanted = wantedReader(path, env, () => {});
+      await watchLive(signal => looks(connection, wanted, pause.value, signal), env);
+    } else {
+      const wanted = wantedReader(path, env, tell);
+      await watchLines(looks(connection, wanted, pause.value), json ? jsonTeller : textTeller, print);
+    }
+  });
+  return EXIT.DONE;
+}

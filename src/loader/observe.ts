@@ -1,0 +1,61 @@
+import type { Connection } from '../netlink/connection.ts';
+import { readGeneration } from '../netlink/nfnetlink.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import { emptyStatus, readStatus, type Status } from '../ruleset/status.ts';
+import { readKernel, withState, withStateNow } from './kernel.ts';
+import { ForeignTableError, planLoad } from './load.ts';
+
+/** What was seen of the kernel, and what need not be read again as long as nobody changes the ruleset. */
+export interface Sight {
+  readonly status: Status;
+  readonly generation: number;
+  readonly loaded: Ruleset | undefined;
+  readonly wanted: Ruleset | undefined;
+}
+
+/** How often to read again where the ruleset changes meanwhile, before half of one and half of another will do. */
+const ATTEMPTS = 3;
+
+/**
+ * Looks at our table, and whether it is as `wanted`, the configuration; undefined where that cannot be used. `before` is
+ * an earlier sight: at the same generation only what packets write is read.
+ */
+export async function observe(
+  connection: Connection,
+  wanted: Ruleset | undefined,
+  before?: Sight,
+): Promise<Sight> {
+  for (let left = ATTEMPTS; ; left--) {
+    const generation = await readGeneration(connection);
+    const same = before?.generation === generation && before.wanted === wanted;
+    const sight = same ? await again(connection, before) : await read(connection, wanted);
+    if (left <= 1 || (await readGeneration(connection)) === sight.generation) return sight;
+  }
+}
+
+async function again(connection: Connection, before: Sight): Promise<Sight> {
+  if (!before.loaded) return before;
+  const status = readStatus(await withStateNow(connection, before.loaded), before.status.inSync);
+  return { ...before, status };
+}
+
+async function read(connection: Connection, wanted: Ruleset | undefined): Promise<Sight> {
+  const kernel = await readKernel(connection);
+  const { generation } = kernel;
+  const loaded = kernel.ours.find(({ table }) => table.name === wanted?.table.name) ?? kernel.ours[0];
+  if (!loaded) {
+    const status = emptyStatus(wanted?.table.name ?? 'knockd');
+    return { status, generation, loaded, wanted };
+  }
+  const inSync = wanted ? await isAsWanted(wanted) : null;
+  return { status: readStatus(await withState(connection, loaded), inSync), generation, loaded, wanted };
+
+  async function isAsWanted(wanted: Ruleset): Promise<boolean> {
+    try {
+      return (await planLoad(connection, kernel, wanted, async () => [])).messages.length === 0;
+    } catch (error) {
+      if (error instanceof ForeignTableError) return false;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,72 @@
+import { formatDuration } from '../config/duration.ts';
+import type { Client, Knocking, Status } from './status.ts';
+
+/** A status in words, for all that show one. */
+
+const SYNC = new Map([
+  [true, 'as the configuration says'],
+  [false, 'not as the configuration says: "knockd-nft load" makes it so'],
+  [null, 'the configuration cannot be used'],
+]);
+
+/** Cells of a table, each row with as many as the head. */
+export interface Table {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+export function headline({ loaded, table, inSync }: Pick<Status, 'loaded' | 'table' | 'inSync'>): string {
+  return loaded ? `table inet ${table}: ${SYNC.get(inSync)}` : 'not loaded: nothing is guarded';
+}
+
+export interface ClientOf extends Client {
+  readonly service: string;
+}
+
+/** Everybody who is in, by service. */
+export function clientsIn({ services }: Status): ClientOf[] {
+  return Object.entries(services).flatMap(([service, { clients }]) =>
+    clients.map(client => ({ ...client, service })),
+  );
+}
+
+export function clientTable(clients: readonly ClientOf[]): Table {
+  const rows = clients.map(({ address, service, user, expires }) => [
+    address,
+    service,
+    user ?? '-',
+    leftText(expires),
+  ]);
+  return { head: ['CLIENT', 'SERVICE', 'USER', 'LEFT'], rows };
+}
+
+/** A client in mid-sequence, and how many more sequences than this one go through its place. */
+export interface Knocker extends Knocking {
+  readonly others: number;
+}
+
+/** Each client in mid-sequence once, in the order of the kernel. */
+export function knockers({ knocking }: Status): Knocker[] {
+  const byAddress = new Map<string, Knocker>();
+  for (const one of knocking) {
+    const known = byAddress.get(one.address);
+    byAddress.set(one.address, known ? { ...known, others: known.others + 1 } : { ...one, others: 0 });
+  }
+  return [...byAddress.values()];
+}
+
+export function knockingTable(knocking: readonly (Knocking & { readonly others?: number })[]): Table {
+  const rows = knocking.map(({ address, service, user, step, of, expires, others = 0 }) => [
+    address,
+    others > 0 ? `${service} +${others}` : service,
+    user ?? '-',
+    `${step}/${of}`,
+    leftText(expires),
+  ]);
+  return { head: ['KNOCKING', 'SERVICE', 'USER', 'STEP', 'LEFT'], rows };
+}
+
+/** Time that is left, in seconds: `1m30s`. Whole ones, and the last one is 1: it counts down as clocks do. */
+export function leftText(seconds: number | null): string {
+  return seconds === null ? 'for good' : formatDuration(Math.ceil(seconds) * 1000);
+}

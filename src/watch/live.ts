@@ -1,0 +1,48 @@
+import { painter } from '../terminal/paint.ts';
+import { openScreen } from '../terminal/screen.ts';
+import type { Look } from './looks.ts';
+import { aged, goOn, type Story } from './story.ts';
+import { view } from './view.ts';
+
+/** Clocks are seen to go. */
+const SECOND = 1000;
+
+/** Shows on the whole terminal what `look` sees, until somebody presses q or Ctrl-C. */
+export async function watchLive(
+  look: (signal: AbortSignal) => AsyncIterable<Look>,
+  env: NodeJS.ProcessEnv,
+): Promise<void> {
+  const paint = painter(env);
+  const ended = new AbortController();
+  const hint = process.stdin.isTTY ? 'q ends' : 'Ctrl-C ends';
+  let story: Story | undefined;
+  let looked = 0;
+  let drawn = 0;
+  const draw = () => {
+    if (!story) return;
+    const now = aged(story.status, (performance.now() - looked) / 1000);
+    screen.draw(view({ ...story, status: now }, new Date(), screen.size(), hint, paint));
+    drawn = performance.now();
+  };
+  const screen = openScreen({
+    key: key => {
+      if (key === 'q') ended.abort();
+    },
+    redraw: draw,
+    end: () => ended.abort(),
+  });
+  const clock = setInterval(() => {
+    if (performance.now() - drawn > SECOND / 2) draw();
+  }, SECOND);
+  try {
+    for await (const { status, seconds } of look(ended.signal)) {
+      if (ended.signal.aborted) break;
+      story = goOn(story, status, seconds, new Date());
+      looked = performance.now();
+      draw();
+    }
+  } finally {
+    clearInterval(clock);
+    screen.close();
+  }
+}

@@ -1,0 +1,40 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { observe, type Sight } from '../loader/observe.ts';
+import { type Connection, DumpInterruptedError } from '../netlink/connection.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import type { Status } from '../ruleset/status.ts';
+
+export interface Look {
+  readonly status: Status;
+  /** Since the look before. */
+  readonly seconds: number;
+}
+
+/** Pauses are at least so many times as long as looks take: of one CPU never more than a fifth. */
+const PAUSE = 4;
+
+/**
+ * Looks at the kernel every `interval` milliseconds, until the signal. `wanted` is asked for the configuration each time.
+ */
+export async function* looks(
+  connection: Connection,
+  wanted: () => Ruleset | undefined,
+  interval: number,
+  signal?: AbortSignal,
+): AsyncGenerator<Look, void> {
+  let sight: Sight | undefined;
+  for (let last = performance.now(); !signal?.aborted; ) {
+    const start = performance.now();
+    try {
+      sight = await observe(connection, wanted(), sight);
+      yield { status: sight.status, seconds: (start - last) / 1000 };
+      last = start;
+    } catch (error) {
+      if (!(error instanceof DumpInterruptedError)) throw error; // others change the ruleset all the time
+    }
+    const took = performance.now() - start;
+    await delay(Math.max(interval - took, PAUSE * took), undefined, { ...(signal && { signal }) }).catch(
+      () => {}, // ended
+    );
+  }
+}
