@@ -124,6 +124,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (context, options) => (await import('./init.ts')).initCommand(context, options),
   },
   {
+    usage: 'import <file>',
+    description: 'turn a knockd.conf into a configuration, and tell what is different',
+    example: 'knockd-nft import /etc/knockd.conf >knockd-nft.json',
+    run: async (context, _, [file = '']) => (await import('./import.ts')).importCommand(context, file),
+  },
+  {
     usage: 'demo',
     description: 'show it all for real, in a network namespace of its own',
     example: 'knockd-nft demo',

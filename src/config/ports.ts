@@ -40,6 +40,10 @@ export function formatPortRange({ protocol, first, last }: PortRange): string {
   return first === last ? `${first}/${protocol}` : `${first}-${last}/${protocol}`;
 }
 
+export function overlap(a: PortRange, b: PortRange): boolean {
+  return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
+}
+
 /** The same ports in as few ranges as there can be, TCP first, in order. */
 export function mergePortRanges(ranges: readonly PortRange[]): readonly PortRange[] {
   const merged: PortRange[] = [];

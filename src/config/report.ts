@@ -57,7 +57,10 @@ export function nameKind(node: Node): string {
 /** In quotes, short, and printable whatever terminal or journal it goes to. */
 export function quote(text: string): string {
   const short = text.length > 40 ? `${text.slice(0, 40)}…` : text;
-  return JSON.stringify(short).replace(/[^ -~…]/g, letter => {
-    return `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  });
+  return printable(JSON.stringify(short));
+}
+
+/** With escapes for all that is not ASCII's, nor an ellipsis. */
+export function printable(text: string): string {
+  return text.replace(/[^ -~…]/g, letter => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

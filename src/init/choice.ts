@@ -1,5 +1,5 @@
 import { bad, good, type Outcome } from '../config/outcome.ts';
-import { formatPortRange, readPortRange } from '../config/ports.ts';
+import { formatPortRange, overlap, readPortRange } from '../config/ports.ts';
 import { NAMING } from '../config/shape.ts';
 import type { PortRange } from '../config/types.ts';
 import type { Found } from './found.ts';
@@ -56,8 +56,4 @@ function tellTwice({ name, ports }: Choice, earlier: readonly Choice[]): string 
     taken.push(port);
   }
   return undefined;
-}
-
-export function overlap(a: PortRange, b: PortRange): boolean {
-  return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
 }

@@ -51,7 +51,7 @@ function isClient({ protocol, port, inode }: Listener, { ephemeral }: Host): boo
 
 function nameOf({ protocol, port }: Listener, program: string | null, { login, wellKnown }: Host): string {
   if (protocol === 'tcp' && (port === login?.port || SSH.test(program ?? ''))) return 'ssh';
-  const known = wellKnown.get(`${port}/${protocol}`) ?? (port === 22 && protocol === 'tcp' ? 'ssh' : '');
+  const known = wellKnown.get(`${port}/${protocol}`) ?? '';
   const names = program === 'systemd' ? [known] : FORWARDERS.has(program) ? [] : [program ?? '', known];
   return names.map(toName).find(name => name !== '') ?? `${protocol}-${port}`;
 }

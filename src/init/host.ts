@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { diagnose, listeners } from '../loader/access.ts';
 import type { Listener } from '../loader/listeners.ts';
 import { sshConnection } from '../loader/login.ts';
+import { readWellKnown } from '../loader/well-known.ts';
 import { readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 
 /** What a configuration has to fit. */
@@ -29,7 +30,7 @@ export async function readHost(env: NodeJS.ProcessEnv): Promise<Host> {
   return {
     listeners: await listeners(),
     programs: readPrograms(),
-    wellKnown: parseServices(readOr('/etc/services', '')),
+    wellKnown: readWellKnown().nameOf,
     ephemeral: readEphemeral(),
     login: await readLogin(env),
   };
@@ -67,14 +68,6 @@ function socketsOf(pid: string): readonly number[] {
   } catch {
     return []; // it has ended, or is not ours to look at
   }
-}
-
-/** The text of /etc/services, services(5): `ssh 22/tcp # comment`. */
-export function parseServices(text: string): ReadonlyMap<string, string> {
-  const names = new Map<string, string>();
-  for (const [, name = '', port = ''] of text.matchAll(/^([^\s#]+)[ \t]+(\d+\/(?:tcp|udp))\b/gm))
-    if (!names.has(port)) names.set(port, name);
-  return names;
 }
 
 function readEphemeral(): Host['ephemeral'] {

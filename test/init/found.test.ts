@@ -4,7 +4,8 @@ import { formatPortRange } from '../../src/config/ports.ts';
 import type { Protocol } from '../../src/config/types.ts';
 import { readChoices } from '../../src/init/choice.ts';
 import { findServices, isForwarded } from '../../src/init/found.ts';
-import { type Host, parseServices } from '../../src/init/host.ts';
+import type { Host } from '../../src/init/host.ts';
+import { parseWellKnown } from '../../src/loader/well-known.ts';
 
 const ANY = '0.0.0.0';
 
@@ -28,7 +29,7 @@ function host(lines: readonly string[], login?: number): Host {
   return {
     listeners,
     programs,
-    wellKnown: parseServices('ssh 22/tcp # login\nhttp\t80/tcp www\ndomain 53/udp\n'),
+    wellKnown: parseWellKnown('ssh 22/tcp # login\nhttp\t80/tcp www\ndomain 53/udp\n').nameOf,
     ephemeral: { first: 32_768, last: 60_999 },
     login: login === undefined ? undefined : { from, to: from, port: login },
   };

@@ -1,0 +1,53 @@
+import { readBytes } from '../config/file.ts';
+import { parseConfig } from '../config/parse.ts';
+import { printable } from '../config/report.ts';
+import { type Conversion, convert } from '../import/convert.ts';
+import type { Note } from '../import/door.ts';
+import { parseKnockdConf } from '../import/knockd-conf.ts';
+import { readWellKnown } from '../loader/well-known.ts';
+import { count } from '../ruleset/describe.ts';
+import { type Context, EXIT } from './context.ts';
+
+/** Thousands of doors. */
+const MAX_BYTES = 1024 * 1024;
+
+/**
+ * `import`: prints the configuration that a knockd.conf becomes, and tells what is different. Status 1 where no door could
+ * be carried over, 78 where it is no knockd.conf.
+ */
+export async function importCommand({ json, print, tell }: Context, file: string): Promise<number> {
+  const { bytes } = readBytes(file, 'a knockd.conf');
+  if (bytes.length > MAX_BYTES) {
+    tell(`${file}: too large for a knockd.conf; expected at most 1 MiB`);
+    return EXIT.CONFIG;
+  }
+  const conf = parseKnockdConf(bytes.toString('utf8'));
+  if ('problems' in conf) {
+    for (const { line, message } of conf.problems) tell(`${file}:${line}: ${message}`);
+    return EXIT.CONFIG;
+  }
+  const conversion = convert(conf, file, readWellKnown().portOf);
+  const { text, configuration = null, notes } = conversion;
+  if (text !== undefined) parseConfig(text, file, {}); // what we print is valid, or we have a bug
+  if (json) print(JSON.stringify({ configuration, notes: notes.map(note => ({ file, ...note })) }));
+  else if (text !== undefined) print(text);
+  if (!json) {
+    for (const note of notes) tell(noteText(file, note));
+    tell(summary(conversion, conf.doors.length));
+  }
+  return text === undefined ? EXIT.FAILED : EXIT.DONE;
+}
+
+function noteText(file: string, { line, door, message }: Note): string {
+  return `${file}:${line}: ${printable(`${door === null ? '' : `[${door}] `}${message}`)}`;
+}
+
+function summary({ services }: Conversion, all: number): string {
+  const carried = services.flatMap(({ doors }) => doors).length;
+  if (carried === 0)
+    return 'knockd-nft import: no door could be carried over: "knockd-nft init" writes a configuration from scratch';
+  return `knockd-nft import: ${carried} of ${count(all, 'door')} carried over, as ${services.map(({ name }) => name).join(', ')}.
+Read it, save it, and try it: sudo knockd-nft try FILE --for 10m. Your firewall has
+to let everybody through to the guarded ports from then on: knockd-nft closes them
+before it, and opens nothing in it. At the end: sudo systemctl disable --now knockd`;
+}

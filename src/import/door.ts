@@ -1,0 +1,200 @@
+import { formatDuration } from '../config/duration.ts';
+import { formatPortRange, mergePortRanges, readPort } from '../config/ports.ts';
+import type { Port, PortRange } from '../config/types.ts';
+import { readCommandLine } from './command.ts';
+import type { Opening, PortNames } from './effect.ts';
+import { atoi, type Section } from './knockd-conf.ts';
+
+/** Something that a person should know about a line of knockd.conf. */
+export interface Note {
+  /** From 1. */
+  readonly line: number;
+  /** The door; null for what is about the whole file. */
+  readonly door: string | null;
+  /** What is different here, and what to do. Never contains a sequence. */
+  readonly message: string;
+}
+
+/** A door that can be a service. Times in milliseconds. */
+export interface Door {
+  readonly name: string;
+  readonly line: number;
+  readonly knocks: readonly Port[];
+  readonly knocksLine: number;
+  readonly ports: readonly PortRange[];
+  readonly portsLine: number;
+  readonly knockTimeout: number;
+  readonly openFor: number;
+}
+
+type Tell = (line: number, message: string) => void;
+
+// knockd.c
+const SEQ_TIMEOUT = 25;
+const CMD_TIMEOUT = 10;
+const SEQ_MAX = 32;
+/** What the configuration allows, in seconds. */
+const LONGEST = 365 * 86_400;
+
+/** Makes a service of a door; undefined where it cannot be one. Tells what is lost, or different. */
+export function readDoor(section: Section, names: PortNames, tell: Tell): Door | undefined {
+  const { name, line, settings } = section;
+  const command = readCommands(section, names, tell);
+  if (command === undefined) return undefined;
+  const knocks = readSequence(section, tell);
+  if (knocks === undefined) return undefined;
+  tellFlags(section, tell);
+  const target = settings.get('target');
+  if (target)
+    tell(
+      target.line,
+      'Target: knocks to all addresses of this host count here; those to other hosts are not seen',
+    );
+  return {
+    ...{ name, line, knocks, knocksLine: settings.get('sequence')?.line ?? line },
+    ...{ ports: mergePortRanges(command.opening.ports), portsLine: command.line },
+    knockTimeout: readKnockTimeout(section, tell),
+    openFor: readOpenFor(section, command, names, tell),
+  };
+}
+
+interface Command {
+  readonly line: number;
+  readonly opening: Opening;
+}
+
+/** What the door opens, by its command for IPv4, or else by that for IPv6. */
+function readCommands({ line, settings }: Section, names: PortNames, tell: Tell): Command | undefined {
+  const given = [settings.get('start_command'), settings.get('start_command_6')].filter(
+    it => it && it.value !== '',
+  );
+  const [first] = given;
+  if (!first) {
+    tell(line, 'not carried over: it runs no command, so it opens nothing');
+    return undefined;
+  }
+  const { opening, closes, notes } = readCommandLine(first.value, names);
+  if (!opening && closes) {
+    tell(first.line, 'not carried over: it closes what another door opens; here an opening ends by itself');
+    return undefined;
+  }
+  for (const note of notes) tell(first.line, opening ? `left out: ${note}` : `not carried over: ${note}`);
+  if (!opening) {
+    if (notes.length === 0) tell(first.line, 'not carried over: its command opens nothing');
+    return undefined;
+  }
+  for (const note of opening.notes) tell(first.line, note);
+  tellSixth(settings, opening, names, tell);
+  return { line: first.line, opening };
+}
+
+/** knockd takes the other command for IPv6; a service here is one for both. */
+function tellSixth(settings: Section['settings'], opening: Opening, names: PortNames, tell: Tell): void {
+  const sixth = settings.get('start_command_6');
+  const fourth = settings.get('start_command');
+  if (!sixth) return;
+  if (sixth.value === '')
+    tell(sixth.line, 'Start_Command_6: clients that knock by IPv6 are let in here, too');
+  else if (!fourth || fourth.value === '')
+    tell(sixth.line, 'Start_Command_6: clients that knock by IPv4 are let in here, too');
+  else {
+    const ports = readCommandLine(sixth.value, names).opening?.ports ?? [];
+    if (portsText(ports) !== portsText(opening.ports))
+      tell(
+        sixth.line,
+        `Start_Command_6 opens something else than line ${fourth.line}, which counts here for IPv6, too`,
+      );
+  }
+}
+
+function portsText(ports: readonly PortRange[]): string {
+  return mergePortRanges(ports).map(formatPortRange).join();
+}
+
+function readSequence({ line, settings }: Section, tell: Tell): readonly Port[] | undefined {
+  const once = settings.get('one_time_sequences');
+  const written = settings.get('sequence');
+  if (once) {
+    tell(
+      once.line,
+      'not carried over: One_Time_Sequences: a sequence stays here until you change it; choose one, and write the service by hand',
+    );
+    return undefined;
+  }
+  if (!written) {
+    tell(line, 'not carried over: there is no Sequence');
+    return undefined;
+  }
+  const parts = written.value.split(',');
+  if (parts.length > SEQ_MAX) {
+    tell(written.line, `not carried over: a sequence has at most ${SEQ_MAX} knocks`);
+    return undefined;
+  }
+  const knocks: Port[] = [];
+  for (const [index, part] of parts.entries()) {
+    const [port = '', protocol = 'tcp'] = part.split(':');
+    const knock = readPort(`${atoi(port)}/${protocol.trim().toLowerCase()}`);
+    if (!knock.ok) {
+      tell(written.line, `not carried over: knock ${index + 1} is no port`);
+      return undefined;
+    }
+    knocks.push(knock.value);
+  }
+  return knocks;
+}
+
+/** Flags other than SYN: knocks are SYNs here. */
+function tellFlags({ settings }: Section, tell: Tell): void {
+  const flags = settings.get('tcpflags');
+  if (!flags) return;
+  const wanted = flags.value.toLowerCase().split(',');
+  const others = wanted.filter(flag => !flag.startsWith('!') && flag !== 'syn');
+  if (others.length > 0 || wanted.includes('!syn') || !wanted.includes('syn'))
+    tell(flags.line, 'TCPFlags: a TCP knock is a SYN here, and no other packet: clients have to knock so');
+}
+
+function readKnockTimeout({ settings, line }: Section, tell: Tell): number {
+  const written = settings.get('seq_timeout');
+  const seconds = written === undefined ? SEQ_TIMEOUT : atoi(written.value);
+  const time = clamp(seconds, 1, LONGEST) * 1000;
+  if (seconds * 1000 !== time)
+    tell(
+      written?.line ?? line,
+      `Seq_Timeout: knockd would ${seconds < 1 ? 'never open this door' : 'wait longer'}; here it is ${formatDuration(time)}`,
+    );
+  else if (written)
+    tell(
+      written.line,
+      `Seq_Timeout was for the whole sequence; here ${formatDuration(time)} is the longest pause between two knocks`,
+    );
+  return time;
+}
+
+function readOpenFor(
+  { settings }: Section,
+  { line, opening }: Command,
+  names: PortNames,
+  tell: Tell,
+): number {
+  const stop = settings.get('stop_command');
+  const written = settings.get('cmd_timeout');
+  const seconds = written === undefined ? CMD_TIMEOUT : atoi(written.value);
+  const time = clamp(seconds, 1, LONGEST) * 1000;
+  if (stop && stop.value !== '') {
+    if (!readCommandLine(stop.value, names).closes)
+      tell(stop.line, 'Stop_Command is not run; the opening ends by itself');
+  } else if (opening.time !== undefined) {
+    return clamp(opening.time, 1000, LONGEST * 1000);
+  } else if (!written) {
+    tell(
+      line,
+      `stayed open until somebody closed it; here clients may connect for ${formatDuration(time)} ("openFor"), and what is connected stays`,
+    );
+  }
+  if (seconds * 1000 !== time) tell(written?.line ?? line, `Cmd_Timeout: here it is ${formatDuration(time)}`);
+  return time;
+}
+
+function clamp(value: number, least: number, most: number): number {
+  return Math.min(Math.max(value, least), most);
+}

@@ -1,0 +1,83 @@
+import type { PortRange } from '../config/types.ts';
+import type { WellKnown } from '../loader/well-known.ts';
+
+/** What a firewall's command does, as far as a knock daemon wants it to. */
+export type Effect =
+  | Opening
+  /** Takes back an opening, or closes. */
+  | { readonly does: 'close' }
+  /** Waits, in milliseconds. */
+  | { readonly does: 'wait'; readonly time: number }
+  /** Neither here nor there: writes a line, asks whether a rule is there. */
+  | { readonly does: 'nothing' }
+  /** `why` ends a sentence that begins with the command: `cannot be read …`. */
+  | { readonly does: 'unknown'; readonly why: string };
+
+export interface Opening {
+  readonly does: 'open';
+  readonly ports: readonly PortRange[];
+  /** What of the rule is not carried over, as sentences without a period. */
+  readonly notes: readonly string[];
+  /** How long, in milliseconds, where the command itself says so. */
+  readonly time?: number;
+}
+
+export const CLOSE: Effect = { does: 'close' };
+export const NOTHING: Effect = { does: 'nothing' };
+
+export function unknown(why: string): Effect {
+  return { does: 'unknown', why };
+}
+
+/** The place that knockd puts the client's address into. */
+export const CLIENT = '%IP%';
+
+/** Well-known ports by name: `ssh/tcp` is 22. */
+export type PortNames = WellKnown['portOf'];
+
+/** A rule of any firewall, in its parts. */
+export interface Match {
+  /** `tcp`, `udp`, `6`, …; undefined for any. */
+  readonly protocol?: string | undefined;
+  /** `22`, `ssh`, `6000:6010`, `6000-6010`, several with commas. */
+  readonly ports?: string | undefined;
+  /** The source address; undefined for any. */
+  readonly from?: string | undefined;
+  /** Other conditions, as they are written. */
+  readonly conditions: readonly string[];
+}
+
+/** What a rule that accepts opens. */
+export function opening({ protocol, ports, from, conditions }: Match, names: PortNames): Effect {
+  if (from !== undefined && !from.startsWith(CLIENT))
+    return unknown(`lets ${from} in, whoever knocks: addresses that need no knock belong into "allow"`);
+  if (ports === undefined || ports === '')
+    return unknown('opens every port: write a service with "ports" for those that are to be hidden');
+  const protocols =
+    protocol === undefined ? PROTOCOLS : PROTOCOLS.filter(it => it === (NUMBERS[protocol] ?? protocol));
+  if (protocols.length === 0) return unknown(`opens something else than TCP or UDP (${protocol})`);
+  const ranges = ports.split(',').flatMap(text => protocols.map(it => readRange(text.trim(), it, names)));
+  const read = ranges.filter(it => it !== undefined);
+  if (read.length < ranges.length) return unknown(`opens ports that cannot be read (${ports})`);
+  const notes = conditions.map(it => `the rule is only for ${it}, which is left out`);
+  if (from === undefined) notes.push('the rule lets everybody in; here only who knocked');
+  const length = from?.slice(CLIENT.length) ?? '';
+  if (length !== '' && length !== '/32' && length !== '/128')
+    notes.push(`the rule lets in ${from}; "prefix" does that, for all services`);
+  return { does: 'open', ports: read, notes };
+}
+
+const PROTOCOLS = ['tcp', 'udp'] as const;
+const NUMBERS: Readonly<Record<string, string>> = { '6': 'tcp', '17': 'udp', TCP: 'tcp', UDP: 'udp' };
+
+function readRange(text: string, protocol: 'tcp' | 'udp', names: PortNames): PortRange | undefined {
+  const [from = '', to = from, ...more] = text.split(/[:-](?=[\d:-]|$)/);
+  const [first, last] = [readPort(from || '1', protocol, names), readPort(to || '65535', protocol, names)];
+  if (more.length > 0 || first === undefined || last === undefined || first > last) return undefined;
+  return { protocol, first, last };
+}
+
+function readPort(text: string, protocol: string, names: PortNames): number | undefined {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : names.get(`${text}/${protocol}`);
+  return port !== undefined && port >= 1 && port <= 65_535 ? port : undefined;
+}

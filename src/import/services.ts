@@ -1,0 +1,131 @@
+import { toName } from '../config/names.ts';
+import { formatPortRange, overlap } from '../config/ports.ts';
+import type { Port, PortRange } from '../config/types.ts';
+import type { Door } from './door.ts';
+
+/** A service that comes of one door, or of several that open the same ports. */
+export interface Imported {
+  readonly name: string;
+  readonly ports: readonly PortRange[];
+  /** One door, or a user for each. */
+  readonly doors: readonly { readonly user: string; readonly door: Door }[];
+  /** Milliseconds. */
+  readonly knockTimeout: number;
+  readonly openFor: number;
+}
+
+type Tell = (door: Door, line: number, message: string) => void;
+
+/** Puts doors together to services that a configuration may have; tells of those that cannot be in it. */
+export function combineDoors(doors: readonly Door[], tell: Tell): readonly Imported[] {
+  const kept: Placed[] = [];
+  for (const door of doors) {
+    const fit = fitPorts(placed(door), kept, tell);
+    if (!fit) continue;
+    const conflict = conflictOf(fit, kept);
+    if (conflict === undefined) kept.push(fit);
+    else tell(door, door.knocksLine, `not carried over: ${conflict}: choose another sequence`);
+  }
+  return toServices(kept, tell);
+}
+
+/** A door with what it is compared by. */
+interface Placed extends Door {
+  /** `22/tcp,80/tcp`. */
+  readonly portsText: string;
+  /** `7000/tcp,8000/udp,`: a beginning of knocks is a beginning of this. */
+  readonly knocksText: string;
+}
+
+function placed(door: Door): Placed {
+  const knocksText = door.knocks.map(({ port, protocol }) => `${port}/${protocol},`).join('');
+  return { ...door, portsText: door.ports.map(formatPortRange).join(), knocksText };
+}
+
+/** A guarded port belongs to one service: without those that earlier doors open, unless they open just the same. */
+function fitPorts(door: Placed, earlier: readonly Placed[], tell: Tell): Placed | undefined {
+  if (earlier.some(it => it.portsText === door.portsText)) return door;
+  const taken = door.ports.flatMap(port =>
+    earlier.filter(it => it.ports.some(other => overlap(other, port))).map(other => ({ port, other })),
+  );
+  const [first] = taken;
+  if (!first) return door;
+  const ports = door.ports.filter(port => !taken.some(it => it.port === port));
+  const what = `${formatPortRange(first.port)} is opened by [${first.other.name}] (line ${first.other.portsLine}), with other ports, and a port belongs to one service`;
+  if (ports.length === 0) {
+    tell(door, door.portsLine, `not carried over: ${what}`);
+    return undefined;
+  }
+  tell(door, door.portsLine, `opens only ${ports.map(formatPortRange).join(', ')} here: ${what}`);
+  return placed({ ...door, ports });
+}
+
+/** Why a sequence cannot stand beside the earlier ones, or with the ports that are guarded. */
+function conflictOf(door: Placed, earlier: readonly Placed[]): string | undefined {
+  const { knocks, knocksText, ports } = door;
+  const repeated = knocks.findIndex((knock, index) => isSame(knock, knocks[index - 1]));
+  if (repeated > 0)
+    return `knock ${repeated + 1} is the same as the one before, which cannot be told from one that is sent again`;
+  const guarding = [...earlier, door].find(it =>
+    knocks.some(knock => it.ports.some(port => contains(port, knock))),
+  );
+  if (guarding)
+    return `a knock goes to a port that [${guarding.name}] (line ${guarding.portsLine}) opens, and a guarded port is no knock`;
+  const knocking = earlier.find(it => it.knocks.some(knock => ports.some(port => contains(port, knock))));
+  if (knocking)
+    return `it opens a port that [${knocking.name}] (line ${knocking.knocksLine}) knocks on, and a guarded port is no knock`;
+  const alike = earlier.find(
+    it => it.knocksText.startsWith(knocksText) || knocksText.startsWith(it.knocksText),
+  );
+  if (alike)
+    return `its sequence and that of [${alike.name}] (line ${alike.knocksLine}) begin alike, and one of them would never be completed`;
+  return undefined;
+}
+
+function toServices(doors: readonly Placed[], tell: Tell): readonly Imported[] {
+  const groups = new Map<string, [Door, ...Door[]]>();
+  for (const door of doors) {
+    const group = groups.get(door.portsText);
+    if (group) group.push(door);
+    else groups.set(door.portsText, [door]);
+  }
+  const taken = new Set<string>();
+  return [...groups.values()].map(group => {
+    const [first] = group;
+    const users = new Set<string>();
+    const openFor = Math.min(...group.map(door => door.openFor));
+    for (const door of group)
+      if (door.openFor !== openFor)
+        tell(
+          door,
+          door.line,
+          `shares its ports with [${group.find(it => it.openFor === openFor)?.name}], and so its shorter "openFor"`,
+        );
+    return {
+      name: freeName(first.name, 'service', taken),
+      ports: first.ports,
+      doors: group.map(door => ({ user: freeName(door.name, 'user', users), door })),
+      knockTimeout: Math.max(...group.map(door => door.knockTimeout)),
+      openFor,
+    };
+  });
+}
+
+/** `openSSH` and `opencloseSSH` are `ssh`; `ssh-2` where that is taken. */
+function freeName(written: string, otherwise: string, taken: Set<string>): string {
+  const plain = toName(written.replace(/^open([-_ ]?close)?[-_ ]?(?=.*[a-z])/i, ''));
+  const name = plain || toName(written) || otherwise;
+  let free = name;
+  for (let number = 2; taken.has(free); number++)
+    free = `${name.slice(0, 31 - String(number).length)}-${number}`;
+  taken.add(free);
+  return free;
+}
+
+function contains({ protocol, first, last }: PortRange, knock: Port): boolean {
+  return protocol === knock.protocol && first <= knock.port && knock.port <= last;
+}
+
+function isSame(a: Port, b: Port | undefined): boolean {
+  return a.port === b?.port && a.protocol === b.protocol;
+}
