@@ -57,7 +57,22 @@ export function nextSteps(written: Written, width: number): string[] {
       : step(4, 'Whoever knocks and comes in confirms it. You can also say so in the new login.', [
           `${command} confirm`,
         ])),
+    ...services.filter(({ name }) => name === 'ssh').flatMap(service => sshSteps(service)),
   ];
+
+  function sshSteps({ ports, sequence }: DraftService): string[] {
+    const port = tcpPort(ports) ?? 22;
+    return [
+      ...step(5, 'So that ssh knocks by itself: on your own computer, in ~/.ssh/config', [
+        `Host ${host}`,
+        ...(port === 22 ? [] : [`  Port ${port}`]),
+        '  ProxyCommand knockd-nft proxy %h %p',
+      ]),
+      ...step(6, 'and in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)', [
+        `{ ${JSON.stringify(host)}: { "knocks": [${sequence.join(', ')}], "port": ${port} } }`,
+      ]),
+    ];
+  }
 }
 
 /** The address that the caller reaches this host by; `HOST` where that is not known: a NAT may stand between. */
