@@ -96,11 +96,11 @@ export async function withStateNow(connection: Connection, ruleset: Ruleset): Pr
 /** How often a dump may be cut through by a change. */
 const ATTEMPTS = 100;
 
-/** A dump; of a table or a set that went away meanwhile: nothing. */
-async function dump(connection: Connection, message: Message): Promise<Reply[]> {
+/** A dump, of family inet unless told; of a table or a set that went away meanwhile: nothing. */
+export async function dump(connection: Connection, message: Message, family?: number): Promise<Reply[]> {
   for (let left = ATTEMPTS; ; left--) {
     try {
-      return await connection.dump(requestOf(message));
+      return await connection.dump(requestOf(message, family));
     } catch (error) {
       if (error instanceof NetlinkError && error.code === 'ENOENT') return [];
       if (!(error instanceof DumpInterruptedError) || left <= 1) throw error;

@@ -28,8 +28,7 @@ const NFNL_MSG_BATCH_END = 17;
 const NFNL_BATCH_GENID = 1;
 export const NFNL_SUBSYS_NFTABLES = 10;
 /** include/uapi/linux/netfilter.h */
-const NFPROTO_UNSPEC = 0;
-const NFPROTO_INET = 1;
+export const NFPROTO = { UNSPEC: 0, INET: 1, IPV4: 2, IPV6: 10 } as const;
 const NFGENMSG = 4;
 const ERESTART = 85;
 
@@ -47,10 +46,15 @@ export function attributesOf(payload: Buffer): AttributeReader {
   return new AttributeReader(payload, NFGENMSG);
 }
 
-/** A message as a request by itself, for reads. */
-export function requestOf({ type, flags, subject, write }: Message): Request {
+/** The family of a message that the kernel sent. */
+export function familyOf(payload: Buffer): number {
+  return payload.readUInt8(0);
+}
+
+/** A message as a request by itself, for reads; of one family, or of all where it is NFPROTO.UNSPEC. */
+export function requestOf({ type, flags, subject, write }: Message, family: number = NFPROTO.INET): Request {
   const writer = new AttributeWriter();
-  writer.raw(nfgenmsg(NFPROTO_INET));
+  writer.raw(nfgenmsg(family));
   write(writer);
   return { type, flags, subject, payload: writer.finish() };
 }
@@ -59,7 +63,7 @@ const getGeneration: Request = {
   type: NFT_MSG_GETGEN,
   flags: 0,
   subject: 'generation of the ruleset',
-  payload: nfgenmsg(NFPROTO_UNSPEC),
+  payload: nfgenmsg(NFPROTO.UNSPEC),
 };
 
 /** The number of the ruleset's generation: every commit of anybody adds 1. */
@@ -104,9 +108,9 @@ export function encodeBatch(
     writer.patchLength(start);
     return start;
   };
-  const edge = nfgenmsg(NFPROTO_UNSPEC, NFNL_SUBSYS_NFTABLES);
+  const edge = nfgenmsg(NFPROTO.UNSPEC, NFNL_SUBSYS_NFTABLES);
   const begin = add(NFNL_MSG_BATCH_BEGIN, 0, edge, nest => nest.be32(NFNL_BATCH_GENID, options.generation));
-  const inet = nfgenmsg(NFPROTO_INET);
+  const inet = nfgenmsg(NFPROTO.INET);
   const starts = messages.map(({ type, flags, write }, index) =>
     add(type, index === messages.length - 1 ? flags | NLM_F.ACK : flags, inet, write),
   );

@@ -27,12 +27,22 @@ export interface Element {
   readonly end?: boolean;
   /** The element that stands for all keys that are not there (`*`); its key is empty. */
   readonly all?: boolean;
+  /** In a set of ranges of several fields: the last key of the range, field by field. */
+  readonly last?: Buffer;
   /** nft's mark on a range that goes up to the last address. */
   readonly open?: boolean;
 }
 
 /** enum nft_set_elem_attributes, nft_set_elem_list_attributes, nft_list_attributes, nft_set_elem_flags */
-const NFTA_SET_ELEM = { KEY: 1, DATA: 2, FLAGS: 3, TIMEOUT: 4, EXPIRATION: 5, USERDATA: 6 } as const;
+const NFTA_SET_ELEM = {
+  KEY: 1,
+  DATA: 2,
+  FLAGS: 3,
+  TIMEOUT: 4,
+  EXPIRATION: 5,
+  USERDATA: 6,
+  KEY_END: 10,
+} as const;
 const NFTA_SET_ELEM_LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
 const NFTA_LIST_ELEM = 1;
 const NFT_SET_ELEM = { INTERVAL_END: 1, CATCHALL: 2 } as const;
@@ -136,6 +146,7 @@ export function decodeElements(reader: AttributeReader): Element[] {
 
 function decodeElement(reader: AttributeReader): Element {
   let key: Buffer | undefined;
+  let last: Buffer | undefined;
   let data: Data | undefined;
   let flags = 0;
   let timeout: bigint | undefined;
@@ -143,6 +154,7 @@ function decodeElement(reader: AttributeReader): Element {
   let userdata: Buffer | undefined;
   while (reader.next()) {
     if (reader.type === NFTA_SET_ELEM.KEY) key = readValue(reader.nested());
+    else if (reader.type === NFTA_SET_ELEM.KEY_END) last = readValue(reader.nested());
     else if (reader.type === NFTA_SET_ELEM.DATA) data = readData(reader.nested());
     else if (reader.type === NFTA_SET_ELEM.FLAGS) flags = reader.be32();
     else if (reader.type === NFTA_SET_ELEM.TIMEOUT) timeout = reader.be64();
@@ -153,6 +165,7 @@ function decodeElement(reader: AttributeReader): Element {
   const all = (flags & NFT_SET_ELEM.CATCHALL) !== 0;
   return {
     key: all ? Buffer.alloc(0) : required(key, 'element key'),
+    ...(last && { last }),
     ...(all && { all }),
     ...(data !== undefined && { data }),
     ...(timeout && { timeout: Number(timeout) }),

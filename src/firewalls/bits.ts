@@ -1,0 +1,81 @@
+/** What can be said beforehand of bytes that a rule looks at: of a packet, or in a register. */
+export interface Bits {
+  /** As they most likely are. */
+  readonly likely: Buffer;
+  /** The bits of {@link likely} that are so in each such packet. */
+  readonly sure: Buffer;
+  /** Nothing is likelier than anything else. */
+  readonly vague?: boolean;
+}
+
+/** Whether a packet matches. `likely` is undefined where that cannot be told. */
+export interface Match {
+  readonly likely: boolean | undefined;
+  readonly sure: boolean;
+}
+
+export const YES: Match = { likely: true, sure: true };
+export const NO: Match = { likely: false, sure: true };
+export const LIKELY: Match = { likely: true, sure: false };
+export const UNLIKELY: Match = { likely: false, sure: false };
+export const UNKNOWN: Match = { likely: undefined, sure: false };
+
+export function not({ likely, sure }: Match): Match {
+  return { likely: likely === undefined ? undefined : !likely, sure };
+}
+
+/** Whether all match: nothing is asked after the first that surely does not. */
+export function both(a: Match, b: Match): Match {
+  if ((a.sure && a.likely === false) || (b.sure && b.likely === false)) return NO;
+  const sure = a.sure && b.sure;
+  if (a.likely === false || b.likely === false) return { likely: false, sure };
+  if (a.likely === undefined || b.likely === undefined) return UNKNOWN;
+  return { likely: true, sure };
+}
+
+export function certain(bytes: Uint8Array): Bits {
+  return { likely: Buffer.from(bytes), sure: Buffer.alloc(bytes.length, 0xff) };
+}
+
+/** A guess, which any packet may prove wrong. */
+export function guess(bytes: Uint8Array): Bits {
+  return { likely: Buffer.from(bytes), sure: Buffer.alloc(bytes.length) };
+}
+
+export function vague(size: number): Bits {
+  return { likely: Buffer.alloc(size), sure: Buffer.alloc(size), vague: true };
+}
+
+/** Whether all bits are foretold for sure. */
+export function isSure({ sure }: Bits): boolean {
+  return sure.every(byte => byte === 0xff);
+}
+
+/** Whether some packet may have this value there. */
+export function mayBe({ likely, sure }: Bits, value: Uint8Array): boolean {
+  return value.every((byte, index) => (((likely[index] ?? 0) ^ byte) & (sure[index] ?? 0)) === 0);
+}
+
+/** `bits == value` */
+export function equals(bits: Bits, value: Buffer): Match {
+  if (!mayBe(bits, value)) return NO;
+  if (isSure(bits)) return YES;
+  if (bits.vague) return UNKNOWN;
+  return { likely: bits.likely.equals(value), sure: false };
+}
+
+/** `bits < value` and the like: `holds` is told the sign of bits - value. */
+export function compares(bits: Bits, value: Buffer, holds: (sign: number) => boolean): Match {
+  if (bits.vague) return UNKNOWN;
+  return { likely: holds(Buffer.compare(bits.likely, value)), sure: isSure(bits) };
+}
+
+/** `(bits & mask) ^ xor` */
+export function masked({ likely, sure, ...rest }: Bits, mask: Buffer, xor: Buffer): Bits {
+  const at = (bytes: Buffer, index: number) => bytes[index] ?? 0;
+  return {
+    ...rest,
+    likely: Buffer.from(likely.map((byte, index) => (byte & at(mask, index)) ^ at(xor, index))),
+    sure: Buffer.from(sure.map((byte, index) => byte | (~at(mask, index) & 0xff))),
+  };
+}

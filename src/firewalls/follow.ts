@@ -1,0 +1,117 @@
+import type { Expression } from '../nftables/expression.ts';
+import { VERDICT } from '../nftables/register.ts';
+import type { Data, Verdict } from '../nftables/verdict.ts';
+import { type Bits, certain, compares, equals, guess, LIKELY, masked, not, UNLIKELY, vague } from './bits.ts';
+import { type Decision, decides, GOES_ON, type Step, when } from './decision.ts';
+import { CT_KEY, FIB_DADDR_TYPE, loadCt, loadFib, loadMeta, META_KEY, part } from './loads.ts';
+import { find } from './lookup.ts';
+import type { Packet } from './packet.ts';
+import type { Registers } from './registers.ts';
+import type { ForeignTable } from './table.ts';
+import { followVariant } from './variants.ts';
+
+/** What the expressions of a rule work on. */
+export interface Place {
+  readonly packet: Packet;
+  readonly registers: Registers;
+  readonly table: ForeignTable;
+}
+
+/** What one expression does with the packet. Loads change `registers`. */
+export function follow(expression: Expression, place: Place): Step {
+  const { packet, registers, table } = place;
+  const load = (register: Parameters<Registers['load']>[0], bits: Bits | undefined): Step => {
+    if (bits === undefined) return when(UNLIKELY);
+    registers.load(register, bits);
+    return GOES_ON;
+  };
+  switch (expression.kind) {
+    case 'counter':
+    case 'log':
+    case 'objref':
+      return GOES_ON;
+    case 'limit':
+      return when(LIKELY);
+    case 'dynset':
+      // an element is refused where the set is full; a meter inside lets the first packets pass
+      return when(LIKELY);
+    case 'socket':
+      return load(expression.dreg, vague(1));
+    case 'payload': {
+      const { base, offset, length, dreg } = expression;
+      return load(dreg, base === 'link' ? vague(length) : part(packet[base], offset, length));
+    }
+    case 'meta':
+      return 'dreg' in expression
+        ? load(expression.dreg, loadMeta(META_KEY[expression.key], packet))
+        : GOES_ON;
+    case 'ct':
+      return load(expression.dreg, loadCt(CT_KEY[expression.key], packet));
+    case 'fib':
+      return load(expression.dreg, loadFib(FIB_DADDR_TYPE.result, FIB_DADDR_TYPE.flags, packet));
+    case 'bitwise': {
+      const { sreg, dreg, mask } = expression;
+      return load(dreg, masked(registers.read(sreg, mask.length), mask, Buffer.alloc(mask.length)));
+    }
+    case 'cmp': {
+      const { sreg, op, value } = expression;
+      return when(compare(op, registers.read(sreg, value.length), value));
+    }
+    case 'immediate':
+      if ('verdict' in expression) return decide(expression.verdict);
+      return load(expression.dreg, certain(expression.value));
+    case 'reject':
+      return decides({ does: 'reject' });
+    case 'lookup':
+      return lookUp(expression, place);
+    case 'unknown':
+      return followVariant(expression, { packet, registers, table });
+  }
+}
+
+const SIGNS = {
+  lt: (sign: number) => sign < 0,
+  lte: (sign: number) => sign <= 0,
+  gt: (sign: number) => sign > 0,
+  gte: (sign: number) => sign >= 0,
+} as const;
+
+function compare(op: 'eq' | 'neq' | keyof typeof SIGNS, bits: Bits, value: Buffer) {
+  if (op === 'eq') return equals(bits, value);
+  if (op === 'neq') return not(equals(bits, value));
+  return compares(bits, value, SIGNS[op]);
+}
+
+function lookUp(
+  { set, sreg, dreg }: Extract<Expression, { kind: 'lookup' }>,
+  { registers, table }: Place,
+): Step {
+  const { match, likely, possible } = find(table.sets.get(set), size => registers.read(sreg, size));
+  if (dreg === undefined) return when(match);
+  if (dreg === VERDICT)
+    return {
+      match,
+      decisions: possible.flatMap(element => {
+        const decision = decisionOf(element.data);
+        return decision ? [{ decision, likely: element === likely }] : [];
+      }),
+    };
+  const data = likely?.data ?? possible[0]?.data;
+  if (Buffer.isBuffer(data)) {
+    const one = possible.length === 1 && match.sure;
+    registers.load(dreg, one ? certain(data) : likely ? guess(data) : vague(data.length));
+  }
+  return when(match);
+}
+
+function decide(verdict: Verdict): Step {
+  const decision = decisionOf(verdict);
+  return decision ? decides(decision) : GOES_ON;
+}
+
+/** undefined for `continue`. */
+function decisionOf(data: Data | undefined): Decision | undefined {
+  if (data === undefined || Buffer.isBuffer(data)) return { does: 'unknown' };
+  if ('chain' in data) return { does: data.code, chain: data.chain };
+  return data.code === 'continue' ? undefined : { does: data.code };
+}

@@ -1,0 +1,76 @@
+import type { Hook } from '../nftables/chain.ts';
+import { type Packet, redirected } from './packet.ts';
+import type { ForeignChain, ForeignTable } from './table.ts';
+import { type Fate, type Ruling, Walker } from './walk.ts';
+
+/** A base chain of somebody else that packets of a family go through. */
+export interface Station {
+  readonly table: ForeignTable;
+  readonly chain: ForeignChain & { readonly hook: Hook };
+}
+
+/** What becomes of a packet in a base chain. */
+export interface Visit extends Station {
+  readonly ruling: Ruling;
+  /** All that may become of such a packet there. */
+  readonly possible: ReadonlySet<Fate>;
+  /** Whether a rule there takes it out of connection tracking. */
+  readonly untracked: boolean;
+  /** The chains that it likely goes through, the base chain first. */
+  readonly chains: readonly string[];
+}
+
+/** NF_IP_PRI_CONNTRACK: where connection tracking sees a packet. */
+const PRIORITY_CONNTRACK = -200;
+
+/** The base chains at a hook that see packets of this family, in the order that they do. */
+export function stations(
+  tables: readonly ForeignTable[],
+  family: Packet['family'],
+  hook: Hook['name'],
+): Station[] {
+  const seeing = family === 'ipv4' ? 'ip' : 'ip6';
+  return tables
+    .filter(table => table.family === 'inet' || table.family === seeing)
+    .flatMap(table =>
+      [...table.chains.values()].flatMap(chain =>
+        chain.hook?.name === hook ? [{ table, chain: { ...chain, hook: chain.hook } }] : [],
+      ),
+    )
+    .sort((a, b) => a.chain.hook.priority - b.chain.hook.priority);
+}
+
+/**
+ * Takes a packet through the base chains of a hook, to the last of them even where an earlier one likely stops it. The
+ * first translation counts; those after it see the packet with its new destination.
+ */
+export function pass(
+  tables: readonly ForeignTable[],
+  hook: Hook['name'],
+  packet: Packet,
+): { readonly visits: readonly Visit[]; readonly packet: Packet; readonly translation: Visit | undefined } {
+  let current = packet;
+  let translation: Visit | undefined;
+  const visits: Visit[] = [];
+  for (const station of stations(tables, packet.family, hook)) {
+    if (station.chain.hook.priority > PRIORITY_CONNTRACK && current.tracking === 'none')
+      current = { ...current, tracking: 'new' };
+    const visit = visitOf(station, current);
+    visits.push(visit);
+    if (visit.untracked) current = { ...current, tracking: 'untracked' };
+    if (visit.ruling.to && !translation) {
+      translation = visit;
+      current = redirected(current, visit.ruling.to);
+    }
+  }
+  return { visits, packet: current, translation };
+}
+
+function visitOf({ table, chain }: Station, packet: Packet): Visit {
+  const { likely, possible, open, untracked, chains } = new Walker(table, packet).walk(chain.name);
+  const all = open ? new Set([...possible, chain.hook.policy]) : possible;
+  const [only] = all;
+  const ruling = likely ?? { fate: chain.hook.policy, rule: undefined };
+  const known = ruling.fate === 'unknown' && all.size === 1 && only ? { ...ruling, fate: only } : ruling;
+  return { table, chain, ruling: known, possible: all, untracked: untracked !== undefined, chains };
+}

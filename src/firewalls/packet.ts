@@ -1,0 +1,157 @@
+import type { Family, Protocol } from '../config/types.ts';
+import { IPPROTO, portBytes } from '../ruleset/match.ts';
+import { type Bits, certain, guess } from './bits.ts';
+
+/** Where packets come in, or go out. */
+export interface Interface {
+  readonly name: string;
+  /** The interface's number, where it is known. */
+  readonly index: number | undefined;
+  /** One address of each family that the interface has: 4 or 16 bytes. */
+  readonly addresses: Partial<Readonly<Record<Family, Buffer>>>;
+}
+
+/** What connection tracking has made of a packet at some point of its way. */
+export type Tracking = 'none' | 'new' | 'untracked';
+
+/** A packet of a stranger that begins a flow, as far as it can be foretold; or the host's answer to it. */
+export interface Packet {
+  readonly family: Family;
+  readonly protocol: Protocol;
+  readonly network: Bits;
+  readonly transport: Bits;
+  /** The interface that it came in by, and the one that it goes out by; undefined where there is none, or none yet. */
+  readonly input: Interface | undefined;
+  readonly output: Interface | undefined;
+  /** Whether it goes to an address of this host. */
+  readonly local: boolean;
+  /** Its destination was changed by NAT. */
+  readonly translated: boolean;
+  readonly tracking: Tracking;
+}
+
+/** Addresses of nobody special: globally routed, in no registry of special purposes, no neighbour of ours. */
+const STRANGER = {
+  ipv4: Buffer.from([81, 2, 69, 142]),
+  ipv6: Buffer.from('2a020ff0000000000000000000000142', 'hex'),
+} as const;
+const SOMEWHERE = {
+  ipv4: Buffer.from([81, 2, 69, 143]),
+  ipv6: Buffer.from('2a020ff0000000000000000000000143', 'hex'),
+};
+/** In the range that Linux, macOS and Windows all take source ports from. */
+const STRANGERS_PORT = 50_123;
+const HOPS = 52;
+
+/** The first packet of a client to a port of this host. */
+export function arriving(
+  to: { readonly family: Family; readonly protocol: Protocol; readonly port: number },
+  way: Interface,
+): Packet {
+  const { family, protocol, port } = to;
+  return {
+    family,
+    protocol,
+    network: networkHeader(family, protocol, STRANGER[family], way.addresses[family] ?? SOMEWHERE[family]),
+    transport: transportHeader(protocol, guess(portBytes(STRANGERS_PORT)), certain(portBytes(port)), SYN),
+    input: way,
+    output: undefined,
+    local: true,
+    translated: false,
+    tracking: 'none',
+  };
+}
+
+/** The host's answer to such a packet. */
+export function answering(
+  { family, protocol, port }: Parameters<typeof arriving>[0],
+  way: Interface,
+): Packet {
+  return {
+    family,
+    protocol,
+    network: networkHeader(family, protocol, way.addresses[family] ?? SOMEWHERE[family], STRANGER[family]),
+    transport: transportHeader(protocol, certain(portBytes(port)), guess(portBytes(STRANGERS_PORT)), SYN_ACK),
+    input: undefined,
+    output: way,
+    local: false,
+    translated: false,
+    tracking: 'none',
+  };
+}
+
+/** The first packet of a client to another host that this one forwards to, by way of its interface `output`. */
+export function forwarding(
+  to: Parameters<typeof arriving>[0] & { readonly address: Buffer },
+  way: Interface,
+  output: Interface,
+): Packet {
+  const packet = arriving(to, { ...way, addresses: { [to.family]: to.address } });
+  return { ...packet, input: way, output, local: false };
+}
+
+/** The same packet after its destination was changed; what is undefined stays. */
+export function redirected(
+  packet: Packet,
+  to: { readonly address: Bits | undefined; readonly port: Bits | undefined; readonly local: boolean },
+): Packet {
+  return {
+    ...packet,
+    network: to.address
+      ? overlay(packet.network, packet.family === 'ipv4' ? 16 : 24, to.address)
+      : packet.network,
+    transport: to.port ? overlay(packet.transport, 2, to.port) : packet.transport,
+    local: to.local,
+    translated: true,
+  };
+}
+
+const SYN = 0x02;
+const SYN_ACK = 0x12;
+
+/** Options of the header are not foretold: they lie beyond it. */
+function networkHeader(family: Family, protocol: Protocol, source: Buffer, destination: Buffer): Bits {
+  if (family === 'ipv4') {
+    const likely = Buffer.concat([
+      Buffer.from([0x45, 0, 0, 60, 0x12, 0x34, 0x40, 0, HOPS, IPPROTO[protocol], 0, 0]),
+      source,
+      destination,
+    ]);
+    const sure = Buffer.alloc(20);
+    sure.set([0xf0], 0); // version
+    sure.set([0xbf, 0xff], 6); // no fragment
+    sure.set([0xff], 9); // protocol
+    return { likely, sure };
+  }
+  const likely = Buffer.concat([
+    Buffer.from([0x60, 0, 0, 0, 0, 40, IPPROTO[protocol], HOPS]),
+    source,
+    destination,
+  ]);
+  const sure = Buffer.alloc(40);
+  sure.set([0xf0], 0);
+  return { likely, sure };
+}
+
+function transportHeader(protocol: Protocol, source: Bits, destination: Bits, flags: number): Bits {
+  const rest =
+    protocol === 'tcp'
+      ? { likely: Buffer.alloc(16), sure: Buffer.alloc(16) }
+      : { likely: Buffer.from([0, 16, 0x12, 0x34]), sure: Buffer.alloc(4) };
+  if (protocol === 'tcp') {
+    rest.likely.set([0x12, 0x34, 0x56, 0x78], 0); // sequence
+    rest.likely.set([0xa0, flags, 0xff, 0xff], 8); // offset, flags, window
+    rest.sure.set([0x3f], 9); // flags, but for those of ECN
+  }
+  return {
+    likely: Buffer.concat([source.likely, destination.likely, rest.likely]),
+    sure: Buffer.concat([source.sure, destination.sure, rest.sure]),
+  };
+}
+
+function overlay(bits: Bits, at: number, { likely, sure, vague }: Bits): Bits {
+  const changed = { likely: Buffer.from(bits.likely), sure: Buffer.from(bits.sure) };
+  likely.copy(changed.likely, at);
+  sure.copy(changed.sure, at);
+  return { ...changed, ...((bits.vague || vague) && { vague: true }) };
+}

@@ -1,0 +1,124 @@
+import { dump } from '../loader/kernel.ts';
+import { type AttributeReader, DecodeError } from '../netlink/attributes.ts';
+import type { Connection, Reply } from '../netlink/connection.ts';
+import { attributesOf, familyOf, NFPROTO, readGeneration } from '../netlink/nfnetlink.ts';
+import { decodeChain, getChains } from '../nftables/chain.ts';
+import { decodeElements, type Element, getElements } from '../nftables/element.ts';
+import { VERDICT } from '../nftables/register.ts';
+import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
+import { decodeSet, getSets } from '../nftables/set.ts';
+import { decodeTable, getTables } from '../nftables/table.ts';
+import { MARK } from '../ruleset/names.ts';
+import type { ForeignChain, ForeignSet, ForeignTable } from './table.ts';
+
+/** Larger sets are lists of strangers, in which ours is not: only whether they are asked matters. */
+const MAX_ELEMENTS = 1000;
+/** How often others may change the ruleset while it is read. */
+const ATTEMPTS = 10;
+
+const FAMILIES = [
+  [NFPROTO.INET, 'inet'],
+  [NFPROTO.IPV4, 'ip'],
+  [NFPROTO.IPV6, 'ip6'],
+] as const;
+
+/** The tables of others that see packets to this host, as they are at one generation if others pause. */
+export async function readForeign(connection: Connection): Promise<ForeignTable[]> {
+  for (let left = ATTEMPTS; ; left--) {
+    const generation = await readGeneration(connection);
+    const tables = await readOnce(connection);
+    if (left <= 1 || (await readGeneration(connection)) === generation) return tables;
+  }
+}
+
+async function readOnce(connection: Connection): Promise<ForeignTable[]> {
+  const headers = (await dump(connection, getTables, NFPROTO.UNSPEC)).map(({ payload }) => ({
+    number: familyOf(payload),
+    ...decodeTable(attributesOf(payload)),
+  }));
+  const tables: ForeignTable[] = [];
+  for (const [number, family] of FAMILIES) {
+    const foreign = headers.filter(it => it.number === number && it.comment !== MARK && !it.dormant);
+    if (foreign.length === 0) continue;
+    const chains = (await dump(connection, getChains, number)).map(({ payload }) =>
+      decodeChain(attributesOf(payload)),
+    );
+    for (const { name } of foreign) {
+      const rules = await readRules(connection, name, number);
+      tables.push({
+        family,
+        name,
+        chains: new Map(
+          chains
+            .filter(({ table }) => table === name)
+            .map((chain): [string, ForeignChain] => [
+              chain.name,
+              { ...chain, rules: rules.get(chain.name) ?? [] },
+            ]),
+        ),
+        sets: await readSets(connection, name, number),
+      });
+    }
+  }
+  return tables;
+}
+
+async function readRules(
+  connection: Connection,
+  table: string,
+  family: number,
+): Promise<Map<string, Rule[]>> {
+  const rules = new Map<string, Rule[]>();
+  for (const { payload } of await dump(connection, getRules(table), family)) {
+    const rule = understood(payload);
+    if (rule.table !== table) continue;
+    const list = rules.get(rule.chain);
+    if (list) list.push(rule);
+    else rules.set(rule.chain, [rule]);
+  }
+  return rules;
+}
+
+/** A rule with something that cannot be decoded: all that is known of it is that it is there. */
+function understood(payload: Buffer): ReturnType<typeof decodeRule> {
+  try {
+    return decodeRule(attributesOf(payload));
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    const [table = '', chain = ''] = names(attributesOf(payload));
+    return { table, chain, expressions: [{ kind: 'unknown', name: '', raw: Buffer.alloc(0) }] };
+  }
+}
+
+/** NFTA_RULE_TABLE 1 and NFTA_RULE_CHAIN 2 */
+function names(reader: AttributeReader): string[] {
+  const found: string[] = [];
+  while (reader.next()) if (reader.type === 1 || reader.type === 2) found[reader.type - 1] = reader.string();
+  return found;
+}
+
+async function readSets(
+  connection: Connection,
+  table: string,
+  family: number,
+): Promise<Map<string, ForeignSet>> {
+  const sets = new Map<string, ForeignSet>();
+  for (const { payload } of await dump(connection, getSets(table), family)) {
+    const set = decodeSet(attributesOf(payload));
+    if (set.table !== table) continue;
+    const wanted = set.data === VERDICT || set.anonymous || (set.count ?? 0) <= MAX_ELEMENTS;
+    const replies = wanted ? await dump(connection, getElements(table, set.name), family) : undefined;
+    sets.set(set.name, { ...set, elements: replies && elementsOf(replies) });
+  }
+  return sets;
+}
+
+/** undefined where one of them cannot be decoded. */
+function elementsOf(replies: readonly Reply[]): Element[] | undefined {
+  try {
+    return replies.flatMap(({ payload }) => decodeElements(attributesOf(payload)));
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    return undefined;
+  }
+}

@@ -1,0 +1,222 @@
+import { AttributeReader, DecodeError } from '../netlink/attributes.ts';
+import type { Unknown } from '../nftables/expression.ts';
+import { decodeRegister } from '../nftables/register.ts';
+import { readValue } from '../nftables/verdict.ts';
+import { type Bits, both, compares, LIKELY, masked, not, UNKNOWN, UNLIKELY, vague } from './bits.ts';
+import { decides, GOES_ON, type Step, when } from './decision.ts';
+import type { Place } from './follow.ts';
+import { loadCt, loadFib, loadMeta } from './loads.ts';
+import { find } from './lookup.ts';
+import { followMatch, followTarget } from './xtables.ts';
+
+/**
+ * Expressions, and variants of them, that only others write, by the kernel's names. What is not here, or not as it is
+ * expected, cannot be told.
+ */
+export function followVariant({ name, raw }: Unknown, place: Place): Step {
+  try {
+    const follow = Object.hasOwn(VARIANTS, name) ? VARIANTS[name] : undefined;
+    if (follow) return follow(new Fields(raw), place);
+  } catch (error) {
+    if (!(error instanceof DecodeError || error instanceof RangeError)) throw error;
+  }
+  place.registers.forget();
+  return when(UNKNOWN);
+}
+
+/** The attributes of an expression, by type. */
+class Fields {
+  readonly #values = new Map<number, AttributeReader>();
+  readonly #bytes = new Map<number, Buffer>();
+
+  constructor(raw: Buffer) {
+    const reader = new AttributeReader(raw);
+    while (reader.next()) {
+      this.#values.set(reader.type, reader.nested());
+      this.#bytes.set(reader.type, reader.bytes());
+    }
+  }
+
+  has(type: number): boolean {
+    return this.#bytes.has(type);
+  }
+
+  bytes(type: number): Buffer {
+    return this.#bytes.get(type) ?? Buffer.alloc(0);
+  }
+
+  text(type: number): string {
+    return this.bytes(type).toString('latin1').replace(/\0.*$/s, '');
+  }
+
+  number(type: number, otherwise = 0): number {
+    return this.#bytes.get(type)?.readUInt32BE(0) ?? otherwise;
+  }
+
+  register(type: number) {
+    return decodeRegister(this.number(type));
+  }
+
+  value(type: number): Buffer {
+    const nest = this.#values.get(type);
+    if (!nest) throw new DecodeError(`attribute ${type} is missing`);
+    return readValue(nest);
+  }
+
+  /** Of a nest. */
+  nested(type: number): Fields {
+    return new Fields(this.bytes(type));
+  }
+}
+
+type Follow = (fields: Fields, place: Place) => Step;
+
+const goesOn: Follow = () => GOES_ON;
+const undecided: Follow = () => decides({ does: 'unknown' });
+
+/** enum nft_limit_attributes, nft_connlimit_attributes, nft_quota_attributes: bit 0 of FLAGS turns the sense around */
+const INVERTED = 1;
+const withinBounds =
+  (flags: number): Follow =>
+  fields =>
+    when(fields.number(flags) & INVERTED ? UNLIKELY : LIKELY);
+
+/** Something of the packet that is not foretold goes into the register that attribute `type` names. */
+const loadsVague =
+  (type: number, source?: number): Follow =>
+  (fields, { registers }) => {
+    if (source !== undefined && fields.has(source)) return GOES_ON; // it writes into the packet
+    registers.load(fields.register(type), vague(LONGEST));
+    return GOES_ON;
+  };
+const LONGEST = 16;
+
+const VARIANTS: Readonly<Record<string, Follow>> = {
+  counter: goesOn,
+  dup: goesOn,
+  flow_offload: goesOn,
+  last: goesOn,
+  log: goesOn,
+  masq: goesOn,
+  objref: goesOn,
+  notrack: () => ({ ...GOES_ON, untracked: true }),
+  reject: () => decides({ does: 'reject' }),
+  fwd: undecided,
+  queue: undecided,
+  synproxy: undecided,
+  tproxy: undecided,
+  limit: withinBounds(5),
+  connlimit: withinBounds(2),
+  quota: withinBounds(2),
+  hash: loadsVague(2),
+  inner: loadsVague(2),
+  numgen: loadsVague(1),
+  osf: loadsVague(1),
+  rt: loadsVague(1),
+  socket: loadsVague(2),
+  tunnel: loadsVague(2),
+  xfrm: loadsVague(1),
+  exthdr: loadsVague(1, 7),
+  payload: loadsVague(1, 5),
+  nat: translate,
+  redir: redirect,
+  meta: loadsMeta,
+  ct: loadsCt,
+  fib: loadsFib,
+  lookup: looksUp,
+  range: comparesRange,
+  bitwise: masks,
+  byteorder: swaps,
+  dynset: meters,
+  // iptables' own, kept by iptables-nft as they are
+  match: (fields, { packet }) => when(followMatch(fields.text(1), fields.number(2), fields.bytes(3), packet)),
+  target: (fields, { packet }) => followTarget(fields.text(1), fields.number(2), fields.bytes(3), packet),
+};
+
+/** enum nft_nat_attributes: TYPE 1, REG_ADDR_MIN 3, REG_PROTO_MIN 5; enum nft_nat_types */
+const NFT_NAT_DNAT = 1;
+
+function translate(fields: Fields, { packet, registers }: Place): Step {
+  if (fields.number(1) !== NFT_NAT_DNAT) return GOES_ON;
+  const address = fields.has(3)
+    ? registers.read(fields.register(3), packet.family === 'ipv4' ? 4 : 16)
+    : undefined;
+  const port = fields.has(5) ? registers.read(fields.register(5), 2) : undefined;
+  return decides({ does: 'translate', to: { address, port, local: address === undefined && packet.local } });
+}
+
+/** enum nft_redir_attributes: REG_PROTO_MIN 1 */
+function redirect(fields: Fields, { registers }: Place): Step {
+  const port = fields.has(1) ? registers.read(fields.register(1), 2) : undefined;
+  return decides({ does: 'translate', to: { address: undefined, port, local: true } });
+}
+
+/** enum nft_meta_attributes and nft_ct_attributes: DREG 1, KEY 2; nft_ct: SREG 4 */
+function loadsMeta(fields: Fields, { packet, registers }: Place): Step {
+  if (!fields.has(1)) return GOES_ON;
+  return loads(fields, loadMeta(fields.number(2), packet), registers);
+}
+
+function loadsCt(fields: Fields, { packet, registers }: Place): Step {
+  // enum nft_ct_attributes: DREG 1, KEY 2
+  const dreg = fields.has(2) && fields.has(1);
+  return dreg ? loads(fields, loadCt(fields.number(2), packet), registers) : GOES_ON;
+}
+
+/** enum nft_fib_attributes: DREG 1, RESULT 2, FLAGS 3 */
+function loadsFib(fields: Fields, { packet, registers }: Place): Step {
+  return loads(fields, loadFib(fields.number(2), fields.number(3), packet), registers);
+}
+
+function loads(fields: Fields, bits: Bits | undefined, registers: Place['registers']): Step {
+  if (bits === undefined) return when(UNLIKELY);
+  registers.load(fields.register(1), bits);
+  return GOES_ON;
+}
+
+/** enum nft_lookup_attributes: SET 1, SREG 2, FLAGS 5, whose bit 0 turns the sense around */
+function looksUp(fields: Fields, { registers, table }: Place): Step {
+  const sreg = fields.register(2);
+  return when(not(find(table.sets.get(fields.text(1)), size => registers.read(sreg, size)).match));
+}
+
+/** enum nft_range_attributes: SREG 1, OP 2 (0: within, 1: not within), FROM_DATA 3, TO_DATA 4 */
+function comparesRange(fields: Fields, { registers }: Place): Step {
+  const from = fields.value(3);
+  const bits = registers.read(fields.register(1), from.length);
+  const within = both(
+    compares(bits, from, sign => sign >= 0),
+    compares(bits, fields.value(4), sign => sign <= 0),
+  );
+  return when(fields.number(2) === 0 ? within : not(within));
+}
+
+/** enum nft_bitwise_attributes: SREG 1, DREG 2, LEN 3, MASK 4, XOR 5, OP 6 (0: mask and xor) */
+function masks(fields: Fields, { registers }: Place): Step {
+  const length = fields.number(3);
+  const bits = registers.read(fields.register(1), length);
+  const plain = fields.number(6) === 0;
+  registers.load(fields.register(2), plain ? masked(bits, fields.value(4), fields.value(5)) : vague(length));
+  return GOES_ON;
+}
+
+/** enum nft_byteorder_attributes: SREG 1, DREG 2, LEN 4, SIZE 5. Hosts are little-endian here. */
+function swaps(fields: Fields, { registers }: Place): Step {
+  const size = fields.number(5);
+  const { likely, sure, ...rest } = registers.read(fields.register(1), fields.number(4));
+  if (size < 1) throw new DecodeError('byteorder without a size');
+  const swapped = (bytes: Buffer) => {
+    const copy = Buffer.from(bytes);
+    for (let at = 0; at + size <= copy.length; at += size) copy.subarray(at, at + size).reverse();
+    return copy;
+  };
+  registers.load(fields.register(2), { ...rest, likely: swapped(likely), sure: swapped(sure) });
+  return GOES_ON;
+}
+
+/** enum nft_dynset_attributes: EXPR 7, EXPRESSIONS 10: meters, each with an NFTA_EXPR_NAME 1 and NFTA_EXPR_DATA 2 */
+function meters(fields: Fields, place: Place): Step {
+  const meter = fields.has(10) ? fields.nested(10).nested(1) : fields.nested(7);
+  const follow = VARIANTS[meter.text(1)];
+  return follow ? follow(meter.nested(2), place) : when(LIKELY);
+}

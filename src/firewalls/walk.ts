@@ -1,0 +1,140 @@
+import type { Rule } from '../nftables/rule.ts';
+import { both, type Match, YES } from './bits.ts';
+import type { Decision, Step, Translation } from './decision.ts';
+import { follow } from './follow.ts';
+import type { Packet } from './packet.ts';
+import { Registers } from './registers.ts';
+import type { ForeignTable } from './table.ts';
+
+/** What becomes of a packet in a base chain. */
+export type Fate = 'accept' | 'drop' | 'reject' | 'translate' | 'unknown';
+
+/** A fate, and what decides it. */
+export interface Ruling {
+  readonly fate: Fate;
+  /** undefined for the chain's policy. */
+  readonly rule: Rule | undefined;
+  readonly to?: Translation;
+}
+
+/** The way of a packet through a chain and those that it leads to. */
+export interface Walk {
+  /** What most likely happens; undefined where the packet most likely leaves the chain undecided. */
+  readonly likely: Ruling | undefined;
+  /** All that may happen to such a packet. */
+  readonly possible: ReadonlySet<Fate>;
+  /** Whether some such packet may leave the chain undecided. */
+  readonly open: boolean;
+  /** The rule on the likely way that takes the packet out of connection tracking. */
+  readonly untracked: Rule | undefined;
+  /** The chains on the likely way, in order. */
+  readonly chains: readonly string[];
+}
+
+/** What a decision leads to. */
+interface Outcome {
+  readonly likely: Ruling | 'leaves' | 'goes on';
+  readonly possible: ReadonlySet<Fate>;
+  /** Whether some packet may come to the next rule, or leave the chain. */
+  readonly goesOn: boolean;
+  readonly leaves: boolean;
+  readonly walk?: Walk;
+}
+
+/** Walks a packet through the chains of one table, through each once, however many ways lead there. */
+export class Walker {
+  readonly #table: ForeignTable;
+  readonly #packet: Packet;
+  readonly #walks = new Map<string, Walk>();
+
+  constructor(table: ForeignTable, packet: Packet) {
+    this.#table = table;
+    this.#packet = packet;
+  }
+
+  walk(chain: string): Walk {
+    const known = this.#walks.get(chain);
+    if (known) return known;
+    const walk = this.#follow(chain);
+    this.#walks.set(chain, walk);
+    return walk;
+  }
+
+  #follow(chain: string): Walk {
+    const possible = new Set<Fate>();
+    const chains = [chain];
+    let likely: Outcome['likely'] = 'goes on';
+    let untracked: Rule | undefined;
+    let open = false;
+    for (const rule of this.#table.chains.get(chain)?.rules ?? []) {
+      const judged = judge(rule, this.#table, this.#packet);
+      const { match, decisions = [] } = judged;
+      if (match.sure && !match.likely) continue;
+      const outcomes = decisions.map(({ decision }) => this.#outcome(decision, rule));
+      for (const outcome of outcomes) {
+        for (const fate of outcome.possible) possible.add(fate);
+        open ||= outcome.leaves;
+      }
+      if (likely === 'goes on' && match.likely !== false) {
+        const chosen = match.likely ? outcomes[decisions.findIndex(it => it.likely)] : undefined;
+        if (chosen) likely = chosen.likely;
+        else if (outcomes.some(outcome => outcome.likely !== 'goes on')) likely = { fate: 'unknown', rule };
+        if (chosen?.walk) chains.push(...chosen.walk.chains);
+        untracked ??= (match.likely && judged.untracked ? rule : undefined) ?? chosen?.walk?.untracked;
+      }
+      const ends = match.sure && outcomes.length > 0 && outcomes.every(({ goesOn }) => !goesOn);
+      if (ends) return walked(open);
+    }
+    return walked(true);
+
+    function walked(isOpen: boolean): Walk {
+      return {
+        likely: typeof likely === 'string' ? undefined : likely,
+        possible,
+        open: isOpen,
+        untracked,
+        chains,
+      };
+    }
+  }
+
+  #outcome(decision: Decision, rule: Rule): Outcome {
+    switch (decision.does) {
+      case 'return':
+        return { likely: 'leaves', possible: new Set(), goesOn: false, leaves: true };
+      case 'jump': {
+        const walk = this.walk(decision.chain);
+        const { likely = 'goes on', possible, open } = walk;
+        return { likely, possible, goesOn: open, leaves: false, walk };
+      }
+      case 'goto': {
+        const walk = this.walk(decision.chain);
+        const { likely = 'leaves', possible, open } = walk;
+        return { likely, possible, goesOn: false, leaves: open, walk };
+      }
+      case 'translate':
+        return final({ fate: 'translate', rule, to: decision.to });
+      default:
+        return final({ fate: decision.does, rule });
+    }
+  }
+}
+
+function final(ruling: Ruling): Outcome {
+  return { likely: ruling, possible: new Set([ruling.fate]), goesOn: false, leaves: false };
+}
+
+/** Whether a rule matches a packet, and what it does then. */
+function judge({ expressions }: Rule, table: ForeignTable, packet: Packet): Step {
+  const registers = new Registers();
+  let match: Match = YES;
+  let untracked = false;
+  for (const expression of expressions) {
+    const step = follow(expression, { packet, registers, table });
+    match = both(match, step.match);
+    if (match.sure && !match.likely) break;
+    untracked ||= step.untracked ?? false;
+    if (step.decisions) return { match, decisions: step.decisions, untracked };
+  }
+  return { match, untracked };
+}

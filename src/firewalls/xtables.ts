@@ -1,0 +1,202 @@
+import {
+  type Bits,
+  both,
+  certain,
+  compares,
+  guess,
+  LIKELY,
+  type Match,
+  NO,
+  not,
+  UNKNOWN,
+  UNLIKELY,
+  YES,
+} from './bits.ts';
+import type { Step } from './decision.ts';
+import { decides, GOES_ON } from './decision.ts';
+import { part } from './loads.ts';
+import type { Packet } from './packet.ts';
+
+/**
+ * Matches and targets of iptables, as iptables-nft puts them into rules where nf_tables has no expression of its own.
+ * `info` is the structure of include/uapi/linux/netfilter/xt_NAME.h, in host order.
+ */
+
+type Decide = (info: Buffer, packet: Packet, revision: number) => Match;
+
+const turned = (match: Match, invert: boolean | number) => (invert ? not(match) : match);
+
+/** Whether a port lies in one of the ranges, both ends included. */
+function inRanges(port: Bits, ranges: readonly (readonly [number, number])[]): Match {
+  const word = (value: number) => Buffer.from([value >>> 8, value & 0xff]);
+  return any(
+    ranges.map(([low, high]) =>
+      both(
+        compares(port, word(low), sign => sign >= 0),
+        compares(port, word(high), sign => sign <= 0),
+      ),
+    ),
+  );
+}
+
+const any = (matches: readonly Match[]) => not(matches.map(not).reduce(both, YES));
+
+const source = ({ transport }: Packet) => part(transport, 0, 2);
+const destination = ({ transport }: Packet) => part(transport, 2, 2);
+
+/** struct xt_tcp and xt_udp {u16 spts[2], dpts[2]; …} */
+function ports(info: Buffer, packet: Packet, invert: number): Match {
+  const range = (at: number) => [[info.readUInt16LE(at), info.readUInt16LE(at + 2)]] as const;
+  return both(
+    turned(inRanges(source(packet), range(0)), invert & 1),
+    turned(inRanges(destination(packet), range(4)), invert & 2),
+  );
+}
+
+/** XT_CONNTRACK_STATE_*: bits of xt_conntrack_mtinfo's state_mask */
+const XT_STATE = { none: 1, new: 8, untracked: 1 << 8 } as const;
+/** match_flags: XT_CONNTRACK_STATE and XT_CONNTRACK_STATE_ALIAS */
+const XT_CONNTRACK_STATE = 1;
+const XT_CONNTRACK_STATE_ALIAS = 1 << 13;
+
+const MATCHES: Readonly<Record<string, Decide>> = {
+  comment: () => YES,
+  tcp(info, packet) {
+    if (packet.protocol !== 'tcp') return NO;
+    const invert = info.readUInt8(11);
+    const [mask, wanted] = [info.readUInt8(9), info.readUInt8(10)];
+    const { likely, sure } = part(packet.transport, 13, 1);
+    const equal = ((likely.readUInt8(0) ^ wanted) & mask) === 0;
+    const flags = { likely: equal, sure: (mask & ~sure.readUInt8(0)) === 0 };
+    const option = info.readUInt8(8) === 0 ? YES : UNKNOWN;
+    return [ports(info, packet, invert), turned(flags, invert & 4), turned(option, invert & 8)].reduce(both);
+  },
+  udp: (info, packet) => (packet.protocol === 'udp' ? ports(info, packet, info.readUInt8(8)) : NO),
+  /** struct xt_multiport_v1 {u8 flags, count; u16 ports[15]; u8 pflags[15], invert}; a port with a flag begins a range */
+  multiport(info, packet, revision) {
+    const [flags, count] = [info.readUInt8(0), info.readUInt8(1)];
+    const ranges: [number, number][] = [];
+    for (let index = 0; index < count; index++) {
+      const port = info.readUInt16LE(2 + index * 2);
+      const begins = revision >= 1 && info.readUInt8(32 + index) !== 0;
+      ranges.push([port, begins ? info.readUInt16LE(2 + ++index * 2) : port]);
+    }
+    const sides = [
+      ...(flags !== 1 ? [inRanges(source(packet), ranges)] : []),
+      ...(flags !== 0 ? [inRanges(destination(packet), ranges)] : []),
+    ];
+    return turned(any(sides), revision >= 1 && info.readUInt8(47));
+  },
+  /** struct xt_conntrack_mtinfo3: addresses, 128 bytes; at 146 match_flags, invert_flags, state_mask */
+  conntrack(info, { tracking }, revision) {
+    const [flags, invert] = [info.readUInt16LE(146), info.readUInt16LE(148)];
+    if ((flags & ~XT_CONNTRACK_STATE_ALIAS) !== XT_CONNTRACK_STATE) return UNKNOWN;
+    const states = revision >= 2 ? info.readUInt16LE(150) : info.readUInt8(150);
+    return turned(states & XT_STATE[tracking] ? YES : NO, invert & XT_CONNTRACK_STATE);
+  },
+  /** struct xt_state_info {u32 statemask} */
+  state: (info, { tracking }) => (info.readUInt32LE(0) & XT_STATE[tracking] ? YES : NO),
+  /** struct xt_addrtype_info_v1 {u16 source, dest; u32 flags}: masks of 1 << RTN_*; bit 0 and 1 turn them around */
+  addrtype(info, { local }, revision) {
+    const [from, to] = [info.readUInt16LE(0), info.readUInt16LE(2)];
+    const flags =
+      revision >= 1 ? info.readUInt32LE(4) : (info.readUInt32LE(4) && 1) | (info.readUInt32LE(8) && 2);
+    const is = (mask: number, type: number, surely: boolean) =>
+      mask === 0 ? undefined : { likely: (mask & (1 << type)) !== 0, sure: surely };
+    const sides = [is(from, 1, false), is(to, local ? 2 : 1, local)];
+    return sides.reduce<Match>(
+      (match, side, index) => (side ? both(match, turned(side, flags & (1 << index))) : match),
+      YES,
+    );
+  },
+  limit: () => LIKELY,
+  /** struct xt_hashlimit_mtinfo*: a name of 16 or 255 bytes; `mode` with XT_HASHLIMIT_INVERT for --hashlimit-above */
+  hashlimit: (info, _, revision) =>
+    info.readUInt32LE(revision >= 2 ? 272 : 16) & (1 << 4) ? UNLIKELY : LIKELY,
+  /** struct xt_connlimit_info {mask[16]; u32 limit, flags}: more connections than the limit, unless turned around */
+  connlimit: info => turned(UNLIKELY, info.readUInt32LE(20) & 1),
+  /** struct xt_recent_mtinfo {u32 seconds, hit_count; u8 check_set, invert; …}: XT_RECENT_SET always matches */
+  recent: info => turned(info.readUInt8(8) & 2 ? YES : UNLIKELY, info.readUInt8(9)),
+  /** struct xt_set_info {u16 index; u8 dim, flags}: IPSET_INV_MATCH */
+  set: (info, _, revision) => (revision === 0 ? UNKNOWN : turned(UNLIKELY, info.readUInt8(3) & 1)),
+  /** struct xt_mark_mtinfo1 {u32 mark, mask; u8 invert} */
+  mark: info =>
+    turned({ likely: (info.readUInt32LE(0) & info.readUInt32LE(4)) === 0, sure: false }, info.readUInt8(8)),
+  connmark: info =>
+    turned({ likely: (info.readUInt32LE(0) & info.readUInt32LE(4)) === 0, sure: false }, info.readUInt8(8)),
+  /** struct xt_pkttype_info {int pkttype, invert}: PACKET_HOST is 0 */
+  pkttype: info => turned(info.readInt32LE(0) === 0 ? YES : NO, info.readInt32LE(4)),
+  /** struct xt_rpfilter_info {u8 flags}: XT_RPFILTER_INVERT */
+  rpfilter: info => turned(LIKELY, info.readUInt8(0) & 8),
+  /** struct xt_mac_info {u8 srcaddr[6]; int invert} */
+  mac: info => turned(UNLIKELY, info.readInt32LE(8)),
+  physdev: () => UNLIKELY,
+  icmp: () => NO,
+  icmp6: () => NO,
+};
+
+export function followMatch(name: string, revision: number, info: Buffer, packet: Packet): Match {
+  const decide = Object.hasOwn(MATCHES, name) ? MATCHES[name] : undefined;
+  return decide ? decide(info, packet, revision) : UNKNOWN;
+}
+
+/** Targets that do not end a packet's way through the chain. */
+const HARMLESS = new Set([
+  ...[
+    'AUDIT',
+    'CHECKSUM',
+    'CLASSIFY',
+    'CONNMARK',
+    'CONNSECMARK',
+    'DSCP',
+    'HL',
+    'LED',
+    'LOG',
+    'MARK',
+    'NFLOG',
+  ],
+  ...['RATEEST', 'SECMARK', 'SET', 'TCPMSS', 'TCPOPTSTRIP', 'TEE', 'TOS', 'TRACE', 'TTL', 'ULOG'],
+]);
+/** struct xt_ct_target_info {u16 flags; …} */
+const XT_CT_NOTRACK = 1;
+/** enum of include/uapi/linux/netfilter/nf_nat.h */
+const NF_NAT_RANGE_MAP_IPS = 1;
+const NF_NAT_RANGE_PROTO_SPECIFIED = 2;
+
+export function followTarget(name: string, revision: number, info: Buffer, packet: Packet): Step {
+  if (HARMLESS.has(name)) return GOES_ON;
+  switch (name) {
+    case 'REJECT':
+      return decides({ does: 'reject' });
+    case 'NOTRACK':
+      return { ...GOES_ON, untracked: true };
+    case 'CT':
+      return info.readUInt16LE(0) & XT_CT_NOTRACK ? { ...GOES_ON, untracked: true } : GOES_ON;
+    case 'DNAT':
+    case 'REDIRECT':
+      return decides({ does: 'translate', to: natRange(name, revision, info, packet) });
+    default:
+      return decides({ does: 'unknown' });
+  }
+}
+
+/**
+ * Revision 0: struct nf_nat_ipv4_multi_range_compat {u32 size; {u32 flags; be32 min_ip, max_ip; be16 min, max} range[1]},
+ * later ones: struct nf_nat_range* {u32 flags; min_addr[16], max_addr[16]; be16 min, max; …}.
+ */
+function natRange(name: string, revision: number, info: Buffer, { family, local }: Packet) {
+  const compat = revision === 0 && family === 'ipv4';
+  const flags = info.readUInt32LE(compat ? 4 : 0);
+  const [addresses, ports] = compat ? [8, 16] : [4, 36];
+  const size = family === 'ipv4' ? 4 : 16;
+  const spread = (at: number, length: number, next: number): Bits => {
+    const first = info.subarray(at, at + length);
+    return first.equals(info.subarray(next, next + length)) ? certain(first) : guess(first);
+  };
+  const address =
+    name === 'DNAT' && flags & NF_NAT_RANGE_MAP_IPS
+      ? spread(addresses, size, addresses + (compat ? 4 : 16))
+      : undefined;
+  const port = flags & NF_NAT_RANGE_PROTO_SPECIFIED ? spread(ports, 2, ports + 2) : undefined;
+  return { address, port, local: name === 'REDIRECT' || (address === undefined && local) };
+}
