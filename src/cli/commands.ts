@@ -130,6 +130,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (context, _, [file = '']) => (await import('./import.ts')).importCommand(context, file),
   },
   {
+    usage: 'doctor',
+    description: 'look for what keeps clients out or lets strangers in, and say what to do',
+    example: 'sudo knockd-nft doctor',
+    run: async context => (await import('./doctor.ts')).doctorCommand(context),
+  },
+  {
     usage: 'demo',
     description: 'show it all for real, in a network namespace of its own',
     example: 'knockd-nft demo',

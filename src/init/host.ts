@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { diagnose, listeners } from '../loader/access.ts';
 import type { Listener } from '../loader/listeners.ts';
 import { sshConnection } from '../loader/login.ts';
+import { readEphemeral, readOr, socketsOf } from '../loader/proc.ts';
 import { readWellKnown } from '../loader/well-known.ts';
 import { readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 
@@ -52,44 +53,8 @@ function readPrograms(): ReadonlyMap<number, string> {
   const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name));
   for (const pid of pids.sort((a, b) => Number(a) - Number(b))) {
     const name = readOr(`/proc/${pid}/comm`, '').trimEnd();
-    for (const inode of socketsOf(pid))
+    for (const inode of socketsOf(Number(pid)) ?? [])
       if ((programs.get(inode) ?? 'systemd') === 'systemd') programs.set(inode, name);
   }
   return programs;
-}
-
-function socketsOf(pid: string): readonly number[] {
-  const folder = `/proc/${pid}/fd`;
-  try {
-    return readdirSync(folder).flatMap(name => {
-      const [, inode] = /^socket:\[(\d+)\]$/.exec(targetOf(`${folder}/${name}`)) ?? [];
-      return inode === undefined ? [] : [Number(inode)];
-    });
-  } catch {
-    return []; // it has ended, or is not ours to look at
-  }
-}
-
-function readEphemeral(): Host['ephemeral'] {
-  const range = readOr('/proc/sys/net/ipv4/ip_local_port_range', '32768 60999'); // the kernel's default
-  const [first = 0, last = 0] = range.trim().split(/\s+/).map(Number);
-  return { first, last };
-}
-
-/** Of a symbolic link; '' where that cannot be read. */
-function targetOf(link: string): string {
-  try {
-    return readlinkSync(link);
-  } catch {
-    return '';
-  }
-}
-
-/** The text of a file, or `otherwise` where it cannot be read. */
-function readOr(path: string, otherwise: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return otherwise;
-  }
 }

@@ -15,5 +15,10 @@ const REQUIREMENTS: Readonly<Record<string, string>> = {
 /** Which feature a kernel lacks that refused an expression, and since which Linux there is one; undefined if none does. */
 export function missingFeature({ code, failure: { part } }: NetlinkError): string | undefined {
   const absent = code === 'ENOENT' || code === 'EOPNOTSUPP' || code === 'ENOTSUP';
-  return absent && part ? REQUIREMENTS[part.kind] : undefined;
+  return absent && part ? requirementOf(part.kind) : undefined;
+}
+
+/** The feature behind a kind of expression, and since which Linux there is one; undefined for those that each kernel has. */
+export function requirementOf(kind: string): string | undefined {
+  return REQUIREMENTS[kind];
 }

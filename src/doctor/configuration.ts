@@ -1,0 +1,58 @@
+import { formatProblem, type Problem } from '../config/problems.ts';
+import { count } from '../ruleset/describe.ts';
+import type { Facts, FileFacts } from './facts.ts';
+import { type Checked, type Finding, shellWord } from './finding.ts';
+
+/** The file: who may write and read it, and what is wrong or weak in it. */
+export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'config'>): Checked {
+  return {
+    name: 'configuration',
+    fine: `${file.path}: ${count(config?.services.length ?? 0, 'service')}`,
+    findings: file.problems.map(problem => finding(problem, file)),
+  };
+}
+
+function finding(problem: Problem, file: FileFacts): Finding {
+  const edit = `sudoedit ${shellWord(file.path)}`;
+  const what = formatProblem(problem);
+  if (problem.file !== file.path)
+    return {
+      id: 'environment-invalid',
+      severity: 'broken',
+      what,
+      why: 'the variable comes before the file, and with a wrong value nothing can be loaded',
+      mend: `unset ${problem.file}`,
+    };
+  if (problem.severity === 'error')
+    return {
+      id: 'configuration-invalid',
+      severity: 'broken',
+      what,
+      why: 'nothing can be loaded from it: what was loaded before goes on, if anything was',
+      mend: problem.line === null ? mendFile(file) : edit,
+    };
+  if (problem.line === null && ((file.mode ?? 0) & 0o004) !== 0)
+    return {
+      id: 'file-readable',
+      severity: 'risk',
+      what,
+      why: 'the sequences are secrets: who knows one gets in',
+      mend: `chmod o-r ${shellWord(file.path)}`,
+    };
+  return {
+    id: 'configuration-weak',
+    severity: 'note',
+    what,
+    why: 'it works, and protects less than it could',
+    mend: edit,
+  };
+}
+
+/** Without a line it is about the file itself. */
+function mendFile({ path, mode, owner, user }: FileFacts): string {
+  const word = shellWord(path);
+  if (mode === undefined) return `knockd-nft --config ${word} init`;
+  if ((mode & 0o022) !== 0) return `chmod go-w ${word}`;
+  if (owner !== 0 && owner !== user) return `chown root ${word}`;
+  return `ls -l ${word}`;
+}

@@ -1,0 +1,92 @@
+import type { Problem } from '../config/problems.ts';
+import type { Config, Family } from '../config/types.ts';
+import type { Interface } from '../firewalls/packet.ts';
+import type { ForeignTable } from '../firewalls/table.ts';
+import type { Hold, RunningSupervisor } from '../loader/hold.ts';
+import type { Listener } from '../loader/listeners.ts';
+
+/** All that the checks go by, read once. */
+export interface Facts {
+  readonly file: FileFacts;
+  /** undefined where the file cannot be used. */
+  readonly config: Config | undefined;
+  readonly kernel: KernelFacts;
+  readonly service: ServiceFacts;
+  readonly host: HostFacts;
+}
+
+/** The configuration file. */
+export interface FileFacts {
+  readonly path: string;
+  /** Permission bits, and the owner's number; undefined where there is no file. */
+  readonly mode: number | undefined;
+  readonly owner: number | undefined;
+  /** Of the user who asks. */
+  readonly user: number;
+  readonly problems: readonly Problem[];
+}
+
+/** What the kernel told of nf_tables, or why it did not. */
+export type KernelFacts =
+  | { readonly is: 'not permitted' }
+  | { readonly is: 'absent'; readonly reason: string }
+  | {
+      readonly is: 'read';
+      /** What the kernel lacks, in words. */
+      readonly lacking: readonly string[];
+      readonly table: TableFacts;
+      readonly tables: readonly ForeignTable[];
+    };
+
+/** Our own table. */
+export interface TableFacts {
+  /** `foreign`: there is one of that name without our mark. */
+  readonly is: 'loaded' | 'not loaded' | 'foreign';
+  /** null where there is no configuration to compare with. */
+  readonly inSync: boolean | null;
+}
+
+/** What keeps the table in place. */
+export interface ServiceFacts {
+  readonly supervisor: RunningSupervisor | undefined;
+  readonly hold: Hold | undefined;
+  /** undefined where systemd does not run, or not for this network namespace. */
+  readonly systemd: SystemdFacts | undefined;
+  /** Who reads the NFLOG group; undefined where nobody does, or it cannot be told. */
+  readonly groupOwner: 'supervisor' | 'other' | undefined;
+}
+
+export interface SystemdFacts {
+  /** Our units are there. */
+  readonly installed: boolean;
+  /** The loader is started at boot. */
+  readonly enabled: boolean;
+  /** nftables.service is, and its file empties the ruleset: the tables that this file makes, `inet filter`. */
+  readonly flushes: readonly string[] | undefined;
+}
+
+/** The host around it. */
+export interface HostFacts {
+  readonly release: string;
+  /** Families of which it has addresses that others can reach. */
+  readonly families: readonly Family[];
+  /** All but the loopback. */
+  readonly interfaces: readonly HostInterface[];
+  /** Where clients likely come in. */
+  readonly ways: readonly Interface[];
+  /** undefined where they cannot be read. */
+  readonly listeners: readonly Listener[] | undefined;
+  /** Ports that the kernel gives to programs that ask for any. */
+  readonly ephemeral: { readonly first: number; readonly last: number };
+  /** Connections that are tracked, and how many may be. */
+  readonly conntrack: { readonly count: number; readonly max: number } | undefined;
+  /** Settings that are on: `net.ipv4.fwmark_reflect`. */
+  readonly switches: ReadonlySet<string>;
+  /** Tables of iptables-legacy, which only it can read: `ip filter`. */
+  readonly legacyTables: readonly string[];
+}
+
+export interface HostInterface extends Interface {
+  /** Its addresses and the networks that they are of: `172.17.0.1/16`. */
+  readonly networks: readonly string[];
+}

@@ -1,0 +1,35 @@
+/** `broken`: it does not do what it should. `risk`: it does, but not for sure. `note`: worth knowing. */
+export type Severity = 'broken' | 'risk' | 'note';
+
+/** One thing that is not as it should be. Never contains a knock's port. */
+export interface Finding {
+  /** For programs: `clients-dropped`. */
+  readonly id: string;
+  readonly severity: Severity;
+  /** What is so, in one line. */
+  readonly what: string;
+  /** Why it matters. */
+  readonly why: string;
+  /** The command that mends it, or what to write into the configuration. */
+  readonly mend: string;
+}
+
+/** What was looked at, and what was found there. */
+export interface Checked {
+  readonly name: string;
+  /** What to say where nothing was found. */
+  readonly fine: string;
+  readonly findings: readonly Finding[];
+}
+
+/** `a`, `a and b`, `a, b and 3 more` */
+export function list(words: readonly string[], most = 4): string {
+  const told = words.length > most ? [...words.slice(0, most - 1), `${words.length - most + 1} more`] : words;
+  const last = told.at(-1) ?? '';
+  return told.length > 1 ? `${told.slice(0, -1).join(', ')} and ${last}` : last;
+}
+
+/** A word as a shell takes it. */
+export function shellWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

@@ -1,0 +1,75 @@
+import { mergePortRanges } from '../config/ports.ts';
+import type { PortRange, Protocol } from '../config/types.ts';
+import type { Visit } from '../firewalls/journey.ts';
+import { shellWord } from './finding.ts';
+
+/** The command that makes a chain of others accept packets to these ports (or from them), in the words of who made it. */
+export function acceptIn(
+  visit: Visit,
+  ports: readonly PortRange[],
+  side: 'dport' | 'sport' = 'dport',
+): string {
+  const ranges = mergePortRanges(ports);
+  const maker = makerOf(visit);
+  switch (maker.is) {
+    case 'ufw':
+      return ranges.map(range => `ufw allow ${text(range, ':')}/${range.protocol}`).join(' && ');
+    case 'firewalld': {
+      const zone = maker.zone === undefined ? '' : ` --zone=${shellWord(maker.zone)}`;
+      const words = ranges.map(range => `--add-port=${text(range, '-')}/${range.protocol}`).join(' ');
+      return `firewall-cmd --permanent${zone} ${words} && firewall-cmd --reload`;
+    }
+    case 'iptables':
+      return ranges
+        .map(
+          range =>
+            `${maker.command} -I ${visit.chain.name} -p ${range.protocol} --${side} ${text(range, ':')} -j ACCEPT`,
+        )
+        .join(' && ');
+    case 'nft': {
+      const { table, chain } = visit;
+      const place = `${table.family} ${shellWord(table.name)} ${shellWord(chain.name)}`;
+      return byProtocol(ranges)
+        .map(([protocol, words]) => `nft insert rule ${place} ${protocol} ${side} ${words} accept`)
+        .join(' && ');
+    }
+  }
+}
+
+/** Who made a chain: rules that are put into it by other means are lost when its maker writes it anew. */
+type Maker =
+  | { readonly is: 'ufw' | 'nft' }
+  | { readonly is: 'firewalld'; readonly zone: string | undefined }
+  | { readonly is: 'iptables'; readonly command: string };
+
+const TABLES = new Set(['filter', 'mangle', 'nat', 'raw', 'security']);
+const CHAINS = new Set(['INPUT', 'PREROUTING', 'OUTPUT', 'FORWARD']);
+
+export function makerOf({ table, chain, chains }: Visit): Maker {
+  if (table.family === 'inet' && table.name === 'firewalld') {
+    const zone = chains
+      .map(name => /^filter_IN_([^_]+)$/.exec(name)?.[1])
+      .findLast(name => name !== undefined);
+    return { is: 'firewalld', zone };
+  }
+  const iptables = table.family !== 'inet' && TABLES.has(table.name) && CHAINS.has(chain.name);
+  if (!iptables) return { is: 'nft' };
+  if (table.name === 'filter' && [...table.chains.keys()].some(name => /^ufw6?-/.test(name)))
+    return { is: 'ufw' };
+  const command = table.family === 'ip' ? 'iptables' : 'ip6tables';
+  return { is: 'iptables', command: table.name === 'filter' ? command : `${command} -t ${table.name}` };
+}
+
+function text({ first, last }: PortRange, to: string): string {
+  return first === last ? String(first) : `${first}${to}${last}`;
+}
+
+/** Ports as nft takes them: `22`, `{ 22, 8000-8010 }`. */
+function byProtocol(ranges: readonly PortRange[]): [Protocol, string][] {
+  return (['tcp', 'udp'] as const).flatMap((protocol): [Protocol, string][] => {
+    const words = ranges.filter(range => range.protocol === protocol).map(range => text(range, '-'));
+    const [only] = words;
+    if (only === undefined) return [];
+    return [[protocol, words.length === 1 ? only : `{ ${words.join(', ')} }`]];
+  });
+}

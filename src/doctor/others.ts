@@ -1,0 +1,149 @@
+import type { Config, Family } from '../config/types.ts';
+import type { Visit } from '../firewalls/journey.ts';
+import { count } from '../ruleset/describe.ts';
+import { type Checked, type Finding, list, type Severity, shellWord } from './finding.ts';
+import { acceptIn, makerOf } from './mend.ts';
+import {
+  addressText,
+  type Crossing,
+  chainName,
+  type Doorman,
+  type Guarded,
+  guardedText,
+  type Passage,
+  type Surroundings,
+} from './passage.ts';
+
+/** What was seen of one guarded port in one family. */
+interface Seen<V extends Visit = Visit> {
+  readonly guarded: Guarded;
+  readonly family: Family;
+  readonly visit: V;
+}
+
+/**
+ * Whether the tables of others let clients in to the guarded ports. What our table accepts, theirs may still drop:
+ * `accept` ends the way through one base chain, `drop` all of it.
+ */
+export function checkOthers(
+  { hook }: Config,
+  around: Surroundings,
+  crossings: readonly Crossing[],
+  path: string,
+): Checked {
+  const doors: Seen<Passage['visits'][number]>[] = [];
+  const forwarded: Seen<NonNullable<Passage['translation']>>[] = [];
+  const untracked: Seen[] = [];
+  for (const { guarded, family, passage, answers } of crossings) {
+    const seen = <V extends Visit>(visit: V) => ({ guarded, family, visit });
+    if (passage.translation && hook === 'input') {
+      forwarded.push(seen(passage.translation));
+      continue;
+    }
+    doors.push(...passage.visits.map(seen));
+    untracked.push(...[...passage.visits, ...answers].filter(visit => visit.untracked).map(seen));
+  }
+  const through = (doorman: Doorman) => doors.filter(({ visit }) => visit.doorman === doorman);
+  return {
+    name: 'other tables',
+    fine: fine(around),
+    findings: [
+      ...groups(forwarded).map(group => goesAround(group, path)),
+      ...groups(through('out')).map(group => keepsOut(group, around.families)),
+      ...groups(untracked).map(takesOutOfTracking),
+      ...groups(through('some')).map(keepsSomeOut),
+      ...groups(through('unknown')).map(cannotTell),
+    ],
+  };
+}
+
+function fine({ tables }: Surroundings): string {
+  if (tables.length === 0) return 'there are none';
+  return `${count(tables.length, 'table')} of others let clients in to the guarded ports`;
+}
+
+/** What one command mends: of one chain, or of all that ufw made. */
+function groups<V extends Visit>(seen: readonly Seen<V>[]): (readonly [Seen<V>, ...Seen<V>[]])[] {
+  const found = new Map<string, [Seen<V>, ...Seen<V>[]]>();
+  for (const it of seen) {
+    const key = makerOf(it.visit).is === 'ufw' ? 'ufw' : chainName(it.visit);
+    const group = found.get(key);
+    if (group) group.push(it);
+    else found.set(key, [it]);
+  }
+  return [...found.values()];
+}
+
+type Group<V extends Visit = Visit> = readonly [Seen<V>, ...Seen<V>[]];
+
+const chains = (group: Group) => list([...new Set(group.map(({ visit }) => chainName(visit)))]);
+const ports = (group: Group) => list([...new Set(group.map(({ guarded }) => guardedText(guarded)))]);
+const ranges = (group: Group) => group.map(({ guarded }) => guarded.range);
+
+/** `table inet filter, chain input drops`, `table ip filter, chain INPUT and table ip6 filter, chain INPUT drop` */
+function doing(group: Group, verb: string): string {
+  const several = new Set(group.map(({ visit }) => chainName(visit))).size > 1;
+  return `${chains(group)} ${several ? verb : `${verb}s`} ${ports(group)}`;
+}
+
+const NAMES = { ipv4: 'IPv4', ipv6: 'IPv6' } as const;
+
+function keepsOut(group: Group, families: readonly Family[]): Finding {
+  const out = (guarded: Guarded) =>
+    new Set(group.filter(it => it.guarded === guarded).map(({ family }) => family));
+  const everywhere = group.some(({ guarded }) => out(guarded).size === families.length);
+  const severity: Severity = everywhere ? 'broken' : 'risk';
+  const [{ visit, family }] = group;
+  return {
+    id: 'clients-dropped',
+    severity,
+    what: `${doing(group, visit.ruling.fate)}${everywhere ? '' : ` over ${NAMES[family]}`}`,
+    why: 'who knocks correctly does not get in: what our table accepts, another may still drop',
+    mend: acceptIn(visit, ranges(group)),
+  };
+}
+
+function keepsSomeOut(group: Group): Finding {
+  const [{ visit }] = group;
+  return {
+    id: 'clients-restricted',
+    severity: 'note',
+    what: `${doing(group, visit.ruling.fate)} for all but some clients`,
+    why: 'it asks for more than the port, such as the source address: who knocks from elsewhere does not get in',
+    mend: acceptIn(visit, ranges(group)),
+  };
+}
+
+function cannotTell(group: Group): Finding {
+  const [{ visit }] = group;
+  const { table, chain } = visit;
+  return {
+    id: 'clients-unknown',
+    severity: 'note',
+    what: `whether ${chains(group)} lets clients in to ${ports(group)} cannot be told`,
+    why: 'it has a rule that is not understood here; if it drops, who knocks correctly does not get in',
+    mend: `nft list chain ${table.family} ${shellWord(table.name)} ${shellWord(chain.name)}`,
+  };
+}
+
+function goesAround(group: Group<NonNullable<Passage['translation']>>, path: string): Finding {
+  const [{ visit }] = group;
+  return {
+    id: 'forwarded-past-guard',
+    severity: 'broken',
+    what: `${doing(group, 'forward')} to ${addressText(visit)}, past the guard`,
+    why: 'packets that are forwarded never come to the input chain: everybody gets in without a knock',
+    mend: `"hook": "prerouting"  in ${path}`,
+  };
+}
+
+function takesOutOfTracking(group: Group): Finding {
+  const [{ visit }] = group;
+  return {
+    id: 'untracked',
+    severity: 'broken',
+    what: `${doing(group, 'exempt')} from connection tracking`,
+    why: 'connections that run are not recognised, and are cut when the opening of their client ends',
+    mend: acceptIn(visit, ranges(group), visit.chain.hook.name === 'output' ? 'sport' : 'dport'),
+  };
+}

@@ -1,0 +1,114 @@
+import { statSync } from 'node:fs';
+import { ConfigError, type Problem } from '../config/problems.ts';
+import { readConfig } from '../config/read.ts';
+import type { Config } from '../config/types.ts';
+import { readForeign } from '../firewalls/read.ts';
+import { withKernel } from '../loader/access.ts';
+import { isNotPermitted } from '../loader/explain.ts';
+import { readHold, runningSupervisor } from '../loader/hold.ts';
+import { readKernel } from '../loader/kernel.ts';
+import { ForeignTableError, planLoad } from '../loader/load.ts';
+import { probe } from '../loader/probe.ts';
+import { readOr, socketsOf } from '../loader/proc.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { readGeneration } from '../netlink/nfnetlink.ts';
+import { NETLINK_NETFILTER } from '../netlink/socket.ts';
+import { compile } from '../ruleset/compile.ts';
+import { VERSION } from '../version.ts';
+import type { Facts, FileFacts, KernelFacts, ServiceFacts, TableFacts } from './facts.ts';
+import { readHostFacts } from './host.ts';
+import { readSystemd } from './systemd.ts';
+
+/** Reads all that the checks go by. What cannot be read is left out, and said to be so. */
+export async function readFacts(path: string, env: NodeJS.ProcessEnv): Promise<Facts> {
+  const { config, problems } = read(path, env);
+  return {
+    file: { path, ...readRights(path), user: process.geteuid?.() ?? 0, problems },
+    config,
+    kernel: await readKernelFacts(config),
+    service: readService(config, env),
+    host: await readHostFacts(config),
+  };
+}
+
+function read(
+  path: string,
+  env: NodeJS.ProcessEnv,
+): { readonly config: Config | undefined; readonly problems: readonly Problem[] } {
+  try {
+    const { config, warnings } = readConfig(path, env);
+    return { config, problems: warnings };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { config: undefined, problems: error.problems };
+  }
+}
+
+function readRights(path: string): Pick<FileFacts, 'mode' | 'owner'> {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return { mode: stats && stats.mode & 0o777, owner: stats?.uid };
+}
+
+async function readKernelFacts(config: Config | undefined): Promise<KernelFacts> {
+  return withKernel(async ({ connection }): Promise<KernelFacts> => {
+    const refusal = await readGeneration(connection).then(
+      () => undefined,
+      error => error,
+    );
+    if (isNotPermitted(refusal)) return { is: 'not permitted' };
+    if (refusal instanceof NetlinkError) return { is: 'absent', reason: refusal.message };
+    if (refusal) throw refusal;
+    return {
+      is: 'read',
+      lacking: await probe(connection),
+      table: await readTable(connection, config),
+      tables: await readForeign(connection),
+    };
+  });
+}
+
+async function readTable(connection: Connection, config: Config | undefined): Promise<TableFacts> {
+  const kernel = await readKernel(connection);
+  const loaded = kernel.ours.some(({ table }) => config === undefined || table.name === config.table);
+  const is = loaded ? 'loaded' : 'not loaded';
+  if (!config) return { is, inSync: null };
+  try {
+    const { messages } = await planLoad(connection, kernel, compile(config, VERSION), async () => []);
+    return { is, inSync: messages.length === 0 };
+  } catch (error) {
+    if (error instanceof ForeignTableError) return { is: 'foreign', inSync: false };
+    throw error;
+  }
+}
+
+function readService(config: Config | undefined, env: NodeJS.ProcessEnv): ServiceFacts {
+  const supervisor = runningSupervisor(env);
+  return {
+    supervisor,
+    hold: readHold(env),
+    systemd: readSystemd(),
+    groupOwner: config && readGroupOwner(config.log.group, supervisor?.pid),
+  };
+}
+
+/** The kernel names the netlink port that has the group; the socket of that port may be one of the supervisor's. */
+function readGroupOwner(group: number, supervisor: number | undefined): ServiceFacts['groupOwner'] {
+  // group, port, queue length, copy mode, copy range, flush timeout, references
+  const bound = rows('/proc/self/net/netfilter/nfnetlink_log').find(([number]) => Number(number) === group);
+  if (!bound) return undefined;
+  if (supervisor === undefined) return 'other';
+  // sk, family, port, …, inode
+  const socket = rows('/proc/self/net/netlink').find(
+    ([, family, port]) => Number(family) === NETLINK_NETFILTER && Number(port) === Number(bound[1]),
+  );
+  const held = socketsOf(supervisor);
+  if (!held || !socket) return undefined;
+  return held.includes(Number(socket.at(-1))) ? 'supervisor' : 'other';
+}
+
+function rows(path: string): string[][] {
+  return readOr(path, '')
+    .split('\n')
+    .map(line => line.trim().split(/\s+/));
+}

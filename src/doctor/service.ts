@@ -1,0 +1,137 @@
+import { resolve } from 'node:path';
+import type { Config } from '../config/types.ts';
+import { holdText } from '../loader/hold.ts';
+import type { Facts, ServiceFacts, TableFacts } from './facts.ts';
+import { type Checked, type Finding, shellWord } from './finding.ts';
+
+type Known = Pick<Facts, 'config' | 'file' | 'service'>;
+
+/** Whether the table is there, and is what the file says. */
+export function checkTable({ config, file, service }: Known, table: TableFacts): Checked {
+  const name = config?.table ?? 'knockd';
+  const load = service.systemd?.installed
+    ? 'systemctl restart knockd-nft-load knockd-nft'
+    : `knockd-nft --config ${shellWord(file.path)} load`;
+  return {
+    name: 'table',
+    fine: `inet ${name} is loaded${table.inSync ? ', as the file says' : ''}`,
+    findings: tableFindings(name, service.hold ? { ...table, inSync: null } : table, load, file.path),
+  };
+}
+
+function tableFindings(name: string, table: TableFacts, load: string, path: string): Finding[] {
+  if (table.is === 'foreign')
+    return [
+      {
+        id: 'table-foreign',
+        severity: 'broken',
+        what: `there is a table inet ${name} that is not ours`,
+        why: 'it is left alone, so ours cannot be loaded: nothing is guarded',
+        mend: `"table": "knockd_nft"  in ${path}`,
+      },
+    ];
+  if (table.is === 'not loaded')
+    return [
+      {
+        id: 'not-loaded',
+        severity: 'broken',
+        what: `table inet ${name} is not loaded`,
+        why: 'nothing is guarded: every port is open that nothing else closes',
+        mend: load,
+      },
+    ];
+  if (table.inSync === false)
+    return [
+      {
+        id: 'not-in-sync',
+        severity: 'risk',
+        what: `table inet ${name} is not as the file says`,
+        why: 'what was changed in the file, or in the kernel, is not what is in force; "knockd-nft diff" shows it',
+        mend: load,
+      },
+    ];
+  return [];
+}
+
+/** What brings the table back: after a reboot, after another tool's flush. */
+export function checkService({ config, file, service }: Known): Checked {
+  const { supervisor, hold, systemd, groupOwner } = service;
+  const findings: Finding[] = [];
+  if (hold)
+    findings.push({
+      id: 'held',
+      severity: 'risk',
+      what: `the supervisor leaves the kernel as it is: ${holdText(hold)}`,
+      why: 'until then it neither follows the file nor puts the table back',
+      mend: hold.until === null ? reload(service, file.path) : 'knockd-nft confirm',
+    });
+  if (systemd && !(systemd.installed && systemd.enabled)) findings.push(notAtBoot(systemd.installed));
+  if (supervisor === undefined) findings.push(noSupervisor(service, file.path));
+  else if (supervisor.config !== resolve(file.path)) findings.push(otherFile(supervisor.config));
+  if (systemd?.flushes) findings.push(flushes(systemd.flushes, supervisor !== undefined));
+  if (config && groupOwner === 'other') findings.push(groupTaken(config, file.path));
+  return { name: 'service', fine: `the supervisor runs (process ${supervisor?.pid})`, findings };
+}
+
+function reload({ systemd }: ServiceFacts, path: string): string {
+  return systemd?.installed ? 'systemctl reload knockd-nft' : `knockd-nft --config ${shellWord(path)} load`;
+}
+
+function notAtBoot(installed: boolean): Finding {
+  return {
+    id: 'not-at-boot',
+    severity: 'risk',
+    what: 'nothing loads the table when the machine starts',
+    why: 'after a reboot the guarded ports are open to everybody',
+    mend: installed
+      ? 'systemctl enable knockd-nft-load knockd-nft'
+      : 'apt install ./knockd-nft_VERSION_ARCHITECTURE.deb, which brings the services ("npm run deb" makes it)',
+  };
+}
+
+function noSupervisor({ systemd }: ServiceFacts, path: string): Finding {
+  return {
+    id: 'no-supervisor',
+    severity: 'note',
+    what: 'no supervisor runs',
+    why: 'the table stays and works; but nobody follows the file, reports who comes in, or puts the table back when another tool removes it',
+    mend: systemd?.installed ? 'systemctl start knockd-nft' : `knockd-nft --config ${shellWord(path)} run`,
+  };
+}
+
+function otherFile(path: string): Finding {
+  return {
+    id: 'other-file',
+    severity: 'note',
+    what: `the supervisor follows another file: ${path}`,
+    why: 'what is said here is about a file that is not in force',
+    mend: `knockd-nft --config ${shellWord(path)} doctor`,
+  };
+}
+
+/** Where the file makes no table itself, it includes others: what to write depends on them. */
+function flushes(tables: readonly string[], supervised: boolean): Finding {
+  const own = tables.map(table => `table ${table}\\ndelete table ${table}`).join('\\n');
+  return {
+    id: 'flush-ruleset',
+    severity: supervised ? 'note' : 'risk',
+    what: 'nftables.service empties the whole ruleset when it is reloaded, our table with it',
+    why: supervised
+      ? 'the supervisor puts it back within a second; until then the guarded ports are open'
+      : 'the guarded ports are open from then on',
+    mend:
+      tables.length > 0
+        ? `sed -i 's/^flush ruleset.*/${own}/' /etc/nftables.conf`
+        : 'in /etc/nftables.conf, in place of "flush ruleset", "table inet NAME; delete table inet NAME" for each of its tables',
+  };
+}
+
+function groupTaken({ log }: Config, path: string): Finding {
+  return {
+    id: 'group-taken',
+    severity: 'risk',
+    what: `another program reads NFLOG group ${log.group}`,
+    why: 'nobody reports who comes in; knocking works all the same',
+    mend: `"log": { "group": ${log.group === 65535 ? 1 : log.group + 1} }  in ${path}`,
+  };
+}

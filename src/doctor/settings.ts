@@ -1,0 +1,87 @@
+import type { Config } from '../config/types.ts';
+import type { HostFacts } from './facts.ts';
+import { type Checked, type Finding, list } from './finding.ts';
+
+/** Fewer are full within a second under a flood of datagrams that one machine can send. */
+const FEW_CONNECTIONS = 65_536;
+/** Share of the table of connections that is in use when it counts as nearly full. */
+const NEARLY_FULL = 0.9;
+
+export const SWITCHES = {
+  reflect: ['net.ipv4.fwmark_reflect', 'net.ipv6.fwmark_reflect'],
+  forward: { ipv4: 'net.ipv4.ip_forward', ipv6: 'net.ipv6.conf.all.forwarding' },
+  helper: 'net.netfilter.nf_conntrack_helper',
+} as const;
+
+/** Settings of the kernel, and what else of it we cannot see through. */
+export function checkSettings(config: Config, host: HostFacts): Checked {
+  const { conntrack, switches, legacyTables } = host;
+  const findings: Finding[] = [];
+  if (conntrack) findings.push(...connections(conntrack));
+  const reflecting = SWITCHES.reflect.filter(name => switches.has(name));
+  if (reflecting.length > 0) findings.push(reflects(reflecting));
+  if (config.policy === 'drop' && switches.has(SWITCHES.helper)) findings.push(HELPERS);
+  if (legacyTables.length > 0) findings.push(legacy(legacyTables));
+  return {
+    name: 'settings',
+    fine: conntrack
+      ? `${conntrack.count} of ${conntrack.max} connections are tracked`
+      : 'nothing is in the way',
+    findings,
+  };
+}
+
+function connections({ count, max }: NonNullable<HostFacts['conntrack']>): Finding[] {
+  const mend = `sysctl -w net.netfilter.nf_conntrack_max=${Math.max(262_144, max * 2)}  # and in /etc/sysctl.d`;
+  if (count >= max * NEARLY_FULL)
+    return [
+      {
+        id: 'connections-full',
+        severity: 'risk',
+        what: `${count} of ${max} connections that the kernel can track are in use`,
+        why: 'when none is left, new connections are dropped, those of clients that knocked among them',
+        mend,
+      },
+    ];
+  if (max >= FEW_CONNECTIONS) return [];
+  return [
+    {
+      id: 'connections-few',
+      severity: 'note',
+      what: `the kernel tracks at most ${max} connections`,
+      why: 'a flood of that many datagrams, to any ports, fills its table; then new connections are dropped',
+      mend,
+    },
+  ];
+}
+
+function reflects(names: readonly string[]): Finding {
+  return {
+    id: 'fwmark-reflect',
+    severity: 'note',
+    what: `${list(names)} ${names.length === 1 ? 'is' : 'are'} on`,
+    why: 'a knock loses the mark that it came with, so the answer to it may take another route than its neighbours',
+    mend: names.map(name => `sysctl -w ${name}=0`).join(' && '),
+  };
+}
+
+const HELPERS: Finding = {
+  id: 'automatic-helpers',
+  severity: 'note',
+  what: `${SWITCHES.helper} is on`,
+  why: 'whoever can make a helped service repeat a line opens ports that "policy": "drop" keeps closed; guarded ones stay guarded',
+  mend: `sysctl -w ${SWITCHES.helper}=0`,
+};
+
+function legacy(tables: readonly string[]): Finding {
+  const commands = [
+    ...new Set(tables.map(name => `${name.startsWith('ip6') ? 'ip6' : 'ip'}tables-legacy-save`)),
+  ];
+  return {
+    id: 'legacy-tables',
+    severity: 'note',
+    what: `tables of iptables-legacy are in use (${list(tables)}), which cannot be looked at from here`,
+    why: 'what they drop does not get in, whatever our table says',
+    mend: `${commands.join('; ')}  # shows them`,
+  };
+}

@@ -1,0 +1,80 @@
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { commit, type Message } from '../netlink/nfnetlink.ts';
+import { newChain } from '../nftables/chain.ts';
+import { DATATYPES } from '../nftables/datatype.ts';
+import type { Expression } from '../nftables/expression.ts';
+import { requirementOf } from '../nftables/feature.ts';
+import { newCounter } from '../nftables/named-counter.ts';
+import { newRule } from '../nftables/rule.ts';
+import { newSet } from '../nftables/set.ts';
+import { newTable } from '../nftables/table.ts';
+import * as match from '../ruleset/match.ts';
+
+const TABLE = `knockd_nft_probe_${process.pid}`;
+const COUNTER = 'probe';
+const SET = {
+  name: 'probe',
+  types: [DATATYPES.ipv4_addr],
+  size: 1,
+  dynamic: true,
+  timeout: true,
+  interval: false,
+} as const;
+
+/** A rule for each kind of expression that a kernel may lack. */
+const PROBES: readonly (readonly [kind: string, expressions: readonly Expression[]])[] = [
+  ['ct', match.ctState('established')],
+  ['fib', match.notToUs],
+  ['socket', match.someoneListens],
+  ['objref', match.count(COUNTER)],
+  ['limit', [{ kind: 'limit', rate: 1, unit: 'second', burst: 1 }]],
+  ['log', [{ kind: 'log', prefix: 'probe', group: 0 }]],
+  ['reject', [...match.protocol('tcp'), { kind: 'reject', with: 'tcp reset' }]],
+  [
+    'dynset',
+    [
+      ...match.family('ipv4'),
+      ...match.change({ family: 'ipv4', length: 32 }, { op: 'delete', set: SET.name }),
+    ],
+  ],
+];
+
+/**
+ * What the kernel lacks of that which our tables are made of, in words. It is asked by transactions without an end, which
+ * it checks like any other and then forgets: nothing of them is ever there.
+ */
+export async function probe(connection: Connection): Promise<string[]> {
+  const refused = async (probes: typeof PROBES): Promise<NetlinkError | undefined> => {
+    try {
+      await commit(connection, messages(probes), { generation: ANY_GENERATION, dryRun: true });
+      return undefined;
+    } catch (error) {
+      if (error instanceof NetlinkError) return error;
+      throw error;
+    }
+  };
+  // each transaction costs the kernel some milliseconds, and nearly every kernel has it all
+  if (!(await refused(PROBES))) return [];
+  const without = await refused([]);
+  if (without) return [without.message];
+  const lacking: string[] = [];
+  for (const one of PROBES) {
+    const error = await refused([one]);
+    if (error) lacking.push(requirementOf(one[0]) ?? error.message);
+  }
+  return lacking;
+}
+
+const ANY_GENERATION = 0;
+
+function messages(probes: typeof PROBES): Message[] {
+  const hook = { name: 'prerouting', priority: -150, policy: 'accept' } as const;
+  return [
+    newTable({ name: TABLE, comment: undefined }),
+    newCounter(TABLE, { name: COUNTER, packets: 0, bytes: 0 }),
+    newSet(TABLE, SET),
+    newChain(TABLE, { name: 'probe', hook }),
+    ...probes.map(([, expressions], index) => newRule(TABLE, 'probe', { expressions }, index + 1)),
+  ];
+}

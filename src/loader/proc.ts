@@ -1,0 +1,39 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+
+/** The text of a file, or `otherwise` where it cannot be read. */
+export function readOr(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return otherwise;
+  }
+}
+
+/** The inodes of the sockets that a process holds; undefined where it has ended, or is not ours to look at. */
+export function socketsOf(pid: number): readonly number[] | undefined {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder).flatMap(name => {
+      const [, inode] = /^socket:\[(\d+)\]$/.exec(targetOf(`${folder}/${name}`)) ?? [];
+      return inode === undefined ? [] : [Number(inode)];
+    });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of a symbolic link; '' where that cannot be read. */
+function targetOf(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return '';
+  }
+}
+
+/** The ports that the kernel gives to programs that ask for any, both included. */
+export function readEphemeral(): { readonly first: number; readonly last: number } {
+  const range = readOr('/proc/sys/net/ipv4/ip_local_port_range', '32768 60999'); // the kernel's default
+  const [first = 0, last = 0] = range.trim().split(/\s+/).map(Number);
+  return { first, last };
+}

@@ -1,0 +1,331 @@
+/** The checks as pure functions: facts in, findings out, each both ways. */
+import t, { type Test } from 'tap';
+import { parseConfig } from '../../src/config/parse.ts';
+import { ConfigError, type Problem } from '../../src/config/problems.ts';
+import { examine } from '../../src/doctor/doctor.ts';
+import type { Facts, KernelFacts, ServiceFacts } from '../../src/doctor/facts.ts';
+import { type Finding, list, shellWord } from '../../src/doctor/finding.ts';
+import { tablesAfterFlush } from '../../src/doctor/systemd.ts';
+
+const PATH = '/etc/knockd-nft.json';
+const text =
+  '{ "services": { "ssh": { "ports": [22], "sequence": [10000, 2345, 3456, 1234] } }, "closed": "reject" }';
+const { config } = parseConfig(text, PATH, {});
+const eth0 = {
+  name: 'eth0',
+  index: 2,
+  addresses: { ipv4: Buffer.from([192, 0, 2, 1]) },
+  networks: ['192.0.2.1/24'],
+};
+
+/** A host where all is well. */
+const read: Extract<KernelFacts, { is: 'read' }> = {
+  is: 'read',
+  lacking: [],
+  table: { is: 'loaded', inSync: true },
+  tables: [],
+};
+const service: ServiceFacts = {
+  supervisor: { pid: 123, config: PATH },
+  hold: undefined,
+  systemd: { installed: true, enabled: true, flushes: undefined },
+  groupOwner: 'supervisor',
+};
+const well: Facts = {
+  file: { path: PATH, mode: 0o640, owner: 0, user: 0, problems: [] },
+  config,
+  kernel: read,
+  service,
+  host: {
+    release: '6.12.0',
+    families: ['ipv4'],
+    interfaces: [eth0],
+    ways: [eth0],
+    listeners: [{ protocol: 'tcp', port: 22, loopback: false, address: Buffer.alloc(4), inode: 1 }],
+    ephemeral: { first: 32768, last: 60999 },
+    conntrack: { count: 12, max: 262_144 },
+    switches: new Set(),
+    legacyTables: [],
+  },
+};
+
+const findings = (facts: Facts): Finding[] => examine(facts).flatMap(it => it.findings);
+/** The only finding. */
+function only(t: Test, facts: Facts): Finding | undefined {
+  const found = findings(facts);
+  t.equal(found.length, 1, found.map(({ id }) => id).join());
+  return found[0];
+}
+const withService = (change: Partial<ServiceFacts>): Facts => ({
+  ...well,
+  service: { ...service, ...change },
+});
+const withKernel = (kernel: KernelFacts): Facts => ({ ...well, kernel });
+const withHost = (change: Partial<Facts['host']>): Facts => ({ ...well, host: { ...well.host, ...change } });
+
+t.test('where all is well, there is a line for each check and no finding', async t => {
+  t.strictSame(
+    examine(well).map(({ name, fine }) => `${name}: ${fine}`),
+    [
+      'configuration: /etc/knockd-nft.json: 1 service',
+      'kernel: Linux 6.12.0 has what is needed',
+      'table: inet knockd is loaded, as the file says',
+      'service: the supervisor runs (process 123)',
+      'other tables: there are none',
+      'guarded ports: services listen there',
+      'knocks: they come to us, and to nobody else',
+      'appearance: guarded ports look like those beside them',
+      'settings: 12 of 262144 connections are tracked',
+    ],
+  );
+  t.strictSame(findings(well), []);
+});
+
+function problemsOf(text: string): readonly Problem[] {
+  try {
+    return parseConfig(text, PATH, {}).warnings;
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems;
+    throw error;
+  }
+}
+
+t.test(
+  'each thing that is wrong with the file is a finding with its place, and what can be checked is',
+  async t => {
+    const problems = problemsOf('{ "services": { "ssh": { "ports": [0], "sequence": 5 } } }');
+    const facts: Facts = { ...well, config: undefined, file: { ...well.file, problems } };
+    const found = findings(facts);
+    t.match(found, [
+      {
+        id: 'configuration-invalid',
+        severity: 'broken',
+        what: /^\/etc\/knockd-nft.json:1:36: /,
+        mend: `sudoedit ${PATH}`,
+      },
+      { id: 'configuration-invalid', severity: 'broken', what: /^\/etc\/knockd-nft.json:1:52: / },
+    ]);
+    t.strictSame(
+      examine(facts).map(({ name }) => name),
+      ['configuration', 'kernel', 'table', 'service'],
+    );
+  },
+);
+
+t.test('the rights of the file', async t => {
+  const problem = (message: string, severity: Problem['severity'] = 'error'): Problem => ({
+    severity,
+    file: PATH,
+    line: null,
+    column: null,
+    message,
+  });
+  const mend = (file: Partial<Facts['file']>) => only(t, { ...well, file: { ...well.file, ...file } })?.mend;
+  const problems = [problem('x')];
+  t.equal(mend({ problems, mode: undefined, owner: undefined }), `knockd-nft --config ${PATH} init`);
+  t.equal(mend({ problems, mode: 0o666 }), `chmod go-w ${PATH}`);
+  t.equal(mend({ problems, mode: 0o600, owner: 1000 }), `chown root ${PATH}`);
+  t.equal(mend({ problems, mode: 0o600, owner: 0, user: 1000 }), `ls -l ${PATH}`);
+  const readable = only(t, {
+    ...well,
+    file: { ...well.file, mode: 0o644, problems: [problem('x', 'warning')] },
+  });
+  t.match(readable, { id: 'file-readable', severity: 'risk', mend: `chmod o-r ${PATH}` });
+});
+
+t.test('what makes a sequence weak is a note; a wrong variable is broken', async t => {
+  const weak = problemsOf('{ "services": { "ssh": { "ports": [22], "sequence": [10000, 2345] } } }');
+  t.match(only(t, { ...well, file: { ...well.file, problems: weak } }), {
+    id: 'configuration-weak',
+    severity: 'note',
+  });
+  const variable = {
+    severity: 'error',
+    file: 'KNOCKD_NFT_LOG_LEVEL',
+    line: null,
+    column: null,
+    message: 'x',
+  } as const;
+  t.match(only(t, { ...well, config: undefined, file: { ...well.file, problems: [variable] } }), {
+    id: 'environment-invalid',
+    severity: 'broken',
+    mend: 'unset KNOCKD_NFT_LOG_LEVEL',
+  });
+});
+
+t.test('a kernel that we may not ask, that has no nf_tables, or not all of it', async t => {
+  t.match(only(t, withKernel({ is: 'not permitted' })), {
+    id: 'not-permitted',
+    severity: 'broken',
+    what: /CAP_NET_ADMIN/,
+  });
+  t.match(only(t, withKernel({ is: 'absent', reason: 'EOPNOTSUPP' })), {
+    id: 'no-nftables',
+    mend: /^modprobe -a nf_tables /,
+  });
+  t.match(findings(withKernel({ ...read, lacking: ['the socket expression', 'rate limits'] })), [
+    { id: 'kernel-feature', severity: 'broken', what: 'the kernel lacks the socket expression' },
+    { id: 'kernel-feature', what: 'the kernel lacks rate limits' },
+  ]);
+});
+
+t.test('a table that is not there, not ours, or not as the file says', async t => {
+  const withTable = (table: typeof read.table) => withKernel({ ...read, table });
+  t.match(only(t, withTable({ is: 'not loaded', inSync: false })), {
+    id: 'not-loaded',
+    severity: 'broken',
+    mend: 'systemctl restart knockd-nft-load knockd-nft',
+  });
+  t.match(only(t, withTable({ is: 'foreign', inSync: false })), {
+    id: 'table-foreign',
+    severity: 'broken',
+    mend: /^"table": /,
+  });
+  t.match(only(t, withTable({ is: 'loaded', inSync: false })), { id: 'not-in-sync', severity: 'risk' });
+  const alone = {
+    ...withTable({ is: 'not loaded', inSync: false }),
+    service: { ...service, systemd: undefined },
+  };
+  t.equal(only(t, alone)?.mend, `knockd-nft --config ${PATH} load`, 'without units');
+  // while something is tried, the kernel has that, not the file
+  const trying = {
+    ...withTable({ is: 'loaded', inSync: false }),
+    service: { ...service, hold: { reason: 'trying x', until: Date.now() + 9000 } },
+  };
+  t.match(only(t, trying), { id: 'held', mend: 'knockd-nft confirm' });
+});
+
+t.test('what keeps the table in place', async t => {
+  t.match(only(t, withService({ hold: { reason: 'unloaded by hand', until: null } })), {
+    id: 'held',
+    severity: 'risk',
+    what: 'the supervisor leaves the kernel as it is: unloaded by hand',
+    mend: 'systemctl reload knockd-nft',
+  });
+  t.match(only(t, withService({ supervisor: undefined })), {
+    id: 'no-supervisor',
+    severity: 'note',
+    mend: 'systemctl start knockd-nft',
+  });
+  t.match(only(t, withService({ supervisor: { pid: 1, config: '/tmp/other.json' } })), {
+    id: 'other-file',
+    mend: 'knockd-nft --config /tmp/other.json doctor',
+  });
+  const systemd = { installed: true, enabled: false, flushes: undefined };
+  t.match(only(t, withService({ systemd })), {
+    id: 'not-at-boot',
+    severity: 'risk',
+    mend: 'systemctl enable knockd-nft-load knockd-nft',
+  });
+  t.match(only(t, withService({ systemd: { ...systemd, installed: false } })), {
+    id: 'not-at-boot',
+    mend: /^apt install /,
+  });
+  t.strictSame(
+    findings(withService({ systemd: undefined })),
+    [],
+    'in a container, say, it is not ours to know',
+  );
+  t.match(only(t, withService({ groupOwner: 'other' })), {
+    id: 'group-taken',
+    severity: 'risk',
+    mend: `"log": { "group": 23 }  in ${PATH}`,
+  });
+  t.strictSame(findings(withService({ groupOwner: undefined })), []);
+});
+
+t.test('a service that empties the ruleset', async t => {
+  const systemd = { installed: true, enabled: true, flushes: ['inet filter', 'ip nat'] };
+  t.match(only(t, withService({ systemd })), {
+    id: 'flush-ruleset',
+    severity: 'note',
+    why: /^the supervisor puts it back/,
+    mend: String.raw`sed -i 's/^flush ruleset.*/table inet filter\ndelete table inet filter\ntable ip nat\ndelete table ip nat/' /etc/nftables.conf`,
+  });
+  t.match(findings(withService({ systemd, supervisor: undefined })), [
+    { id: 'no-supervisor' },
+    { severity: 'risk' },
+  ]);
+  t.match(only(t, withService({ systemd: { ...systemd, flushes: [] } })), {
+    mend: /^in \/etc\/nftables.conf/,
+  });
+  t.strictSame(
+    tablesAfterFlush('#!/usr/sbin/nft -f\n\nflush ruleset\n\ntable inet filter {\n}\n table nat { }'),
+    ['inet filter', 'ip nat'],
+  );
+  t.strictSame(tablesAfterFlush('flush ruleset;\ninclude "/etc/nftables.d/*"\ntable inet filter { }'), []);
+  t.equal(tablesAfterFlush('# flush ruleset\ntable inet filter {\n}\n'), undefined);
+  t.equal(tablesAfterFlush(''), undefined);
+});
+
+t.test('the table of connections: room enough, little, and nearly none', async t => {
+  t.match(only(t, withHost({ conntrack: { count: 10, max: 8192 } })), {
+    id: 'connections-few',
+    severity: 'note',
+    what: 'the kernel tracks at most 8192 connections',
+    mend: /^sysctl -w net.netfilter.nf_conntrack_max=262144 /,
+  });
+  t.match(only(t, withHost({ conntrack: { count: 250_000, max: 262_144 } })), {
+    id: 'connections-full',
+    severity: 'risk',
+    what: '250000 of 262144 connections that the kernel can track are in use',
+    mend: /nf_conntrack_max=524288/,
+  });
+  t.strictSame(findings(withHost({ conntrack: { count: 65_000, max: 262_144 } })), []);
+  t.strictSame(findings(withHost({ conntrack: undefined })), [], 'not loaded yet');
+});
+
+t.test('automatic helpers matter where all other ports are closed', async t => {
+  const switches = new Set(['net.netfilter.nf_conntrack_helper']);
+  t.strictSame(findings(withHost({ switches })), []);
+  const closed = {
+    ...config,
+    policy: 'drop',
+    services: config.services.map(it => ({ ...it, closed: 'drop' as const })),
+  } as const;
+  t.match(only(t, { ...withHost({ switches }), config: closed }), {
+    id: 'automatic-helpers',
+    severity: 'note',
+  });
+  t.strictSame(findings({ ...well, config: closed }), []);
+});
+
+t.test('tables of iptables-legacy are out of sight', async t => {
+  t.match(only(t, withHost({ legacyTables: ['ip nat', 'ip filter', 'ip6 filter'] })), {
+    id: 'legacy-tables',
+    severity: 'note',
+    mend: /^iptables-legacy-save; ip6tables-legacy-save /,
+  });
+});
+
+t.test('listeners that could not be read are not told to be missing', async t => {
+  t.strictSame(findings(withHost({ listeners: undefined })), []);
+});
+
+t.test('no finding tells a knock', async t => {
+  const everything: Facts = {
+    ...withHost({
+      listeners: [1234, 2345, 3456, 10000].map(port => ({
+        protocol: 'tcp',
+        port,
+        loopback: false,
+        address: Buffer.alloc(4),
+        inode: 1,
+      })),
+      ephemeral: { first: 9000, last: 11000 },
+    }),
+  };
+  t.notMatch(JSON.stringify(findings(everything)), /1234|2345|3456|10000/);
+  t.match(
+    findings(everything).find(({ id }) => id === 'knock-port-in-use')?.what,
+    /knock 1, .*knock 2, .*knock 3 and .*knock 4/,
+  );
+});
+
+t.test('lists and words', async t => {
+  t.equal(list(['a']), 'a');
+  t.equal(list(['a', 'b', 'c', 'd']), 'a, b, c and d');
+  t.equal(list(['a', 'b', 'c', 'd', 'e', 'f']), 'a, b, c and 3 more');
+  t.equal(shellWord('/etc/knockd-nft.json'), '/etc/knockd-nft.json');
+  t.equal(shellWord("a b'c"), `'a b'\\''c'`);
+});

@@ -1,0 +1,63 @@
+/** What the tests of `doctor` ask of it: its findings, and whether its remedies work. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import type { Finding } from '../../src/doctor/finding.ts';
+import type { Reach } from '../kernel/host.ts';
+import { type families, sshKnocks } from '../kernel/loaded.ts';
+import type { KnockdOptions, World } from '../kernel/world.ts';
+
+export interface Examination {
+  readonly status: number;
+  readonly findings: readonly Finding[];
+  readonly checked: readonly string[];
+}
+
+export async function examine(world: World, options?: KnockdOptions): Promise<Examination> {
+  const { status, stdout, stderr } = await world.knockd(['doctor', '--json'], options);
+  if (stderr !== '') throw new Error(`doctor: ${stderr}`);
+  return { status, ...(JSON.parse(stdout) as Omit<Examination, 'status'>) };
+}
+
+/** The finding of that name; throws where there is none. */
+export async function diagnosis(world: World, id: string): Promise<Finding> {
+  const { findings } = await examine(world);
+  const found = findings.find(finding => finding.id === id);
+  if (!found) throw new Error(`no ${id} among ${JSON.stringify(findings)}`);
+  return found;
+}
+
+export async function ids(world: World): Promise<string[]> {
+  return (await examine(world)).findings.map(({ id }) => id);
+}
+
+/** All but notes, and how guarded ports look. */
+export async function complaints(world: World): Promise<string[]> {
+  const { findings } = await examine(world);
+  return findings
+    .filter(({ id, severity }) => severity !== 'note' && id !== 'stands-out')
+    .map(({ id, what }) => `${id}: ${what}`);
+}
+
+/** Does what a finding says, to the letter; where it is for the configuration, writes it there and loads. */
+export async function follow(world: World, { mend }: Finding): Promise<void> {
+  const [, key, value, file] = /^"(\w+)": (.+) {2}in (\S+)$/.exec(mend) ?? [];
+  if (key === undefined || value === undefined || file === undefined) {
+    const { status, stderr } = await world.run('server', 'sh', ['-c', mend]);
+    if (status !== 0) throw new Error(`${mend}: ended with ${status}: ${stderr}`);
+    return;
+  }
+  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+  writeFileSync(file, JSON.stringify({ ...config, [key]: JSON.parse(value) }));
+  const { status, stderr } = await world.knockd(['load']);
+  if (status !== 0) throw new Error(`load: ${stderr}`);
+}
+
+/** What a client sees of a port after it knocked. */
+export async function knockAndConnect(
+  world: World,
+  family: (typeof families)[number],
+  port = 22,
+): Promise<Reach> {
+  const client = world.host('client');
+  await client.knock(world.server[family], sshKnocks);
+  return client.connect(world.server[family], port);
+}

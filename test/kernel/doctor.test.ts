@@ -1,0 +1,360 @@
+/** `doctor` on what is in the way of knocks, around the guards, and on how all looks from outside; with real packets. */
+import t, { type Test } from 'tap';
+import { complaints, diagnosis, examine, follow, ids, knockAndConnect } from '../doctor/patient.ts';
+import { families, load, loadedWorld, ssh, sshKnocks } from './loaded.ts';
+import { missing, type World, type WorldOptions } from './world.ts';
+
+const needs = { skip: missing('namespaces', 'knockd', 'nft') };
+const guarded = { services: { ssh } };
+
+async function serving(t: Test, config: object = guarded, options: WorldOptions = {}): Promise<World> {
+  const world = await loadedWorld(t, config, options);
+  await world.host('server').listen(22);
+  return world;
+}
+
+t.test(
+  'a chain before ours that drops knocks is named by the place of the knock, never by its port',
+  needs,
+  async t => {
+    const world = await serving(t);
+    await world.nft(`table inet early {
+	chain input {
+		type filter hook input priority filter - 50; policy accept;
+		tcp dport { 2345, 1234 } drop
+	}
+}`);
+    for (const family of families) t.equal(await knockAndConnect(world, family), 'silent');
+    const finding = await diagnosis(world, 'knocks-dropped');
+    t.match(finding, {
+      severity: 'broken',
+      what: 'table inet early, chain input drops services.ssh.sequence: knock 2 and services.ssh.sequence: knock 4 before we see it',
+      mend: `"priority": -51  in ${world.configFile}`,
+    });
+    t.notMatch(JSON.stringify(await examine(world)), /10000|2345|3456|1234/);
+    await follow(world, finding);
+    for (const family of families) t.equal(await knockAndConnect(world, family), 'open');
+    t.strictSame(await complaints(world), []);
+    t.notMatch(await ids(world), ['knocks-dropped']);
+  },
+);
+
+t.test('chains after ours may drop knocks, as any closed port', needs, async t => {
+  const world = await serving(t);
+  await world.nft(`table inet filter {
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established accept
+		tcp dport 22 accept
+		meta l4proto ipv6-icmp accept
+	}
+}`);
+  for (const family of families) t.equal(await knockAndConnect(world, family), 'open');
+  t.strictSame(await complaints(world), []);
+});
+
+t.test('a knock that is dropped before routing is named, and its port is not', needs, async t => {
+  const world = await serving(t);
+  await world.nft(`table ip raw {
+	chain prerouting {
+		type filter hook prerouting priority raw; policy accept;
+		tcp dport 3000-4000 drop
+	}
+}`);
+  t.equal(await knockAndConnect(world, 'ipv4'), 'silent');
+  const finding = await diagnosis(world, 'knocks-dropped');
+  t.match(finding, {
+    severity: 'broken',
+    what: 'table ip raw, chain prerouting drops services.ssh.sequence: knock 3 before we see it',
+  });
+  t.notMatch(JSON.stringify(finding), /3456/);
+  await follow(world, { ...finding, mend: finding.mend.replace('THE_PORT_OF_THAT_KNOCK', '3456') });
+  t.equal(await knockAndConnect(world, 'ipv4'), 'open');
+  t.strictSame(await complaints(world), []);
+});
+
+/** Docker 28's rules for a published port, by its backend for nftables and by the one for iptables. */
+const DOCKER = {
+  nftables: (port: number, address: string, target: number) => `table ip docker-bridges {
+	map filter-forward-out-jumps { type ifname : verdict; }
+	chain nat-prerouting {
+		type nat hook prerouting priority dstnat; policy accept;
+		fib daddr type local counter jump nat-prerouting-and-output
+	}
+	chain nat-prerouting-and-output {
+		iifname != "docker0" tcp dport ${port} counter dnat to ${address}:${target} comment "DNAT"
+	}
+	chain filter-FORWARD {
+		type filter hook forward priority filter; policy accept;
+		oifname vmap @filter-forward-out-jumps
+	}
+	chain raw-PREROUTING {
+		type filter hook prerouting priority raw; policy accept;
+	}
+}`,
+  'iptables, as it is shown by nft': (port: number, address: string, target: number) => `table ip nat {
+	chain DOCKER {
+		iifname != "docker0" meta l4proto tcp tcp dport ${port} counter dnat to ${address}:${target}
+	}
+	chain PREROUTING {
+		type nat hook prerouting priority dstnat; policy accept;
+		fib daddr type local counter jump DOCKER
+	}
+	chain OUTPUT {
+		type nat hook output priority -100; policy accept;
+		ip daddr != 127.0.0.0/8 fib daddr type local counter jump DOCKER
+	}
+}`,
+};
+
+for (const [backend, script] of Object.entries(DOCKER))
+  t.test(
+    `a published container port passes the guard by, until the hook is prerouting (${backend})`,
+    needs,
+    async t => {
+      const world = await serving(
+        t,
+        { services: { web: { ...ssh, ports: [8080] } } },
+        { clients: ['client', 'stranger'], container: true },
+      );
+      await world.host('container').listen(80);
+      const address = world.addresses('container').ipv4;
+      await world.nft(script(8080, address, 80));
+      const stranger = world.host('stranger');
+      t.equal(await stranger.connect(world.server.ipv4, 8080), 'open', 'without a knock');
+      const finding = await diagnosis(world, 'forwarded-past-guard');
+      t.match(finding, {
+        severity: 'broken',
+        what: /^table ip [\w-]+, chain [\w-]+ forwards 8080\/tcp \(web\) to 10\.78\.0\.2:80, past the guard$/,
+        mend: `"hook": "prerouting"  in ${world.configFile}`,
+      });
+      await follow(world, finding);
+      t.equal(await stranger.connect(world.server.ipv4, 8080), 'silent');
+      t.equal(await knockAndConnect(world, 'ipv4', 8080), 'open');
+      t.strictSame(await complaints(world), []);
+      t.notMatch(await ids(world), ['nothing-listens'], 'what is forwarded need not listen here');
+
+      t.equal(await stranger.connect(address, 80), 'open', 'by its own address');
+      const around = await diagnosis(world, 'reachable-around');
+      t.match(around, {
+        severity: 'note',
+        what: 'what is behind 8080/tcp (web) can be reached at its own address, 10.78.0.2:80',
+      });
+      await follow(world, around);
+      t.equal(await stranger.connect(address, 80), 'silent');
+      t.equal(await knockAndConnect(world, 'ipv4', 8080), 'open', 'but the published port is there');
+      t.notMatch(await ids(world), ['reachable-around']);
+      t.strictSame(await complaints(world), []);
+    },
+  );
+
+t.test('a guarded port that is redirected within this host is not guarded either', needs, async t => {
+  const world = await serving(t, { services: { web: { ...ssh, ports: [80] } } });
+  await world.host('server').listen(8080);
+  await world.nft(
+    'table inet redirecting {\n chain pre {\n type nat hook prerouting priority dstnat\n tcp dport 80 redirect to :8080\n }\n }',
+  );
+  for (const family of families)
+    t.equal(await world.host('client').connect(world.server[family], 80), 'open');
+  const finding = await diagnosis(world, 'forwarded-past-guard');
+  t.match(
+    finding.what,
+    'table inet redirecting, chain pre forwards 80/tcp (web) to port 8080, past the guard',
+  );
+  await follow(world, finding);
+  for (const family of families) {
+    t.equal(await world.host('client').connect(world.server[family], 80), 'silent');
+    t.equal(await knockAndConnect(world, family, 80), 'open');
+  }
+  t.strictSame(await complaints(world), []);
+});
+
+t.test('a knock that is forwarded never comes to us', needs, async t => {
+  const world = await serving(t, guarded, { container: true });
+  await world.publish(2345, 80);
+  t.equal(await knockAndConnect(world, 'ipv4'), 'silent');
+  const { findings } = await examine(world);
+  t.match(
+    findings.find(({ id }) => id === 'knocks-forwarded'),
+    {
+      severity: 'broken',
+      what: 'table inet published, chain prerouting forwards services.ssh.sequence: knock 2 before we see it',
+    },
+  );
+  t.notMatch(JSON.stringify(findings), /2345/);
+});
+
+t.test(
+  'a guarded port without connection tracking loses its sessions, until it is tracked',
+  needs,
+  async t => {
+    const world = await serving(t, { services: { ssh: { ...ssh, openFor: '1s' } } });
+    await world.nft(`table inet raw {
+	chain prerouting {
+		type filter hook prerouting priority raw;
+		tcp dport { 22, 80 } notrack
+	}
+	chain output {
+		type filter hook output priority raw;
+		tcp sport { 22, 80 } notrack
+	}
+}`);
+    const survives = async () => {
+      await world.host('client').knock(world.server.ipv4, sshKnocks);
+      const session = await world.host('client').open(world.server.ipv4, 22);
+      await new Promise(resolve => setTimeout(resolve, 1200));
+      return session.send('still there?', 1500);
+    };
+    t.equal(await survives(), 'dead');
+    const { findings } = await examine(world);
+    const untracked = findings.filter(({ id }) => id === 'untracked');
+    t.match(untracked, [
+      {
+        severity: 'broken',
+        what: 'table inet raw, chain prerouting exempts 22/tcp (ssh) from connection tracking',
+      },
+      {
+        severity: 'broken',
+        what: 'table inet raw, chain output exempts 22/tcp (ssh) from connection tracking',
+      },
+    ]);
+    for (const finding of untracked) await follow(world, finding);
+    t.equal(await survives(), 'alive');
+    t.strictSame(await complaints(world), []);
+  },
+);
+
+t.test('guarded ports look like those beside them', needs, async t => {
+  const firewall = (end: string) => `table inet filter {
+	chain input {
+		type filter hook input priority filter; policy accept;
+		ct state established accept
+		meta l4proto { icmp, ipv6-icmp } accept
+		tcp dport 22 accept
+		${end}
+	}
+}`;
+  const world = await serving(t, { ...guarded, closed: 'reject' });
+  const looks = async () => {
+    const client = world.host('client');
+    return Promise.all([21, 22, 23].map(port => client.connect(world.server.ipv4, port)));
+  };
+  t.strictSame(await looks(), ['refused', 'refused', 'refused']);
+  t.notMatch(await ids(world), ['stands-out']);
+
+  await world.nft(firewall('drop'));
+  t.strictSame(await looks(), ['silent', 'refused', 'silent']);
+  const dropping = await diagnosis(world, 'stands-out');
+  t.match(dropping, {
+    severity: 'risk',
+    what: '"closed": "reject" of ssh: nothing comes back from the ports beside it (table inet filter, chain input)',
+  });
+  await follow(world, dropping);
+  t.strictSame(await looks(), ['silent', 'silent', 'silent']);
+  t.notMatch(await ids(world), ['stands-out']);
+
+  await world.nft(`delete table inet filter\n${firewall('reject with tcp reset')}`);
+  t.strictSame(await looks(), ['refused', 'silent', 'refused']);
+  const rejecting = await diagnosis(world, 'stands-out');
+  t.match(rejecting, {
+    severity: 'risk',
+    what: '"closed": "drop" of ssh: the ports beside it are refused (table inet filter, chain input)',
+  });
+  await follow(world, rejecting);
+  t.strictSame(await looks(), ['refused', 'refused', 'refused']);
+  t.notMatch(await ids(world), ['stands-out']);
+
+  await world.nft('delete table inet filter');
+  await load(world, guarded);
+  t.strictSame(await looks(), ['refused', 'silent', 'refused']);
+  const answering = await diagnosis(world, 'stands-out');
+  t.match(answering, {
+    severity: 'note',
+    what: '"closed": "drop" of ssh: the ports beside it answer that they are closed (this host)',
+  });
+  await follow(world, answering);
+  t.notMatch(await ids(world), ['stands-out']);
+
+  await load(world, { ...guarded, policy: 'drop', closed: 'reject' });
+  t.strictSame(await looks(), ['silent', 'refused', 'silent']);
+  t.match((await diagnosis(world, 'stands-out')).what, '("policy": "drop")');
+});
+
+t.test('who listens, and where, is compared with what is guarded and knocked on', needs, async t => {
+  const world = await loadedWorld(t, {
+    services: { ssh, web: { ...ssh, ports: ['8000-8010/tcp'], sequence: [4000, '5000/udp', 6000] } },
+  });
+  const about = async (id: string) =>
+    (await examine(world)).findings.filter(it => it.id === id).map(({ what }) => what);
+  t.strictSame(await about('nothing-listens'), ['nothing listens on 22/tcp (ssh) and 8000-8010/tcp (web)']);
+  const server = world.host('server');
+  const inside = await server.listen(22, { address: '127.0.0.1' });
+  await server.listen(8005);
+  t.strictSame(await about('nothing-listens'), [
+    'only this host itself can reach what listens on 22/tcp (ssh)',
+  ]);
+  await inside.close();
+  await server.listen(22, { address: '0.0.0.0' });
+  t.strictSame(await about('nothing-listens'), []);
+
+  t.strictSame(await about('knock-port-in-use'), []);
+  await server.listen(10000, { address: '127.0.0.1' });
+  await server.listen(5000);
+  t.strictSame(await about('knock-port-in-use'), [], 'loopback, another protocol');
+  await server.listen(3456);
+  await server.listen(5000, { protocol: 'udp' });
+  t.strictSame(await about('knock-port-in-use'), [
+    'a program listens on the port of services.ssh.sequence: knock 3 and services.web.sequence: knock 2',
+  ]);
+  t.notMatch(JSON.stringify(await examine(world)), /3456|5000|"2345/);
+
+  t.strictSame(await about('knock-port-ephemeral'), []);
+  await world.run('server', 'sysctl', ['-w', 'net.ipv4.ip_local_port_range=9000 11000']);
+  t.strictSame(
+    await about('knock-port-ephemeral'),
+    [
+      'services.ssh.sequence: knock 1: the port is one that the kernel gives to programs (9000 to 11000)',
+    ].slice(1),
+    'the one that is in use is told as such',
+  );
+});
+
+t.test('interfaces that are not there guard nothing', needs, async t => {
+  const world = await serving(t, { ...guarded, interfaces: ['wan0', 'ppp*'] });
+  t.equal(await world.host('client').connect(world.server.ipv4, 22), 'open');
+  const finding = await diagnosis(world, 'no-interface');
+  t.match(finding, { severity: 'risk', mend: `"interfaces": ["eth0"]  in ${world.configFile}` });
+  await follow(world, finding);
+  t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent');
+  t.strictSame(await complaints(world), []);
+  await load(world, { ...guarded, interfaces: ['eth*', 'wan0'] });
+  t.strictSame(await complaints(world), []);
+});
+
+t.test('settings of the kernel', needs, async t => {
+  const world = await serving(t);
+  t.notMatch(await ids(world), ['fwmark-reflect']);
+  const set = await world.run('server', 'sysctl', [
+    '-w',
+    'net.ipv4.fwmark_reflect=1',
+    'net.ipv6.fwmark_reflect=1',
+  ]);
+  t.equal(set.status, 0, set.stderr);
+  const finding = await diagnosis(world, 'fwmark-reflect');
+  t.match(finding, { severity: 'note', what: 'net.ipv4.fwmark_reflect and net.ipv6.fwmark_reflect are on' });
+  await follow(world, finding);
+  t.notMatch(await ids(world), ['fwmark-reflect']);
+});
+
+t.test('asking leaves nothing behind, and nobody notices', needs, async t => {
+  const world = await serving(t);
+  const before = await world.run('server', 'nft', ['-a', 'list', 'ruleset']);
+  const monitor = world.start('server', 'nft', ['monitor']);
+  await examine(world);
+  await examine(world);
+  t.equal((await world.run('server', 'nft', ['-a', 'list', 'ruleset'])).stdout, before.stdout);
+  await world.nft('add table inet witness');
+  await monitor.line(/witness/);
+  t.notMatch(monitor.lines().join('\n'), 'knockd', 'the first event is the witness');
+  await monitor.stop('SIGKILL');
+});
