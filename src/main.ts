@@ -64,8 +64,10 @@ function addCommand(
 
 /** Whoever reads our output may have seen enough of it, and a terminal may be gone. */
 function endQuietly(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE' && !(error.code === 'EIO' && this.isTTY)) throw error;
-  process.exit();
+  if (error.code === 'EPIPE' || (error.code === 'EIO' && this.isTTY)) process.exit();
+  process.stderr.write(`knockd-nft: cannot write (${error.code})
+`);
+  process.exit(EXIT.FAILED);
 }
 
 async function start(): Promise<void> {

@@ -12,6 +12,9 @@ export interface Options {
   readonly allow?: readonly string[];
   readonly yes?: boolean;
   readonly interval?: string;
+  readonly gap?: string;
+  readonly wait?: string | true;
+  readonly timeout?: string;
 }
 
 /** A command as the help shows it; its code is loaded only when it is called. */
@@ -134,6 +137,29 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'look for what keeps clients out or lets strangers in, and say what to do',
     example: 'sudo knockd-nft doctor',
     run: async context => (await import('./doctor.ts')).doctorCommand(context),
+  },
+  {
+    usage: 'knock <host> [knocks...]',
+    description: 'knock on a host; without knocks, those of ~/.config/knockd-nft/hosts.json',
+    example: 'knockd-nft knock bastion 10000 2345/udp 3456 --wait 22',
+    options: [
+      ['--wait [port]', 'until a connection to the TCP port succeeds (uses up a singleUse opening)'],
+      ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
+      ['--timeout <duration>', 'how long to wait, knocking again (default: 15s)'],
+    ],
+    run: async (context, options, words) =>
+      (await import('./knock.ts')).knockCommand(context, words, options),
+  },
+  {
+    usage: 'proxy <host> <port> [knocks...]',
+    description: 'stdin and stdout to a port that opens to knocks, for ssh',
+    example: "ssh -o ProxyCommand='knockd-nft proxy %h %p' bastion",
+    options: [
+      ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
+      ['--timeout <duration>', 'how long to wait, knocking again (default: 15s)'],
+    ],
+    run: async (context, options, words) =>
+      (await import('./proxy.ts')).proxyCommand(context, words, options),
   },
   {
     usage: 'demo',

@@ -1,42 +1,71 @@
 import { createSocket } from 'node:dgram';
 import { createConnection } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { bad, type Outcome } from '../config/outcome.ts';
+import { readPort } from '../config/ports.ts';
 import type { Port } from '../config/types.ts';
+import { ClientError } from './error.ts';
 
-/** Milliseconds between two knocks, so that no network brings them in another order. */
-const GAP = 100;
+/** A knock as a word of a command line: `10000`, `10000/tcp`, or as knockd's client has it, `10000:tcp`. */
+export function readKnock(word: string): Outcome<Port> {
+  if (/^\d+$/.test(word)) return readPort(Number(word));
+  const outcome = readPort(word.replace(':', '/'));
+  return outcome.ok ? outcome : bad('is no port', outcome.expected);
+}
 
 /**
  * Knocks on the ports of `address`, an IPv4 or IPv6 address, in order, with `gap` milliseconds between two: one SYN or
- * one empty datagram each, never sent again. What the other side answers does not matter.
+ * one empty datagram each, never sent again. What the other side answers does not matter. Rejects with the system's
+ * error where nothing could be sent, and with an AbortError.
  */
-export async function knock(address: string, knocks: readonly Port[], gap = GAP): Promise<void> {
+export async function knock(
+  address: string,
+  knocks: readonly Port[],
+  gap: number,
+  signal?: AbortSignal,
+): Promise<void> {
   for (const [index, { protocol, port }] of knocks.entries()) {
-    if (index > 0) await delay(gap);
+    if (index > 0) await delay(gap, undefined, { signal });
     await (protocol === 'tcp' ? sendSyn(address, port) : sendDatagram(address, port));
   }
+}
+
+/**
+ * As {@link knock}, on all `addresses` at the same time; gives those that it could send to: a name with addresses of
+ * both families is often used where one of them leads nowhere. Throws ClientError when there is none.
+ */
+export async function knockAll(
+  addresses: readonly string[],
+  knocks: readonly Port[],
+  gap: number,
+  signal?: AbortSignal,
+): Promise<readonly string[]> {
+  const results = await Promise.allSettled(addresses.map(address => knock(address, knocks, gap, signal)));
+  const reached = addresses.filter((_, index) => results[index]?.status === 'fulfilled');
+  const failed = results.find(result => result.status === 'rejected');
+  if (reached.length > 0 || !failed) return reached;
+  if (signal?.aborted) throw failed.reason;
+  // the system's own message would name the port that was knocked on
+  throw new ClientError(
+    `nothing could be sent to ${addresses.join(' or ')} (${failed.reason.code}): check the network of this machine`,
+  );
 }
 
 /** A connection that is begun and given up at once: the kernel has sent the SYN and will not repeat it. */
 function sendSyn(host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host, port });
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.syscall === 'connect' && LEFT.has(error.code ?? '')) resolve();
-      else reject(error);
-    });
-    // Node connects to an address in the next tick, which comes before this
-    setImmediate(() => {
-      if (socket.errored) return;
+    socket.on('error', reject); // what comes after the promise is settled is an answer
+    // Node.js calls connect in the next tick; this is the one after it, before anything is read from the network
+    process.nextTick(() => {
+      if (socket.destroyed) return; // the call failed, and the error is on its way
       socket.destroy();
       resolve();
     });
   });
 }
 
-/** Errors that answer a SYN: it was sent. */
-const LEFT: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ECONNRESET']);
-
+/** From a socket that is not connected, which hears of no ICMP errors. */
 async function sendDatagram(address: string, port: number): Promise<void> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   try {

@@ -6,6 +6,9 @@ import { createInterface } from 'node:readline';
 import { knock } from '../client/knock.ts';
 import type { Port } from '../config/types.ts';
 
+/** Milliseconds between two knocks: the wire is short. */
+const GAP = 100;
+
 /** What became of a connection: refused, or nothing heard for so long as the caller waited. */
 export type Reach = 'open' | 'refused' | 'silent';
 
@@ -66,7 +69,7 @@ export async function playClient(): Promise<void> {
       return firstWords(socket, patience);
     },
     knock: async ({ address, knocks }) => {
-      await knock(address, knocks);
+      await knock(address, knocks, GAP);
       return null;
     },
   };

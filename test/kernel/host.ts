@@ -77,6 +77,15 @@ export interface CaptureOptions {
   readonly port?: number;
 }
 
+export interface RelayOptions {
+  /** Whose knocks it passes on: empty SYNs and datagrams are made of all that comes. */
+  readonly to: string;
+  /** How many packets it passes on before it ends. */
+  readonly count: number;
+  /** The longest that one is kept, in milliseconds. */
+  readonly delay: number;
+}
+
 /** Every request: its parameters and its result, both JSON. */
 export interface Requests {
   readonly connect: [ReachOptions & { address: string; port: number }, Reach];
@@ -93,6 +102,7 @@ export interface Requests {
   readonly flood: [FloodOptions, Sent];
   readonly sweep: [SweepOptions, Sent];
   readonly capture: [CaptureOptions, readonly Seen[]];
+  readonly relay: [RelayOptions, null];
   readonly probe: [{ packet: Packet; timeout: number }, Answer];
 }
 
@@ -141,6 +151,8 @@ export interface Host {
   sweep(options: SweepOptions): Promise<Sent>;
   /** What comes in during that time. It listens before any later call of this host sends. */
   capture(options: CaptureOptions): Promise<readonly Seen[]>;
+  /** A router for knocks that keeps each for another time, up to `delay`. Resolves after the last of `count`. */
+  relay(options: RelayOptions): Promise<void>;
   /** The first answer to one packet, or `none` within `timeout` (300 ms). */
   probe(packet: Packet, timeout?: number): Promise<Answer>;
   /** Ends the agent, with its listeners and sessions. */
@@ -218,6 +230,7 @@ export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Ho
     flood: options => call('flood', options),
     sweep: options => call('sweep', options),
     capture: options => call('capture', options),
+    relay: async options => void (await call('relay', options)),
     probe: (packet, timeout = 300) => call('probe', { packet, timeout }),
     end() {
       child.stdin.end();

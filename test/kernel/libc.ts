@@ -17,6 +17,7 @@ const SOL_SOCKET = 1; // <asm-generic/socket.h>
 const SO_BROADCAST = 6;
 const SOL_PACKET = 263; // <linux/socket.h>
 const PACKET_IGNORE_OUTGOING = 23; // <linux/if_packet.h>
+const SIOCGSTAMP = 0x8906; // <asm-generic/sockios.h>
 const POLLIN = 1; // <poll.h>
 const ENOBUFS = koffi.os.errno.ENOBUFS ?? 105;
 const EINTR = koffi.os.errno.EINTR ?? 4;
@@ -31,6 +32,7 @@ const libc = {
   poll: library.func('int poll(void *, unsigned long, int)'),
   sendmmsg: library.func('int sendmmsg(int, void *, unsigned int, int)'),
   setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
+  ioctl: library.func('int ioctl(int, unsigned long, void *)'),
   recv: library.func('long recv(int, void *, size_t, int)'),
   schedGetaffinity: library.func('int sched_getaffinity(int, size_t, void *)'),
   schedSetaffinity: library.func('int sched_setaffinity(int, size_t, void *)'),
@@ -170,6 +172,13 @@ export class PacketReceiver {
       if (left <= 0) return undefined;
       await this.#readable(Math.ceil(left));
     }
+  }
+
+  /** When the last one came in, as the kernel saw it: milliseconds on the clock of `Date.now`. */
+  arrival(): number {
+    const time = Buffer.alloc(16); // struct timeval
+    check('ioctl', libc.ioctl(this.#socket, SIOCGSTAMP, time));
+    return Number(time.readBigInt64LE(0)) * 1000 + Number(time.readBigInt64LE(8)) / 1000;
   }
 
   #readable(milliseconds: number): Promise<void> {

@@ -1,5 +1,6 @@
 /** Programs that the tests start: to their end, or for as long as a test wants them. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 
@@ -8,6 +9,13 @@ export const environment = {
   ...process.env,
   PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`,
 };
+
+/** For a test's `skip`: which of the programs are not installed, or false. */
+export function lacking(...programs: readonly string[]): string | false {
+  const folders = environment.PATH.split(':');
+  const absent = programs.filter(program => !folders.some(folder => existsSync(`${folder}/${program}`)));
+  return absent.length > 0 && `not installed: ${absent.join(', ')}`;
+}
 
 export interface Result {
   /** As in a shell: 128 + n after signal n. */

@@ -175,6 +175,28 @@ export async function capture(options: Requests['capture'][0]): Promise<readonly
   return all;
 }
 
+export async function relay({ to, count, delay: longest }: Requests['relay'][0]): Promise<null> {
+  const receiver = new PacketReceiver();
+  for (let passed = 0; passed < count; ) {
+    const bytes = await receiver.next(performance.now() + 60_000);
+    const packet = bytes && decodePacket(bytes);
+    if (packet?.to !== to || (packet.protocol !== 'tcp' && packet.protocol !== 'udp')) continue;
+    passed++;
+    // made anew: on a virtual wire checksums are left out
+    const again = { ...packet, protocol: packet.protocol };
+    // counted from its arrival: this process may have been late to look
+    setTimeout(
+      () => {
+        sendOne(again);
+        sender.flush();
+      },
+      receiver.arrival() + Math.random() * longest - Date.now(),
+    );
+  }
+  receiver.close();
+  return null;
+}
+
 export async function knock({
   address: to,
   knocks,

@@ -1,0 +1,72 @@
+import { type Door, openDoor } from '../client/door.ts';
+import { knockAll } from '../client/knock.ts';
+import { resolveHost } from '../client/resolve.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
+import { adviceFor, readTarget, readTcpPort, readTimeout, type Target } from './target.ts';
+
+export interface KnockOptions {
+  readonly gap?: string | undefined;
+  /** True without a word: the port of the file. */
+  readonly wait?: string | true | undefined;
+  readonly timeout?: string | undefined;
+}
+
+/** What is printed: as a sentence, or as JSON. */
+interface Knocked {
+  readonly addresses: readonly string[];
+  /** What accepted a connection; null without `--wait`. */
+  readonly open: { readonly address: string; readonly port: number } | null;
+  /** How often the sequence was knocked. */
+  readonly rounds: number;
+  /** From the first knock to the last, or to the connection. */
+  readonly seconds: number;
+}
+
+/** `knock`: from the client's side, without privileges. */
+export async function knockCommand(
+  context: Context,
+  [name = '', ...words]: readonly string[],
+  { gap, wait, timeout }: KnockOptions,
+): Promise<number> {
+  const target = readTarget(context, name, words, { gap });
+  if (target.knocks.length === 0) throw new UsageError(adviceFor(context, name, target));
+  const port = wait === undefined ? undefined : waitPort(name, wait, target);
+  const limit = readTimeout(timeout);
+  const addresses = await resolveHost(target.host);
+  const start = performance.now();
+  const done =
+    port === undefined
+      ? { addresses: await knockAll(addresses, target.knocks, target.gap), open: null, rounds: 1 }
+      : await knockAndWait(
+          context,
+          { ...target, name, addresses, port, advice: adviceFor(context, name, target) },
+          limit,
+        );
+  const knocked = { ...done, seconds: Number(((performance.now() - start) / 1000).toFixed(2)) };
+  context.print(context.json ? JSON.stringify(knocked) : sentence(knocked));
+  return EXIT.DONE;
+}
+
+function waitPort(name: string, wait: string | true, { port }: Target): number {
+  if (wait !== true) return readTcpPort(wait, '--wait');
+  if (port !== undefined) return port;
+  throw new UsageError(`--wait: no port is known for ${name}: add it, as in --wait 22`);
+}
+
+async function knockAndWait(
+  { tell }: Context,
+  door: Door,
+  timeout: number,
+): Promise<Omit<Knocked, 'seconds'>> {
+  const onAgain = () => tell(`${door.name} port ${door.port} is still closed; knocking again`);
+  const { socket, rounds } = await openDoor(door, { timeout, tryFirst: false, onAgain });
+  const { remoteAddress: address = '' } = socket;
+  socket.destroy();
+  return { addresses: door.addresses, open: { address, port: door.port }, rounds };
+}
+
+function sentence({ addresses, open, rounds, seconds }: Knocked): string {
+  const time = `${seconds.toFixed(1)} s`;
+  if (!open) return `knocked on ${addresses.join(' and ')} in ${time}`;
+  return `${open.address} port ${open.port} is open after ${time}${rounds > 1 ? `, knocked ${rounds} times` : ''}`;
+}

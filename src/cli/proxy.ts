@@ -1,0 +1,27 @@
+import { openDoor } from '../client/door.ts';
+import { pipeStandard } from '../client/pipe.ts';
+import { resolveHost } from '../client/resolve.ts';
+import { type Context, EXIT } from './context.ts';
+import { adviceFor, readTarget, readTcpPort, readTimeout } from './target.ts';
+
+export interface ProxyOptions {
+  readonly gap?: string | undefined;
+  readonly timeout?: string | undefined;
+}
+
+/** `proxy`: stdin and stdout to a port that may have to be knocked on first, for ssh's ProxyCommand. */
+export async function proxyCommand(
+  context: Context,
+  [name = '', portWord = '', ...words]: readonly string[],
+  { gap, timeout }: ProxyOptions,
+): Promise<number> {
+  const port = readTcpPort(portWord, 'the port');
+  const target = readTarget(context, name, words, { port, gap });
+  const limit = readTimeout(timeout);
+  const addresses = await resolveHost(target.host);
+  const door = { ...target, name, addresses, port, advice: adviceFor(context, name, target) };
+  const onAgain = () => context.tell(`knockd-nft: ${name} port ${port} is still closed; knocking again`);
+  const { socket } = await openDoor(door, { timeout: limit, tryFirst: true, onAgain });
+  await pipeStandard(socket);
+  return EXIT.DONE;
+}

@@ -1,0 +1,73 @@
+import { findHost, GAP, HOST, hostsPath, readHosts } from '../client/hosts.ts';
+import { readKnock } from '../client/knock.ts';
+import { readDurationWord } from '../config/duration.ts';
+import { readPort } from '../config/ports.ts';
+import type { Port } from '../config/types.ts';
+import { type Context, UsageError } from './context.ts';
+
+/** Milliseconds between two knocks: packets that come up to 100 ms early or late still come in their order. */
+const DEFAULT_GAP = 200;
+const DEFAULT_TIMEOUT = '15s';
+
+/** Who is to be knocked on, and how: from the words of the command line, else from the user's file. */
+export interface Target {
+  /** Name or address to go to. */
+  readonly host: string;
+  /** Empty where none are known. */
+  readonly knocks: readonly Port[];
+  /** Milliseconds. */
+  readonly gap: number;
+  /** Of the file. */
+  readonly port: number | undefined;
+}
+
+/** With knocks among the words the file is not read. `port` is where it shall go. Throws UsageError and ConfigError. */
+export function readTarget(
+  { env }: Context,
+  host: string,
+  words: readonly string[],
+  { port, gap }: { readonly port?: number | undefined; readonly gap?: string | undefined },
+): Target {
+  if (!HOST.pattern.test(host)) throw new UsageError(`"${host}" is no host; expected ${HOST.expected}`);
+  const known = words.length > 0 ? undefined : findHost(readHosts(hostsPath(env)), host, port);
+  return {
+    host: known?.host ?? host,
+    knocks: known?.knocks ?? words.map(readWord),
+    gap: gap === undefined ? (known?.gap ?? DEFAULT_GAP) : readGap(gap),
+    port: known?.port,
+  };
+}
+
+/** What to do when the port of `name` stays closed. */
+export function adviceFor({ env }: Context, name: string, { knocks }: Target): string {
+  return knocks.length === 0
+    ? `no knocks are known for ${name}; write them at the end of the command, or into ${hostsPath(env)}`
+    : 'check that the knocks are those of the server and that something listens there; on the server, "knockd-nft status" shows how far they come';
+}
+
+/** Milliseconds. */
+export function readTimeout(word = DEFAULT_TIMEOUT): number {
+  const timeout = readDurationWord(word);
+  if (timeout.ok) return timeout.value;
+  throw new UsageError(`--timeout ${word} ${timeout.wrong}; expected ${timeout.expected}`);
+}
+
+/** A TCP port, `what` in messages. */
+export function readTcpPort(word: string, what: string): number {
+  const port = readPort(/^\d+$/.test(word) ? Number(word) : word);
+  if (port.ok && port.value.protocol === 'tcp') return port.value.port;
+  throw new UsageError(`${what} ${word} is no TCP port; expected a number from 1 to 65535`);
+}
+
+/** Its message does not show the knock, which is part of a secret. */
+function readWord(word: string, index: number): Port {
+  const knock = readKnock(word);
+  if (knock.ok) return knock.value;
+  throw new UsageError(`knock ${index + 1} ${knock.wrong}; expected ${knock.expected}`);
+}
+
+function readGap(word: string): number {
+  const gap = readDurationWord(word, GAP);
+  if (gap.ok) return gap.value;
+  throw new UsageError(`--gap ${word} ${gap.wrong}; expected ${gap.expected}`);
+}
