@@ -33,11 +33,11 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 function addCommand(
-  { usage, description, example, options = [], run }: CommandSpec,
+  { usage, description, example, options = [], hidden, run }: CommandSpec,
   done: (status: Promise<number>) => Promise<void>,
 ): void {
   const added = program
-    .command(usage)
+    .command(usage, { hidden: hidden === true })
     .description(description)
     .option('--json', 'print the result as JSON')
     .configureHelp({ showGlobalOptions: true })

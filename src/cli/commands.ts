@@ -25,6 +25,8 @@ export interface CommandSpec {
   readonly example: string;
   /** Without a description: for this program itself, and not shown. */
   readonly options?: readonly (readonly [flags: string, description?: string])[];
+  /** For this program itself and its companions, and not shown. */
+  readonly hidden?: true;
   /** The exit status of a failure that has none of its own; 1 unless said. */
   readonly failed?: number;
   /** Given the words after the command, without options; returns the exit status. */
@@ -166,5 +168,12 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'show it all for real, in a network namespace of its own',
     example: 'knockd-nft demo',
     run: async context => (await import('./demo.ts')).demoCommand(context),
+  },
+  {
+    usage: 'complete <kind> [service]',
+    description: 'print words for the completion of a shell: services, users of a service, or hosts',
+    example: 'knockd-nft complete services',
+    hidden: true,
+    run: async (context, _, words) => (await import('./complete.ts')).completeCommand(context, words),
   },
 ];

@@ -1,5 +1,6 @@
 /** The life of a package: installed, upgraded, removed, installed again, purged. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import {
   addStranger,
@@ -57,6 +58,18 @@ t.test('the Debian package', { skip: missing() }, async t => {
     const knocks = ports.map(port => `${port}/tcp`);
     await client.knock(SERVER, knocks);
     t.equal(await client.connect(SERVER, 22), 'open');
+  });
+
+  await t.test('it brings its manual pages, and completion', async t => {
+    for (const page of ['knockd-nft.8', 'knockd-nft.json.5'])
+      t.equal(
+        gunzipSync(readFileSync(lab.path(`/usr/share/man/man${page.at(-1)}/${page}.gz`))).toString(),
+        readFileSync(`man/${page}`, 'utf8'),
+        page,
+      );
+    const completion = `source /usr/share/bash-completion/completions/knockd-nft
+      COMP_WORDS=(knockd-nft grant s); COMP_CWORD=2; _knockd_nft knockd-nft; echo "\${COMPREPLY[*]}"`;
+    t.equal(await succeed(lab, 'bash', '-c', completion), 'ssh\n');
   });
 
   await t.test('an upgrade keeps the client in, the others out, and the file as it is', async t => {
@@ -123,6 +136,6 @@ t.test('the Debian package', { skip: missing() }, async t => {
     await succeed(lab, 'dpkg', '--purge', 'knockd-nft');
     for (const path of [CONFIG, '/var/lib/knockd-nft', '/run/knockd-nft', '/usr/lib/knockd-nft'])
       t.notOk(existsSync(lab.path(path)), path);
-    t.notMatch(await succeed(lab, 'find', '/etc', '-name', '*knockd*'), /./);
+    t.notMatch(await succeed(lab, 'find', '/etc', '-name', '*knockd-nft*'), /./);
   });
 });

@@ -1,0 +1,68 @@
+# Completion of knockd-nft's words in bash: for bash-completion's folder, or to be sourced. It needs bash alone; only
+# services, users and hosts are asked of the program, which reads them from its files.
+
+_knockd_nft() {
+  COMPREPLY=()
+  local current=${COMP_WORDS[COMP_CWORD]} command='' option='' words='' config=() operands=() word i
+  local commands='check load unload render diff status run try confirm undo grant revoke watch init import doctor knock proxy demo help'
+
+  # What stands before the cursor. `--for=1m` is three words.
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=${COMP_WORDS[i]}
+    case $word in
+      -c | --config | --for | --interval | --knocks | --service | --allow | --gap | --timeout)
+        [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
+        if ((++i >= COMP_CWORD)); then
+          option=$word
+        elif [[ $word == -c || $word == --config ]]; then
+          config=(--config "${COMP_WORDS[i]/#~\//$HOME/}")
+        fi
+        ;;
+      -*) ;;
+      *) if [[ $command ]]; then operands+=("$word"); else command=$word; fi ;;
+    esac
+  done
+  [[ $option && $current == = ]] && current=
+
+  case $option in
+    '') ;;
+    -c | --config) compopt -o default 2>/dev/null; return ;; # the names of files
+    *) return ;;
+  esac
+
+  if [[ $current == -* ]]; then
+    words='--config --help'
+    case $command in
+      '') words+=' --version' ;;
+      help) words= ;;
+      load) words+=' --json --last-good --force' ;;
+      unload | confirm) words+=' --json --force' ;;
+      try | grant) words+=' --json --for' ;;
+      revoke) words+=' --json --all --cut' ;;
+      watch) words+=' --json --interval' ;;
+      init) words+=' --json --service --knocks --allow --force --yes' ;;
+      knock) words+=' --json --wait --gap --timeout' ;;
+      proxy) words+=' --json --gap --timeout' ;;
+      *) words+=' --json' ;;
+    esac
+  else
+    case "$command ${#operands[@]}" in
+      ' 0' | 'help 0') words=$commands ;;
+      'check 0' | 'render 0' | 'try 0' | 'import 0') compopt -o default 2>/dev/null ;;
+      'grant 0' | 'revoke 0') words=$(_knockd_nft_ask "$1" services) ;;
+      'revoke 1') words=$(_knockd_nft_ask "$1" users "${operands[0]}") ;;
+      'knock 0' | 'proxy 0') words=$(_knockd_nft_ask "$1" hosts) ;;
+    esac
+  fi
+  # what is in the words is neither expanded here, as by compgen, nor when the line is run
+  while read -r word; do
+    [[ $word && $word == "$current"* ]] && printf -v "COMPREPLY[${#COMPREPLY[@]}]" %q "$word"
+  done <<<"${words// /$'\n'}"
+}
+
+# Asks the program itself, with the --config of the caller; says nothing where there is nothing to be had.
+_knockd_nft_ask() {
+  "$1" "${config[@]}" complete "${@:2}" </dev/null 2>/dev/null
+}
+
+complete -F _knockd_nft knockd-nft

@@ -1,0 +1,26 @@
+import { hostsPath, readHosts } from '../client/hosts.ts';
+import { ConfigError } from '../config/problems.ts';
+import { configPath, readConfig } from '../config/read.ts';
+import { type Context, EXIT } from './context.ts';
+
+/**
+ * `complete`: words for completion/knockd-nft.bash, one a line: `services`, the `users` of a service, or the client's
+ * `hosts`. Nothing where the file cannot be read, or is not valid: while a word is typed is no time for messages.
+ */
+export async function completeCommand(context: Context, [kind, service]: readonly string[]): Promise<number> {
+  try {
+    for (const word of words(context, kind, service)) context.print(word);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+  }
+  return EXIT.DONE;
+}
+
+function words({ config, env }: Context, kind: string | undefined, of: string | undefined): string[] {
+  if (kind === 'hosts') return readHosts(hostsPath(env)).map(({ name }) => name);
+  const { services } = readConfig(configPath(config, env), env).config;
+  if (kind === 'services') return services.map(({ name }) => name);
+  return services.flatMap(({ name, sequences }) =>
+    name === of ? sequences.flatMap(({ user }) => user ?? []) : [],
+  );
+}
