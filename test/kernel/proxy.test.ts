@@ -82,6 +82,29 @@ t.test('it makes no other connection than the one it hands over', { ...needs }, 
   }
 });
 
+t.test('of a name with both families it takes the one that gets there', { ...needs }, async t => {
+  const world = await loadedWorld(t, { services: { ssh } });
+  const { ipv4, ipv6 } = world.server;
+  const hosts = join(folder(t), 'hosts');
+  writeFileSync(hosts, `${ipv6} bastion\n${ipv4} bastion\n`);
+  const lead = `mount --bind '${hosts}' /etc/hosts; echo hello | '${process.execPath}' '${program}'`;
+  const through = () =>
+    world.run('client', 'sh', ['-c', `${lead} proxy bastion 22 ${words.join(' ')}`], { timeout: 30_000 });
+  const server = world.host('server');
+  const only = await server.listen(22, { address: '0.0.0.0' });
+  t.same(await through(), { status: 0, stdout: 'hello\n', stderr: '' }, 'nobody listens on IPv6');
+  await only.close();
+  await server.listen(22, { address: '::' });
+  await world.run('client', 'ip', ['-6', 'route', 'replace', `${ipv6}/128`, 'via', 'fd77::99']); // nobody is there
+  t.same(await through(), { status: 0, stdout: 'hello\n', stderr: '' }, 'IPv6 is a hole');
+  await world.run('client', 'ip', ['-6', 'route', 'replace', 'unreachable', `${ipv6}/128`]);
+  t.same(await through(), { status: 0, stdout: 'hello\n', stderr: '' }, 'IPv6 leads nowhere');
+  await world.run('client', 'ip', ['-6', 'route', 'del', 'unreachable', `${ipv6}/128`]);
+  await world.run('client', 'ip', ['route', 'add', 'blackhole', ipv4]);
+  t.same(await through(), { status: 0, stdout: 'hello\n', stderr: '' }, 'IPv4 leads nowhere');
+  t.same((await serviceOf(world, 'ssh')).clients, [world.client.ipv4, world.client.ipv6].sort());
+});
+
 t.test('a port that stays closed is 1 within --timeout, and told', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   const to = world.server.ipv4;

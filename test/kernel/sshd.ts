@@ -1,9 +1,10 @@
 /** A real sshd on a world's server, and a real ssh on its other hosts. */
+import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import type { Running } from './process.ts';
+import { environment, lacking, type Running } from './process.ts';
 import type { World } from './world.ts';
 
 export interface Sshd {
@@ -18,6 +19,16 @@ export interface Sshd {
 
 const USER = 'tester';
 const UID = '4321';
+/** sshd runs as an ordinary user: in such a world, an ordinary user of the machine has only one to give it. */
+const AS_USER = ['-U', `--map-user=${UID}`, `--map-group=${UID}`];
+
+/** For a test's `skip`: why there can be no {@link startSshd}, or false. */
+export function cannotSshd(): string | false {
+  const absent = lacking('sshd', 'ssh', 'ssh-keygen');
+  if (absent) return absent;
+  const { status, stderr } = spawnSync('unshare', [...AS_USER, 'true'], { env: environment });
+  return status !== 0 && `no sshd as an ordinary user: ${String(stderr).trim()}`;
+}
 
 /** Starts sshd on port 22 of the server. */
 export async function startSshd(t: Pick<Test, 'teardown'>, world: World): Promise<Sshd> {
@@ -49,11 +60,10 @@ PidFile none
   );
   const passwd = file('passwd', `${USER}:x:${UID}:${UID}::${folder}:/bin/sh\n${readFileSync('/etc/passwd')}`);
   chmodSync(passwd, 0o644);
-  // sshd as an ordinary user, whom a user namespace makes of whoever runs the tests: there is only one in such a world
   const script = `set -e
 echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
 mount --bind ${passwd} /etc/passwd
-exec unshare -U --map-user=${UID} --map-group=${UID} $(command -v sshd) -D -e -f ${config}`;
+exec unshare ${AS_USER.join(' ')} $(command -v sshd) -D -e -f ${config}`;
   const running = world.start('server', 'sh', ['-c', script]);
   await running.line(/Server listening on :: port 22/);
   return {
