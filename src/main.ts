@@ -4,16 +4,19 @@ import { COMMANDS, type CommandSpec, type Options } from './cli/commands.ts';
 import { EXIT } from './cli/context.ts';
 import { VERSION } from './version.ts';
 
+const CONFIG = new Option('-c, --config <file>', 'instead of $KNOCKD_NFT_CONFIG or /etc/knockd-nft.json');
+
 /** Runs the command line `words` and returns the exit status. */
 async function main(words: readonly string[]): Promise<number> {
   let status: number = EXIT.DONE;
   program
     .name('knockd-nft')
-    .description(
-      'Port knocking that the Linux kernel does itself, with nftables sets and no listening daemon.',
-    )
-    .version(VERSION, '-V, --version')
-    .option('-c, --config <file>', 'the configuration (default: $KNOCKD_NFT_CONFIG or /etc/knockd-nft.json)')
+    .usage('[--config FILE] COMMAND')
+    .description('Port knocking that the Linux kernel does itself, with nftables and no daemon.')
+    .addOption(CONFIG)
+    .version(VERSION, '-V, --version', 'the version')
+    .helpOption('-h, --help', 'this help, or that of a command')
+    .configureHelp({ subcommandTerm: command => command.name() })
     .exitOverride();
   let failed: number = EXIT.FAILED;
   for (const spec of COMMANDS)
@@ -21,6 +24,7 @@ async function main(words: readonly string[]): Promise<number> {
       failed = spec.failed ?? EXIT.FAILED;
       status = await run;
     });
+  program.commandsGroup('More:').helpCommand('help [command]', 'the same as --help');
   try {
     await program.parseAsync(words, { from: 'user' });
     return status;
@@ -33,17 +37,21 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 function addCommand(
-  { usage, description, example, options = [], hidden, run }: CommandSpec,
+  { group, usage, description, summary = '', example, options = [], hidden, run }: CommandSpec,
   done: (status: Promise<number>) => Promise<void>,
 ): void {
   const added = program
     .command(usage, { hidden: hidden === true })
+    .helpGroup(`${group}:`)
     .description(description)
-    .option('--json', 'print the result as JSON')
-    .configureHelp({ showGlobalOptions: true })
+    .summary(summary)
     .addHelpText('after', `\nExample:\n  ${example}`)
     .exitOverride();
   for (const [flags, text] of options) added.addOption(new Option(flags, text).hideHelp(text === undefined));
+  added
+    .option('--json', 'print the result as JSON')
+    .helpOption('-h, --help', 'this help')
+    .configureHelp({ showGlobalOptions: true, visibleGlobalOptions: () => [CONFIG] });
   added.action((...parameters: unknown[]) => {
     const command = parameters.at(-1) as Command;
     const {

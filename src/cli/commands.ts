@@ -17,11 +17,23 @@ export interface Options {
   readonly timeout?: string;
 }
 
+/** Headings of the help. */
+export type Group =
+  | 'The configuration'
+  | 'The kernel'
+  | 'Who is in'
+  | 'Safe changes'
+  | "The client's side"
+  | 'More';
+
 /** A command as the help shows it; its code is loaded only when it is called. */
 export interface CommandSpec {
+  readonly group: Group;
   /** Name and arguments, in commander's notation. */
   readonly usage: string;
   readonly description: string;
+  /** For the list of all commands, where the description would not fit into a line. */
+  readonly summary?: string;
   readonly example: string;
   /** Without a description: for this program itself, and not shown. */
   readonly options?: readonly (readonly [flags: string, description?: string])[];
@@ -35,12 +47,14 @@ export interface CommandSpec {
 
 export const COMMANDS: readonly CommandSpec[] = [
   {
+    group: 'The configuration',
     usage: 'check [file]',
     description: 'validate a configuration and say what it means',
     example: 'knockd-nft check ./new.json',
     run: async (context, _, [file]) => (await import('./check.ts')).checkCommand(context, file),
   },
   {
+    group: 'The kernel',
     usage: 'load',
     description: 'make the kernel match the configuration',
     example: 'sudo knockd-nft load',
@@ -52,6 +66,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       (await import('./load.ts')).loadCommand(context, { lastGood, force }),
   },
   {
+    group: 'The kernel',
     usage: 'unload',
     description: 'remove the table: nothing is guarded any more',
     example: 'sudo knockd-nft unload',
@@ -59,12 +74,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (context, { force = false }) => (await import('./unload.ts')).unloadCommand(context, force),
   },
   {
+    group: 'The configuration',
     usage: 'render [file]',
     description: 'print the ruleset as an nft script',
     example: 'knockd-nft render | sudo nft -c -f -',
     run: async (context, _, [file]) => (await import('./render.ts')).renderCommand(context, file),
   },
   {
+    group: 'The kernel',
     usage: 'diff',
     description: 'show what load would change; exits with 1 if anything',
     example: 'sudo knockd-nft diff',
@@ -72,19 +89,23 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async context => (await import('./diff.ts')).diffCommand(context),
   },
   {
+    group: 'Who is in',
     usage: 'status',
     description: 'show who is in, who is knocking, and what was counted',
     example: 'sudo knockd-nft status',
     run: async context => (await import('./status.ts')).statusCommand(context),
   },
   {
+    group: 'The kernel',
     usage: 'run',
     description: 'the supervisor: keep kernel and file in step',
     example: 'sudo knockd-nft --config ./knockd-nft.json run',
     run: async context => (await import('./run.ts')).runCommand(context),
   },
   {
+    group: 'Safe changes',
     usage: 'try [file]',
+    summary: 'load a candidate; go back unless it is confirmed in time',
     description: 'load a candidate, and go back by itself unless it is confirmed in time',
     example: 'sudo knockd-nft try /etc/knockd-nft.json.new --for 1m',
     options: [['--for <duration>', 'how long to wait for that (default: 30s)']],
@@ -92,6 +113,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       (await import('./try.ts')).tryCommand(context, file, duration),
   },
   {
+    group: 'Safe changes',
     usage: 'confirm',
     description: 'keep what is being tried: to be called from a new login',
     example: 'sudo knockd-nft confirm',
@@ -99,6 +121,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (context, { force = false }) => (await import('./confirm.ts')).confirmCommand(context, force),
   },
   {
+    group: 'Safe changes',
     usage: 'undo',
     description: 'go back at once from what is being tried',
     example: 'sudo knockd-nft undo',
@@ -109,6 +132,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     },
   },
   {
+    group: 'Who is in',
     usage: 'watch',
     description: 'show live who is in, who is knocking, and what is counted',
     example: 'sudo knockd-nft watch',
@@ -116,7 +140,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (context, { interval = '1s' }) => (await import('./watch.ts')).watchCommand(context, interval),
   },
   {
+    group: 'The configuration',
     usage: 'init',
+    summary: 'write a first configuration, with a random sequence',
     description: 'write a first configuration, with a random sequence that fits this host',
     example: 'sudo knockd-nft init --service ssh web=80,443',
     options: [
@@ -129,19 +155,17 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (context, options) => (await import('./init.ts')).initCommand(context, options),
   },
   {
+    group: 'The configuration',
     usage: 'import <file>',
+    summary: 'turn a knockd.conf into a configuration',
     description: 'turn a knockd.conf into a configuration, and tell what is different',
     example: 'knockd-nft import /etc/knockd.conf >knockd-nft.json',
     run: async (context, _, [file = '']) => (await import('./import.ts')).importCommand(context, file),
   },
   {
-    usage: 'doctor',
-    description: 'look for what keeps clients out or lets strangers in, and say what to do',
-    example: 'sudo knockd-nft doctor',
-    run: async context => (await import('./doctor.ts')).doctorCommand(context),
-  },
-  {
+    group: "The client's side",
     usage: 'knock <host> [knocks...]',
+    summary: 'knock on a host; hosts.json may know its knocks',
     description: 'knock on a host; without knocks, those of ~/.config/knockd-nft/hosts.json',
     example: 'knockd-nft knock bastion 10000 2345/udp 3456 --wait 22',
     options: [
@@ -153,6 +177,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       (await import('./knock.ts')).knockCommand(context, words, options),
   },
   {
+    group: "The client's side",
     usage: 'proxy <host> <port> [knocks...]',
     description: 'stdin and stdout to a port that opens to knocks, for ssh',
     example: "ssh -o ProxyCommand='knockd-nft proxy %h %p' bastion",
@@ -164,12 +189,22 @@ export const COMMANDS: readonly CommandSpec[] = [
       (await import('./proxy.ts')).proxyCommand(context, words, options),
   },
   {
+    group: 'More',
+    usage: 'doctor',
+    summary: 'find what keeps clients out or lets strangers in',
+    description: 'look for what keeps clients out or lets strangers in, and say what to do',
+    example: 'sudo knockd-nft doctor',
+    run: async context => (await import('./doctor.ts')).doctorCommand(context),
+  },
+  {
+    group: 'More',
     usage: 'demo',
     description: 'show it all for real, in a network namespace of its own',
     example: 'knockd-nft demo',
     run: async context => (await import('./demo.ts')).demoCommand(context),
   },
   {
+    group: 'More',
     usage: 'complete <kind> [service]',
     description: 'print words for the completion of a shell: services, users of a service, or hosts',
     example: 'knockd-nft complete services',
