@@ -1,23 +1,46 @@
+import { formatProblem } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
+import type { Config } from '../config/types.ts';
+import { mismatches, mismatchText } from '../doctor/appearance.ts';
+import { surroundings } from '../doctor/passage.ts';
+import { readWays } from '../doctor/ways.ts';
+import { readForeign } from '../firewalls/read.ts';
+import type { ForeignTable } from '../firewalls/table.ts';
 import { withKernel } from '../loader/access.ts';
 import { holdText, readHold } from '../loader/hold.ts';
 import { observe } from '../loader/observe.ts';
+import { compile } from '../ruleset/compile.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clientsIn, clientTable, headline, knockingTable } from '../ruleset/status-text.ts';
 import { columns } from '../terminal/columns.ts';
-import { readWanted } from '../watch/wanted.ts';
+import { VERSION } from '../version.ts';
+import { readUsable } from '../watch/wanted.ts';
 import { type Context, EXIT } from './context.ts';
 
 /** `status`: who is in, who is knocking, what was counted, and whether the kernel has what the file says. */
 export async function statusCommand(context: Context): Promise<number> {
-  const { config, env, tell } = context;
-  const wanted = readWanted(configPath(config, env), env, tell);
-  const { status } = await withKernel(({ connection }) => observe(connection, wanted));
+  const { env, tell } = context;
+  const path = configPath(context.config, env);
+  const config = readUsable(path, env, tell);
+  const { status, tables } = await withKernel(async ({ connection }) => ({
+    ...(await observe(connection, config && compile(config, VERSION))),
+    tables: await readForeign(connection),
+  }));
   const hold = readHold(env);
   context.print(context.json ? JSON.stringify(status) : statusText(status));
   if (hold && !context.json) context.print(`held: ${holdText(hold)}`);
+  if (config && status.loaded) warn(config, path, tables, tell);
   return EXIT.DONE;
 }
+
+/** A guarded port that stands out among those that another table drops or refuses shows where something is hidden. */
+function warn(config: Config, path: string, tables: readonly ForeignTable[], tell: Context['tell']): void {
+  const around = surroundings(readWays(config), tables);
+  const [first] = mismatches(config, around).filter(({ neighbours }) => neighbours.look !== 'answer');
+  if (first) tell(formatProblem({ ...NOWHERE, file: path, message: mismatchText(first) }));
+}
+
+const NOWHERE = { severity: 'warning', line: null, column: null } as const;
 
 function statusText(status: Status): string {
   if (!status.loaded) return headline(status);

@@ -1,6 +1,7 @@
-import type { Closed, Config, Family, PortRange } from '../config/types.ts';
-import { pass, type Visit } from '../firewalls/journey.ts';
-import { arriving } from '../firewalls/packet.ts';
+import type { Closed, Config, PortRange } from '../config/types.ts';
+import type { Destination } from '../firewalls/foresight.ts';
+import type { Visit } from '../firewalls/journey.ts';
+import type { Interface } from '../firewalls/packet.ts';
 import { type Checked, type Finding, list } from './finding.ts';
 import { chainName, type Surroundings } from './passage.ts';
 
@@ -23,15 +24,7 @@ export interface Mismatch {
 }
 
 export function mismatches(config: Config, around: Surroundings): Mismatch[] {
-  const used = [
-    ...config.public,
-    ...config.services.flatMap(({ ports, sequences }) => [
-      ...ports,
-      ...sequences.flatMap(({ knocks }) =>
-        knocks.map(({ protocol, port }) => ({ protocol, first: port, last: port })),
-      ),
-    ]),
-  ];
+  const used = usedPorts(config);
   const found = new Map<string, { services: Set<string>; closed: Closed; neighbours: Neighbours }>();
   for (const { name, closed, ports } of config.services)
     for (const range of ports) {
@@ -45,6 +38,18 @@ export function mismatches(config: Config, around: Surroundings): Mismatch[] {
   return [...found.values()].map(({ services, ...rest }) => ({ ...rest, services: [...services] }));
 }
 
+/** All that the configuration names: 1 at a port's place. */
+type Used = Readonly<Record<PortRange['protocol'], Uint8Array>>;
+
+function usedPorts({ public: open, services }: Config): Used {
+  const used = { tcp: new Uint8Array(0x10000), udp: new Uint8Array(0x10000) };
+  for (const { protocol, first, last } of [...open, ...services.flatMap(({ ports }) => ports)])
+    used[protocol].fill(1, first, last + 1);
+  for (const { sequences } of services)
+    for (const { knocks } of sequences) for (const { protocol, port } of knocks) used[protocol][port] = 1;
+  return used;
+}
+
 function hides(closed: Closed, { look }: Neighbours): boolean {
   return closed === 'drop' ? look === 'drop' : look !== 'drop';
 }
@@ -53,12 +58,12 @@ function hides(closed: Closed, { look }: Neighbours): boolean {
 function neighboursOf(
   { protocol, first, last }: PortRange,
   config: Config,
-  used: readonly PortRange[],
+  used: Used,
   around: Surroundings,
 ): Neighbours | undefined {
-  const free = (port: number) =>
-    !used.some(it => it.protocol === protocol && it.first <= port && port <= it.last);
-  const ports = [nearest(first, -1, free), nearest(last, 1, free)].filter(port => port !== undefined);
+  const below = used[protocol].lastIndexOf(0, first);
+  const above = used[protocol].indexOf(0, last);
+  const ports = [below, above].filter(port => port > 0);
   const looks = ports.flatMap(port =>
     around.families.flatMap(family =>
       around.ways.map(way => lookOf({ family, protocol, port }, way, config, around)),
@@ -68,20 +73,14 @@ function neighboursOf(
   return one && looks.every(it => it?.look === one.look) ? one : undefined;
 }
 
-function nearest(from: number, step: 1 | -1, free: (port: number) => boolean): number | undefined {
-  for (let port = from + step; port >= 1 && port <= 65535; port += step) if (free(port)) return port;
-  return undefined;
-}
-
 function lookOf(
-  to: { readonly family: Family; readonly protocol: PortRange['protocol']; readonly port: number },
-  way: Surroundings['ways'][number],
+  to: Destination,
+  way: Interface,
   { policy, priority }: Config,
-  { tables }: Surroundings,
+  { foresight }: Surroundings,
 ): Neighbours | undefined {
-  const before = pass(tables, 'prerouting', arriving(to, way));
-  if (before.translation) return undefined;
-  const visits = [...before.visits, ...pass(tables, 'input', before.packet).visits];
+  const { visits, translation } = foresight.arrival(to, way);
+  if (translation) return undefined;
   const stop = visits.find(({ ruling }) => ruling.fate !== 'accept');
   if (stop && !isStop(stop)) return undefined;
   if (policy === 'drop' && (!stop || isAfter(priority, stop)))

@@ -6,14 +6,14 @@ import { checkGuarded } from './guarded.ts';
 import { checkKernel } from './kernel.ts';
 import { checkKnocks } from './knocks.ts';
 import { checkOthers } from './others.ts';
-import { crossings } from './passage.ts';
+import { crossings, surroundings } from './passage.ts';
 import { checkService, checkTable } from './service.ts';
 import { checkSettings } from './settings.ts';
 
 /** All checks that these facts allow. */
 export function examine(facts: Facts): Checked[] {
   const { config, kernel, host, file } = facts;
-  const around = kernel.is === 'read' ? { ...host, tables: kernel.tables } : undefined;
+  const around = kernel.is === 'read' ? surroundings(host, kernel.tables) : undefined;
   const found = config && around ? crossings(config, around) : [];
   return [
     checkConfiguration(facts),

@@ -25,8 +25,8 @@ export function checkGuarded(
   path: string,
 ): Checked {
   const forwarded = crossings.filter(({ passage }) => passage.translation);
-  const elsewhere = new Set(forwarded.map(({ guarded }) => guarded));
-  const here = guardedRanges(config).filter(it => ![...elsewhere].some(other => same(it, other)));
+  const elsewhere = new Set(forwarded.map(({ guarded }) => guarded.range));
+  const here = guardedRanges(config).filter(({ range }) => !elsewhere.has(range));
   return {
     name: 'guarded ports',
     fine: 'services listen there',
@@ -38,10 +38,6 @@ export function checkGuarded(
         : []),
     ],
   };
-}
-
-function same(a: Guarded, b: Guarded): boolean {
-  return a.service === b.service && a.range === b.range;
 }
 
 function interfacesMissing({ interfaces }: Config, host: HostFacts, path: string): Finding[] {

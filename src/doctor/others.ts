@@ -32,7 +32,7 @@ export function checkOthers(
   path: string,
 ): Checked {
   const doors: Seen<Passage['visits'][number]>[] = [];
-  const forwarded: Seen<NonNullable<Passage['translation']>>[] = [];
+  const forwarded: Seen[] = [];
   const untracked: Seen[] = [];
   for (const { guarded, family, passage, answers } of crossings) {
     const seen = <V extends Visit>(visit: V) => ({ guarded, family, visit });
@@ -126,7 +126,7 @@ function cannotTell(group: Group): Finding {
   };
 }
 
-function goesAround(group: Group<NonNullable<Passage['translation']>>, path: string): Finding {
+function goesAround(group: Group, path: string): Finding {
   const [{ visit }] = group;
   return {
     id: 'forwarded-past-guard',

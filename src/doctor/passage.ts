@@ -1,15 +1,25 @@
 import { formatPortRange } from '../config/ports.ts';
 import type { Config, Family, PortRange, Service } from '../config/types.ts';
-import { pass, type Visit } from '../firewalls/journey.ts';
-import { answering, arriving, type Interface, type Packet } from '../firewalls/packet.ts';
+import { type Destination, Foresight } from '../firewalls/foresight.ts';
+import type { Visit } from '../firewalls/journey.ts';
+import type { Interface } from '../firewalls/packet.ts';
 import { type ForeignTable, tableName } from '../firewalls/table.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
+import type { HostFacts } from './facts.ts';
 
 /** Where packets of clients may come from, and what they go through. */
 export interface Surroundings {
   readonly tables: readonly ForeignTable[];
   readonly ways: readonly Interface[];
   readonly families: readonly Family[];
+  readonly foresight: Foresight;
+}
+
+export function surroundings(
+  { ways, families }: Pick<HostFacts, 'ways' | 'families'>,
+  tables: readonly ForeignTable[],
+): Surroundings {
+  return { tables, ways, families, foresight: new Foresight(tables) };
 }
 
 /** A guarded port, or both ends of a range of them. */
@@ -33,20 +43,16 @@ export interface Passage {
   /** One for each base chain, with the doorman of the best way in. */
   readonly visits: readonly (Visit & { readonly doorman: Doorman })[];
   /** Where its destination is changed before it is delivered. */
-  readonly translation: (Visit & { readonly packet: Packet }) | undefined;
+  readonly translation: Visit | undefined;
 }
 
-export function passage(
-  { tables, ways }: Surroundings,
-  to: { readonly family: Family; readonly protocol: 'tcp' | 'udp'; readonly port: number },
-): Passage {
+export function passage({ ways, foresight }: Surroundings, to: Destination): Passage {
   const best = new Map<string, Visit & { doorman: Doorman }>();
-  let translation: Passage['translation'];
+  let translation: Visit | undefined;
   for (const way of ways) {
-    const before = pass(tables, 'prerouting', arriving(to, way));
-    const after = before.packet.local ? pass(tables, 'input', before.packet).visits : [];
-    translation ??= before.translation && { ...before.translation, packet: before.packet };
-    for (const visit of [...before.visits, ...after]) {
+    const arrival = foresight.arrival(to, way);
+    translation ??= arrival.translation;
+    for (const visit of arrival.visits) {
       const doorman = doormanOf(visit);
       const known = best.get(chainName(visit));
       if (!known || DOORMEN.indexOf(doorman) < DOORMEN.indexOf(known.doorman))
@@ -72,7 +78,7 @@ export function crossings(config: Config, around: Surroundings): Crossing[] {
     around.families.flatMap(family =>
       [...new Set([guarded.range.first, guarded.range.last])].map(port => {
         const to = { family, protocol: guarded.range.protocol, port };
-        const answers = way ? pass(around.tables, 'output', answering(to, way)).visits : [];
+        const answers = way ? around.foresight.answers(to, way) : [];
         return { guarded, family, passage: passage(around, to), answers };
       }),
     ),

@@ -9,7 +9,7 @@ import { readHold, runningSupervisor } from '../loader/hold.ts';
 import { readKernel } from '../loader/kernel.ts';
 import { ForeignTableError, planLoad } from '../loader/load.ts';
 import { probe } from '../loader/probe.ts';
-import { readOr, socketsOf } from '../loader/proc.ts';
+import { readLines, socketsOf } from '../loader/proc.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
@@ -108,7 +108,5 @@ function readGroupOwner(group: number, supervisor: number | undefined): ServiceF
 }
 
 function rows(path: string): string[][] {
-  return readOr(path, '')
-    .split('\n')
-    .map(line => line.trim().split(/\s+/));
+  return readLines(path).map(line => line.trim().split(/\s+/));
 }

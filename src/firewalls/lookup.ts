@@ -14,7 +14,8 @@ export interface Found {
 
 /** Looks a key up that is given as `read` of its size in bytes. A set that was not read has no one in particular. */
 export function find(set: ForeignSet | undefined, read: (size: number) => Bits): Found {
-  if (!set?.elements) return { match: UNLIKELY, likely: undefined, possible: [] };
+  if (!set) return { match: UNKNOWN, likely: undefined, possible: [] };
+  if (!set.elements) return { match: UNLIKELY, likely: undefined, possible: [] };
   const entries = entriesOf(set, set.elements);
   if (!entries) return { match: UNKNOWN, likely: undefined, possible: set.elements };
   const size = set.elements.find(({ all }) => !all)?.key.length ?? 0;

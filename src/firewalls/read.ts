@@ -32,7 +32,7 @@ export async function readForeign(connection: Connection): Promise<ForeignTable[
 }
 
 async function readOnce(connection: Connection): Promise<ForeignTable[]> {
-  const headers = (await dump(connection, getTables, NFPROTO.UNSPEC)).map(({ payload }) => ({
+  const headers = understood(await dump(connection, getTables, NFPROTO.UNSPEC), payload => ({
     number: familyOf(payload),
     ...decodeTable(attributesOf(payload)),
   }));
@@ -40,7 +40,7 @@ async function readOnce(connection: Connection): Promise<ForeignTable[]> {
   for (const [number, family] of FAMILIES) {
     const foreign = headers.filter(it => it.number === number && it.comment !== MARK && !it.dormant);
     if (foreign.length === 0) continue;
-    const chains = (await dump(connection, getChains, number)).map(({ payload }) =>
+    const chains = understood(await dump(connection, getChains, number), payload =>
       decodeChain(attributesOf(payload)),
     );
     for (const { name } of foreign) {
@@ -63,6 +63,18 @@ async function readOnce(connection: Connection): Promise<ForeignTable[]> {
   return tables;
 }
 
+/** Without those that cannot be decoded: what later kernels may have that is not known here. */
+function understood<T>(replies: readonly Reply[], decode: (payload: Buffer) => T): T[] {
+  return replies.flatMap(({ payload }) => {
+    try {
+      return [decode(payload)];
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      return [];
+    }
+  });
+}
+
 async function readRules(
   connection: Connection,
   table: string,
@@ -70,7 +82,7 @@ async function readRules(
 ): Promise<Map<string, Rule[]>> {
   const rules = new Map<string, Rule[]>();
   for (const { payload } of await dump(connection, getRules(table), family)) {
-    const rule = understood(payload);
+    const rule = ruleOf(payload);
     if (rule.table !== table) continue;
     const list = rules.get(rule.chain);
     if (list) list.push(rule);
@@ -80,7 +92,7 @@ async function readRules(
 }
 
 /** A rule with something that cannot be decoded: all that is known of it is that it is there. */
-function understood(payload: Buffer): ReturnType<typeof decodeRule> {
+function ruleOf(payload: Buffer): ReturnType<typeof decodeRule> {
   try {
     return decodeRule(attributesOf(payload));
   } catch (error) {
@@ -103,8 +115,9 @@ async function readSets(
   family: number,
 ): Promise<Map<string, ForeignSet>> {
   const sets = new Map<string, ForeignSet>();
-  for (const { payload } of await dump(connection, getSets(table), family)) {
-    const set = decodeSet(attributesOf(payload));
+  for (const set of understood(await dump(connection, getSets(table), family), it =>
+    decodeSet(attributesOf(it)),
+  )) {
     if (set.table !== table) continue;
     const wanted = set.data === VERDICT || set.anonymous || (set.count ?? 0) <= MAX_ELEMENTS;
     const replies = wanted ? await dump(connection, getElements(table, set.name), family) : undefined;

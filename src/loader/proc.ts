@@ -9,6 +9,13 @@ export function readOr(path: string, otherwise: string): string {
   }
 }
 
+/** The lines of a file that are not empty; none where it cannot be read. */
+export function readLines(path: string): string[] {
+  return readOr(path, '')
+    .split('\n')
+    .filter(line => line.trim() !== '');
+}
+
 /** The inodes of the sockets that a process holds; undefined where it has ended, or is not ours to look at. */
 export function socketsOf(pid: number): readonly number[] | undefined {
   const folder = `/proc/${pid}/fd`;

@@ -1,18 +1,19 @@
 import { statSync } from 'node:fs';
 import { ConfigError } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
+import type { Config } from '../config/types.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { VERSION } from '../version.ts';
 
-/** The configuration, compiled; undefined where it cannot be used, of which `tell` is told why. */
-export function readWanted(
+/** The configuration; undefined where it cannot be used, of which `tell` is told why. */
+export function readUsable(
   path: string,
   env: NodeJS.ProcessEnv,
   tell: (why: string) => void,
-): Ruleset | undefined {
+): Config | undefined {
   try {
-    return compile(readConfig(path, env).config, VERSION);
+    return readConfig(path, env).config;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     tell(error.message);
@@ -20,7 +21,7 @@ export function readWanted(
   }
 }
 
-/** The same, to be asked again and again: the file is read only where it is another one than before. */
+/** The same compiled, to be asked again and again: the file is read only where it is another one than before. */
 export function wantedReader(
   path: string,
   env: NodeJS.ProcessEnv,
@@ -29,7 +30,10 @@ export function wantedReader(
   let known: { readonly file: string; readonly wanted: Ruleset | undefined } | undefined;
   return () => {
     const file = fileNow(path);
-    if (known?.file !== file) known = { file, wanted: readWanted(path, env, tell) };
+    if (known?.file !== file) {
+      const config = readUsable(path, env, tell);
+      known = { file, wanted: config && compile(config, VERSION) };
+    }
     return known.wanted;
   };
 }

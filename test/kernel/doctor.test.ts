@@ -239,8 +239,14 @@ t.test('guarded ports look like those beside them', needs, async t => {
     const client = world.host('client');
     return Promise.all([21, 22, 23].map(port => client.connect(world.server.ipv4, port)));
   };
+  const warning = async () => {
+    const { status, stderr } = await world.knockd(['status', '--json']);
+    t.equal(status, 0);
+    return stderr;
+  };
   t.strictSame(await looks(), ['refused', 'refused', 'refused']);
   t.notMatch(await ids(world), ['stands-out']);
+  t.equal(await warning(), '');
 
   await world.nft(firewall('drop'));
   t.strictSame(await looks(), ['silent', 'refused', 'silent']);
@@ -249,7 +255,9 @@ t.test('guarded ports look like those beside them', needs, async t => {
     severity: 'risk',
     what: '"closed": "reject" of ssh: nothing comes back from the ports beside it (table inet filter, chain input)',
   });
+  t.equal(await warning(), `${world.configFile}: warning: ${dropping.what}\n`);
   await follow(world, dropping);
+  t.equal(await warning(), '');
   t.strictSame(await looks(), ['silent', 'silent', 'silent']);
   t.notMatch(await ids(world), ['stands-out']);
 
@@ -260,6 +268,7 @@ t.test('guarded ports look like those beside them', needs, async t => {
     severity: 'risk',
     what: '"closed": "drop" of ssh: the ports beside it are refused (table inet filter, chain input)',
   });
+  t.equal(await warning(), `${world.configFile}: warning: ${rejecting.what}\n`);
   await follow(world, rejecting);
   t.strictSame(await looks(), ['refused', 'refused', 'refused']);
   t.notMatch(await ids(world), ['stands-out']);
@@ -272,6 +281,7 @@ t.test('guarded ports look like those beside them', needs, async t => {
     severity: 'note',
     what: '"closed": "drop" of ssh: the ports beside it answer that they are closed (this host)',
   });
+  t.equal(await warning(), '', 'status warns of other tables only');
   await follow(world, answering);
   t.notMatch(await ids(world), ['stands-out']);
 

@@ -1,0 +1,56 @@
+import type { Expression } from '../nftables/expression.ts';
+import type { Rule } from '../nftables/rule.ts';
+import type { ForeignTable } from './table.ts';
+
+/**
+ * Sorts ports into classes: no rule of these tables does anything else with one port of a class than with another. There
+ * may be thousands of ports to ask for, and thousands of rules.
+ *
+ * A rule can only tell ports apart by numbers that stand in it, or in a set. Which bytes are ports need not be known:
+ * numbers too many make more classes, and no mistake.
+ */
+export function portClasses(tables: readonly ForeignTable[]): (port: number) => number {
+  const rules = tables.flatMap(({ chains }) => [...chains.values()].flatMap(chain => chain.rules));
+  if (rules.some(masksPorts)) return port => port;
+  const limits = new Uint8Array(0x10001);
+  const note = (bytes: Uint8Array): void => {
+    for (let at = 0; at + 1 < bytes.length; at++) {
+      const [a = 0, b = 0] = [bytes[at], bytes[at + 1]];
+      for (const number of [(a << 8) | b, (b << 8) | a]) {
+        limits[number] = 1;
+        limits[number + 1] = 1;
+      }
+    }
+  };
+  for (const { expressions } of rules)
+    for (const expression of expressions) {
+      if (expression.kind === 'cmp') note(expression.value);
+      else if (expression.kind === 'unknown') note(expression.raw);
+    }
+  for (const { sets } of tables)
+    for (const { elements = [] } of sets.values())
+      for (const { key, last } of elements) {
+        note(key);
+        if (last) note(last);
+      }
+  const classes = new Uint32Array(0x10000);
+  let current = 0;
+  for (let port = 0; port < classes.length; port++) {
+    current += limits[port] ?? 0;
+    classes[port] = current;
+  }
+  return port => classes[port] ?? 0;
+}
+
+/** Whether a rule may look at some bits of a port: then any two ports may differ. */
+function masksPorts({ expressions }: Rule): boolean {
+  const loaded = expressions.some(
+    it => it.kind === 'payload' && it.base === 'transport' && it.offset < 4 && it.offset + it.length > 2,
+  );
+  return loaded && expressions.some(mixesBits);
+}
+
+function mixesBits(expression: Expression): boolean {
+  if (expression.kind === 'bitwise') return expression.mask.some(byte => byte !== 0 && byte !== 0xff);
+  return expression.kind === 'unknown' && expression.name === 'bitwise';
+}

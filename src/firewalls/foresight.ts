@@ -1,0 +1,62 @@
+import type { Family, Protocol } from '../config/types.ts';
+import { portClasses } from './classes.ts';
+import { pass, type Visit } from './journey.ts';
+import { answering, arriving, type Interface } from './packet.ts';
+import type { ForeignTable } from './table.ts';
+
+/** Where a packet goes. */
+export interface Destination {
+  readonly family: Family;
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+/** What becomes of the first packet of a client on its way to a program of this host. */
+export interface Arrival {
+  /** In the chains that it goes through, as if none stopped it; those of `input` only where it is still for this host. */
+  readonly visits: readonly Visit[];
+  /** Where its destination is changed. */
+  readonly translation: Visit | undefined;
+}
+
+/** Foretells arrivals, each only once for all ports that the rules do not tell apart. */
+export class Foresight {
+  readonly #tables: readonly ForeignTable[];
+  readonly #classOf: (port: number) => number;
+  readonly #arrivals = new Map<string, Arrival>();
+  readonly #answers = new Map<string, readonly Visit[]>();
+
+  constructor(tables: readonly ForeignTable[]) {
+    this.#tables = tables;
+    this.#classOf = portClasses(tables);
+  }
+
+  arrival(to: Destination, way: Interface): Arrival {
+    return once(this.#arrivals, this.#key(to, way), () => {
+      const { visits, packet, translation } = pass(this.#tables, 'prerouting', arriving(to, way));
+      const after = packet.local ? pass(this.#tables, 'input', packet).visits : [];
+      return { visits: [...visits, ...after], translation };
+    });
+  }
+
+  /** The chains that the host's answer goes through. */
+  answers(to: Destination, way: Interface): readonly Visit[] {
+    return once(
+      this.#answers,
+      this.#key(to, way),
+      () => pass(this.#tables, 'output', answering(to, way)).visits,
+    );
+  }
+
+  #key({ family, protocol, port }: Destination, { name }: Interface): string {
+    return `${family} ${protocol} ${this.#classOf(port)} ${name}`;
+  }
+}
+
+function once<T>(known: Map<string, T>, key: string, make: () => T): T {
+  const before = known.get(key);
+  if (before !== undefined) return before;
+  const made = make();
+  known.set(key, made);
+  return made;
+}
