@@ -1,6 +1,8 @@
+import { holdText, readHold } from '../loader/hold.ts';
+import { printable } from '../ruleset/names.ts';
 import { painter } from '../terminal/paint.ts';
 import { openScreen } from '../terminal/screen.ts';
-import type { Look } from './looks.ts';
+import { type Look, PAUSE } from './looks.ts';
 import { aged, goOn, type Story } from './story.ts';
 import { view } from './view.ts';
 
@@ -14,15 +16,19 @@ export async function watchLive(
 ): Promise<void> {
   const paint = painter(env);
   const ended = new AbortController();
-  const hint = process.stdin.isTTY ? 'q ends' : 'Ctrl-C ends';
+  const end = process.stdin.isTTY ? 'q ends' : 'Ctrl-C ends';
   let story: Story | undefined;
   let looked = 0;
-  let drawn = 0;
+  let drawAgain = 0;
   const draw = () => {
     if (!story) return;
+    const start = performance.now();
+    const hold = readHold(env);
+    const hint = hold ? `held: ${printable(holdText(hold))}; ${end}` : end;
     const now = aged(story.status, (performance.now() - looked) / 1000);
     screen.draw(view({ ...story, status: now }, new Date(), screen.size(), hint, paint));
-    drawn = performance.now();
+    const done = performance.now();
+    drawAgain = done + Math.max(SECOND / 2, PAUSE * (done - start));
   };
   const screen = openScreen({
     key: key => {
@@ -32,7 +38,7 @@ export async function watchLive(
     end: () => ended.abort(),
   });
   const clock = setInterval(() => {
-    if (performance.now() - drawn > SECOND / 2) draw();
+    if (performance.now() > drawAgain) draw();
   }, SECOND);
   try {
     for await (const { status, seconds } of look(ended.signal)) {

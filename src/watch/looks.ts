@@ -10,8 +10,8 @@ export interface Look {
   readonly seconds: number;
 }
 
-/** Pauses are at least so many times as long as looks take: of one CPU never more than a fifth. */
-const PAUSE = 4;
+/** Pauses are at least so many times as long as the work before: a fifth of one CPU, and no more. */
+export const PAUSE = 4;
 
 /**
  * Looks at the kernel every `interval` milliseconds, until the signal. `wanted` is asked for the configuration each time.

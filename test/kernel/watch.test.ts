@@ -226,6 +226,11 @@ t.test('a live view, and the terminal as it was found', inTerminal, async t => {
     await shell.watch();
     await world.nft('flush ruleset');
     await terminal.shows(/^not loaded: nothing is guarded +\d/);
+    await world.run('server', 'sh', [
+      '-c',
+      `mkdir -p /run/knockd-nft; echo '{"reason":"so"}' >/run/knockd-nft/hold`,
+    ]);
+    await terminal.shows(/^held: so.*; q ends$/m);
     await load(world, config);
     await terminal.shows(/^table inet knockd: as the configuration says[\s\S]*\nssh +0 /);
     await terminal.press('q');
