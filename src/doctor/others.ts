@@ -13,6 +13,7 @@ import {
   type Passage,
   type Surroundings,
 } from './passage.ts';
+import { redirectedAround } from './redirects.ts';
 
 /** What was seen of one guarded port in one family. */
 interface Seen<V extends Visit = Visit> {
@@ -26,7 +27,7 @@ interface Seen<V extends Visit = Visit> {
  * `accept` ends the way through one base chain, `drop` all of it.
  */
 export function checkOthers(
-  { hook }: Config,
+  config: Config,
   around: Surroundings,
   crossings: readonly Crossing[],
   path: string,
@@ -36,7 +37,7 @@ export function checkOthers(
   const untracked: Seen[] = [];
   for (const { guarded, family, passage, answers } of crossings) {
     const seen = <V extends Visit>(visit: V) => ({ guarded, family, visit });
-    if (passage.translation && hook === 'input') {
+    if (passage.translation && config.hook === 'input') {
       forwarded.push(seen(passage.translation));
       continue;
     }
@@ -49,6 +50,7 @@ export function checkOthers(
     fine: fine(around),
     findings: [
       ...groups(forwarded).map(group => goesAround(group, path)),
+      ...redirectedAround(config, around, path),
       ...groups(through('out')).map(group => keepsOut(group, around.families)),
       ...groups(untracked).map(takesOutOfTracking),
       ...groups(through('some')).map(keepsSomeOut),

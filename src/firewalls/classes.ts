@@ -2,6 +2,13 @@ import type { Expression } from '../nftables/expression.ts';
 import type { Rule } from '../nftables/rule.ts';
 import type { ForeignTable } from './table.ts';
 
+export interface PortClasses {
+  /** The number of a port's class. */
+  readonly of: (port: number) => number;
+  /** The first port of each class; none where each port is one. */
+  readonly firsts: readonly number[];
+}
+
 /**
  * Sorts ports into classes: no rule of these tables does anything else with one port of a class than with another. There
  * may be thousands of ports to ask for, and thousands of rules.
@@ -9,9 +16,9 @@ import type { ForeignTable } from './table.ts';
  * A rule can only tell ports apart by numbers that stand in it, or in a set. Which bytes are ports need not be known:
  * numbers too many make more classes, and no mistake.
  */
-export function portClasses(tables: readonly ForeignTable[]): (port: number) => number {
+export function portClasses(tables: readonly ForeignTable[]): PortClasses {
   const rules = tables.flatMap(({ chains }) => [...chains.values()].flatMap(chain => chain.rules));
-  if (rules.some(masksPorts)) return port => port;
+  if (rules.some(masksPorts)) return { of: port => port, firsts: [] };
   const limits = new Uint8Array(0x10001);
   const note = (bytes: Uint8Array): void => {
     for (let at = 0; at + 1 < bytes.length; at++) {
@@ -34,12 +41,12 @@ export function portClasses(tables: readonly ForeignTable[]): (port: number) => 
         if (last) note(last);
       }
   const classes = new Uint32Array(0x10000);
-  let current = 0;
-  for (let port = 0; port < classes.length; port++) {
-    current += limits[port] ?? 0;
-    classes[port] = current;
+  const firsts = [1];
+  for (let port = 1; port < classes.length; port++) {
+    if (port > 1 && limits[port]) firsts.push(port);
+    classes[port] = firsts.length;
   }
-  return port => classes[port] ?? 0;
+  return { of: port => classes[port] ?? 0, firsts };
 }
 
 /** Whether a rule may look at some bits of a port: then any two ports may differ. */

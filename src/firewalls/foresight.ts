@@ -1,5 +1,5 @@
 import type { Family, Protocol } from '../config/types.ts';
-import { portClasses } from './classes.ts';
+import { type PortClasses, portClasses } from './classes.ts';
 import { pass, type Visit } from './journey.ts';
 import { answering, arriving, type Interface } from './packet.ts';
 import type { ForeignTable } from './table.ts';
@@ -22,13 +22,18 @@ export interface Arrival {
 /** Foretells arrivals, each only once for all ports that the rules do not tell apart. */
 export class Foresight {
   readonly #tables: readonly ForeignTable[];
-  readonly #classOf: (port: number) => number;
+  readonly #classes: PortClasses;
   readonly #arrivals = new Map<string, Arrival>();
   readonly #answers = new Map<string, readonly Visit[]>();
 
   constructor(tables: readonly ForeignTable[]) {
     this.#tables = tables;
-    this.#classOf = portClasses(tables);
+    this.#classes = portClasses(tables);
+  }
+
+  /** One port of each kind that the rules tell apart. */
+  get ports(): readonly number[] {
+    return this.#classes.firsts;
   }
 
   arrival(to: Destination, way: Interface): Arrival {
@@ -49,7 +54,7 @@ export class Foresight {
   }
 
   #key({ family, protocol, port }: Destination, { name }: Interface): string {
-    return `${family} ${protocol} ${this.#classOf(port)} ${name}`;
+    return `${family} ${protocol} ${this.#classes.of(port)} ${name}`;
   }
 }
 

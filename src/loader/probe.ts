@@ -57,7 +57,7 @@ export async function probe(connection: Connection): Promise<string[]> {
   // each transaction costs the kernel some milliseconds, and nearly every kernel has it all
   if (!(await refused(PROBES))) return [];
   const without = await refused([]);
-  if (without) return [without.message];
+  if (without) return [`tables of family inet (CONFIG_NF_TABLES_INET): ${without.message}`];
   const lacking: string[] = [];
   for (const one of PROBES) {
     const error = await refused([one]);

@@ -169,6 +169,45 @@ t.test('a guarded port that is redirected within this host is not guarded either
   t.strictSame(await complaints(world), []);
 });
 
+t.test('a port that is redirected to a guarded one goes around a guard at prerouting', needs, async t => {
+  const ports = [22, '8000-8010/tcp'];
+  const world = await serving(
+    t,
+    { hook: 'prerouting', services: { ssh: { ...ssh, ports } } },
+    { clients: ['client', 'stranger'] },
+  );
+  await world.nft(`table inet redirecting {
+	chain pre {
+		type nat hook prerouting priority dstnat
+		tcp dport { 2200-2210, 222 } redirect to :22
+		tcp dport 8080 redirect to :80
+		udp dport 5353 redirect to :22
+	}
+}`);
+  for (const family of families)
+    t.equal(await world.host('client').connect(world.server[family], 2205), 'open', 'without a knock');
+  const finding = await diagnosis(world, 'redirected-around');
+  t.match(finding, {
+    severity: 'broken',
+    what: 'table inet redirecting, chain pre redirects 222/tcp and 2200-2210/tcp to 22/tcp (ssh), past the guard',
+    mend: `"222/tcp", "2200-2210/tcp" too in services.ssh.ports  in ${world.configFile}`,
+  });
+  const mended = { ...ssh, ports: [...ports, '222/tcp', '2200-2210/tcp'] };
+  await load(world, { hook: 'prerouting', services: { ssh: mended } });
+  for (const family of families) {
+    t.equal(await world.host('client').connect(world.server[family], 2205), 'silent');
+    t.equal(await knockAndConnect(world, family, 2205), 'open');
+  }
+  t.strictSame(await complaints(world), []);
+  await load(world, { services: { ssh } });
+  t.equal(
+    await world.host('client').connect(world.server.ipv4, 222),
+    'silent',
+    'at input there is no way around',
+  );
+  t.strictSame(await complaints(world), []);
+});
+
 t.test('a knock that is forwarded never comes to us', needs, async t => {
   const world = await serving(t, guarded, { container: true });
   await world.publish(2345, 80);

@@ -1,0 +1,81 @@
+/** What a kernel lacks, asked of kernels that lack it: the one at hand has it all. */
+import t from 'tap';
+import { probe } from '../../src/loader/probe.ts';
+import { Connection, encodeHeader, NLMSG_HEADER } from '../../src/netlink/connection.ts';
+
+const [NLMSG_ERROR, NLM_F_ACK, GETGEN, BATCH_END, EOPNOTSUPP] = [2, 4, (10 << 8) | 16, 17, 95];
+
+/** A kernel that refuses each message with one of these words in it, and commits nothing. */
+function lacking(...words: readonly string[]) {
+  let listener: (datagram: Buffer) => void = () => {};
+  let committed = false;
+  let transactions = 0;
+  const tell = (type: number, sequence: number, payload: Buffer) =>
+    setImmediate(() =>
+      listener(Buffer.concat([encodeHeader(NLMSG_HEADER + payload.length, type, 0, sequence), payload])),
+    );
+  const connection = new Connection({
+    async send(datagram) {
+      for (let at = 0; at < datagram.length; ) {
+        const message = datagram.subarray(at, at + datagram.readUInt32LE(at));
+        const [type, flags, sequence] = [
+          message.readUInt16LE(4),
+          message.readUInt16LE(6),
+          message.readUInt32LE(8),
+        ];
+        const error = Buffer.alloc(4 + NLMSG_HEADER);
+        committed ||= type === BATCH_END;
+        if (type === GETGEN)
+          tell((10 << 8) | 15, sequence, Buffer.from([0, 0, 0, 0, 8, 0, 1, 0, 0, 0, 0, 1]));
+        else if (words.some(word => message.includes(`${word}\0`))) {
+          error.writeInt32LE(-EOPNOTSUPP);
+          tell(NLMSG_ERROR, sequence, error);
+        } else if (flags & NLM_F_ACK) tell(NLMSG_ERROR, sequence, error);
+        if (at === 0 && type !== GETGEN) transactions++;
+        at += (message.length + 3) & ~3;
+      }
+      await new Promise<void>(resolve => {
+        setImmediate(() => setImmediate(resolve));
+      });
+    },
+    onDatagram(receive) {
+      listener = receive;
+    },
+    close() {},
+  });
+  return { connection, isCommitted: () => committed, transactions: () => transactions };
+}
+
+t.test('a kernel that has it all is asked once', async t => {
+  const { connection, isCommitted, transactions } = lacking();
+  t.strictSame(await probe(connection), []);
+  t.equal(transactions(), 1);
+  t.equal(isCommitted(), false);
+});
+
+t.test('each thing that is missing is named, and nothing else', async t => {
+  for (const [words, expected] of [
+    [['socket'], [/^the socket expression .*Linux 5\.13/]],
+    [
+      ['fib', 'log'],
+      [/^the fib expression/, /^logging/],
+    ],
+    [
+      ['ct', 'objref', 'limit', 'reject', 'dynset'],
+      [/^connection tracking/, /^named counters/, /^rate limits/, /^reject/, /^sets/],
+    ],
+  ] as const) {
+    const { connection, isCommitted } = lacking(...words);
+    const found = await probe(connection);
+    t.match(found, [...expected]);
+    t.equal(found.length, expected.length);
+    t.equal(isCommitted(), false);
+  }
+});
+
+t.test('where not even a table can be made, that is what is missing', async t => {
+  const { connection } = lacking(`knockd_nft_probe_${process.pid}`);
+  const found = await probe(connection);
+  t.equal(found.length, 1);
+  t.match(found[0], /^tables of family inet .*table knockd_nft_probe_\d+: .*ENOTSUP/);
+});
