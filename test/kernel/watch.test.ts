@@ -87,6 +87,38 @@ t.test('a reader that goes away ends it, and says nothing', { skip }, async t =>
   t.equal(stderr, '');
 });
 
+t.test('rules are read again only when somebody changed the ruleset', { skip }, async t => {
+  const world = await loadedWorld(t, config);
+  const script = `
+    import { execFileSync } from 'node:child_process';
+    import { withKernel } from '${resolve('build/src/loader/access.js')}';
+    import { observe } from '${resolve('build/src/loader/observe.js')}';
+    await withKernel(async ({ connection }) => {
+      const dump = connection.dump.bind(connection);
+      let rules, sight;
+      connection.dump = request => {
+        rules ||= request.subject.startsWith('rules of');
+        return dump(request);
+      };
+      const look = async () => {
+        rules = false;
+        sight = await observe(connection, undefined, sight);
+        console.log(rules, sight.status.services.ssh.clients.length);
+      };
+      await look();
+      while (sight.status.services.ssh.clients.length === 0) await look();
+      execFileSync('nft', ['add', 'element', 'inet', 'knockd', 'ssh_clients_ipv4', '{ 10.77.0.9 }']);
+      await look();
+      await look();
+    });`;
+  const looker = world.start('server', process.execPath, ['--input-type=module', '--eval', script]);
+  await looker.line(/^false 0$/);
+  await world.host('client').knock(world.server.ipv4, sshKnocks);
+  const { status, stdout } = await looker.ended;
+  t.equal(status, 0);
+  t.match(stdout, /^true 0\n(false 0\n)+false 1\ntrue 2\nfalse 2\n$/);
+});
+
 t.test('an interval that is none is 64', { skip: missing('knockd') }, async t => {
   for (const word of ['0', '50ms', '2d', 'soon', '']) {
     const { status, stderr } = spawnSync(process.execPath, [program, 'watch', '--interval', word], {
