@@ -201,7 +201,7 @@ t.test('a port that is redirected to a guarded one goes around a guard at prerou
   t.strictSame(await complaints(world), []);
   await load(world, { services: { ssh } });
   t.equal(
-    await world.host('client').connect(world.server.ipv4, 222),
+    await world.host('stranger').connect(world.server.ipv4, 222),
     'silent',
     'at input there is no way around',
   );
