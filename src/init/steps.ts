@@ -104,7 +104,7 @@ function loginLine({ ports }: DraftService, host: string): string {
 }
 
 function bashLine(sequence: readonly number[], host: string): string {
-  return `for port in ${sequence.join(' ')}; do timeout 0.2 bash -c "</dev/tcp/${host}/$port"; done`;
+  return `for port in ${sequence.join(' ')}; do timeout 0.2 bash -c "</dev/tcp/${host}/$port" 2>/dev/null; done`;
 }
 
 function tcpPort(ports: readonly PortRange[]): number | undefined {
