@@ -146,6 +146,8 @@ function stageProgram(tree) {
   tree.write('usr/share/doc/knockd-nft/copyright', copyright());
   if (existsSync(join(root, 'README.md')))
     tree.copy(join(root, 'README.md'), 'usr/share/doc/knockd-nft/README.md');
+  for (const name of readdirSync(join(root, 'docs')).sort())
+    tree.copy(join(root, 'docs', name), `usr/share/doc/knockd-nft/docs/${name}`);
 }
 
 function stageControl(tree, folder, arch) {
