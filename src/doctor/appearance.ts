@@ -66,7 +66,9 @@ function neighboursOf(
   const ports = [below, above].filter(port => port > 0);
   const looks = ports.flatMap(port =>
     around.families.flatMap(family =>
-      around.ways.map(way => lookOf({ family, protocol, port }, way, config, around)),
+      around.ways
+        .filter(({ addresses }) => addresses[family])
+        .map(way => lookOf({ family, protocol, port }, way, config, around)),
     ),
   );
   const [one] = looks;

@@ -54,5 +54,5 @@ function mendFile({ path, mode, owner, user }: FileFacts): string {
   if (mode === undefined) return `knockd-nft --config ${word} init`;
   if ((mode & 0o022) !== 0) return `chmod go-w ${word}`;
   if (owner !== 0 && owner !== user) return `chown root ${word}`;
-  return `ls -l ${word}`;
+  return user === 0 ? `ls -l ${word}` : `sudo knockd-nft --config ${word} doctor`;
 }

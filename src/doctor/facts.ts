@@ -68,12 +68,12 @@ export interface SystemdFacts {
 /** The host around it. */
 export interface HostFacts {
   readonly release: string;
-  /** Families of which it has addresses that others can reach. */
-  readonly families: readonly Family[];
   /** All but the loopback. */
   readonly interfaces: readonly HostInterface[];
   /** Where clients likely come in. */
   readonly ways: readonly Interface[];
+  /** Families of which it has addresses there that others can reach. */
+  readonly families: readonly Family[];
   /** undefined where they cannot be read. */
   readonly listeners: readonly Listener[] | undefined;
   /** Ports that the kernel gives to programs that ask for any. */

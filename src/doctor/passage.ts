@@ -49,7 +49,7 @@ export interface Passage {
 export function passage({ ways, foresight }: Surroundings, to: Destination): Passage {
   const best = new Map<string, Visit & { doorman: Doorman }>();
   let translation: Visit | undefined;
-  for (const way of ways) {
+  for (const way of ways.filter(({ addresses }) => addresses[to.family])) {
     const arrival = foresight.arrival(to, way);
     translation ??= arrival.translation;
     for (const visit of arrival.visits) {

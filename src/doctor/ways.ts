@@ -6,14 +6,12 @@ import { FAMILIES } from '../ruleset/names.ts';
 import { covers } from './covers.ts';
 import type { HostFacts, HostInterface } from './facts.ts';
 
-/** Where packets of clients may come in, in this network namespace. */
+/** Where packets of clients may come in, in this network namespace, and of which families they are. */
 export function readWays(config: Config | undefined): Pick<HostFacts, 'families' | 'interfaces' | 'ways'> {
   const interfaces = readInterfaces();
-  return {
-    families: FAMILIES.filter(family => interfaces.some(({ addresses }) => addresses[family])),
-    interfaces,
-    ways: waysIn(interfaces, config),
-  };
+  const ways = waysIn(interfaces, config);
+  const has = (family: Family) => ways.some(({ addresses }) => addresses[family]);
+  return { interfaces, ways, families: FAMILIES.filter(has) };
 }
 
 /** Those with addresses that others can reach, and those without any. */
@@ -49,8 +47,9 @@ function waysIn(interfaces: readonly HostInterface[], config: Config | undefined
   const named = interfaces.filter(({ name }) => config?.interfaces.some(it => covers(it, name)));
   if (named.length > 0) return named;
   const routes = defaultRoutes();
-  const outside = interfaces.filter(({ name }) => routes.has(name));
-  return outside.length > 0 ? outside : interfaces.filter(({ networks }) => networks.length > 0);
+  const reachable = interfaces.filter(({ networks }) => networks.length > 0);
+  const outside = reachable.filter(({ name }) => routes.has(name));
+  return outside.length > 0 ? outside : reachable;
 }
 
 const RTF_UP = 1;

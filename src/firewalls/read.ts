@@ -3,10 +3,11 @@ import { type AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import type { Connection, Reply } from '../netlink/connection.ts';
 import { attributesOf, familyOf, NFPROTO, readGeneration } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
+import { DATATYPES } from '../nftables/datatype.ts';
 import { decodeElements, type Element, getElements } from '../nftables/element.ts';
 import { VERDICT } from '../nftables/register.ts';
 import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
-import { decodeSet, getSets } from '../nftables/set.ts';
+import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
 import { MARK } from '../ruleset/names.ts';
 import type { ForeignChain, ForeignSet, ForeignTable } from './table.ts';
@@ -119,11 +120,18 @@ async function readSets(
     decodeSet(attributesOf(it)),
   )) {
     if (set.table !== table) continue;
-    const wanted = set.data === VERDICT || set.anonymous || (set.count ?? 0) <= MAX_ELEMENTS;
+    const wanted = set.data === VERDICT || set.anonymous || !isList(set);
     const replies = wanted ? await dump(connection, getElements(table, set.name), family) : undefined;
     sets.set(set.name, { ...set, elements: replies && elementsOf(replies) });
   }
   return sets;
+}
+
+/** Not every kernel tells how many there are. */
+function isList({ count, size, types }: NftSet): boolean {
+  const elements = count ?? size ?? Number.POSITIVE_INFINITY;
+  const isOfAddresses = types.every(type => type === DATATYPES.ipv4_addr || type === DATATYPES.ipv6_addr);
+  return elements > MAX_ELEMENTS && (count !== undefined || isOfAddresses);
 }
 
 /** undefined where one of them cannot be decoded. */

@@ -31,6 +31,8 @@ export interface Walk {
   readonly chains: readonly string[];
 }
 
+const CIRCLE: Walk = { likely: undefined, possible: new Set(), open: true, untracked: undefined, chains: [] };
+
 /** What a decision leads to. */
 interface Outcome {
   readonly likely: Ruling | 'leaves' | 'goes on';
@@ -55,6 +57,8 @@ export class Walker {
   walk(chain: string): Walk {
     const known = this.#walks.get(chain);
     if (known) return known;
+    // no table goes in circles, but one that is changed while it is read may seem to
+    this.#walks.set(chain, CIRCLE);
     const walk = this.#follow(chain);
     this.#walks.set(chain, walk);
     return walk;

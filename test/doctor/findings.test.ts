@@ -125,7 +125,8 @@ t.test('the rights of the file', async t => {
   t.equal(mend({ problems, mode: undefined, owner: undefined }), `knockd-nft --config ${PATH} init`);
   t.equal(mend({ problems, mode: 0o666 }), `chmod go-w ${PATH}`);
   t.equal(mend({ problems, mode: 0o600, owner: 1000 }), `chown root ${PATH}`);
-  t.equal(mend({ problems, mode: 0o600, owner: 0, user: 1000 }), `ls -l ${PATH}`);
+  t.equal(mend({ problems, mode: 0o600, owner: 0 }), `ls -l ${PATH}`);
+  t.equal(mend({ problems, mode: 0o640, owner: 0, user: 1000 }), `sudo knockd-nft --config ${PATH} doctor`);
   const readable = only(t, {
     ...well,
     file: { ...well.file, mode: 0o644, problems: [problem('x', 'warning')] },

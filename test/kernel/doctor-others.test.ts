@@ -154,7 +154,18 @@ t.test('several ports are let in by one command for each protocol', needs, async
     finding.mend,
     'nft insert rule inet filter input tcp dport { 80, 443, 8000-8010 } accept && nft insert rule inet filter input udp dport 53 accept',
   );
+  await world.host('server').listen(8005);
+  await world.host('server').listen(53, { protocol: 'udp' });
+  const seen = async () => {
+    await world.host('client').knock(world.server.ipv4, ['4000/tcp', '5000/tcp', '6000/tcp']);
+    return [
+      await world.host('client').connect(world.server.ipv4, 8005),
+      await world.host('client').udp(world.server.ipv4, 53, 'question'),
+    ];
+  };
+  t.strictSame(await seen(), ['silent', 'silent']);
   await follow(world, finding);
+  t.strictSame(await seen(), ['open', 'question']);
   t.notMatch(await ids(world), ['clients-dropped']);
 });
 
