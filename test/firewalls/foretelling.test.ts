@@ -50,10 +50,10 @@ async function agree(
   }
 }
 
-const PORTS = [22, 80, 443, 2222, 8080, 8443, 30_000, 60_000];
+const PORTS = [22, 23, 80, 81, 443, 2222, 8080, 8443, 30_000, 60_000];
 
-async function listening(world: World) {
-  for (const port of PORTS) await world.host('server').listen(port);
+async function listening(world: World, ports: readonly number[]) {
+  for (const port of ports) await world.host('server').listen(port);
 }
 
 /** Words of nft that a packet of the test may or may not match, each without a doubt. */
@@ -192,7 +192,7 @@ ${input}\t}
 
 t.test('whatever the rules, the client sees what was foretold', { skip, timeout: 120_000 }, async t => {
   const world = await createWorld(t);
-  await listening(world);
+  await listening(world, PORTS);
   let loaded = 0;
   await fc.assert(
     fc.asyncProperty(ruleset, async script => {
@@ -210,4 +210,87 @@ t.test('whatever the rules, the client sees what was foretold', { skip, timeout:
     { numRuns: 12, endOnFailure: true },
   );
   t.ok(loaded > 5, `${loaded} rulesets were loaded`);
+});
+
+/** A port for each thing that rules may do, and what its client sees. */
+const CASES: readonly (readonly [port: number, look: Reach, input: string, chains?: string])[] = [
+  [1002, 'open', 'tcp dport 1002 goto empty', 'chain empty { }'],
+  [1003, 'refused', 'tcp dport 1003 jump empty\n\t\ttcp dport 1003 reject with tcp reset'],
+  [
+    1004,
+    'open',
+    'tcp dport 1004 jump leaves\n\t\ttcp dport 1004 accept',
+    'chain leaves {\n\t\treturn\n\t\tdrop\n\t}',
+  ],
+  [1005, 'silent', 'tcp dport vmap { 1005 : jump refuses }', 'chain refuses {\n\t\tdrop\n\t}'],
+  [1006, 'open', 'tcp dport vmap { 1000 : drop, 1007 : drop, 1006 : accept }'],
+  [1008, 'silent', 'tcp dport 1008-1009 drop'],
+  [1009, 'silent', ''],
+  [1010, 'open', 'tcp dport 1010 accept'],
+  [1011, 'silent', 'tcp dport @edges drop'],
+  [1012, 'open', 'tcp dport 1012 accept'],
+  [1013, 'silent', 'tcp dport 1013 ct state invalid accept\n\t\ttcp dport 1013 drop'],
+  [1014, 'silent', ''],
+  [
+    1015,
+    'refused',
+    'meta l4proto . th dport vmap { tcp . 1015-1016 : goto resets }',
+    'chain resets {\n\t\tmeta l4proto tcp reject with tcp reset\n\t}',
+  ],
+  [1016, 'refused', ''],
+  [
+    1017,
+    'open',
+    'tcp dport 1017 meter m { tcp dport limit rate over 9000/second burst 900 packets } drop\n\t\ttcp dport 1017 accept',
+  ],
+  [1018, 'silent', 'tcp dport 1018 meter n { tcp dport limit rate 9000/second burst 900 packets } drop'],
+  [1019, 'open', 'tcp dport & 0xfffe == 1018 tcp dport != 1018 accept'],
+  [1021, 'silent', 'tcp dport 1021 ct original proto-dst 1021 drop'],
+  [1022, 'silent', ''],
+  [
+    1023,
+    'open',
+    'tcp dport 1023 iif != "lo" iiftype != loopback ip version 4 accept\n\t\ttcp dport 1023 meta nfproto ipv6 accept',
+  ],
+];
+
+t.test('whatever rules can do, one by one', { skip }, async t => {
+  const world = await createWorld(t);
+  const ports = CASES.map(([port]) => port);
+  await listening(world, ports);
+  await world.host('server').listen(1030);
+  await world.nft(`table inet other {
+\tset edges { type inet_service; flags interval; elements = { 1011, 1013-1013, 2000-3000 }; }
+${CASES.map(([, , , chains]) => (chains ? `\t${chains.replace('{ }', '{\n\t}')}\n` : '')).join('')}
+\tchain raw {
+\t\ttype filter hook prerouting priority raw; policy accept;
+\t\ttcp dport 1014 ct state invalid drop
+\t\ttcp dport 1022 ct state new accept
+\t}
+\tchain translate {
+\t\ttype nat hook prerouting priority dstnat; policy accept;
+\t\ttcp dport 1022 redirect to :1030
+\t\ttcp dport 1022-1023 ct status dnat redirect to :1031
+\t}
+\tchain input {
+\t\ttype filter hook input priority 10; policy accept;
+\t\tmeta l4proto != tcp accept
+\t\tct state established accept
+\t\ttcp dport 1030 ct status dnat drop
+\t\t${CASES.map(([, , rules]) => rules)
+    .filter(Boolean)
+    .join('\n\t\t')}
+\t\ttcp dport { ${CASES.filter(([, wanted]) => wanted === 'open')
+    .map(([port]) => port)
+    .join(', ')} } drop
+\t}
+}`);
+  for (const family of families) {
+    const looks = (await foretold(world, family, ports)).map(look);
+    const seen = await connect(world, family, ports);
+    for (const [index, [port, wanted]] of CASES.entries()) {
+      t.equal(seen[index], wanted, `${family} ${port}: seen`);
+      t.equal(looks[index], wanted, `${family} ${port}: foretold`);
+    }
+  }
 });
