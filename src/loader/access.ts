@@ -11,13 +11,10 @@ export interface Access {
 }
 
 /** Opens a connection to the kernel for as long as `use` takes. */
-export async function withKernel<T>(use: (access: Access) => Promise<T>): Promise<T> {
-  const connection = new Connection(openSocket(NETLINK_NETFILTER));
-  try {
-    return await use({ connection, sessions: () => diagnose(readSessions) });
-  } finally {
-    connection.close();
-  }
+export function withKernel<T>(use: (access: Access) => Promise<T>): Promise<T> {
+  return withConnection(NETLINK_NETFILTER, connection =>
+    use({ connection, sessions: () => diagnose(readSessions) }),
+  );
 }
 
 /** What listens in this network namespace; needs no privileges. */
@@ -25,12 +22,20 @@ export function listeners(): Promise<readonly Listener[]> {
   return diagnose(readListeners);
 }
 
-/** Opens a socket of family NETLINK_SOCK_DIAG for as long as `read` takes; needs no privileges. */
-export async function diagnose<T>(read: (diagnostics: Connection) => Promise<T>): Promise<T> {
-  const diagnostics = new Connection(openSocket(NETLINK_SOCK_DIAG));
+/** Opens a socket of family NETLINK_SOCK_DIAG for as long as `use` takes; reading needs no privileges. */
+export function diagnose<T>(use: (diagnostics: Connection) => Promise<T>): Promise<T> {
+  return withConnection(NETLINK_SOCK_DIAG, use);
+}
+
+/** The same to any part of the kernel, by its netlink family. */
+export async function withConnection<T>(
+  family: number,
+  use: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = new Connection(openSocket(family));
   try {
-    return await read(diagnostics);
+    return await use(connection);
   } finally {
-    diagnostics.close();
+    connection.close();
   }
 }

@@ -1,5 +1,4 @@
-import { type Connection, DumpInterruptedError } from '../netlink/connection.ts';
-import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
+import type { Connection } from '../netlink/connection.ts';
 import { commit } from '../netlink/nfnetlink.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
@@ -10,6 +9,7 @@ import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './kernel.ts';
 import { plan, recreatedState } from './plan.ts';
+import { Commits, retry } from './retry.ts';
 import type { Session } from './sessions.ts';
 import { nextStage } from './stages.ts';
 
@@ -38,14 +38,6 @@ export interface Loaded {
   readonly sessions: number;
 }
 
-/** How often another writer may come in between. */
-const ATTEMPTS = 100;
-/**
- * Whoever changes other tables without a pause would keep us out for ever. So after a while the ruleset need not be as it
- * was read: what was planned goes in or is refused as a whole, and is read again to see whether more is to be done.
- */
-const CHECKED_ATTEMPTS = 10;
-const ANY_GENERATION = 0;
 /** In milliseconds. */
 const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
 
@@ -63,7 +55,7 @@ export async function load(
   sessions: () => Promise<readonly Session[]>,
   remembered: readonly KnownClient[] = [],
 ): Promise<Loaded> {
-  let attempts = CHECKED_ATTEMPTS;
+  const commits = new Commits(connection);
   const step = async (sizeInPlace: boolean): Promise<Loaded & { readonly done: boolean }> => {
     const kernel = await readKernel(connection);
     const { messages, ...planned } = await planLoad(connection, kernel, wanted, sessions, {
@@ -71,11 +63,7 @@ export async function load(
       sizeInPlace,
     });
     if (messages.length === 0) return { ...planned, objects: 0, bytes: 0, generation: kernel.generation };
-    const checked = attempts-- > 0;
-    const generation = checked ? kernel.generation : ANY_GENERATION;
-    const committed = await commit(connection, messages, { generation }).catch(error => {
-      throw !checked && error instanceof NetlinkError ? new StaleGenerationError() : error;
-    });
+    const { checked, ...committed } = await commits.commit(messages, kernel.generation);
     return { ...planned, objects: messages.length, ...committed, done: planned.done && checked };
   };
   const all = async (sizeInPlace: boolean): Promise<Loaded> => {
@@ -214,15 +202,4 @@ export async function unload(connection: Connection): Promise<number> {
       );
     return ours.length;
   });
-}
-
-async function retry<T>(attempt: () => Promise<T>): Promise<T> {
-  for (let left = ATTEMPTS; ; left--) {
-    try {
-      return await attempt();
-    } catch (error) {
-      const inBetween = error instanceof StaleGenerationError || error instanceof DumpInterruptedError;
-      if (!inBetween || left <= 1) throw error;
-    }
-  }
 }

@@ -1,9 +1,9 @@
 import { formatPortRange } from '../config/ports.ts';
 import type { Family } from '../config/types.ts';
-import { DATATYPES } from '../nftables/datatype.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
+import { clientText } from './client.ts';
 import { FAMILIES, names, printable } from './names.ts';
 import { type CompiledSequence, compiledSequences, readPrefix, servicePorts } from './program.ts';
 
@@ -143,8 +143,5 @@ function addressText(
   { key, all }: Element,
   prefix: Readonly<Record<Family, number>>,
 ): string {
-  if (all) return '*';
-  const text = (family === 'ipv4' ? DATATYPES.ipv4_addr : DATATYPES.ipv6_addr).text(key);
-  const length = prefix[family];
-  return length === key.length * 8 ? text : `${text}/${length}`;
+  return all ? '*' : clientText(family, key, prefix[family]);
 }

@@ -10,7 +10,7 @@ import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
-import { DATATYPES } from '../nftables/datatype.ts';
+import { clientText } from '../ruleset/client.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
 import { type Events, openEvents } from './events.ts';
@@ -266,8 +266,7 @@ export class Supervisor {
     if (!load || !service) return;
     const length = load.prefix[family];
     const key = masked(source, length);
-    const type = family === 'ipv4' ? DATATYPES.ipv4_addr : DATATYPES.ipv6_addr;
-    const client = length === key.length * 8 ? type.text(key) : `${type.text(key)}/${length}`;
+    const client = clientText(family, key, length);
     if (event === 'refused') {
       this.#journal.tell('refused', `refused ${service.name} for ${client}`, {
         service: service.name,
