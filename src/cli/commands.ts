@@ -5,6 +5,8 @@ export interface Options {
   readonly lastGood?: boolean;
   readonly force?: boolean;
   readonly for?: string;
+  readonly all?: boolean;
+  readonly cut?: boolean;
   readonly id?: string;
   readonly after?: string;
   readonly service?: readonly string[];
@@ -130,6 +132,27 @@ export const COMMANDS: readonly CommandSpec[] = [
       const { undoCommand, undoLater } = await import('./undo.ts');
       return id === undefined ? undoCommand(context) : undoLater(context, id, Number(after));
     },
+  },
+  {
+    group: 'Who is in',
+    usage: 'grant <service> <address>',
+    description: 'let a client in without a knock, or for longer',
+    example: 'sudo knockd-nft grant ssh 192.0.2.7 --for 1h',
+    options: [['--for <duration>', 'such as 30s or 2h (default: openFor of the service)']],
+    run: async (context, options, [service = '', address = '']) =>
+      (await import('./grant.ts')).grantCommand(context, service, address, options.for),
+  },
+  {
+    group: 'Who is in',
+    usage: 'revoke [service] [address|user]',
+    description: 'take back what a knock or a grant opened',
+    example: 'sudo knockd-nft revoke ssh 192.0.2.7 --cut',
+    options: [
+      ['--all', 'everybody, of one service or of all'],
+      ['--cut', 'end their connections, too, which else go on'],
+    ],
+    run: async (context, { all = false, cut = false }, words) =>
+      (await import('./revoke.ts')).revokeCommand(context, words, { all, cut }),
   },
   {
     group: 'Who is in',

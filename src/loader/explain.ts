@@ -1,5 +1,6 @@
 import { NetlinkError, StaleGenerationError, TransactionTooLargeError } from '../netlink/errors.ts';
 import { missingFeature } from '../nftables/feature.ts';
+import { CannotChangeError } from './grants.ts';
 import { ForeignTableError } from './load.ts';
 import { TrialError } from './trial.ts';
 
@@ -19,6 +20,7 @@ export function explain(error: unknown): string | undefined {
     return 'other programs change the ruleset all the time; nothing was changed, try again';
   if (
     error instanceof ForeignTableError ||
+    error instanceof CannotChangeError ||
     error instanceof TransactionTooLargeError ||
     error instanceof TrialError
   )

@@ -12,7 +12,7 @@ export interface Session {
 }
 
 /** All states in which there is a peer that may still send; the kernel counts half-open requests as SYN_RECV. */
-const WITH_PEER =
+export const WITH_PEER =
   0xfff & ~((1 << TCP_STATE.TIME_WAIT) | (1 << TCP_STATE.CLOSE) | (1 << TCP_STATE.LISTEN) | 1);
 
 /**

@@ -32,7 +32,7 @@ const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 /** Bytes of `struct nlmsgerr`: an errno, and the header of our message. */
 const NLMSGERR = 4 + NLMSG_HEADER;
-export const NLM_F = { REQUEST: 1, ACK: 4, DUMP: 0x300, CREATE: 0x400, APPEND: 0x800 } as const;
+export const NLM_F = { REQUEST: 1, ACK: 4, EXCL: 0x200, DUMP: 0x300, CREATE: 0x400, APPEND: 0x800 } as const;
 const NLM_F_DUMP_INTR = 0x10;
 const NLM_F_CAPPED = 0x100;
 const NLM_F_ACK_TLVS = 0x200;

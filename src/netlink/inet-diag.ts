@@ -1,8 +1,10 @@
+import type { Protocol } from '../config/types.ts';
 import { DecodeError } from './attributes.ts';
 import type { Connection, Request } from './connection.ts';
 
 /** A socket of this network namespace. Addresses of IPv4-mapped sockets are IPv4: 4 or 16 bytes. */
 export interface InetSocket {
+  readonly protocol: Protocol;
   readonly address: Buffer;
   readonly port: number;
   /** The other end's; zeros where there is none. */
@@ -10,12 +12,18 @@ export interface InetSocket {
   readonly peerPort: number;
   /** Of the socket's file; 0 where it has none, as those of the kernel itself. */
   readonly inode: number;
+  /** What the kernel knows this very socket by: its own address family, and `struct inet_diag_sockid` with the cookie. */
+  readonly handle: { readonly addressFamily: number; readonly id: Buffer };
 }
 
 // include/uapi/linux/sock_diag.h, inet_diag.h
 const SOCK_DIAG_BY_FAMILY = 20;
+const SOCK_DESTROY = 21;
 const INET_DIAG_REQ_V2 = 56;
+const REQUEST_ID = 8;
 const INET_DIAG_MSG = 72;
+const MESSAGE_ID = 4;
+const INET_DIAG_SOCKID = 48;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const IPPROTO = { tcp: 6, udp: 17 } as const;
@@ -28,35 +36,44 @@ const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
 /** The sockets of both families that are in one of `states` (bits: 1 << state), from a socket of NETLINK_SOCK_DIAG. */
 export async function readSockets(
   diagnostics: Connection,
-  protocol: keyof typeof IPPROTO,
+  protocol: Protocol,
   states: number,
 ): Promise<InetSocket[]> {
   const sockets: InetSocket[] = [];
   for (const family of [AF_INET, AF_INET6])
-    for (const { payload } of await diagnostics.dump(dumpRequest(family, protocol, states)))
-      sockets.push(decodeSocket(payload));
+    for (const { payload } of await diagnostics.dump(request(SOCK_DIAG_BY_FAMILY, family, protocol, states)))
+      sockets.push(decodeSocket(protocol, payload));
   return sockets;
 }
 
-/** `struct inet_diag_req_v2 {u8 family, protocol, ext, pad; u32 states; inet_diag_sockid}` */
-function dumpRequest(family: number, protocol: keyof typeof IPPROTO, states: number): Request {
+/** Ends a connection as its program could: TCP resets the other end. EOPNOTSUPP where the kernel cannot. */
+export function destroySocket({ protocol, handle: { addressFamily, id } }: InetSocket): Request {
+  return request(SOCK_DESTROY, addressFamily, protocol, 0, id);
+}
+
+/** `struct inet_diag_req_v2 {u8 family, protocol, ext, pad; u32 states; inet_diag_sockid id}` */
+function request(type: number, family: number, protocol: Protocol, states: number, id?: Buffer): Request {
   const payload = Buffer.alloc(INET_DIAG_REQ_V2);
   payload.writeUInt8(family, 0);
   payload.writeUInt8(IPPROTO[protocol], 1);
   payload.writeUInt32LE(states, 4);
-  return { type: SOCK_DIAG_BY_FAMILY, flags: 0, subject: `${protocol.toUpperCase()} sockets`, payload };
+  id?.copy(payload, REQUEST_ID);
+  return { type, flags: 0, subject: `${protocol.toUpperCase()} sockets`, payload };
 }
 
 /** `struct inet_diag_msg {u8 family, state, timer, retrans; inet_diag_sockid {be16 sport, dport; be32 src[4], dst[4]; …}, …, inode}` */
-function decodeSocket(payload: Buffer): InetSocket {
+function decodeSocket(protocol: Protocol, payload: Buffer): InetSocket {
   if (payload.length < INET_DIAG_MSG) throw new DecodeError('a socket is cut short');
-  const size = payload.readUInt8(0) === AF_INET ? 4 : 16;
+  const addressFamily = payload.readUInt8(0);
+  const size = addressFamily === AF_INET ? 4 : 16;
   return {
+    protocol,
     address: unmapped(payload.subarray(8, 8 + size)),
     port: payload.readUInt16BE(4),
     peer: unmapped(payload.subarray(24, 24 + size)),
     peerPort: payload.readUInt16BE(6),
     inode: payload.readUInt32LE(68),
+    handle: { addressFamily, id: payload.subarray(MESSAGE_ID, MESSAGE_ID + INET_DIAG_SOCKID) },
   };
 }
 

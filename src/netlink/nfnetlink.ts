@@ -51,7 +51,7 @@ export function familyOf(payload: Buffer): number {
   return payload.readUInt8(0);
 }
 
-/** A message as a request by itself, for reads; of one family, or of all where it is NFPROTO.UNSPEC. */
+/** A message as a request by itself, for reads, and for subsystems that know no transactions; of one family, or of all where it is NFPROTO.UNSPEC. */
 export function requestOf({ type, flags, subject, write }: Message, family: number = NFPROTO.INET): Request {
   const writer = new AttributeWriter();
   writer.raw(nfgenmsg(family));

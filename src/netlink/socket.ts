@@ -13,6 +13,7 @@ export interface Socket {
 }
 
 /** enum of netlink families, include/uapi/linux/netlink.h */
+export const NETLINK_ROUTE = 0;
 export const NETLINK_SOCK_DIAG = 4;
 export const NETLINK_NETFILTER = 12;
 

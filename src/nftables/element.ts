@@ -115,9 +115,27 @@ export function newElements(table: string, set: NftSet, elements: readonly Eleme
   return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE, table, set, elements, true);
 }
 
+/** Adds elements that are not there: one that is, is an error (EEXIST). */
+export function addElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
+  return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE | NLM_F.EXCL, table, set, elements, true);
+}
+
 /** Removes elements by their keys; one that is not there is an error. */
 export function deleteElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
   return elementMessages(NFT_MSG.DELSETELEM, 0, table, set, elements, false);
+}
+
+/** Removes all elements, whichever are there. */
+export function flushSet(table: string, set: NftSet): Message {
+  return {
+    type: NFT_MSG.DELSETELEM,
+    flags: 0,
+    subject: `elements of ${setSubject(set)}`,
+    write(writer) {
+      writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
+      writer.string(NFTA_SET_ELEM_LIST.SET, set.name);
+    },
+  };
 }
 
 /** The request that dumps all elements of a set. */

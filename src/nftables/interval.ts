@@ -56,3 +56,15 @@ const number = (key: Buffer) => BigInt(`0x${key.toString('hex')}`);
 function before(key: Buffer): Buffer {
   return Buffer.from((number(key) - 1n).toString(16).padStart(key.length * 2, '0'), 'hex');
 }
+
+/** Whether one of the ranges has the address in it. The elements may come in any order. */
+export function inIntervals({ elements }: SetWithElements, address: Buffer): boolean {
+  let nearest: Element | undefined;
+  for (const element of elements) {
+    if (Buffer.compare(element.key, address) > 0) continue;
+    const order = nearest ? Buffer.compare(element.key, nearest.key) : 1;
+    // where two ranges touch, the end of one is the start of the other
+    if (order > 0 || (order === 0 && !element.end)) nearest = element;
+  }
+  return nearest !== undefined && !nearest.end;
+}

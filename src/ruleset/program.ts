@@ -1,9 +1,10 @@
 import { mergePortRanges } from '../config/ports.ts';
 import type { Family, PortRange, Protocol } from '../config/types.ts';
+import { inIntervals } from '../nftables/interval.ts';
 import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
 import { type Place, START } from './automaton.ts';
 import { IPPROTO } from './match.ts';
-import { names, serviceOfGuard, serviceOfOpen } from './names.ts';
+import { FAMILIES, names, serviceOfGuard, serviceOfOpen } from './names.ts';
 
 /**
  * What a table says that {@link compile} made, read back from the table alone: the kernel is asked, not the file, since
@@ -50,6 +51,18 @@ export function servicePorts(ruleset: Ruleset): Map<string, readonly PortRange[]
   );
 }
 
+/** The ports of some services, as `22/tcp`. */
+export function portsOf(ruleset: Ruleset, services: readonly string[]): Set<string> {
+  const ports = servicePorts(ruleset);
+  return portKeys(services.flatMap(service => ports.get(service) ?? []));
+}
+
+/** Whether an address needs no knock: `allow` names it. */
+export function isAllowed(ruleset: Ruleset, family: Family, address: Buffer): boolean {
+  const set = ruleset.sets.find(({ name }) => name === names.allowed(family));
+  return set !== undefined && inIntervals(set, address);
+}
+
 /** Ports that are open to everybody. */
 export function publicPorts(ruleset: Ruleset): readonly PortRange[] {
   const guarded =
@@ -82,6 +95,15 @@ export function guardedPorts(ruleset: Ruleset | undefined): Set<string> {
 /** Whether the first new connection uses an opening up: the service's guard then changes a set. */
 export function usesUp(guard: ChainWithRules | undefined): boolean {
   return guard?.rules.some(({ expressions }) => expressions.some(({ kind }) => kind === 'dynset')) ?? false;
+}
+
+/** How long a completed sequence opens the service for, in milliseconds; undefined where somebody changed that. */
+export function openingTime(ruleset: Ruleset, service: string): number | undefined {
+  const sets = new Set<string>(FAMILIES.map(family => names.clients(service, family)));
+  for (const { expressions } of chainNamed(ruleset, names.open(service))?.rules ?? [])
+    for (const expression of expressions)
+      if (expression.kind === 'dynset' && sets.has(expression.set)) return expression.timeout;
+  return undefined;
 }
 
 /** All sequences, by the places that they lead through. */

@@ -1,0 +1,77 @@
+import { formatDuration, readDurationWord } from '../config/duration.ts';
+import { quote } from '../config/report.ts';
+import { withKernel } from '../loader/access.ts';
+import { type Grant, type Granted, grant } from '../loader/grants.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import { byName } from '../nftables/ruleset.ts';
+import { names } from '../ruleset/names.ts';
+import { openingTime, usesUp } from '../ruleset/program.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
+import { readClient, readService } from './whom.ts';
+
+interface Asked extends Grant {
+  /** For people. */
+  readonly client: string;
+  readonly singleUse: boolean;
+}
+
+/** `grant`: lets a client in without a knock. The table that is loaded says how long, and what a client is. */
+export async function grantCommand(
+  context: Context,
+  service: string,
+  address: string,
+  duration: string | undefined,
+): Promise<number> {
+  const openFor = duration === undefined ? undefined : readTime(duration);
+  const granted = await withKernel(({ connection }) =>
+    grant(connection, ruleset => ask(ruleset, service, address, openFor)),
+  );
+  if (context.json) context.print(JSON.stringify(result(granted)));
+  else context.print(sentence(granted));
+  return EXIT.DONE;
+}
+
+/** In milliseconds; a number alone counts seconds. */
+function readTime(word: string): number {
+  const outcome = readDurationWord(word);
+  if (!outcome.ok)
+    throw new UsageError(`--for ${quote(word)} ${outcome.wrong}: expected ${outcome.expected}`);
+  return outcome.value;
+}
+
+function ask(ruleset: Ruleset, word: string, address: string, time: number | undefined): Asked {
+  const service = readService(word, ruleset);
+  const instead = 'to let a network in without a knock, put it into "allow" in the configuration';
+  const client = readClient(address, ruleset, instead);
+  const openFor = time ?? openingTime(ruleset, service);
+  if (openFor === undefined)
+    throw new UsageError(`the table that is loaded does not say for how long: add --for, such as --for 10s`);
+  const singleUse = usesUp(byName(ruleset.chains).get(names.guard(service)));
+  return { service, ...client, openFor, singleUse };
+}
+
+type Done = Granted & { readonly asked: Asked };
+
+function result({ asked: { service, client, openFor }, before, changed }: Done) {
+  const expires = changed ? openFor : before;
+  return {
+    event: changed ? 'granted' : 'unchanged',
+    service,
+    client,
+    openFor: openFor / 1000,
+    expires: expires === null ? null : expires / 1000,
+  };
+}
+
+function sentence({ asked: { service, client, openFor, singleUse }, before, changed }: Done): string {
+  if (!changed)
+    return `unchanged: ${service} is open to ${client} ${before === null ? 'for good' : `for ${roughly(before)}`} already`;
+  const once = singleUse ? ', for one connection' : '';
+  const had = before ? ` (it had ${roughly(before)} left)` : '';
+  return `granted ${service} to ${client} for ${formatDuration(openFor)}${once}${had}`;
+}
+
+/** Without the milliseconds. */
+function roughly(milliseconds: number): string {
+  return formatDuration(Math.max(1, Math.round(milliseconds / 1000)) * 1000);
+}

@@ -1,0 +1,126 @@
+import { diagnose, withConnection, withKernel } from '../loader/access.ts';
+import { type Cut, cut, targetsOf, type Untracked, whyNotCut } from '../loader/cut.ts';
+import { CannotChangeError, type Revocation, type Revoked, revoke } from '../loader/grants.ts';
+import { sshConnection } from '../loader/login.ts';
+import type { Session } from '../loader/sessions.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { NETLINK_ROUTE } from '../netlink/socket.ts';
+import { addressText } from '../ruleset/client.ts';
+import { count } from '../ruleset/describe.ts';
+import { printable } from '../ruleset/names.ts';
+import { isAllowed } from '../ruleset/program.ts';
+import { type Context, EXIT } from './context.ts';
+import { readRevocation, readRevokeWords } from './whom.ts';
+
+export interface RevokeOptions {
+  readonly all: boolean;
+  /** End connections, too. */
+  readonly cut: boolean;
+}
+
+/** `revoke`: takes openings back, and says what goes on. */
+export async function revokeCommand(
+  context: Context,
+  words: readonly string[],
+  options: RevokeOptions,
+): Promise<number> {
+  const said = readRevokeWords(words, options.all);
+  if (options.cut) process.on('SIGHUP', () => {}); // of our own terminal, when that is cut
+  const login = options.cut ? sshConnection(context.env) : undefined;
+  const { revoked, done } = await withKernel(async ({ connection: netfilter }) => {
+    const revoked = await revoke(netfilter, ruleset => readRevocation(said, ruleset), {
+      sessions: options.cut,
+      approve: revoked => spareOwnLogin(revoked, login),
+    });
+    return { revoked, done: options.cut ? await cutAll(netfilter, revoked).catch(notCut) : undefined };
+  });
+  if (context.json) context.print(JSON.stringify(result(revoked, done)));
+  else for (const line of [...openingLines(revoked, done), ...untrackedLines(done)]) context.print(line);
+  return tellWhatGoesOn(context, revoked, done);
+}
+
+/** Nobody cuts the branch that he sits on unless he names it. */
+function spareOwnLogin(revoked: Revoked, login: Session | undefined): void {
+  const { services, whom } = revoked.revocation;
+  if (!login || whom.is === 'client') return;
+  const { ports, isMeant } = targetsOf(revoked);
+  if (!ports.has(`${login.port}/tcp`) || !isMeant(login.family, login.peer)) return;
+  const service = services.length === 1 ? `${services[0]} ` : '';
+  throw new CannotChangeError(
+    `this would cut the connection that you are logged in over, so nothing was changed; if you mean it, name its address: knockd-nft revoke ${service}${addressText(login.family, login.peer)} --cut`,
+  );
+}
+
+function cutAll(netfilter: Connection, revoked: Revoked): Promise<Cut> {
+  return diagnose(diagnostics =>
+    withConnection(NETLINK_ROUTE, routes => cut({ netfilter, diagnostics, routes }, targetsOf(revoked))),
+  );
+}
+
+function notCut(error: unknown): never {
+  if (!(error instanceof NetlinkError)) throw error;
+  throw new CannotChangeError(`the openings are revoked, but nothing could be cut: ${error.message}`);
+}
+
+function result({ openings }: Revoked, done: Cut | undefined) {
+  return {
+    event: 'revoked',
+    revoked: openings.map(({ service, client, user }) => ({ service, client, user })),
+    cut: done ? { sockets: done.sockets, left: done.left.length, untracked: done.untracked } : null,
+  };
+}
+
+/** One line for each opening; what became of the connections stands on the last one where there is one alone. */
+function openingLines({ revocation, openings }: Revoked, done: Cut | undefined): string[] {
+  const lines = openings.map(
+    ({ service, client, user }) =>
+      `revoked ${printable(service)} from ${client}${user === null ? '' : ` (${printable(user)})`}`,
+  );
+  const [only = nobody(revocation), ...others] = lines;
+  const connections = connectionsText(done);
+  return others.length === 0 ? [`${only}; ${connections}`] : [...lines, connections];
+}
+
+function nobody({ services, whom }: Revocation): string {
+  const where = services.length === 1 ? `let in to ${printable(services[0] ?? '')}` : 'in';
+  if (whom.is === 'everybody') return `nobody was ${where}`;
+  return whom.is === 'client' ? `${whom.client} was not ${where}` : `nobody was ${where} as ${whom.name}`;
+}
+
+function connectionsText(done: Cut | undefined): string {
+  if (!done) return 'running connections go on (--cut ends them)';
+  const cut = done.sockets + done.untracked.filter(({ to }) => to !== null).length;
+  if (cut > 0) return `${count(cut, 'connection')} cut`;
+  return done.untracked.length > 0 ? 'no TCP connection to cut' : 'no connection to cut';
+}
+
+/** What was done about connections that have no socket here, once for those that are alike. */
+function untrackedLines(done: Cut | undefined): string[] {
+  const text = ({ client, port, to }: Untracked) =>
+    to === null
+      ? `${client} on ${port}: only its tracking was ended; a program here that goes on sending to it lets it in again`
+      : `${client} on ${port}, forwarded to ${to}: only its tracking was ended; ${to} may wait for it a while`;
+  return [...new Set(done?.untracked.map(text))];
+}
+
+/** What is not over; returns the exit status. */
+function tellWhatGoesOn(
+  { tell }: Context,
+  { ruleset, revocation: { whom } }: Revoked,
+  done: Cut | undefined,
+): number {
+  if (whom.is === 'client' && isAllowed(ruleset, whom.family, whom.key))
+    tell(`knockd-nft: ${whom.client} is let in all the same: "allow" in the configuration names it`);
+  if (!done) return EXIT.DONE;
+  const [first] = done.left;
+  if (first)
+    tell(
+      `knockd-nft: the openings are revoked, but ${count(done.left.length, 'connection')} could not be cut: ${whyNotCut(first)}`,
+    );
+  if (done.tracksOn)
+    tell(
+      'knockd-nft: the openings are revoked, but forwarded connections and UDP could not be cut: this kernel lacks the module nf_conntrack_netlink; load it and revoke again',
+    );
+  return first || done.tracksOn ? EXIT.FAILED : EXIT.DONE;
+}

@@ -1,0 +1,241 @@
+import type { Family } from '../config/types.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
+import type { Message } from '../netlink/nfnetlink.ts';
+import { addElements, deleteElements, type Element, flushSet } from '../nftables/element.ts';
+import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
+import { clientText } from '../ruleset/client.ts';
+import { masked } from '../ruleset/match.ts';
+import { FAMILIES, names } from '../ruleset/names.ts';
+import { compiledSequences, portsOf, readPrefix } from '../ruleset/program.ts';
+import { readKernel, withState } from './kernel.ts';
+import { Commits, retry } from './retry.ts';
+
+/** The comment on elements that a grant made; `nft list ruleset` shows it. */
+export const GRANTED = 'granted';
+
+/** What was asked for cannot be done as things are: one sentence for people that says what to do. */
+export class CannotChangeError extends Error {
+  override readonly name = 'CannotChangeError';
+}
+
+/** Who is to be let in, to what. */
+export interface Grant {
+  readonly service: string;
+  readonly family: Family;
+  /** The first bits of an address, as many as make a client, the others 0: 4 or 16 bytes. */
+  readonly key: Buffer;
+  /** In milliseconds. */
+  readonly openFor: number;
+}
+
+export interface Granted {
+  /** The time it had left, in milliseconds: null for no end, 0 where it was not in. */
+  readonly before: number | null;
+  /** False where it was in for as long as that already. */
+  readonly changed: boolean;
+}
+
+/**
+ * Lets a client in, in our table as it is in the kernel. Who is in for longer stays so: a grant never takes time away.
+ * `ask` says what is wanted, given the table without state; it may be asked again. Throws {@link CannotChangeError}.
+ */
+export function grant<G extends Grant>(
+  connection: Connection,
+  ask: (ruleset: Ruleset) => G,
+): Promise<Granted & { readonly asked: G }> {
+  return changeState(connection, async ruleset => {
+    const asked = ask(ruleset);
+    const { service, family } = asked;
+    const [clients, users] = [names.clients(service, family), names.users(service, family)];
+    const { sets } = await withState(connection, ruleset, name => name === clients || name === users);
+    const there = byName(sets);
+    return { ...planGrant(ruleset.table.name, asked, setNamed(there, clients), there.get(users)), asked };
+  }).catch(error => {
+    throw isFull(error)
+      ? new CannotChangeError('as many are in as "limits.clients" allows: revoke some, or raise it')
+      : error;
+  });
+}
+
+function planGrant(
+  table: string,
+  { key, openFor }: Grant,
+  clients: SetWithElements,
+  users: SetWithElements | undefined,
+): Granted & { readonly messages: readonly Message[] } {
+  const client = clients.elements.find(element => element.key.equals(key));
+  const before = client ? (client.expires ?? null) : 0;
+  if (before === null || before >= openFor) return { before, changed: false, messages: [] };
+  // a grant has no user
+  const user = users?.elements.filter(element => element.key.equals(key)) ?? [];
+  return {
+    before,
+    changed: true,
+    messages: [
+      ...deleteElements(table, clients, client ? [client] : []),
+      ...(users ? deleteElements(table, users, user) : []),
+      ...addElements(table, clients, [{ key, timeout: openFor, comment: GRANTED }]),
+    ],
+  };
+}
+
+/** Whose openings are taken back. */
+export type Whom =
+  | { readonly is: 'client'; readonly family: Family; readonly key: Buffer; readonly client: string }
+  | { readonly is: 'user'; readonly name: string }
+  | { readonly is: 'everybody' };
+
+export interface Revocation {
+  readonly services: readonly string[];
+  readonly whom: Whom;
+}
+
+/** An opening that was taken back. */
+export interface Opening {
+  readonly service: string;
+  readonly family: Family;
+  readonly key: Buffer;
+  /** The same for people: an address or a network. */
+  readonly client: string;
+  readonly user: string | null;
+}
+
+export interface Revoked {
+  /** Our table, without state. */
+  readonly ruleset: Ruleset;
+  readonly revocation: Revocation;
+  readonly openings: readonly Opening[];
+}
+
+/**
+ * Takes openings back; with `sessions` also the record of connections that are older than the guard of their port. Who is
+ * not in is nothing to do. `ask` and errors as for {@link grant}; `approve` is told what would be done, and may throw.
+ */
+export function revoke(
+  connection: Connection,
+  ask: (ruleset: Ruleset) => Revocation,
+  options: { readonly sessions: boolean; readonly approve: (revoked: Revoked) => void },
+): Promise<Revoked> {
+  return changeState(connection, async ruleset => {
+    const revocation = ask(ruleset);
+    const wanted = new Set<string>(
+      FAMILIES.flatMap(family => [
+        ...revocation.services.flatMap(service => [
+          names.clients(service, family),
+          names.users(service, family),
+        ]),
+        ...(options.sessions ? [names.sessions(family)] : []),
+      ]),
+    );
+    const state = await withState(connection, ruleset, name => wanted.has(name));
+    const planned = { ruleset, revocation, ...planRevocation(state, revocation, options.sessions) };
+    options.approve(planned);
+    return planned;
+  });
+}
+
+function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, sessions: boolean) {
+  const table = ruleset.table.name;
+  const sets = byName(ruleset.sets);
+  const elements = (name: string) => sets.get(name)?.elements ?? [];
+  const userAt = new Map<number | undefined, string | null>(
+    compiledSequences(ruleset).map(({ places, user }) => [places.at(-1), user]),
+  );
+  const prefix = readPrefix(ruleset);
+  const messages: Message[] = [];
+  const remove = (name: string, gone: readonly Element[]): void => {
+    const set = sets.get(name);
+    if (set === undefined || gone.length === 0) return;
+    // of many one may expire at this moment, and cannot be removed any more
+    if (gone.length === set.elements.length && whom.is === 'everybody') messages.push(flushSet(table, set));
+    else messages.push(...deleteElements(table, set, gone));
+  };
+
+  const openings = services.flatMap(service =>
+    FAMILIES.flatMap(family => {
+      const users = new Map(
+        elements(names.users(service, family)).map(({ key, data }) => [
+          key.toString('hex'),
+          Buffer.isBuffer(data) ? (userAt.get(data.readUInt32LE(0)) ?? null) : null,
+        ]),
+      );
+      const userOf = ({ key }: Element) => users.get(key.toString('hex')) ?? null;
+      const isMeant = (element: Element) =>
+        whom.is === 'everybody' ||
+        (whom.is === 'client'
+          ? whom.family === family && element.key.equals(whom.key)
+          : userOf(element) === whom.name);
+      const gone = elements(names.clients(service, family)).filter(isMeant);
+      remove(names.clients(service, family), gone);
+      remove(names.users(service, family), elements(names.users(service, family)).filter(isMeant));
+      return gone.map(element => ({
+        service,
+        family,
+        key: element.key,
+        client: element.all ? '*' : clientText(family, element.key, prefix[family]),
+        user: userOf(element),
+      }));
+    }),
+  );
+  if (sessions) {
+    const ports = portsOf(ruleset, services);
+    for (const family of FAMILIES) {
+      const size = family === 'ipv4' ? 4 : 16;
+      const keys = clientKeys(whom, family, openings);
+      const isMeant = ({ key }: Element) =>
+        ports.has(`${key.readUInt16BE(size + 4)}/tcp`) &&
+        (keys?.has(masked(key.subarray(0, size), prefix[family]).toString('hex')) ?? true);
+      remove(names.sessions(family), elements(names.sessions(family)).filter(isMeant));
+    }
+  }
+  return { messages, openings };
+}
+
+/** The clients that are meant, in hex; undefined for all. A user is whoever is in by that name. */
+export function clientKeys(
+  whom: Whom,
+  family: Family,
+  openings: readonly Opening[],
+): ReadonlySet<string> | undefined {
+  if (whom.is === 'everybody') return undefined;
+  const clients: readonly { family: Family; key: Buffer }[] = whom.is === 'client' ? [whom] : openings;
+  return new Set(clients.filter(it => it.family === family).map(({ key }) => key.toString('hex')));
+}
+
+/** One transaction on our table, made anew where another writer came in between. */
+async function changeState<T extends { readonly messages: readonly Message[] }>(
+  connection: Connection,
+  plan: (ruleset: Ruleset) => Promise<T>,
+): Promise<Omit<T, 'messages'>> {
+  const commits = new Commits(connection);
+  return retry(async () => {
+    const { ours, generation } = await readKernel(connection);
+    const [ruleset] = ours;
+    if (!ruleset)
+      throw new CannotChangeError('nothing is loaded, so nothing is guarded: "knockd-nft load" first');
+    const { messages, ...result } = await plan(ruleset);
+    if (messages.length > 0)
+      await commits.commit(messages, generation).catch(error => {
+        throw cameOrWent(error) ? new StaleGenerationError() : error;
+      });
+    return result;
+  });
+}
+
+/** Packets and the clock change state without a new generation: an element may have come, or expired. */
+function cameOrWent(error: unknown): boolean {
+  return error instanceof NetlinkError && (error.code === 'ENOENT' || error.code === 'EEXIST');
+}
+
+/** ENFILE: the set has as many elements as its size says. */
+function isFull(error: unknown): boolean {
+  return error instanceof NetlinkError && error.code === 'ENFILE';
+}
+
+function setNamed(sets: ReadonlyMap<string, SetWithElements>, name: string): SetWithElements {
+  const set = sets.get(name);
+  if (!set)
+    throw new CannotChangeError(`another program removed set ${name}: "knockd-nft load" puts it back`);
+  return set;
+}

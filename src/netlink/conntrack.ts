@@ -1,0 +1,220 @@
+import type { Family, Protocol } from '../config/types.ts';
+import { type AttributeReader, type AttributeWriter, required } from './attributes.ts';
+import { NLM_F, type Request } from './connection.ts';
+import { attributesOf, type Message, requestOf } from './nfnetlink.ts';
+
+/** One end of a tracked flow. */
+export interface Endpoint {
+  /** 4 or 16 bytes. */
+  readonly address: Buffer;
+  readonly port: number;
+}
+
+/** A flow that connection tracking knows. NAT shows in the answers: they come from, and go to, somewhere else. */
+export interface Flow {
+  readonly family: Family;
+  readonly protocol: Protocol;
+  /** The first packet's ends, as it came. */
+  readonly source: Endpoint;
+  readonly destination: Endpoint;
+  /** The ends of the answers to it, as these start. */
+  readonly answers: { readonly source: Endpoint; readonly destination: Endpoint };
+  /** TCP that is over: its entry only waits for its end. */
+  readonly ended: boolean;
+  /** Attributes that name this very entry, as the kernel gave them. */
+  readonly handle: readonly (readonly [type: number, value: Buffer])[];
+}
+
+// include/uapi/linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h, nf_conntrack_tcp.h
+const NFNL_SUBSYS_CTNETLINK = 1;
+const IPCTNL_MSG_CT = {
+  NEW: NFNL_SUBSYS_CTNETLINK << 8,
+  GET: (NFNL_SUBSYS_CTNETLINK << 8) | 1,
+  DELETE: (NFNL_SUBSYS_CTNETLINK << 8) | 2,
+} as const;
+const CTA = {
+  TUPLE_ORIG: 1,
+  TUPLE_REPLY: 2,
+  STATUS: 3,
+  PROTOINFO: 4,
+  TIMEOUT: 7,
+  ID: 12,
+  ZONE: 18,
+} as const;
+const IPS = { SEEN_REPLY: 2, ASSURED: 4, CONFIRMED: 8 } as const;
+const CTA_TUPLE = { IP: 1, PROTO: 2 } as const;
+const CTA_IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
+const CTA_PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
+const CTA_PROTOINFO_TCP = 1;
+const CTA_PROTOINFO_TCP_STATE = 1;
+const TCP_CONNTRACK = { ESTABLISHED: 3, LAST_ACK: 6, TIME_WAIT: 7, CLOSE: 8 } as const;
+const ENDED: readonly (number | undefined)[] = [
+  TCP_CONNTRACK.LAST_ACK,
+  TCP_CONNTRACK.TIME_WAIT,
+  TCP_CONNTRACK.CLOSE,
+];
+const AF = { ipv4: 2, ipv6: 10 } as const;
+const IPPROTO = { tcp: 6, udp: 17 } as const;
+const PROTOCOLS = new Map<number, Protocol>([
+  [IPPROTO.tcp, 'tcp'],
+  [IPPROTO.udp, 'udp'],
+]);
+/** In seconds: the kernel's own for an established connection (nf_conntrack_tcp_timeout_established). */
+const DETOUR_TIMEOUT = 5 * 24 * 60 * 60;
+
+/** Asks for all flows of a family. */
+export function listFlows(family: Family): Request {
+  return requestOf(
+    message(IPCTNL_MSG_CT.GET, 0, () => {}),
+    AF[family],
+  );
+}
+
+/** Ends the tracking of a flow: its next packet is a new one. ENOENT where it ended by itself. */
+export function deleteFlow({ family, handle }: Flow): Request {
+  return requestOf(
+    message(IPCTNL_MSG_CT.DELETE, 0, writer => {
+      for (const [type, value] of handle)
+        if (type === CTA.TUPLE_ORIG) writer.nested(type, nest => nest.raw(value));
+        else writer.bytes(type, value);
+    }),
+    AF[family],
+  );
+}
+
+/**
+ * Puts a flow without NAT in the place of a forwarded one that was deleted: what its answering end still sends leaves this
+ * host as it is, and the other end does not know it. Else the next answer would begin a flow of its own, and masquerading
+ * may give it the address and port of before: where a port is published under its own number, the connection went on
+ * (tried). EEXIST where that has happened: {@link deleteAnswers} ends it.
+ */
+export function detourFlow({ family, protocol, answers, handle }: Flow): Request {
+  return requestOf(
+    message(IPCTNL_MSG_CT.NEW, NLM_F.CREATE | NLM_F.EXCL, writer => {
+      writeTuple(writer, CTA.TUPLE_ORIG, protocol, answers.source, answers.destination);
+      writeTuple(writer, CTA.TUPLE_REPLY, protocol, answers.destination, answers.source);
+      writer.be32(CTA.STATUS, IPS.CONFIRMED | IPS.SEEN_REPLY | IPS.ASSURED);
+      writer.be32(CTA.TIMEOUT, DETOUR_TIMEOUT);
+      if (protocol === 'tcp')
+        writer.nested(CTA.PROTOINFO, info =>
+          info.nested(CTA_PROTOINFO_TCP, tcp => tcp.u8(CTA_PROTOINFO_TCP_STATE, TCP_CONNTRACK.ESTABLISHED)),
+        );
+      writeZone(writer, handle);
+    }),
+    AF[family],
+  );
+}
+
+/** Ends whatever flow the answers of this one belong to now. */
+export function deleteAnswers({ family, protocol, answers, handle }: Flow): Request {
+  return requestOf(
+    message(IPCTNL_MSG_CT.DELETE, 0, writer => {
+      writeTuple(writer, CTA.TUPLE_ORIG, protocol, answers.source, answers.destination);
+      writeZone(writer, handle);
+    }),
+    AF[family],
+  );
+}
+
+function writeZone(writer: AttributeWriter, handle: Flow['handle']): void {
+  for (const [type, value] of handle) if (type === CTA.ZONE) writer.bytes(type, value);
+}
+
+function writeTuple(
+  writer: AttributeWriter,
+  type: number,
+  protocol: Protocol,
+  from: Endpoint,
+  to: Endpoint,
+): void {
+  const [source, destination] =
+    from.address.length === 4 ? [CTA_IP.V4_SRC, CTA_IP.V4_DST] : [CTA_IP.V6_SRC, CTA_IP.V6_DST];
+  writer.nested(type, tuple => {
+    tuple.nested(CTA_TUPLE.IP, ip => {
+      ip.bytes(source, from.address);
+      ip.bytes(destination, to.address);
+    });
+    tuple.nested(CTA_TUPLE.PROTO, proto => {
+      proto.u8(CTA_PROTO.NUM, IPPROTO[protocol]);
+      proto.be16(CTA_PROTO.SRC_PORT, from.port);
+      proto.be16(CTA_PROTO.DST_PORT, to.port);
+    });
+  });
+}
+
+function message(type: number, flags: number, write: Message['write']): Message {
+  return { type, flags, subject: 'tracked connections', write };
+}
+
+/** The flow in one message of a dump; undefined for what has no ports, such as a ping. */
+export function decodeFlow(payload: Buffer): Flow | undefined {
+  const reader = attributesOf(payload);
+  const handle: [number, Buffer][] = [];
+  let original: Tuple | undefined;
+  let answers: Tuple | undefined;
+  let state: number | undefined;
+  while (reader.next()) {
+    if (reader.type === CTA.TUPLE_ORIG) original = decodeTuple(reader.nested());
+    else if (reader.type === CTA.TUPLE_REPLY) answers = decodeTuple(reader.nested());
+    else if (reader.type === CTA.PROTOINFO) state = decodeState(reader.nested());
+    if (reader.type === CTA.TUPLE_ORIG || reader.type === CTA.ID || reader.type === CTA.ZONE)
+      handle.push([reader.type, reader.bytes()]);
+  }
+  const { source, destination, protocol } = required(original, 'tuple of a tracked connection');
+  const replies = required(answers, 'answers of a tracked connection');
+  const known = PROTOCOLS.get(protocol);
+  if (known === undefined || source.address.length !== destination.address.length) return undefined;
+  return {
+    family: source.address.length === 4 ? 'ipv4' : 'ipv6',
+    protocol: known,
+    source,
+    destination,
+    answers: { source: replies.source, destination: replies.destination },
+    ended: ENDED.includes(state),
+    handle,
+  };
+}
+
+interface Tuple {
+  readonly source: Endpoint;
+  readonly destination: Endpoint;
+  readonly protocol: number;
+}
+
+function decodeTuple(reader: AttributeReader): Tuple {
+  let source: Buffer | undefined;
+  let destination: Buffer | undefined;
+  let protocol = 0;
+  let [sourcePort, destinationPort] = [0, 0];
+  while (reader.next()) {
+    const nest = reader.nested();
+    if (reader.type === CTA_TUPLE.IP)
+      while (nest.next()) {
+        if (nest.type === CTA_IP.V4_SRC || nest.type === CTA_IP.V6_SRC) source = nest.bytes();
+        else if (nest.type === CTA_IP.V4_DST || nest.type === CTA_IP.V6_DST) destination = nest.bytes();
+      }
+    else if (reader.type === CTA_TUPLE.PROTO)
+      while (nest.next()) {
+        if (nest.type === CTA_PROTO.NUM) protocol = nest.u8();
+        else if (nest.type === CTA_PROTO.SRC_PORT) sourcePort = nest.be16();
+        else if (nest.type === CTA_PROTO.DST_PORT) destinationPort = nest.be16();
+      }
+  }
+  return {
+    source: { address: required(source, 'source of a tracked connection'), port: sourcePort },
+    destination: {
+      address: required(destination, 'destination of a tracked connection'),
+      port: destinationPort,
+    },
+    protocol,
+  };
+}
+
+function decodeState(reader: AttributeReader): number | undefined {
+  while (reader.next()) {
+    if (reader.type !== CTA_PROTOINFO_TCP) continue;
+    const nest = reader.nested();
+    while (nest.next()) if (nest.type === CTA_PROTOINFO_TCP_STATE) return nest.u8();
+  }
+  return undefined;
+}
