@@ -11,6 +11,7 @@ import { type Begun, beginTrial } from '../loader/try.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import { painter } from '../terminal/paint.ts';
 import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
+import { failureOf } from './failure.ts';
 
 /** In milliseconds. */
 const LOOK = 300;
@@ -34,7 +35,7 @@ export async function tryCommand(
   const begun = await beginTrial(context.env, { config, bytes, path, candidate, duration: time.value });
   if (!begun) return nothingToTry(context, path, candidate);
   tellBegun(context, begun, time.value);
-  const ended = await settled(context, begun.trial, interrupted.signal);
+  const ended = await settled(context, begun.trial, time.value, interrupted.signal);
   tellEnd(context, ended);
   return ended.is === 'confirmed' ? EXIT.DONE : EXIT.FAILED;
 }
@@ -74,7 +75,7 @@ function tellBegun({ env, tell }: Context, { trial, undoer, sessions, changes }:
   for (const change of changes) tell(`  ${changeText(change)}`);
   if (sessions > 0) tell(`  ${count(sessions, 'running connection')} kept`);
   tell(`
-It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, whatever becomes of this terminal (a ${undoer === 'systemd' ? 'timer of systemd' : 'process of its own'}
+It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, whatever becomes of this terminal (a ${undoer.is === 'systemd' ? 'timer of systemd' : 'process of its own'}
 sees to that), unless you
   - log in anew, in another terminal, and type there:  sudo knockd-nft confirm
   - or knock, and connect: that confirms it by itself.
@@ -83,16 +84,38 @@ Ctrl-C goes back at once.
 }
 
 /** Waits for the end of a trial; Ctrl-C is one. */
-async function settled({ env }: Context, trial: Trial, interrupted: AbortSignal): Promise<Settled> {
+async function settled(
+  context: Context,
+  trial: Trial,
+  time: number,
+  interrupted: AbortSignal,
+): Promise<Settled> {
+  const { env } = context;
+  const late = performance.now() + time + LATE; // not by the clock, which may be set meanwhile
+  const confirmIfKnocked = knockConfirms(context, trial.id);
   while (isUnderWay(env, trial.id)) {
     await delay(LOOK, undefined, { signal: interrupted }).catch(() => {});
-    const over = interrupted.aborted || Date.now() > trial.until + LATE;
-    const end = over ? await undoTrial(env, trial.id) : await confirmIfKnocked(env, trial.id);
+    const over = interrupted.aborted || performance.now() > late;
+    const end = over ? await undoTrial(env, trial.id) : await confirmIfKnocked();
     if (end) return end;
-    if (over) await delay(LOOK); // somebody else is about to end it
   }
   const inForce = await withKernel(access => isInForce(access, trial, env));
   return { is: inForce ? 'confirmed' : 'undone', trial };
+}
+
+/** Confirms a trial if a client knocked and came in. Where that cannot be, it tells why, once: the trial goes on. */
+export function knockConfirms({ env, tell }: Context, id: string): () => Promise<Settled | undefined> {
+  let told: string | undefined;
+  return async () => {
+    try {
+      return await confirmIfKnocked(env, id);
+    } catch (error) {
+      const { message } = failureOf(error);
+      if (message !== told) tell(message);
+      told = message;
+      return undefined;
+    }
+  };
 }
 
 /** Tells how a trial ended. */

@@ -1,14 +1,15 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { confirmIfKnocked, undoTrial } from '../loader/settle.ts';
+import { undoTrial } from '../loader/settle.ts';
 import { isUnderWay } from '../loader/trial.ts';
 import { type Context, EXIT } from './context.ts';
-import { tellEnd } from './try.ts';
+import { failureOf } from './failure.ts';
+import { knockConfirms, tellEnd } from './try.ts';
 
 /** In milliseconds. */
 const LOOK = 500;
-/** How often, and how long after another, to go back when the kernel does not let us. */
-const ATTEMPTS = 60;
+/** How long after another to go back when the kernel does not let us: longer each time. */
 const PAUSE = 1000;
+const LONGEST = 30_000;
 
 /** `undo`: goes back at once from what is being tried. */
 export async function undoCommand(context: Context): Promise<number> {
@@ -23,19 +24,30 @@ export async function undoCommand(context: Context): Promise<number> {
 
 /**
  * What `try` starts, for when its time is over: goes back unless a client knocked and came in. With `after` it waits here
- * for so many milliseconds, or until the trial has ended otherwise.
+ * for so many milliseconds, or until the trial has ended otherwise. It does not give up.
  */
 export async function undoLater(context: Context, id: string, after: number): Promise<number> {
-  for (const end = Date.now() + after; Date.now() < end && isUnderWay(context.env, id); )
-    await delay(Math.min(LOOK, Math.max(end - Date.now(), 0)));
-  for (let left = ATTEMPTS; ; left--) {
+  await itsTime(context, id, after);
+  const confirmIfKnocked = knockConfirms(context, id); // what that cannot keep is undone as well
+  for (let pause = PAUSE; ; pause = Math.min(2 * pause, LONGEST)) {
     try {
-      const settled = (await confirmIfKnocked(context.env, id)) ?? (await undoTrial(context.env, id));
+      const settled = (await confirmIfKnocked()) ?? (await undoTrial(context.env, id));
       if (settled) tellEnd(context, settled);
-      return EXIT.DONE;
+      if (!isUnderWay(context.env, id)) return EXIT.DONE;
     } catch (error) {
-      if (left <= 1) throw error;
-      await delay(PAUSE);
+      context.tell(failureOf(error).message);
     }
+    await delay(pause);
+  }
+}
+
+/** Not by the clock, which may be set meanwhile. The trial begins only when we stand ready. */
+async function itsTime({ env }: Context, id: string, after: number): Promise<void> {
+  const end = performance.now() + after;
+  for (let seen = false; performance.now() < end; ) {
+    const there = isUnderWay(env, id);
+    if (seen && !there) return;
+    seen ||= there;
+    await delay(Math.min(LOOK, Math.max(end - performance.now(), 0)));
   }
 }

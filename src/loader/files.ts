@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
+  constants,
   fchmodSync,
   fchownSync,
+  fstatSync,
   fsyncSync,
   mkdirSync,
   openSync,
+  readFileSync,
   renameSync,
   rmSync,
   statSync,
@@ -17,6 +20,27 @@ export interface FileRights {
   readonly mode: number;
   readonly uid?: number;
   readonly gid?: number;
+}
+
+/**
+ * Opens a file for reading, in a folder that may belong to a user with fewer rights than ours: no link is followed, and no
+ * pipe waited for. Throws as open(2) does, and where it is no file.
+ */
+export function openPlain(path: string): number {
+  const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  if (fstatSync(descriptor).isFile()) return descriptor;
+  closeSync(descriptor);
+  throw new Error(`${path} is no file`);
+}
+
+/** The text of a file, opened by {@link openPlain}. */
+export function readPlain(path: string): string {
+  const descriptor = openPlain(path);
+  try {
+    return readFileSync(descriptor, 'utf8');
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 /**

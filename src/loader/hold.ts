@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { writeWhole } from './files.ts';
+import { readPlain, writeWhole } from './files.ts';
 
 /** Asks the supervisor to leave the kernel as it is: after `unload`, and while a `try` is not confirmed. */
 export interface Hold {
@@ -22,7 +22,7 @@ const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor
 export function readHold(env: NodeJS.ProcessEnv): Hold | undefined {
   if (!existsSync(holdPath(env))) return undefined; // it is asked for every second: an exception takes longer
   try {
-    const { reason, until } = JSON.parse(readFileSync(holdPath(env), 'utf8')) as Partial<Hold>;
+    const { reason, until } = JSON.parse(readPlain(holdPath(env))) as Partial<Hold>;
     if (typeof reason !== 'string') return undefined;
     if (typeof until === 'number') return until > Date.now() ? { reason, until } : undefined;
     return { reason, until: null };
@@ -68,7 +68,7 @@ export interface RunningSupervisor {
 /** The supervisor that runs here, if one does. */
 export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | undefined {
   try {
-    const [line, config = ''] = readFileSync(pidPath(env), 'utf8').split('\n');
+    const [line, config = ''] = readPlain(pidPath(env)).split('\n');
     const pid = Number(line);
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
     return pid > 0 && words.includes('run') ? { pid, config } : undefined;

@@ -31,6 +31,14 @@ export async function readKernel(connection: Connection): Promise<Kernel> {
   return { generation, tables, ours };
 }
 
+/** As {@link readKernel}, while nobody else writes, unless others never pause. */
+export async function readAtOnce(connection: Connection): Promise<Kernel> {
+  for (let left = 10; ; left--) {
+    const kernel = await readKernel(connection);
+    if (left <= 1 || (await readGeneration(connection)) === kernel.generation) return kernel;
+  }
+}
+
 async function readTable(connection: Connection, table: Table): Promise<Ruleset> {
   const here = (object: { readonly table: string }) => object.table === table.name;
   const rules = new Map<string, Rule[]>();

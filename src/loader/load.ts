@@ -46,7 +46,8 @@ const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
  * where it matches already.
  *
  * `sessions` is asked for the running connections only where ports begin to be guarded; `remembered` clients are let in
- * again where the table has to be made. Throws
+ * again where the table has to be made; `mayCommit` is called before each transaction, when the ruleset was read for it, and
+ * may throw. Throws
  * {@link ForeignTableError}, NetlinkError for what the kernel refuses, StaleGenerationError if others never pause.
  */
 export async function load(
@@ -54,6 +55,7 @@ export async function load(
   wanted: Ruleset,
   sessions: () => Promise<readonly Session[]>,
   remembered: readonly KnownClient[] = [],
+  mayCommit: () => void = () => {},
 ): Promise<Loaded> {
   const commits = new Commits(connection);
   const step = async (sizeInPlace: boolean): Promise<Loaded & { readonly done: boolean }> => {
@@ -63,6 +65,7 @@ export async function load(
       sizeInPlace,
     });
     if (messages.length === 0) return { ...planned, objects: 0, bytes: 0, generation: kernel.generation };
+    mayCommit();
     const { checked, ...committed } = await commits.commit(messages, kernel.generation);
     return { ...planned, objects: messages.length, ...committed, done: planned.done && checked };
   };

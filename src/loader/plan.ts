@@ -14,7 +14,8 @@ import { isState } from '../ruleset/sets.ts';
  *
  * `current` is our table as it is in the kernel, undefined where there is none; its state needs elements only for sets
  * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes
- * over what it knew, and it goes when the new one is there. `added` are elements for sets of state, `remembered` those for sets that have to be made.
+ * over what it knew, and it goes when the new one is there. `added` are elements for sets of state, `remembered` those for
+ * sets that have to be made, unless what is taken over has them.
  *
  * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, to be walked through every
  * second. With `sizeInPlace` a set is made without a size and given one by the next message, so that it starts small.
@@ -72,7 +73,7 @@ export function plan(
     ...sets.flatMap(({ set, is, added }) =>
       newElements(table, set, [
         ...added,
-        ...(is === 'new' ? (remembered?.get(set.name) ?? []) : []),
+        ...(is === 'new' ? others(remembered?.get(set.name), added) : []),
         ...(options.added?.get(set.name) ?? []),
       ]),
     ),
@@ -82,6 +83,12 @@ export function plan(
         chain.rules.map((rule, number) => newRule(table, chain.name, rule, number + 1)),
       ),
   ];
+}
+
+/** Those that have no element there yet: the kernel refuses another user for a client. */
+function others(elements: readonly Element[] = [], there: readonly Element[]): readonly Element[] {
+  const keys = new Set(there.map(({ key }) => key.toString('latin1')));
+  return elements.filter(({ key }) => !keys.has(key.toString('latin1')));
 }
 
 /** Up to this size a hash table takes less memory than a second message for each set takes time. */

@@ -1,6 +1,6 @@
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { commit, type Message } from '../netlink/nfnetlink.ts';
+import { ANY_GENERATION, commit, type Message } from '../netlink/nfnetlink.ts';
 import { newChain } from '../nftables/chain.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { Expression } from '../nftables/expression.ts';
@@ -65,8 +65,6 @@ export async function probe(connection: Connection): Promise<string[]> {
   }
   return lacking;
 }
-
-const ANY_GENERATION = 0;
 
 function messages(probes: typeof PROBES): Message[] {
   const hook = { name: 'prerouting', priority: -150, policy: 'accept' } as const;

@@ -1,6 +1,6 @@
 import { type Connection, DumpInterruptedError } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
-import { commit, type Message } from '../netlink/nfnetlink.ts';
+import { ANY_GENERATION, commit, type Message } from '../netlink/nfnetlink.ts';
 
 /** How often another writer may come in between. */
 const ATTEMPTS = 100;
@@ -9,7 +9,6 @@ const ATTEMPTS = 100;
  * was read: what was planned goes in or is refused as a whole, and is read again to see whether more is to be done.
  */
 const CHECKED_ATTEMPTS = 10;
-const ANY_GENERATION = 0;
 
 /** Does it again when another writer came in between. */
 export async function retry<T>(attempt: () => Promise<T>): Promise<T> {

@@ -1,4 +1,5 @@
-import { existsSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { existsSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
@@ -7,13 +8,13 @@ import { names } from '../ruleset/names.ts';
 import { servicePorts } from '../ruleset/program.ts';
 import { VERSION } from '../version.ts';
 import { type Access, withKernel } from './access.ts';
-import { writeWhole } from './files.ts';
+import { type FileRights, writeWhole } from './files.ts';
 import { endHold, writeHold } from './hold.ts';
 import { readKernel } from './kernel.ts';
 import { keepLastGood, lastGoodPath } from './last-good.ts';
 import { load, planLoad, unload } from './load.ts';
 import type { Session } from './sessions.ts';
-import { type Claim, claimTrial, readTrial, type Trial, TrialError } from './trial.ts';
+import { awaitTrial, type Claim, readTrial, type Trial, TrialError } from './trial.ts';
 import { forgetUnconfirmed } from './unconfirmed.ts';
 import { disarmUndo } from './undoer.ts';
 
@@ -60,7 +61,7 @@ async function knockedService({ connection }: Access, { counters }: Trial): Prom
  * else has just ended it. Throws {@link TrialError} where the kernel no longer has what was tried.
  */
 export async function confirmTrial(env: NodeJS.ProcessEnv, id?: string): Promise<Settled | undefined> {
-  return end(env, id, async claim => {
+  return end(await awaitTrial(env, id, { force: false }), async claim => {
     await withKernel(access => confirm(access, env, claim));
     return { is: 'confirmed', trial: claim.trial };
   });
@@ -68,7 +69,7 @@ export async function confirmTrial(env: NodeJS.ProcessEnv, id?: string): Promise
 
 /** Goes back to the ruleset that was, or to none, with the clients that were in. Undefined as in {@link confirmTrial}. */
 export async function undoTrial(env: NodeJS.ProcessEnv, id?: string): Promise<Settled | undefined> {
-  return end(env, id, async claim => {
+  return end(await awaitTrial(env, id, { force: true }), async claim => {
     await withKernel(access => undo(access, env, claim));
     return { is: 'undone', trial: claim.trial };
   });
@@ -85,11 +86,9 @@ export async function confirmIfKnocked(env: NodeJS.ProcessEnv, id: string): Prom
 }
 
 async function end(
-  env: NodeJS.ProcessEnv,
-  id: string | undefined,
+  claim: Claim | undefined,
   act: (claim: Claim) => Promise<Settled>,
 ): Promise<Settled | undefined> {
-  const claim = claimTrial(env, id);
   if (!claim) return undefined;
   try {
     const settled = await act(claim);
@@ -113,11 +112,12 @@ export async function isInForce(
   return (await planLoad(connection, await readKernel(connection), wanted, sessions)).messages.length === 0;
 }
 
-async function confirm(access: Access, env: NodeJS.ProcessEnv, { trial }: Claim): Promise<void> {
+async function confirm(access: Access, env: NodeJS.ProcessEnv, { trial, isThere }: Claim): Promise<void> {
   if (!(await isInForce(access, trial, env)))
     throw new TrialError(
       'the kernel no longer has what was tried: another program changed it. It is undone when its time is over; "knockd-nft undo" does so now',
     );
+  if (!isThere()) throw new TrialError('its time is over: "knockd-nft try" tries it again');
   if (trial.candidate !== null) install(trial, trial.candidate);
   const remembered = trial.stateFolder === null ? env : { ...env, STATE_DIRECTORY: trial.stateFolder };
   forgetUnconfirmed(remembered, trial.bytes);
@@ -129,9 +129,30 @@ async function confirm(access: Access, env: NodeJS.ProcessEnv, { trial }: Claim)
 /** The candidate as it was tried takes the configuration's place, with its rights, where there is one, also behind a link. */
 function install({ config, bytes }: Trial, candidate: string): void {
   const path = existsSync(config) ? realpathSync(config) : config;
-  const { mode, uid, gid } = statSync(existsSync(path) ? path : candidate);
-  writeWhole(path, bytes, { mode: mode & 0o7777, uid, gid });
-  if (readFileSync(candidate).equals(bytes)) rmSync(candidate); // else somebody goes on editing it
+  const model = [path, candidate].find(it => existsSync(it));
+  try {
+    writeWhole(path, bytes, model === undefined ? { mode: 0o600 } : rightsOf(model));
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error;
+    throw new TrialError(
+      `${path} cannot be written (${error.code}): make it writable and confirm again, before the time is over`,
+    );
+  }
+  if (isStill(candidate, bytes)) rmSync(candidate);
+}
+
+function rightsOf(path: string): FileRights {
+  const { mode, uid, gid } = statSync(path);
+  return { mode: mode & 0o7777, uid, gid };
+}
+
+/** Somebody may go on editing it, or have taken it away. */
+function isStill(candidate: string, bytes: Uint8Array): boolean {
+  try {
+    return readBytes(candidate).bytes.equals(bytes);
+  } catch {
+    return false;
+  }
 }
 
 async function undo(access: Access, env: NodeJS.ProcessEnv, { trial }: Claim): Promise<void> {

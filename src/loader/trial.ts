@@ -1,27 +1,21 @@
 import { randomBytes } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from 'node:fs';
+import { closeSync, fstatSync, linkSync, mkdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { deserialize, serialize } from 'node:v8';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { restoreRuleset, type SavedRuleset, saveRuleset } from '../nftables/saved.ts';
 import type { KnownClient } from './clients.ts';
-import { writeWhole } from './files.ts';
+import { openPlain, writeWhole } from './files.ts';
 import { type Hold, readHold, runtimeFolder } from './hold.ts';
+import { tryLock } from './lock.ts';
+import { ownNetwork } from './network.ts';
 
 /** What `try` remembers in the runtime folder, so that any process can confirm it or go back. */
 export interface Trial {
   readonly id: string;
+  /** The network namespace whose rules are tried; several may share the folder. */
+  readonly network: string;
   /** The configuration that the candidate is for: an absolute path. */
   readonly config: string;
   /** The candidate's absolute path; null where the configuration itself is tried, in place. */
@@ -46,41 +40,76 @@ export interface Trial {
 
 type SavedTrial = Omit<Trial, 'former'> & { readonly former: SavedRuleset | null };
 
-/** Another `try` is under way. */
+/** What is being tried stands in the way, or cannot go on. */
 export class TrialError extends Error {
   override readonly name = 'TrialError';
 }
 
 const trialPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'trial');
-const claimPath = (env: NodeJS.ProcessEnv, id: string) => `${trialPath(env)}.${id}`;
 const SECRET = { mode: 0o600 } as const;
+/** Bytes of an identifier; in the file it comes first, as hexadecimal digits. */
+const ID = 6;
 
 export function newTrialId(): string {
-  return randomBytes(6).toString('hex');
+  return randomBytes(ID).toString('hex');
 }
 
 function encode({ former, ...trial }: Trial): Buffer {
-  return serialize({ ...trial, former: former && saveRuleset(former) } satisfies SavedTrial);
+  const saved = { ...trial, former: former && saveRuleset(former) } satisfies SavedTrial;
+  return Buffer.concat([Buffer.from(trial.id), serialize(saved)]);
 }
 
-/** The trial that is under way. What another user wrote into the folder is none: root acts on what it says. */
-export function readTrial(env: NodeJS.ProcessEnv): Trial | undefined {
-  return readTrialAt(trialPath(env));
+function decode(descriptor: number): Trial {
+  const { former, ...trial } = deserialize(readFileSync(descriptor).subarray(2 * ID)) as SavedTrial;
+  return { ...trial, former: former && restoreRuleset(former) };
 }
 
-function readTrialAt(path: string): Trial | undefined {
-  let descriptor: number | undefined;
+/** Undefined where nothing is being tried. Throws {@link TrialError} for what another user wrote: root acts on what it says. */
+function openTrial(env: NodeJS.ProcessEnv): number | undefined {
+  const path = trialPath(env);
   try {
-    descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-    const stats = fstatSync(descriptor);
-    if (!stats.isFile() || stats.uid !== process.geteuid?.()) return undefined;
-    const { former, ...trial } = deserialize(readFileSync(descriptor)) as SavedTrial;
-    return { ...trial, former: former && restoreRuleset(former) };
-  } catch {
-    return undefined;
-  } finally {
-    if (descriptor !== undefined) closeSync(descriptor);
+    const descriptor = openPlain(path);
+    if (fstatSync(descriptor).uid === process.geteuid?.()) return descriptor;
+    closeSync(descriptor);
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    if (codeOf(error) !== undefined && codeOf(error) !== 'ELOOP') throw error;
   }
+  throw new TrialError(
+    `what is being tried is another user's, who alone can confirm or undo it; if there is no such user, remove ${path}`,
+  );
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}
+
+/** The trial that is under way. Throws {@link TrialError} where it is another user's. */
+export function readTrial(env: NodeJS.ProcessEnv): Trial | undefined {
+  const descriptor = openTrial(env);
+  if (descriptor === undefined) return undefined;
+  try {
+    return decode(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Whether it is neither confirmed nor undone yet. */
+export function isUnderWay(env: NodeJS.ProcessEnv, id: string): boolean {
+  const descriptor = openTrial(env);
+  if (descriptor === undefined) return false;
+  try {
+    return readId(descriptor) === id;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function readId(descriptor: number): string {
+  const id = Buffer.alloc(2 * ID);
+  readSync(descriptor, id, 0, id.length, 0);
+  return id.toString();
 }
 
 function refuseSecond(): never {
@@ -91,63 +120,119 @@ function refuseSecond(): never {
 
 /** Throws {@link TrialError} where one is under way. */
 export function refuseSecondTrial(env: NodeJS.ProcessEnv): void {
-  if (readTrial(env)) refuseSecond();
+  const descriptor = openTrial(env);
+  if (descriptor === undefined) return;
+  closeSync(descriptor);
+  refuseSecond();
 }
 
-/** Writes a new trial down. Throws as {@link refuseSecondTrial} does. */
-export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): void {
-  mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
-  const own = claimPath(env, trial.id);
-  writeWhole(own, encode(trial), SECRET);
-  try {
-    linkSync(own, trialPath(env)); // fails where there is one, unlike a rename
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
-    refuseSecond();
-  } finally {
-    rmSync(own);
-  }
-}
-
-/** Writes down how the counters stand under the new rules; nothing happens to a trial that is over. */
-export function startCounting(env: NodeJS.ProcessEnv, id: string, counters: Trial['counters']): boolean {
-  const trial = readTrial(env);
-  if (trial?.id !== id) return false;
-  writeWhole(trialPath(env), encode({ ...trial, counters }), SECRET);
-  return true;
-}
-
-/** A trial that only we end. */
+/**
+ * A trial that we alone begin or end: a lock on its file, which goes when we do. Only who has waited {@link PATIENCE} goes on
+ * without the lock, so whoever has it asks whether the trial is still there before it changes anything else.
+ */
 export interface Claim {
   readonly trial: Trial;
+  readonly isThere: () => boolean;
   /** It is over. */
   readonly drop: () => void;
   /** It goes on. */
   readonly release: () => void;
 }
 
-/** Takes the trial under way, or only that of this id: of all who try at the same time one gets it. */
-export function claimTrial(env: NodeJS.ProcessEnv, id?: string): Claim | undefined {
-  const there = readTrial(env);
-  if (!there || (id !== undefined && there.id !== id)) return undefined;
-  const claimed = claimPath(env, there.id);
-  try {
-    renameSync(trialPath(env), claimed);
-  } catch {
-    return undefined; // somebody else has it
-  }
-  const trial = readTrialAt(claimed);
-  if (!trial) return undefined;
+function claimOf(env: NodeJS.ProcessEnv, descriptor: number, trial: Trial): Claim {
+  const path = trialPath(env);
+  const isThere = () => isAt(path, descriptor);
   return {
     trial,
-    drop: () => rmSync(claimed, { force: true }),
-    release: () => renameSync(claimed, trialPath(env)),
+    isThere,
+    drop() {
+      if (isThere()) rmSync(path);
+      closeSync(descriptor);
+    },
+    release: () => closeSync(descriptor),
   };
 }
 
-/** Whether it is neither confirmed nor undone yet. */
-export function isUnderWay(env: NodeJS.ProcessEnv, id: string): boolean {
-  return existsSync(claimPath(env, id)) || readTrial(env)?.id === id;
+function isAt(path: string, descriptor: number): boolean {
+  const own = fstatSync(descriptor);
+  const there = statSync(path, { throwIfNoEntry: false });
+  return there?.ino === own.ino && there.dev === own.dev;
+}
+
+/** Writes a new trial down, claimed. Throws as {@link refuseSecondTrial} does. */
+export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): Claim {
+  mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
+  const own = `${trialPath(env)}.${trial.id}`;
+  writeWhole(own, encode(trial), SECRET);
+  const descriptor = openPlain(own);
+  try {
+    tryLock(descriptor);
+    linkSync(own, trialPath(env)); // fails where there is one, unlike a rename
+    return claimOf(env, descriptor, trial);
+  } catch (error) {
+    closeSync(descriptor);
+    if (codeOf(error) !== 'EEXIST') throw error;
+    refuseSecond();
+  } finally {
+    rmSync(own);
+  }
+}
+
+/** Writes down what the load replaced, and how the counters stand since; releases the claim. False where the trial is over. */
+export function startCounting(
+  env: NodeJS.ProcessEnv,
+  claim: Claim,
+  begun: Pick<Trial, 'former' | 'counters'>,
+): boolean {
+  if (!claim.isThere()) return false;
+  writeWhole(trialPath(env), encode({ ...claim.trial, ...begun }), SECRET);
+  claim.release();
+  return true;
+}
+
+/** Takes the trial under way, or only that of this id; `taken` where somebody else begins or ends it at this moment. */
+function claimTrial(
+  env: NodeJS.ProcessEnv,
+  id: string | undefined,
+  locked: boolean,
+): Claim | 'taken' | undefined {
+  const descriptor = openTrial(env);
+  if (descriptor === undefined) return undefined;
+  let claim: Claim | undefined;
+  try {
+    if (id !== undefined && readId(descriptor) !== id) return undefined;
+    if ((locked && !tryLock(descriptor)) || !isAt(trialPath(env), descriptor)) return 'taken';
+    const trial = decode(descriptor);
+    if (trial.network !== ownNetwork())
+      throw new TrialError(
+        `what is being tried is for another network namespace, ${trial.network}: type this there`,
+      );
+    claim = claimOf(env, descriptor, trial);
+    return claim;
+  } finally {
+    if (!claim) closeSync(descriptor);
+  }
+}
+
+/** How long somebody else may take to begin or end a trial, in milliseconds: that process may have been stopped. */
+const PATIENCE = 10_000;
+const LOOK = 100;
+
+/**
+ * Takes the trial under way, or only that of this id, as soon as nobody else has it; undefined where there is none. After
+ * {@link PATIENCE} it throws {@link TrialError}, or with `force` goes on all the same.
+ */
+export async function awaitTrial(
+  env: NodeJS.ProcessEnv,
+  id: string | undefined,
+  options: { readonly force: boolean },
+): Promise<Claim | undefined> {
+  for (const end = performance.now() + PATIENCE; ; await delay(LOOK)) {
+    const late = performance.now() > end;
+    const claim = claimTrial(env, id, !(late && options.force));
+    if (claim !== 'taken') return claim;
+    if (late) throw new TrialError('what is tried is being loaded or undone: try again in a few seconds');
+  }
 }
 
 /** Throws {@link TrialError} while something is being tried: what else changes the rules would be undone with it. */

@@ -1,15 +1,21 @@
 import type { Config } from '../config/types.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { ANY_GENERATION, commit } from '../netlink/nfnetlink.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { VERSION } from '../version.ts';
 import { type Access, withKernel } from './access.ts';
 import { knownClients } from './clients.ts';
 import { endHold, readHold, writeHold } from './hold.ts';
-import { readKernel, withState } from './kernel.ts';
+import { readAtOnce, withState } from './kernel.ts';
 import { load, planLoad } from './load.ts';
+import { ownNetwork } from './network.ts';
+import { plan } from './plan.ts';
 import { readCounters, restore, sessionId } from './settle.ts';
 import {
-  claimTrial,
+  type Claim,
   newTrialId,
   refuseSecondTrial,
   startCounting,
@@ -52,12 +58,14 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
     const { connection, sessions } = access;
     const { config, bytes, path, candidate, duration } = attempt;
     const wanted = compile(config, VERSION);
-    const kernel = await readKernel(connection);
+    const kernel = await readAtOnce(connection);
     const { messages, before } = await planLoad(connection, kernel, wanted, async () => []);
     if (messages.length === 0) return undefined;
+    if (before) await refuseIrrevocable(connection, before);
     const now = Date.now();
     const trial: Trial = {
       id: newTrialId(),
+      network: ownNetwork(),
       config: path,
       candidate,
       bytes,
@@ -69,13 +77,15 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
       until: now + duration,
       counters: null,
     };
-    writeTrial(env, trial);
+    const undoer = await armUndo(trial.id, duration, env);
+    let claim: Claim | undefined;
     try {
+      claim = writeTrial(env, trial);
       if (candidate === null) rememberUnconfirmed(env, bytes);
       writeHold(env, { reason: `trying ${candidate ?? path}`, until: trial.until + GRACE });
-      const undoer = await armUndo(trial.id, duration, env);
       const loaded = await load(connection, wanted, sessions);
-      if (!startCounting(env, trial.id, await readCounters(connection, config.table)))
+      const counters = await readCounters(connection, config.table);
+      if (!startCounting(env, claim, { former: loaded.before ?? null, counters }))
         throw new TrialError('it took longer to load than it was to be tried for: use a longer --for');
       return {
         trial,
@@ -84,17 +94,42 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
         changes: loaded.before ? differences(loaded.before, wanted) : [],
       };
     } catch (error) {
-      await abandon(env, access, trial);
+      if (claim) await abandon(env, access, claim);
+      await undoer.disarm();
       throw error;
     }
   });
 }
 
 /** Also where the undo came first, and what it restored was replaced once more. */
-async function abandon(env: NodeJS.ProcessEnv, access: Access, trial: Trial): Promise<void> {
-  const claim = claimTrial(env, trial.id);
+async function abandon(env: NodeJS.ProcessEnv, access: Access, { trial, drop }: Claim): Promise<void> {
   await restore(access, trial);
   if (trial.hold) writeHold(env, trial.hold);
   else endHold(env);
-  claim?.drop();
+  drop();
+}
+
+/**
+ * Throws {@link TrialError} where the kernel would not take the former ruleset again: somebody put into our table what this
+ * program cannot make. It is asked with a table beside ours, which it only checks.
+ */
+async function refuseIrrevocable(connection: Connection, former: Ruleset): Promise<void> {
+  const { name } = former.table;
+  const beside: Ruleset = {
+    ...former,
+    table: { ...former.table, name: `${name}_checked` },
+    // packets already go through a chain that is being checked
+    chains: former.chains.map(({ hook, ...chain }) => ({
+      ...chain,
+      ...(hook && { hook: { ...hook, policy: 'accept' } }),
+    })),
+  };
+  try {
+    await commit(connection, plan(undefined, beside), { generation: ANY_GENERATION, dryRun: true });
+  } catch (error) {
+    if (!(error instanceof NetlinkError) || error.code === 'EPERM') throw error;
+    throw new TrialError(
+      `somebody changed table inet ${name} so that it could not be brought back (${error.message}): make it as the configuration says first: knockd-nft load`,
+    );
+  }
 }

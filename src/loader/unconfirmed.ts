@@ -1,8 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError } from '../config/problems.ts';
-import { writeState } from './files.ts';
+import { readPlain, writeState } from './files.ts';
 import { stateFolder } from './last-good.ts';
 import { TrialError } from './trial.ts';
 
@@ -20,7 +19,7 @@ const MOST = 100;
 
 function readHashes(path: string): string[] {
   try {
-    return readFileSync(path, 'utf8').trim().split('\n');
+    return readPlain(path).trim().split('\n');
   } catch {
     return [];
   }

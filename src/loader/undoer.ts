@@ -7,7 +7,11 @@ import { isHostsNetwork } from './network.ts';
 const execute = promisify(execFile);
 
 /** Who goes back when the time is over: systemd, or a process of ours that nobody's hang-up ends. */
-export type Undoer = 'systemd' | 'process';
+export interface Undoer {
+  readonly is: 'systemd' | 'process';
+  /** There will be nothing to undo. */
+  readonly disarm: () => Promise<void>;
+}
 
 const unitOf = (id: string) => `knockd-nft-undo-${id}`;
 
@@ -24,7 +28,7 @@ export async function armUndo(id: string, delay: number, env: NodeJS.ProcessEnv)
     ...['undo', '--id', id],
   ];
   if (existsSync('/run/systemd/system') && isHostsNetwork() && (await armTimer(id, delay, env, command)))
-    return 'systemd';
+    return { is: 'systemd', disarm: () => disarmUndo(id) };
   const [program = '', ...args] = command;
   const child = spawn(program, [...args, '--after', String(delay)], {
     detached: true,
@@ -34,7 +38,7 @@ export async function armUndo(id: string, delay: number, env: NodeJS.ProcessEnv)
   });
   await once(child, 'spawn');
   child.unref();
-  return 'process';
+  return { is: 'process', disarm: async () => void child.kill() };
 }
 
 async function armTimer(
@@ -49,6 +53,7 @@ async function armTimer(
   const options = [
     ...[
       '--quiet',
+      '--no-ask-password',
       '--collect',
       `--unit=${unitOf(id)}`,
       '--description=knockd-nft: undo what is not confirmed',

@@ -83,6 +83,9 @@ interface Encoded {
   readonly starts: readonly number[];
 }
 
+/** Instead of a generation: the ruleset may be whatever it is by now. */
+export const ANY_GENERATION = 0;
+
 /**
  * One transaction as one datagram: a begin with the generation that it is made for, the messages, an end. Only the last
  * message asks for an ACK, since hundreds of ACKs would overrun a receive buffer.

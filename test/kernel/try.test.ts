@@ -1,11 +1,11 @@
 /** `try`: what is not confirmed is undone, whatever becomes of the command; what is confirmed stays. */
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import t, { type Test } from 'tap';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import t from 'tap';
 import { supervised, until } from '../supervisor/supervised.ts';
 import { ssh, sshKnocks, status } from './loaded.ts';
 import type { Running } from './process.ts';
-import { createWorld, missing, type World } from './world.ts';
+import { candidate, loaded, reach, rules, startTry, trying } from './trying.ts';
+import { missing } from './world.ts';
 
 const skip = missing('namespaces', 'nft', 'knockd');
 t.jobs = 4;
@@ -19,44 +19,6 @@ const lockouts: Readonly<Record<string, object>> = {
   'another hook': { services: { ssh: { ...ssh, sequence } }, hook: 'prerouting' },
   'another table': { services: { ssh: { ...ssh, sequence } }, table: 'other' },
 };
-
-function candidate(world: World, config: object): string {
-  const file = `${world.configFile}.new`;
-  writeFileSync(file, JSON.stringify(config));
-  chmodSync(file, 0o600);
-  return file;
-}
-
-/** The lines of the ruleset without what time and packets change, in an order that what is made anew does not change. */
-async function rules(world: World): Promise<string> {
-  const { stdout } = await world.run('server', 'nft', ['--stateless', 'list', 'ruleset']);
-  return stdout.split('\n').sort().join('\n').trim();
-}
-
-/** `try`, in a session of its own, as a login gives it. */
-function startTry(
-  world: World,
-  words: readonly string[],
-  env: Readonly<Record<string, string>> = {},
-): Running {
-  const command = [process.execPath, 'dist/knockd-nft.cjs', '--config', world.configFile, 'try', ...words];
-  return world.start('server', 'setsid', command, env);
-}
-
-const trying = /is undone at/;
-const reach = (world: World) => world.host('client').connect(world.server.ipv4, 22);
-
-/** A server with a listener that somebody else's host may reach, and its rules. */
-async function loaded(t: Test, config: object | undefined) {
-  const world = await createWorld(t);
-  const environment = { STATE_DIRECTORY: join(dirname(world.configFile), 'state') };
-  await world.host('server').listen(22);
-  if (config) {
-    world.write(config);
-    t.equal((await world.knockd(['load'])).status, 0);
-  }
-  return { world, environment };
-}
 
 type Ending = 'left alone' | 'hung up' | 'killed' | 'killed with its process group';
 const endings: Readonly<Record<Ending, (command: Running) => void>> = {
@@ -167,7 +129,7 @@ t.test('what cannot be confirmed is said in a line, and undone', { skip, buffere
 
   const nowhere = await world.knockd(['try', file], { env: { RUNTIME_DIRECTORY: '/dev/null' } });
   t.equal(nowhere.status, 1);
-  t.match(nowhere.stderr, /^knockd-nft: E[A-Z]+: .*'\/dev\/null'\n$/);
+  t.match(nowhere.stderr, /^knockd-nft: E[A-Z]+: .*'\/dev\/null\S*'\n$/);
 });
 
 t.test('Ctrl-C goes back at once', { skip, buffered: true }, async t => {

@@ -1,0 +1,15 @@
+import koffi from 'koffi';
+
+// sys/file.h
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+
+const flock = koffi.load(null).func('int flock(int fd, int operation)');
+
+/**
+ * Locks an open file, unless somebody else has it locked (flock(2)). The kernel takes the lock back when the file is
+ * closed, and so when its holder ends, however that is.
+ */
+export function tryLock(descriptor: number): boolean {
+  return flock(descriptor, LOCK_EX | LOCK_NB) === 0;
+}

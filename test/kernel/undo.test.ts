@@ -1,0 +1,220 @@
+/** What could keep `try` from going back, or lead it astray: processes that die, files that vanish, changes by others. */
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import t from 'tap';
+import { ssh, sshKnocks, status, until } from './loaded.ts';
+import { candidate, loaded, reach, rules, startTry, trying } from './trying.ts';
+import { missing, type World } from './world.ts';
+
+const skip = missing('namespaces', 'nft', 'knockd');
+t.jobs = 4;
+
+const before = { services: { ssh }, allow: ['10.77.0.2'] };
+const other = { ...ssh, sequence: [11000, 2345, 3456, 1234] };
+const lockout = { services: { ssh: other } };
+const many = Object.fromEntries(
+  Array.from({ length: 600 }, (_, index) => [
+    `many${index}`,
+    { ports: [20000 + index], sequence: [4000 + index, 5000 + index, 6000 + index] },
+  ]),
+);
+
+/** A folder for the runtime files that the test can reach, too. */
+function runtime(world: World): { readonly RUNTIME_DIRECTORY: string } {
+  const RUNTIME_DIRECTORY = `${world.configFile}.run`;
+  mkdirSync(RUNTIME_DIRECTORY);
+  return { RUNTIME_DIRECTORY };
+}
+
+const becomes = (world: World, was: string) =>
+  until(
+    () => rules(world),
+    now => now === was,
+    40,
+  );
+
+t.test('an undo that is killed, wherever it is, is done by another', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, { ...before, services: { ssh, ...many } });
+  const was = await rules(world);
+  const command = startTry(world, [candidate(world, { ...lockout, hook: 'prerouting' }), '--for', '12s']);
+  await command.line(trying, 30_000);
+  command.signal('SIGKILL');
+  for (let time = 100; time < 700; time += 75) {
+    const undo = world.startKnockd(['undo']);
+    await delay(time);
+    await undo.stop('SIGKILL');
+  }
+  t.equal(await becomes(world, was), was);
+  t.equal(await reach(world), 'open');
+});
+
+t.test('who is stopped in the middle keeps nobody from going back', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  const env = runtime(world);
+  const command = startTry(world, [candidate(world, lockout), '--for', '2s'], env);
+  await command.line(trying);
+  command.signal('SIGKILL');
+  const stopped = world.start('server', 'flock', [
+    '--no-fork',
+    join(env.RUNTIME_DIRECTORY, 'trial'),
+    'sleep',
+    '100',
+  ]);
+  await delay(500);
+  const confirm = await world.knockd(['confirm'], { env });
+  t.equal(confirm.status, 1);
+  t.match(confirm.stderr, /^knockd-nft: what is tried is being loaded or undone: try again in a few seconds/);
+  t.equal(
+    await until(
+      () => reach(world),
+      answer => answer === 'open',
+    ),
+    'open',
+  );
+  await stopped.stop('SIGKILL');
+});
+
+t.test('what cannot be confirmed at the end is undone', { skip, buffered: true }, async t => {
+  for (const what of ['the file cannot be written', 'the kernel has something else']) {
+    const { world } = await loaded(t, undefined);
+    const folder = `${world.configFile}.d`;
+    mkdirSync(folder);
+    const config = join(folder, 'knockd-nft.json');
+    renameSync(world.write({ services: {} }), config);
+    t.equal((await world.knockd(['load'], { config })).status, 0);
+    const was = await rules(world);
+    const words = ['try', candidate(world, { services: { ssh } }), '--for', '3s'];
+    const knockd = [process.execPath, 'dist/knockd-nft.cjs', '--config', config];
+    const command = world.start('server', 'setsid', [...knockd, ...words]);
+    await command.line(trying);
+    if (what.startsWith('the file')) rmSync(folder, { recursive: true });
+    else await world.nft('add rule inet knockd input meta mark 0x1 accept');
+    await world.host('client').knock(world.server.ipv4, sshKnocks);
+    t.equal(await reach(world), 'open');
+    await command.line(
+      what.startsWith('the file')
+        ? /knockd-nft\.json cannot be written \(ENOENT\): make it writable and confirm again/
+        : /the kernel no longer has what was tried/,
+    );
+    command.signal('SIGKILL');
+    t.equal(await becomes(world, was), was, what);
+  }
+});
+
+t.test('a candidate that went away is confirmed all the same', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  const file = candidate(world, lockout);
+  const command = startTry(world, [file, '--for', '1m']);
+  await command.line(trying);
+  rmSync(file);
+  const { status: confirmed, stderr } = await world.knockd(['confirm']);
+  t.equal(confirmed, 0, stderr);
+  t.equal((await command.ended).status, 0);
+  t.match(JSON.parse(readFileSync(world.configFile, 'utf8')), lockout);
+  t.ok((await status(world)).inSync);
+});
+
+t.test('rules that were changed by hand come back as they were', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  await world.nft(`
+add chain inet knockd mine
+add rule inet knockd mine tcp option maxseg size 1-500 counter drop
+add rule inet knockd mine ct mark 0x5 limit rate over 5/second drop
+add rule inet knockd mine meta skuid 0 accept comment "mine"
+add set inet knockd addresses { type ipv4_addr; flags interval; }
+add element inet knockd addresses { 192.0.2.0/24, 198.51.100.7 }
+insert rule inet knockd input ip saddr != @addresses jump mine
+insert rule inet knockd input udp dport 53 accept`);
+  for (const config of [lockout, { ...lockout, table: 'other' }, { ...lockout, hook: 'prerouting' }]) {
+    const was = await rules(world);
+    const command = startTry(world, [candidate(world, config), '--for', '1m']);
+    await command.line(trying);
+    t.not(await rules(world), was);
+    t.equal((await world.knockd(['undo'])).status, 0);
+    t.equal(await rules(world), was);
+    await command.ended;
+  }
+});
+
+t.test('what could not be brought back is not tried', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  for (const by of [
+    'insert rule inet knockd input tcp dport { 80, 443 } accept',
+    'add set inet knockd addresses { type ether_addr; }',
+  ]) {
+    await world.nft(by);
+    const was = await rules(world);
+    const { status: refused, stderr } = await world.knockd(['try', candidate(world, lockout)]);
+    t.equal(refused, 1, by);
+    t.match(
+      stderr,
+      /^knockd-nft: somebody changed table inet knockd so that it could not be brought back \(.*/,
+    );
+    t.match(stderr, /make it as the configuration says first: knockd-nft load\n$/);
+    t.equal(await rules(world), was);
+    t.equal((await world.knockd(['load'])).status, 0, 'as it says');
+  }
+});
+
+t.test('a client that came back as somebody else is no obstacle', { skip, buffered: true }, async t => {
+  const sequences = { alice: [6001, 6003, 6005], bob: [6001, 6005, 6003] };
+  const admin = { ...ssh, ports: [8443], sequence: undefined, sequences };
+  const { world } = await loaded(t, { services: { admin } });
+  const client = world.host('client');
+  await client.knock(world.server.ipv4, ['6001/tcp', '6003/tcp', '6005/tcp']);
+  const command = startTry(world, [candidate(world, { services: { admin }, table: 'other' }), '--for', '1m']);
+  await command.line(trying);
+  await client.knock(world.server.ipv4, ['6001/tcp', '6005/tcp', '6003/tcp']);
+  const undo = await world.knockd(['undo']);
+  t.equal(undo.status, 0, undo.stderr);
+  await command.ended;
+  t.match(await status(world), {
+    table: 'knockd',
+    services: { admin: { clients: [{ address: world.client.ipv4, user: 'bob' }] } },
+  });
+});
+
+t.test('what is tried in one network is not undone in another', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  const env = runtime(world);
+  const command = startTry(world, [candidate(world, lockout), '--for', '1m'], env);
+  await command.line(trying);
+  for (const words of [['undo'], ['confirm']]) {
+    const { status: refused, stderr } = await world.knockd(words, { host: 'client', env });
+    t.equal(refused, 1);
+    t.match(stderr, /for another network namespace, net:\[\d+\]: type this there\n$/);
+  }
+  t.equal((await world.run('client', 'nft', ['list', 'ruleset'])).stdout, '');
+  t.equal((await world.knockd(['undo'], { env })).status, 0);
+  await command.ended;
+});
+
+t.test("a folder that is somebody else's leads nobody", { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  const env = runtime(world);
+  const at = (name: string) => join(env.RUNTIME_DIRECTORY, name);
+  for (const name of ['hold', 'supervisor.pid'])
+    t.equal((await world.run('server', 'mkfifo', [at(name)])).status, 0);
+  t.equal((await world.knockd(['status'], { env })).status, 0, 'no pipe is waited for');
+  t.equal((await world.knockd(['unload'], { env })).status, 0);
+  t.equal((await world.knockd(['load'], { env })).status, 0);
+
+  const elsewhere = `${world.configFile}.elsewhere`;
+  writeFileSync(elsewhere, 'precious');
+  for (const name of ['trial', 'hold', 'supervisor.pid']) {
+    rmSync(at(name), { force: true });
+    symlinkSync(elsewhere, at(name));
+  }
+  for (const words of [['try', candidate(world, lockout)], ['confirm'], ['undo']]) {
+    const { status: refused, stderr } = await world.knockd(words, { env });
+    t.equal(refused, 1);
+    t.match(stderr, /^knockd-nft: what is being tried is another user's, .*, remove \S+\/trial\n$/);
+  }
+  rmSync(at('trial'));
+  const command = startTry(world, [candidate(world, lockout), '--for', '2s'], env);
+  await command.line(trying);
+  t.equal((await command.ended).status, 1);
+  t.equal(readFileSync(elsewhere, 'utf8'), 'precious');
+  t.notOk(existsSync(at('trial')));
+});
