@@ -20,7 +20,9 @@ export async function loadCommand(
   refuseWhileTrying(context.env);
   const { config, bytes } = readWanted(context, options);
   const wanted = compile(config, VERSION);
-  const loaded = await withKernel(({ connection, sessions }) => load(connection, wanted, sessions));
+  const loaded = await withKernel(({ connection, sessions }) =>
+    load(connection, wanted, sessions, [], () => refuseWhileTrying(context.env)),
+  );
   const kept = lastGoodPath(context.env);
   if (kept !== undefined)
     for (const warning of keepLastGood(kept, bytes)) context.tell(formatProblem(warning));

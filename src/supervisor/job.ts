@@ -9,6 +9,7 @@ import type { Config, Log } from '../config/types.ts';
 import { withKernel } from '../loader/access.ts';
 import { type KnownClient, knownClients } from '../loader/clients.ts';
 import { explain } from '../loader/explain.ts';
+import { readHold } from '../loader/hold.ts';
 import { readSets, withState } from '../loader/kernel.ts';
 import { keepLastGood } from '../loader/last-good.ts';
 import { load } from '../loader/load.ts';
@@ -36,6 +37,7 @@ export interface Job {
 
 export type Outcome =
   | { readonly is: 'loaded'; readonly load: LoadOutcome }
+  | { readonly is: 'held' }
   | { readonly is: 'invalid'; readonly problems: readonly Problem[] }
   | { readonly is: 'failed'; readonly message: string };
 
@@ -58,6 +60,15 @@ export interface LoadOutcome {
   /** The user that a place at the end of a sequence stands for. */
   readonly users: readonly (readonly [place: number, user: string])[];
   readonly clients: readonly KnownClient[];
+}
+
+/** A hold came while we were at it: a `try` begins, whose candidate this load must not replace. */
+class HeldError extends Error {
+  override readonly name = 'HeldError';
+}
+
+function refuseWhileHeld(): void {
+  if (readHold(process.env)) throw new HeldError();
 }
 
 /** malloc_trim(3): what a thread leaves behind in the C library's heap goes back to the system. */
@@ -98,6 +109,7 @@ async function work(job: Job): Promise<Outcome> {
   try {
     return { is: 'loaded', load: await loadJob(job) };
   } catch (error) {
+    if (error instanceof HeldError) return { is: 'held' };
     if (error instanceof ConfigError) return { is: 'invalid', problems: error.problems };
     const message = explain(error) ?? (error instanceof Error ? error.stack : undefined) ?? String(error);
     return { is: 'failed', message };
@@ -115,7 +127,7 @@ async function loadJob({ source, remembered, keepAt }: Job): Promise<LoadOutcome
   if (!('bytes' in source)) refuseUnconfirmed(process.env, source.path, bytes);
   const wanted = compile(config, VERSION);
   return withKernel(async ({ connection, sessions }) => {
-    const loaded = await load(connection, wanted, sessions, remembered);
+    const loaded = await load(connection, wanted, sessions, remembered, refuseWhileHeld);
     const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, bytes);
     return {
       event: loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded',

@@ -142,6 +142,10 @@ export class Supervisor {
       await this.#accept(outcome.load, reason);
       return;
     }
+    if (outcome.is === 'held') {
+      this.#want(reason);
+      return;
+    }
     if (outcome.is === 'failed') {
       this.#wrong = outcome.message;
       this.#journal.note('error', `cannot load ${this.#path}: ${outcome.message}`);

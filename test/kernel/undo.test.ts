@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, w
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
+import { supervised } from '../supervisor/supervised.ts';
 import { ssh, sshKnocks, status, until } from './loaded.ts';
 import { candidate, loaded, reach, rules, startTry, trying } from './trying.ts';
 import { missing, type World } from './world.ts';
@@ -189,6 +190,27 @@ t.test('what is tried in one network is not undone in another', { skip, buffered
   t.equal((await world.knockd(['undo'], { env })).status, 0);
   await command.ended;
 });
+
+t.test(
+  'a load of the supervisor that is under way leaves the candidate alone',
+  { skip, buffered: true },
+  async t => {
+    const { world, environment } = await supervised(t, { services: { ssh } });
+    world.write({ services: { ssh, ...many } });
+    await delay(100);
+    const command = startTry(world, [candidate(world, lockout), '--for', '4s'], environment);
+    await command.line(trying, 30_000);
+    for (let look = 0; look < 20; look++) {
+      t.match(await rules(world), /\b11000\b/, 'the candidate');
+      await delay(50);
+    }
+    t.equal((await command.ended).status, 1);
+    await until(
+      () => status(world),
+      ({ services, inSync }) => inSync === true && 'many1' in services,
+    );
+  },
+);
 
 t.test("a folder that is somebody else's leads nobody", { skip, buffered: true }, async t => {
   const { world } = await loaded(t, before);
