@@ -119,7 +119,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'confirm',
     description: 'keep what is being tried: to be called from a new login',
     example: 'sudo knockd-nft confirm',
-    options: [['--force', 'also over a connection that is older than what is tried']],
+    options: [['--force', 'also over an old connection, or one from this host itself']],
     run: async (context, { force = false }) => (await import('./confirm.ts')).confirmCommand(context, force),
   },
   {

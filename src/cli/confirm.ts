@@ -1,17 +1,17 @@
-import { sshConnection } from '../loader/login.ts';
+import { isFromHere, sshConnection } from '../loader/login.ts';
 import { confirmTrial, sessionId } from '../loader/settle.ts';
-import { readTrial } from '../loader/trial.ts';
+import { readTrial, type Trial } from '../loader/trial.ts';
 import { type Context, EXIT } from './context.ts';
 import { tellEnd } from './try.ts';
 
-/** `confirm`: keeps what is being tried. Over a connection that is older than that it proves nothing, and is refused. */
+/** `confirm`: keeps what is being tried. Over a connection that proves nothing about that it is refused. */
 export async function confirmCommand(context: Context, force: boolean): Promise<number> {
   const { env, tell } = context;
   const trial = readTrial(env);
-  const login = sshConnection(env);
-  if (trial && login && !force && trial.sessions.includes(sessionId(login))) {
+  const flaw = trial && !force ? loginFlaw(env, trial) : undefined;
+  if (flaw !== undefined) {
     tell(
-      'knockd-nft: this login is older than what is tried, so it does not show that a new one gets in: log in anew and type it there, or, if you know better, use --force',
+      `knockd-nft: this login ${flaw}, so it does not show that a new one gets in: log in anew and type it there, or, if you know better, use --force`,
     );
     return EXIT.FAILED;
   }
@@ -22,4 +22,12 @@ export async function confirmCommand(context: Context, force: boolean): Promise<
   }
   tellEnd(context, settled);
   return EXIT.DONE;
+}
+
+/** Why the connection that this is called over says nothing about the new rules. */
+function loginFlaw(env: NodeJS.ProcessEnv, { sessions }: Trial): string | undefined {
+  const login = sshConnection(env);
+  if (!login) return undefined;
+  if (sessions.includes(sessionId(login))) return 'is older than what is tried';
+  return isFromHere(login) ? 'comes from this host itself' : undefined;
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
 import { readNetwork } from '../config/networks.ts';
 import type { Session } from './sessions.ts';
 
@@ -14,17 +15,26 @@ export function sshConnection(env: NodeJS.ProcessEnv): Session | undefined {
   }
 }
 
+/** Whether the other end is this host, too: what comes from here passes no guard, so it shows nothing about them. */
+export function isFromHere({ peer }: Session): boolean {
+  const own = Object.values(networkInterfaces()).flatMap(addresses => addresses ?? []);
+  return (
+    (peer.length === 4 && peer[0] === 127) ||
+    own.some(({ address }) => readAddress(address)?.peer.equals(peer))
+  );
+}
+
 /** `192.0.2.7 50000 192.0.2.1 22`: the peer, and then we. */
 function readConnection(text: string): Session | undefined {
   const [address = '', peerPort, , port] = text.split(' ');
-  const peer = readNetwork(address.replace(/%.*$/, '').replace(/^::ffff:(?=[\d.]+$)/i, ''));
-  if (!peer.ok || !port) return undefined;
-  return {
-    family: peer.value.family,
-    peer: Buffer.from(peer.value.address),
-    peerPort: Number(peerPort),
-    port: Number(port),
-  };
+  const peer = readAddress(address);
+  return peer && port ? { ...peer, peerPort: Number(peerPort), port: Number(port) } : undefined;
+}
+
+/** As addresses of sockets are read: without a zone, and IPv4 where it is mapped. */
+function readAddress(text: string): Pick<Session, 'family' | 'peer'> | undefined {
+  const read = readNetwork(text.replace(/%.*$/, '').replace(/^::ffff:(?=[\d.]+$)/i, ''));
+  return read.ok ? { family: read.value.family, peer: Buffer.from(read.value.address) } : undefined;
 }
 
 function parentOf(pid: number): number {

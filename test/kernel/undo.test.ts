@@ -240,3 +240,19 @@ t.test("a folder that is somebody else's leads nobody", { skip, buffered: true }
   t.equal(readFileSync(elsewhere, 'utf8'), 'precious');
   t.notOk(existsSync(at('trial')));
 });
+
+t.test('a login from the host itself shows nothing', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  const command = startTry(world, [candidate(world, lockout), '--for', '1m']);
+  await command.line(trying);
+  const { ipv4, ipv6 } = world.server;
+  for (const from of ['127.0.0.1', '127.9.9.9', '::1', '::ffff:127.0.0.1', ipv4, ipv6]) {
+    const SSH_CONNECTION = `${from} 40000 ${from} 22`;
+    const { status: refused, stderr } = await world.knockd(['confirm'], { env: { SSH_CONNECTION } });
+    t.equal(refused, 1, from);
+    t.match(stderr, /^knockd-nft: this login comes from this host itself, so it does not show /);
+  }
+  const SSH_CONNECTION = 'fe80::1234%eth0 40000 fe80::1%eth0 22';
+  t.equal((await world.knockd(['confirm'], { env: { SSH_CONNECTION } })).status, 0);
+  await command.ended;
+});
