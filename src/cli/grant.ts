@@ -2,8 +2,7 @@ import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { quote } from '../config/report.ts';
 import { withKernel } from '../loader/access.ts';
 import { type Grant, type Granted, grant } from '../loader/grants.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
-import { byName } from '../nftables/ruleset.ts';
+import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { names } from '../ruleset/names.ts';
 import { openingTime, usesUp } from '../ruleset/program.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
@@ -43,10 +42,11 @@ function ask(ruleset: Ruleset, word: string, address: string, time: number | und
   const service = readService(word, ruleset);
   const instead = 'to let a network in without a knock, put it into "allow" in the configuration';
   const client = readClient(address, ruleset, instead);
-  const openFor = time ?? openingTime(ruleset, service);
+  const chains = byName(ruleset.chains);
+  const openFor = time ?? openingTime(chains.get(names.open(service)), service);
   if (openFor === undefined)
     throw new UsageError(`the table that is loaded does not say for how long: add --for, such as --for 10s`);
-  const singleUse = usesUp(byName(ruleset.chains).get(names.guard(service)));
+  const singleUse = usesUp(chains.get(names.guard(service)));
   return { service, ...client, openFor, singleUse };
 }
 

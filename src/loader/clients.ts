@@ -3,7 +3,10 @@ import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { host32 } from '../ruleset/match.ts';
 import { FAMILIES, names } from '../ruleset/names.ts';
-import { servicePorts, usesUp } from '../ruleset/program.ts';
+import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
+
+/** The comment on elements that a grant made; `nft list ruleset` shows it. */
+export const GRANTED = 'granted';
 
 /** A client that is in, as it is remembered in case that its table is removed. Plain data, for other threads too. */
 export interface KnownClient {
@@ -17,6 +20,8 @@ export interface KnownClient {
   readonly timeout: number | null;
   /** When that ends, in milliseconds of the epoch. */
   readonly until: number | null;
+  /** Let in by hand: with `grant`, or for another time than a knock is. */
+  readonly granted: boolean;
 }
 
 /** Tells clients apart. */
@@ -35,8 +40,9 @@ export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
   const services = [...servicePorts(ruleset).keys()].filter(
     service => !usesUp(chains.get(names.guard(service))),
   );
-  return services.flatMap(service =>
-    FAMILIES.flatMap(family => {
+  return services.flatMap(service => {
+    const openFor = openingTime(chains.get(names.open(service)), service);
+    return FAMILIES.flatMap(family => {
       const places = new Map(
         elements(names.users(service, family)).map(({ key, data }) => [
           key.toString('hex'),
@@ -45,16 +51,17 @@ export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
       );
       return elements(names.clients(service, family))
         .filter(({ all }) => !all)
-        .map(({ key, timeout, expires }) => ({
+        .map(({ key, timeout, expires, comment }) => ({
           service,
           family,
           key: new Uint8Array(key),
           place: places.get(key.toString('hex')) ?? null,
           timeout: timeout ?? null,
           until: expires === undefined ? null : now + expires,
+          granted: comment === GRANTED || timeout !== openFor,
         }));
-    }),
-  );
+    });
+  });
 }
 
 /** What the sets of a table that has to be made again get of the clients that are still in. */
@@ -65,11 +72,12 @@ export function clientElements(clients: readonly KnownClient[], now: number): Ma
     if (list) list.push(element);
     else sets.set(set, [element]);
   };
-  for (const { service, family, key, place, timeout, until } of clients) {
+  for (const { service, family, key, place, timeout, until, granted } of clients) {
     const expires = until === null ? undefined : Math.round(until - now);
     if (expires !== undefined && expires <= 0) continue;
     const lifetime = expires === undefined ? {} : { timeout: Math.max(timeout ?? 0, expires), expires };
-    add(names.clients(service, family), { key: Buffer.from(key), ...lifetime });
+    const comment = granted ? { comment: GRANTED } : {};
+    add(names.clients(service, family), { key: Buffer.from(key), ...lifetime, ...comment });
     if (place !== null)
       add(names.users(service, family), { key: Buffer.from(key), data: host32(place), ...lifetime });
   }

@@ -8,11 +8,9 @@ import { clientText } from '../ruleset/client.ts';
 import { masked } from '../ruleset/match.ts';
 import { FAMILIES, names } from '../ruleset/names.ts';
 import { compiledSequences, portsOf, readPrefix } from '../ruleset/program.ts';
+import { GRANTED } from './clients.ts';
 import { readKernel, withState } from './kernel.ts';
 import { Commits, retry } from './retry.ts';
-
-/** The comment on elements that a grant made; `nft list ruleset` shows it. */
-export const GRANTED = 'granted';
 
 /** What was asked for cannot be done as things are: one sentence for people that says what to do. */
 export class CannotChangeError extends Error {

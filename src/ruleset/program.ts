@@ -98,9 +98,9 @@ export function usesUp(guard: ChainWithRules | undefined): boolean {
 }
 
 /** How long a completed sequence opens the service for, in milliseconds; undefined where somebody changed that. */
-export function openingTime(ruleset: Ruleset, service: string): number | undefined {
+export function openingTime(open: ChainWithRules | undefined, service: string): number | undefined {
   const sets = new Set<string>(FAMILIES.map(family => names.clients(service, family)));
-  for (const { expressions } of chainNamed(ruleset, names.open(service))?.rules ?? [])
+  for (const { expressions } of open?.rules ?? [])
     for (const expression of expressions)
       if (expression.kind === 'dynset' && sets.has(expression.set)) return expression.timeout;
   return undefined;

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Problem } from '../config/problems.ts';
 import { formatProblem } from '../config/problems.ts';
 import type { Log } from '../config/types.ts';
-import { clientId, type KnownClient } from '../loader/clients.ts';
+import type { KnownClient } from '../loader/clients.ts';
 import { announceSupervisor, endHold, holdText, readHold } from '../loader/hold.ts';
 import { lastGoodPath } from '../loader/last-good.ts';
 import { Connection } from '../netlink/connection.ts';
@@ -11,13 +11,15 @@ import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { clientText } from '../ruleset/client.ts';
-import { changeText, count } from '../ruleset/describe.ts';
+import { count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
+import { type ByHand, Clients } from './clients.ts';
 import { type Events, openEvents } from './events.ts';
 import { type LoadOutcome, type Outcome, runJob } from './job.ts';
 import { type Journal, openJournal } from './journal.ts';
 import { type Notify, openNotify } from './notify.ts';
 import { Repairs } from './repairs.ts';
+import { tellByHand, tellLoad, tellOpened, tellProblems, tellRepair } from './tell.ts';
 import { watchPath } from './watch.ts';
 
 /** How often to look whether somebody changed the ruleset, in milliseconds. */
@@ -42,9 +44,11 @@ export class Supervisor {
   #journal: Journal;
   #log: Log | undefined;
   #loaded: LoadOutcome | undefined;
+  /** When the last load began, in milliseconds of the epoch. */
+  #begun = 0;
   /** What is wrong with the file as it is; undefined where it is in force. */
   #wrong: string | undefined;
-  #clients = new Map<string, KnownClient>();
+  readonly #clients = new Clients();
   #events: Events | undefined;
   #lost = 0;
   #reason: Reason | undefined;
@@ -130,9 +134,10 @@ export class Supervisor {
 
   #runJob(source: { readonly path: string; readonly bytes?: Uint8Array }): Promise<Outcome> {
     const { bytes, path } = source;
+    this.#begun = Date.now();
     return runJob({
       source: bytes ? { bytes, path } : { path },
-      remembered: [...this.#clients.values()],
+      remembered: this.#clients.all(),
       keepAt: bytes ? undefined : lastGoodPath(this.#env),
     }).catch(error => ({ is: 'failed', message: error instanceof Error ? error.message : String(error) }));
   }
@@ -177,42 +182,30 @@ export class Supervisor {
   }
 
   async #accept(load: LoadOutcome, reason: Reason): Promise<void> {
-    const first = !this.#loaded;
+    const before = this.#loaded;
     this.#loaded = load;
     if (reason === 'file') this.#wrong = undefined;
-    this.#clients = new Map(load.clients.map(client => [clientId(client), client]));
+    const byHand = this.#clients.replace(load.clients, this.#begun);
     this.#applyLog(load.log);
     for (const warning of load.warnings)
       if (reason === 'file') this.#journal.note('warn', formatProblem(warning));
-    this.#tellLoad(load, reason, first);
+    this.#tellLoad(load, reason, before === undefined);
+    if (before && load.event !== 'loaded') tellByHand(this.#journal, load, comparable(byHand, before, load));
     await this.#listen(load.log.group);
   }
 
   #tellLoad(load: LoadOutcome, reason: Reason, first: boolean): void {
-    const { event, table, services, objects, sessions, changes } = load;
-    const fields = { table, services: services.length, objects, sessions };
-    if (reason === 'kernel' && !first) {
-      if (event === 'unchanged') return;
+    if (reason === 'file' || first) {
+      tellLoad(this.#journal, load);
+    } else if (load.event !== 'unchanged') {
       this.#repairs.happened(Date.now());
-      const clients = this.#clients.size;
-      const message = `restored table inet ${table}: another program had ${event === 'loaded' ? 'removed' : 'changed'} it`;
-      this.#journal.tell('restored', message, { ...fields, clients }, 'warn');
-      return;
+      tellRepair(this.#journal, load, this.#clients.size);
     }
-    const what = changes.length > 0 ? `: ${changes.map(changeText).join('; ')}` : '';
-    this.#journal.tell(
-      event,
-      `${event} table inet ${table}, ${count(services.length, 'service')}${what}`,
-      fields,
-    );
   }
 
   #tellProblems(problems: readonly Problem[]): void {
     const errors = problems.filter(({ severity }) => severity === 'error');
-    for (const problem of errors) {
-      const { file, line, column } = problem;
-      this.#journal.tell('invalid', `invalid ${formatProblem(problem)}`, { file, line, column }, 'error');
-    }
+    tellProblems(this.#journal, errors);
     const [first] = errors;
     this.#wrong = first ? formatProblem(first) : 'not valid';
   }
@@ -278,31 +271,19 @@ export class Supervisor {
       });
       return;
     }
-    const user = new Map(load.users).get(mark) ?? null;
-    this.#journal.tell('opened', `opened ${service.name} for ${client}`, {
-      service: service.name,
-      client,
-      user,
-      openFor: service.openFor / 1000,
-    });
-    if (service.singleUse) return;
-    const { openFor: timeout } = service;
-    const known = {
-      service: service.name,
-      family,
-      key,
-      place: user === null ? null : mark,
-      timeout,
-      until: Date.now() + timeout,
-    };
-    this.#clients.set(clientId(known), known);
+    const { openFor: timeout, singleUse } = service;
+    const place = new Map(load.users).has(mark) ? mark : null;
+    const until = Date.now() + timeout;
+    const known = { service: service.name, family, key, place, timeout, until, granted: false };
+    tellOpened(this.#journal, load, known);
+    if (!singleUse) this.#clients.opened(known);
   }
 
   async #tick(generation: Connection): Promise<void> {
     this.#ticks++;
     const now = Date.now();
     if (this.#notify.watchdog !== undefined) this.#notify.send('WATCHDOG=1');
-    for (const [id, { until }] of this.#clients) if (until !== null && until <= now) this.#clients.delete(id);
+    this.#clients.forgetExpired(now);
     if (this.#lost > 0) {
       this.#journal.tell('lost', `lost ${count(this.#lost, 'event')}`, { count: this.#lost }, 'warn');
       this.#lost = 0;
@@ -335,4 +316,12 @@ export class Supervisor {
       ? `${guarded}; ${this.#path} is in force`
       : `${guarded}; NOT in force: ${this.#wrong}`;
   }
+}
+
+/** Without who is gone because the service is, or counts in another way now. */
+function comparable({ granted, revoked }: ByHand, before: LoadOutcome, after: LoadOutcome): ByHand {
+  const stays = ({ service, family }: KnownClient) =>
+    before.prefix[family] === after.prefix[family] &&
+    after.services.some(({ name, singleUse }) => name === service && !singleUse);
+  return { granted: granted.filter(stays), revoked: revoked.filter(stays) };
 }

@@ -93,8 +93,8 @@ t.test('hosts are those of the client, whatever they are called', { skip }, asyn
   const { env, folder } = home(t);
   mkdirSync(join(folder, '.config/knockd-nft'), { recursive: true });
   const hosts = join(folder, '.config/knockd-nft/hosts.json');
-  const names = ['bastion', 'b-*', '$(touch${IFS}broken)', '"', '~'];
-  const quoted = ['bastion', 'b-\\*', '\\$\\(touch\\$\\{IFS\\}broken\\)', '\\"', '\\~'];
+  const names = ['bastion', 'b-*', '$(touch$IFS"broken")', '"', '~'];
+  const quoted = ['bastion', 'b-\\*', '\\$\\(touch\\$IFS\\"broken\\"\\)', '\\"', '\\~'];
   const sequence = { knocks: [7001, 8001, 9001] };
   writeFileSync(hosts, JSON.stringify(Object.fromEntries(names.map(name => [name, sequence]))));
   chmodSync(hosts, 0o600);
