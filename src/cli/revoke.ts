@@ -1,6 +1,7 @@
 import { diagnose, withConnection, withKernel } from '../loader/access.ts';
 import { type Cut, cut, targetsOf, type Untracked, whyNotCut } from '../loader/cut.ts';
-import { CannotChangeError, type Revocation, type Revoked, revoke } from '../loader/grants.ts';
+import { CannotChangeError } from '../loader/errors.ts';
+import { type Revocation, type Revoked, revoke } from '../loader/grants.ts';
 import { sshConnection } from '../loader/login.ts';
 import type { Session } from '../loader/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';

@@ -1,6 +1,6 @@
 import { findHost, GAP, HOST, hostsPath, readHosts } from '../client/hosts.ts';
 import { readKnock } from '../client/knock.ts';
-import { readDurationWord } from '../config/duration.ts';
+import { readDurationWord, type Span } from '../config/duration.ts';
 import { readPort } from '../config/ports.ts';
 import type { Port } from '../config/types.ts';
 import { type Context, UsageError } from './context.ts';
@@ -8,6 +8,11 @@ import { type Context, UsageError } from './context.ts';
 /** Milliseconds between two knocks: packets that come up to 100 ms early or late still come in their order. */
 const DEFAULT_GAP = 200;
 const DEFAULT_TIMEOUT = '15s';
+const TIMEOUT: Span = {
+  shortest: 1000,
+  longest: 86_400_000,
+  expected: 'seconds as a number, or a duration such as "30s" or "5m", from 1 s to 1 d',
+};
 
 /** Who is to be knocked on, and how: from the words of the command line, else from the user's file. */
 export interface Target {
@@ -47,7 +52,7 @@ export function adviceFor({ env }: Context, name: string, { knocks }: Target): s
 
 /** Milliseconds. */
 export function readTimeout(word = DEFAULT_TIMEOUT): number {
-  const timeout = readDurationWord(word);
+  const timeout = readDurationWord(word, TIMEOUT);
   if (timeout.ok) return timeout.value;
   throw new UsageError(`--timeout ${word} ${timeout.wrong}; expected ${timeout.expected}`);
 }

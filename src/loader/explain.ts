@@ -1,8 +1,6 @@
 import { NetlinkError, StaleGenerationError, TransactionTooLargeError } from '../netlink/errors.ts';
 import { missingFeature } from '../nftables/feature.ts';
-import { CannotChangeError } from './grants.ts';
-import { ForeignTableError } from './load.ts';
-import { TrialError } from './trial.ts';
+import { CannotChangeError, ForeignTableError, TrialError } from './errors.ts';
 
 /** Whether the kernel refused because we may not change its ruleset. */
 export function isNotPermitted(error: unknown): boolean {

@@ -9,13 +9,9 @@ import { masked } from '../ruleset/match.ts';
 import { FAMILIES, names } from '../ruleset/names.ts';
 import { compiledSequences, portsOf, readPrefix } from '../ruleset/program.ts';
 import { GRANTED } from './clients.ts';
+import { CannotChangeError } from './errors.ts';
 import { readKernel, withState } from './kernel.ts';
 import { Commits, retry } from './retry.ts';
-
-/** What was asked for cannot be done as things are: one sentence for people that says what to do. */
-export class CannotChangeError extends Error {
-  override readonly name = 'CannotChangeError';
-}
 
 /** Who is to be let in, to what. */
 export interface Grant {

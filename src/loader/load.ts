@@ -7,22 +7,12 @@ import { masked, portBytes } from '../ruleset/match.ts';
 import { FAMILIES, MARK, names } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
+import { ForeignTableError } from './errors.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './kernel.ts';
 import { plan, recreatedState } from './plan.ts';
 import { Commits, retry } from './retry.ts';
 import type { Session } from './sessions.ts';
 import { nextStage } from './stages.ts';
-
-/** Somebody else's table has the name that ours should have. */
-export class ForeignTableError extends Error {
-  override readonly name = 'ForeignTableError';
-
-  constructor(table: string) {
-    super(
-      `table inet ${table} exists and is not ours (it has no comment "${MARK}"): it is left alone; choose another "table" or delete it`,
-    );
-  }
-}
 
 /** What a load did. */
 export interface Loaded {

@@ -8,13 +8,14 @@ import { names } from '../ruleset/names.ts';
 import { servicePorts } from '../ruleset/program.ts';
 import { VERSION } from '../version.ts';
 import { type Access, withKernel } from './access.ts';
+import { TrialError } from './errors.ts';
 import { type FileRights, writeWhole } from './files.ts';
 import { endHold, writeHold } from './hold.ts';
 import { readKernel } from './kernel.ts';
 import { keepLastGood, lastGoodPath } from './last-good.ts';
 import { load, planLoad, unload } from './load.ts';
 import type { Session } from './sessions.ts';
-import { awaitTrial, type Claim, readTrial, type Trial, TrialError } from './trial.ts';
+import { awaitTrial, type Claim, readTrial, type Trial } from './trial.ts';
 import { forgetUnconfirmed } from './unconfirmed.ts';
 import { disarmUndo } from './undoer.ts';
 

@@ -6,6 +6,7 @@ import { deserialize, serialize } from 'node:v8';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { restoreRuleset, type SavedRuleset, saveRuleset } from '../nftables/saved.ts';
 import type { KnownClient } from './clients.ts';
+import { TrialError } from './errors.ts';
 import { openPlain, writeWhole } from './files.ts';
 import { type Hold, readHold, runtimeFolder } from './hold.ts';
 import { tryLock } from './lock.ts';
@@ -39,11 +40,6 @@ export interface Trial {
 }
 
 type SavedTrial = Omit<Trial, 'former'> & { readonly former: SavedRuleset | null };
-
-/** What is being tried stands in the way, or cannot go on. */
-export class TrialError extends Error {
-  override readonly name = 'TrialError';
-}
 
 const trialPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'trial');
 const SECRET = { mode: 0o600 } as const;

@@ -8,21 +8,14 @@ import { type Difference, differences } from '../ruleset/describe.ts';
 import { VERSION } from '../version.ts';
 import { type Access, withKernel } from './access.ts';
 import { knownClients } from './clients.ts';
+import { TrialError } from './errors.ts';
 import { endHold, readHold, writeHold } from './hold.ts';
 import { readAtOnce, withState } from './kernel.ts';
 import { load, planLoad } from './load.ts';
 import { ownNetwork } from './network.ts';
 import { plan } from './plan.ts';
 import { readCounters, restore, sessionId } from './settle.ts';
-import {
-  type Claim,
-  newTrialId,
-  refuseSecondTrial,
-  startCounting,
-  type Trial,
-  TrialError,
-  writeTrial,
-} from './trial.ts';
+import { type Claim, newTrialId, refuseSecondTrial, startCounting, type Trial, writeTrial } from './trial.ts';
 import { rememberUnconfirmed } from './unconfirmed.ts';
 import { armUndo, type Undoer } from './undoer.ts';
 

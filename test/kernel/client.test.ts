@@ -277,6 +277,7 @@ t.test('what cannot be meant is 64, and shows no knock', { ...needs }, async t =
     [['10.77.0.1', '1', '--gap', '2h'], '--gap 2h is too long; expected seconds as a number, or'],
     [['10.77.0.1', '1', '--gap', 'x'], '--gap x is no duration; expected'],
     [['10.77.0.1', '1', '--timeout', '0.5'], '--timeout 0.5 is too short; expected'],
+    [['10.77.0.1', '1', '--timeout', '30d'], '--timeout 30d is too long; expected'],
     [['10.77.0.1', '1', '--wait', '53/udp'], '--wait 53/udp is no TCP port; expected'],
     [['bastion', '--wait'], '--wait: no port is known for bastion'],
   ] as const) {
