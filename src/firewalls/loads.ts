@@ -1,4 +1,5 @@
-import { host32, IPPROTO } from '../ruleset/match.ts';
+import { IPPROTO } from '../netlink/inet.ts';
+import { host32 } from '../ruleset/match.ts';
 import { type Bits, certain, guess, vague } from './bits.ts';
 import type { Interface, Packet } from './packet.ts';
 

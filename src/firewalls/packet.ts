@@ -1,5 +1,6 @@
 import type { Family, Protocol } from '../config/types.ts';
-import { IPPROTO, portBytes } from '../ruleset/match.ts';
+import { IPPROTO } from '../netlink/inet.ts';
+import { portBytes } from '../ruleset/match.ts';
 import { type Bits, certain, guess } from './bits.ts';
 
 /** Where packets come in, or go out. */

@@ -1,6 +1,6 @@
-import type { Family, Protocol } from '../config/types.ts';
 import { type AttributeReader, type AttributeWriter, required } from './attributes.ts';
 import { NLM_F, type Request } from './connection.ts';
+import { AF_INET, AF_INET6, IPPROTO, type Transport } from './inet.ts';
 import { attributesOf, type Message, requestOf } from './nfnetlink.ts';
 
 /** One end of a tracked flow. */
@@ -12,8 +12,8 @@ export interface Endpoint {
 
 /** A flow that connection tracking knows. NAT shows in the answers: they come from, and go to, somewhere else. */
 export interface Flow {
-  readonly family: Family;
-  readonly protocol: Protocol;
+  readonly family: keyof typeof AF;
+  readonly protocol: Transport;
   /** The first packet's ends, as it came. */
   readonly source: Endpoint;
   readonly destination: Endpoint;
@@ -53,9 +53,8 @@ const ENDED: readonly (number | undefined)[] = [
   TCP_CONNTRACK.TIME_WAIT,
   TCP_CONNTRACK.CLOSE,
 ];
-const AF = { ipv4: 2, ipv6: 10 } as const;
-const IPPROTO = { tcp: 6, udp: 17 } as const;
-const PROTOCOLS = new Map<number, Protocol>([
+const AF = { ipv4: AF_INET, ipv6: AF_INET6 } as const;
+const PROTOCOLS = new Map<number, Transport>([
   [IPPROTO.tcp, 'tcp'],
   [IPPROTO.udp, 'udp'],
 ]);
@@ -63,7 +62,7 @@ const PROTOCOLS = new Map<number, Protocol>([
 const DETOUR_TIMEOUT = 5 * 24 * 60 * 60;
 
 /** Asks for all flows of a family. */
-export function listFlows(family: Family): Request {
+export function listFlows(family: keyof typeof AF): Request {
   return requestOf(
     message(IPCTNL_MSG_CT.GET, 0, () => {}),
     AF[family],
@@ -123,7 +122,7 @@ function writeZone(writer: AttributeWriter, handle: Flow['handle']): void {
 function writeTuple(
   writer: AttributeWriter,
   type: number,
-  protocol: Protocol,
+  protocol: Transport,
   from: Endpoint,
   to: Endpoint,
 ): void {

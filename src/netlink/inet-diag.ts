@@ -1,10 +1,10 @@
-import type { Protocol } from '../config/types.ts';
 import { DecodeError } from './attributes.ts';
 import type { Connection, Request } from './connection.ts';
+import { AF_INET, AF_INET6, IPPROTO, type Transport } from './inet.ts';
 
 /** A socket of this network namespace. Addresses of IPv4-mapped sockets are IPv4: 4 or 16 bytes. */
 export interface InetSocket {
-  readonly protocol: Protocol;
+  readonly protocol: Transport;
   readonly address: Buffer;
   readonly port: number;
   /** The other end's; zeros where there is none. */
@@ -24,9 +24,6 @@ const REQUEST_ID = 8;
 const INET_DIAG_MSG = 72;
 const MESSAGE_ID = 4;
 const INET_DIAG_SOCKID = 48;
-const AF_INET = 2;
-const AF_INET6 = 10;
-const IPPROTO = { tcp: 6, udp: 17 } as const;
 
 /** include/net/tcp_states.h; a UDP socket without a peer is closed, one with a peer established */
 export const TCP_STATE = { ESTABLISHED: 1, TIME_WAIT: 6, CLOSE: 7, LISTEN: 10 } as const;
@@ -36,7 +33,7 @@ const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
 /** The sockets of both families that are in one of `states` (bits: 1 << state), from a socket of NETLINK_SOCK_DIAG. */
 export async function readSockets(
   diagnostics: Connection,
-  protocol: Protocol,
+  protocol: Transport,
   states: number,
 ): Promise<InetSocket[]> {
   const sockets: InetSocket[] = [];
@@ -52,7 +49,7 @@ export function destroySocket({ protocol, handle: { addressFamily, id } }: InetS
 }
 
 /** `struct inet_diag_req_v2 {u8 family, protocol, ext, pad; u32 states; inet_diag_sockid id}` */
-function request(type: number, family: number, protocol: Protocol, states: number, id?: Buffer): Request {
+function request(type: number, family: number, protocol: Transport, states: number, id?: Buffer): Request {
   const payload = Buffer.alloc(INET_DIAG_REQ_V2);
   payload.writeUInt8(family, 0);
   payload.writeUInt8(IPPROTO[protocol], 1);
@@ -62,7 +59,7 @@ function request(type: number, family: number, protocol: Protocol, states: numbe
 }
 
 /** `struct inet_diag_msg {u8 family, state, timer, retrans; inet_diag_sockid {be16 sport, dport; be32 src[4], dst[4]; …}, …, inode}` */
-function decodeSocket(protocol: Protocol, payload: Buffer): InetSocket {
+function decodeSocket(protocol: Transport, payload: Buffer): InetSocket {
   if (payload.length < INET_DIAG_MSG) throw new DecodeError('a socket is cut short');
   const addressFamily = payload.readUInt8(0);
   const size = addressFamily === AF_INET ? 4 : 16;

@@ -1,5 +1,6 @@
 import { AttributeReader, AttributeWriter } from './attributes.ts';
 import { NLMSG_HEADER, type Request } from './connection.ts';
+import { AF_INET, AF_INET6 } from './inet.ts';
 
 /** A packet that a `log group` rule sent us. */
 export interface LoggedPacket {
@@ -24,8 +25,6 @@ const NFULNL_CFG_F_SEQ = 1;
 const NFULA = { MARK: 2, PAYLOAD: 9, PREFIX: 10, SEQ: 12 } as const;
 /** struct nfgenmsg */
 const NFGENMSG = 4;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** Enough of a packet to see where it is from: an IPv6 header. */
 const COPY_RANGE = 40;

@@ -1,6 +1,7 @@
 import { AttributeWriter } from './attributes.ts';
 import type { Connection } from './connection.ts';
 import { NetlinkError } from './errors.ts';
+import { AF_INET, AF_INET6 } from './inet.ts';
 
 // include/uapi/linux/rtnetlink.h
 const RTM_GETROUTE = 26;
@@ -9,8 +10,6 @@ const RTMSG = 12;
 const RTMSG_TYPE = 7;
 const RTA_DST = 1;
 const RTN_LOCAL = 2;
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** Whether an address is this host's own: what `fib daddr type local` asks. On a socket of family NETLINK_ROUTE. */
 export async function isLocal(routes: Connection, address: Buffer): Promise<boolean> {

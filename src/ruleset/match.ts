@@ -1,4 +1,5 @@
 import type { Family } from '../config/types.ts';
+import { IPPROTO } from '../netlink/inet.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { KEY, type Register, register, VERDICT } from '../nftables/register.ts';
 import type { Verdict } from '../nftables/verdict.ts';
@@ -11,7 +12,6 @@ import type { Verdict } from '../nftables/verdict.ts';
 type Expressions = readonly Expression[];
 
 const NFPROTO = { ipv4: 2, ipv6: 10 } as const;
-export const IPPROTO = { icmp: 1, igmp: 2, tcp: 6, udp: 17, 'ipv6-icmp': 58 } as const;
 const TCP = { fin: 0x01, syn: 0x02, rst: 0x04, ack: 0x10 } as const;
 const CT_STATE = { invalid: 1, established: 2, related: 4 } as const;
 const CT_STATUS_CONFIRMED = 8;

@@ -1,9 +1,9 @@
 import { mergePortRanges } from '../config/ports.ts';
 import type { Family, PortRange, Protocol } from '../config/types.ts';
+import { IPPROTO } from '../netlink/inet.ts';
 import { inIntervals } from '../nftables/interval.ts';
 import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
 import { type Place, START } from './automaton.ts';
-import { IPPROTO } from './match.ts';
 import { FAMILIES, names, serviceOfGuard, serviceOfOpen } from './names.ts';
 
 /**

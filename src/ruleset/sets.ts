@@ -1,5 +1,6 @@
 import { formatDuration } from '../config/duration.ts';
 import type { Config, Family, PortRange, Protocol, Service } from '../config/types.ts';
+import { IPPROTO } from '../netlink/inet.ts';
 import { DATATYPES, type Datatype } from '../nftables/datatype.ts';
 import type { Element } from '../nftables/element.ts';
 import { prefixElements } from '../nftables/interval.ts';
@@ -8,7 +9,7 @@ import type { SetWithElements } from '../nftables/ruleset.ts';
 import { MAX_COMMENT } from '../nftables/userdata.ts';
 import type { Verdict } from '../nftables/verdict.ts';
 import { type Automaton, type Place, START } from './automaton.ts';
-import { host32, IPPROTO, portBytes } from './match.ts';
+import { host32, portBytes } from './match.ts';
 import { FAMILIES, names } from './names.ts';
 
 const ADDRESS = { ipv4: DATATYPES.ipv4_addr, ipv6: DATATYPES.ipv6_addr } as const;

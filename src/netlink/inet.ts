@@ -1,0 +1,8 @@
+/** What the Internet's families and protocols are called in the kernel: include/linux/socket.h, uapi/linux/in.h. */
+
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const IPPROTO = { icmp: 1, igmp: 2, tcp: 6, udp: 17, 'ipv6-icmp': 58 } as const;
+
+/** Protocols with ports. */
+export type Transport = 'tcp' | 'udp';
