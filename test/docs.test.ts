@@ -1,0 +1,133 @@
+/** The documents name nothing that is not there. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import t from 'tap';
+import { COMMANDS } from '../src/cli/commands.ts';
+import { readHosts } from '../src/client/hosts.ts';
+import { parseConfig } from '../src/config/parse.ts';
+import { configSchema } from '../src/config/schema.ts';
+
+const HANDBOOK = 'docs/operating.md';
+const INSIDE = 'docs/how-it-works.md';
+const FILES = ['README.md', ...readdirSync('docs').map(name => `docs/${name}`)];
+const text = new Map(FILES.map(file => [file, readFileSync(file, 'utf8')]));
+const inside = text.get(INSIDE) ?? '';
+
+/** Blocks between lines of three backticks. */
+const BLOCK = /^```(\w*)\n([\s\S]*?)^```$/gm;
+
+/** What is written as code within sentences. */
+function spans(file: string): readonly string[] {
+  const prose = (text.get(file) ?? '').replace(BLOCK, '').replace(/^ {4}.*$/gm, '');
+  return [...prose.matchAll(/`([^`]+)`/g)].map(([, span = '']) => span.replaceAll('\n', ' '));
+}
+
+/** The names that GitHub gives to the headings of a document. */
+function anchors(file: string): readonly string[] {
+  const headings = readFileSync(file, 'utf8')
+    .replace(BLOCK, '')
+    .matchAll(/^#+ (.*)$/gm);
+  return [...headings].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+t.test('every link within the project leads somewhere', async t => {
+  for (const [file, content] of text)
+    for (const [, link = ''] of content.replace(BLOCK, '').matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
+      const [path, anchor] = link.split('#');
+      const to = path ? join(dirname(file), path) : file;
+      t.ok(existsSync(to) && (anchor === undefined || anchors(to).includes(anchor)), `${file}: ${link}`);
+    }
+});
+
+t.test('every command that is shown exists, with its options', async t => {
+  const GLOBAL = ['--config', '--json', '--help', '--version'];
+  const known = new Map(
+    COMMANDS.map(({ usage, options = [] }) => [
+      usage.split(' ')[0],
+      [...GLOBAL, ...options.flatMap(([flags]) => flags.match(/--[a-z-]+/g) ?? [])],
+    ]),
+  );
+  // at the beginning of a line or behind what calls it, up to a comment or the next command
+  const call = /(?:^\s*|\$ |sudo |ProxyCommand |exec \S+ )knockd-nft ([a-z]+)\b([^|;&#\n]*)/gm;
+  for (const [file, content] of text) {
+    const indented = content.match(/^ {4}.*$/gm) ?? [];
+    const fenced = [...content.matchAll(BLOCK)].map(([, , block = '']) => block);
+    for (const code of [...spans(file), ...indented, ...fenced])
+      for (const [shown, command, rest = ''] of code.matchAll(call))
+        for (const option of rest.match(/(?<= )--[a-z-]+/g) ?? [''])
+          t.ok(known.get(command)?.concat('').includes(option), `${file}: ${shown}`);
+  }
+});
+
+t.test('the handbook has every command, with every option that its help shows', async t => {
+  const handbook = text.get(HANDBOOK) ?? '';
+  for (const { usage, options = [], hidden } of COMMANDS) {
+    if (hidden) continue;
+    const [name] = usage.split(' ');
+    t.match(handbook, new RegExp(`^\\| \`${name}[ \`]`, 'm'), `a row for ${name}`);
+    for (const [flags, shown] of options)
+      if (shown !== undefined) t.match(handbook, flags.split(' ')[0], `${name} ${flags}`);
+  }
+});
+
+t.test('every example of a file is one that is accepted', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const hosts = join(folder, 'hosts.json');
+  for (const [file, content] of text)
+    for (const [, language, example = ''] of content.matchAll(BLOCK)) {
+      if (language !== 'jsonc') continue;
+      if (example.includes('"services"')) {
+        t.same(parseConfig(example, file, {}).warnings, [], file);
+      } else {
+        writeFileSync(hosts, example, { mode: 0o600 });
+        t.not(readHosts(hosts).length, 0, file);
+      }
+    }
+});
+
+t.test('every key of the configuration that is named exists', async t => {
+  const keys = JSON.stringify(configSchema());
+  for (const file of FILES.filter(name => name !== INSIDE)) // it names functions, too
+    for (const span of spans(file)) {
+      const [, quoted, dotted] = span.match(/^"([$\w]+)":|^(?:[a-z*]+\.)*([a-z]+[A-Z]\w*)$/) ?? [];
+      const key = quoted ?? dotted;
+      if (key !== undefined) t.match(keys, `"${key}":`, `${file}: ${span}`);
+    }
+});
+
+/** Files of the sources and of the tests, from here. */
+const sources = ['src', 'test'].flatMap(folder =>
+  readdirSync(folder, { recursive: true }).map(path => join(folder, String(path))),
+);
+
+t.test('the way through the sources names every folder, and no file that is not there', async t => {
+  for (const { name } of readdirSync('src', { withFileTypes: true }).filter(entry => entry.isDirectory()))
+    t.match(inside, `| \`${name}/\` |`);
+  for (const span of spans(INSIDE))
+    if (/^[\w/-]+\.ts$/.test(span))
+      t.ok(
+        sources.some(path => `/${path}`.endsWith(`/${span}`)),
+        span,
+      );
+});
+
+t.test('each floor of the sources imports only from those below', async t => {
+  const rows = inside.matchAll(/^\| (\d) \| `(\w+)\/` \|/gm);
+  const floors = new Map([...rows].map(([, floor, folder = '']) => [folder, Number(floor)]));
+  for (const path of sources) {
+    const [top, own = '', file] = path.split('/');
+    if (top !== 'src' || file === undefined || !path.endsWith('.ts')) continue;
+    for (const [, to = ''] of readFileSync(path, 'utf8').matchAll(/(?:from |import\()'(\.[^']+)'/g)) {
+      const [, other = ''] = join(dirname(path), to).split('/');
+      if (other === own || other === 'version.ts') continue;
+      t.ok((floors.get(other) ?? 99) < (floors.get(own) ?? 0), `${path} imports from src/${other}`);
+    }
+  }
+});
