@@ -2,10 +2,10 @@
 import { writeFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { createWorld, type World } from '../test/kernel/world.ts';
 import { printTable, quantile, ratio } from './figures.ts';
-import type { Command, Measured, Plan } from './runner.ts';
+import { measure } from './measure.ts';
+import type { Command } from './runner.ts';
 import { configuration } from './subjects.ts';
 
 const COUNTS = [1, 100, 1000] as const;
@@ -36,16 +36,6 @@ async function rivals(world: World, name: string, config: object): Promise<reado
   ];
 }
 
-async function measure(world: World, plan: Plan): Promise<readonly Measured[]> {
-  const runner = fileURLToPath(new URL('./runner.js', import.meta.url));
-  const { status, stdout, stderr } = await world.run('server', process.execPath, [runner], {
-    input: JSON.stringify(plan),
-    timeout: 600_000,
-  });
-  if (status !== 0) throw new Error(`runner: ${stderr}`);
-  return JSON.parse(stdout) as Measured[];
-}
-
 /** Measures and prints; `large` is 10,000 sequences, which takes memory. */
 export async function benchLoad(t: Parameters<typeof createWorld>[0], large: boolean): Promise<void> {
   const world = await createWorld(t);
@@ -63,7 +53,10 @@ export async function benchLoad(t: Parameters<typeof createWorld>[0], large: boo
   for (const { name, config } of subjects)
     pairs.push(await rivals(world, name.replaceAll(/\W/g, '-'), config));
   const rounds = large ? LARGE.rounds : ROUNDS;
-  const [node, ...measured] = await measure(world, { commands: [bareNode, ...pairs.flat()], rounds });
+  const [node, ...measured] = await measure(world, 'server', {
+    commands: [bareNode, ...pairs.flat()],
+    rounds,
+  });
   console.log(`Load: from the start of the process to its end, when the ruleset stands; nft loads what our "render" prints.
 Least (median) of ${rounds} interleaved rounds. Memory of the process at most; the kernel's from one run: what there is less
 available, and more in slabs and vmalloc, which whatever else runs disturbs.${large ? ` Sets of ${LARGE.clients} clients: with the default, nft lays out 1 MiB for each of 10,000 sets.` : ''}\n`);

@@ -1,0 +1,129 @@
+/** What the client's side costs: `proxy` beside nc, and a login through it beside one without. */
+import { writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { loadedWorld } from '../test/kernel/loaded.ts';
+import { lacking } from '../test/kernel/process.ts';
+import { cannotSshd, startSshd } from '../test/kernel/sshd.ts';
+import { createWorld, type World } from '../test/kernel/world.ts';
+import { printTable, quantile, ratio } from './figures.ts';
+import { measure } from './measure.ts';
+import type { Command, Measured } from './runner.ts';
+
+const ROUNDS = 7;
+const MEBIBYTES = 1024;
+const THROUGH_SSH = 256;
+const nothing = ['true'];
+const proxy = [process.execPath, resolve('dist/knockd-nft.cjs'), 'proxy'];
+
+type Teardown = Parameters<typeof createWorld>[0];
+
+/** Waits for the listener; then the client has the address and the port as its last words. */
+const peer = `until grep -q ' 0100007F:2328 00000000:0000 0A ' /proc/net/tcp; do sleep 0.01; done`;
+const up = `nc -l -N 127.0.0.1 9000 </dev/null >/dev/null & ${peer}
+head -c ${MEBIBYTES}M /dev/zero | "$@" 127.0.0.1 9000 >/dev/null; wait`;
+/** nc ends with stdin and the connection: stdin stays until everything has come, which is counted, as nc does not tell. */
+const down = `head -c ${MEBIBYTES}M /dev/zero | nc -l -N 127.0.0.1 9000 >/dev/null & ${peer}
+"$@" 127.0.0.1 9000 <"$0" | { exec 3>"$0"; head -c ${MEBIBYTES}M >/dev/null; exec 3>&-; }; wait`;
+
+export async function benchClient(t: Teardown): Promise<void> {
+  const why = lacking('nc') || cannotSshd();
+  if (why) return console.log(`The client's side cannot be measured: ${why}\n`);
+  await benchStream(t);
+  await benchLogin(t);
+}
+
+async function benchStream(t: Teardown): Promise<void> {
+  const world = await createWorld(t);
+  const fifo = join(dirname(world.configFile), 'fifo');
+  await world.run('client', 'mkfifo', [fifo]);
+  const through = (script: string, client: readonly string[]): Command => ({
+    command: ['sh', '-c', script, fifo, ...client],
+    cleanup: nothing,
+  });
+  const commands = [up, down].flatMap(script => [through(script, ['nc', '-N']), through(script, proxy)]);
+  const measured = await measure(world, 'client', { commands, rounds: ROUNDS });
+  console.log(`Proxy: ${MEBIBYTES} MiB over loopback to or from nc, from the start of the process to its end; MiB/s, most (median) of
+${ROUNDS} interleaved rounds.\n`);
+  printRates(measured, MEBIBYTES);
+}
+
+/** Of four commands: nc and ours, sending; the same, receiving. */
+function printRates(measured: readonly Measured[], mebibytes: number): void {
+  const speed = (milliseconds: number) => mebibytes / (milliseconds / 1000);
+  const names = ['nc, sending', 'knockd-nft proxy, sending', 'nc, receiving', 'knockd-nft proxy, receiving'];
+  printTable(
+    ['', 'MiB/s', '(median)', 'to nc'],
+    measured.map(({ times }, index) => {
+      const rate = speed(Math.min(...times));
+      const rival = index % 2 === 1 && measured[index - 1];
+      return [
+        names[index] ?? '',
+        rate.toFixed(0),
+        `(${speed(quantile(times, 0.5)).toFixed(0)})`,
+        rival ? ratio(rate, speed(Math.min(...rival.times))) : '',
+      ];
+    }),
+  );
+  console.log('');
+}
+
+/** What ssh makes of it, which has to encrypt. The door is open. */
+async function benchTransfer(world: World, config: string): Promise<void> {
+  const from = `ssh -F "$0" "$1" head -c ${THROUGH_SSH}M /dev/zero >/dev/null`;
+  const to = `head -c ${THROUGH_SSH}M /dev/zero | ssh -F "$0" "$1" "cat >/dev/null"`;
+  const commands = [to, from].flatMap(script =>
+    ['nc', 'through'].map(host => ({ command: ['sh', '-c', script, config, host], cleanup: nothing })),
+  );
+  const measured = await measure(world, 'client', { commands, rounds: ROUNDS });
+  console.log(`The same of ${THROUGH_SSH} MiB through ssh, with one or the other as ProxyCommand.\n`);
+  printRates(measured, THROUGH_SSH);
+}
+
+async function benchLogin(t: Teardown): Promise<void> {
+  const sequence = [10000, 2345, 3456, 1234];
+  const world = await loadedWorld(t, { services: { ssh: { ports: [22], sequence } } });
+  const sshd = await startSshd(t, world);
+  const command = [...proxy, '%h', '%p', ...sequence].join(' ');
+  const config = sshd.sshConfig(
+    `Host through\n  ProxyCommand ${command}\nHost nc\n  ProxyCommand nc -N %h %p\nHost *\n  HostName ${world.server.ipv4}`,
+  );
+  const script = join(sshd.folder, 'door.sh');
+  // the runner is on the client, but it has the server's namespace at hand
+  writeFileSync(
+    script,
+    `ip netns exec server nft "$1 element inet knockd ssh_clients_ipv4 { ${world.client.ipv4} $2 }"`,
+  );
+  const open = ['sh', script, 'add', 'timeout 1h'];
+  const close = ['sh', script, 'delete'];
+  const login = (host: string, cleanup: readonly string[]): Command => ({
+    command: ['ssh', '-F', config, host, 'true'],
+    cleanup,
+  });
+  const opened = await world.run('client', 'sh', open.slice(1));
+  if (opened.status !== 0) throw new Error(`nft: ${opened.stderr}`);
+  const commands = [
+    login('direct', nothing),
+    login('through', close),
+    login('through', ['sh', '-c', `sh ${script} delete; sh ${script} add 'timeout 1h'`]),
+  ];
+  await benchTransfer(world, config);
+  const measured = await measure(world, 'client', { commands, rounds: ROUNDS });
+  console.log(
+    `Login: \`ssh HOST true\`, milliseconds, least (median) of ${ROUNDS} interleaved rounds; 4 knocks, 200 ms between two.\n`,
+  );
+  const names = ['ssh, door open', 'ssh through proxy, door open', 'ssh through proxy, door closed'];
+  const base = Math.min(...(measured[0]?.times ?? []));
+  printTable(
+    ['', 'ms', '(median)', 'more than ssh'],
+    measured.map(({ times }, index) => {
+      const least = Math.min(...times);
+      return [
+        names[index] ?? '',
+        least.toFixed(0),
+        `(${quantile(times, 0.5).toFixed(0)})`,
+        (least - base).toFixed(0),
+      ];
+    }),
+  );
+  console.log('');
+}
