@@ -27,6 +27,16 @@ async function iptables(world: World, family: 'iptables' | 'ip6tables', rules: s
   if (status !== 0) throw new Error(`${family}-nft-restore: ${stderr}`);
 }
 
+/** Words that differ between the families. */
+function inFamily(line: string, command: 'iptables' | 'ip6tables'): string {
+  const [range, hops] =
+    command === 'iptables'
+      ? ['192.0.2.1-192.0.2.9', 'ttl --ttl-lt']
+      : ['2001:db8::1-2001:db8::9', 'hl --hl-lt'];
+  const line6 = '-A INPUT -m rt --rt-type 0 -j DROP\n';
+  return `${command === 'iptables' ? '' : line6}${line.replaceAll('RANGE', range).replaceAll('HOPS', hops)}`;
+}
+
 /** Commands of tools that are not installed here, as small shell scripts that do with the ruleset what those do. */
 async function pretend(world: World, name: string, script: string): Promise<void> {
   const path = `/run/${name}`;
@@ -245,9 +255,12 @@ COMMIT
     '-A INPUT -p tcp -m tcp --sport 1024:65535 --dport 22 -m addrtype --dst-type LOCAL -j ACCEPT',
     '-A INPUT -p tcp -m tcp --dport 22 -m recent --name s --set\n-A INPUT -p tcp -m tcp --dport 22 -m recent --name s --update --seconds 9 --hitcount 20 -j DROP\n-A INPUT -p tcp --dport 22 -j ACCEPT',
     '-A INPUT -p tcp --dport 22 -m connlimit --connlimit-above 50 -j DROP\n-A INPUT -p tcp --dport 22 -m hashlimit --hashlimit-upto 50/sec --hashlimit-name x -j ACCEPT',
+    '-A INPUT -p tcp -m length --length 1:20 -j DROP\n-A INPUT -p tcp -m iprange --src-range RANGE -j DROP\n-A INPUT -p tcp --dport 22 -j ACCEPT',
+    '-A INPUT -p tcp -m HOPS 3 -j DROP\n-A INPUT -p tcp --dport 22 -m iprange ! --src-range RANGE -j ACCEPT',
     '-A INPUT ! -p udp -m pkttype --pkt-type unicast -m mark ! --mark 0x7 -m mac ! --mac-source 02:00:00:00:00:01 -j ACCEPT',
   ]) {
-    for (const command of ['iptables', 'ip6tables'] as const) await iptables(world, command, rules(line));
+    for (const command of ['iptables', 'ip6tables'] as const)
+      await iptables(world, command, rules(inFamily(line, command)));
     t.strictSame(await complaints(world), [], line);
     for (const family of families)
       t.equal(await knockAndConnect(world, family), 'open', `${line}, ${family}`);
