@@ -8,6 +8,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -111,6 +112,29 @@ t.test('what is printed opens the port that is hidden, with real packets', { ski
     knocks.split(' ').map(port => `${port}/tcp`),
   );
   t.equal(await client.connect(world.server.ipv6, 22), 'open');
+});
+
+t.test('with the printed lines for the client, a name is enough', { skip }, async t => {
+  const world = await createWorld(t);
+  const connection = await login(t, world);
+  const { stdout } = await world.knockd(['init'], { env: { SSH_CONNECTION: connection } });
+  const home = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  t.teardown(() => rmSync(home, { recursive: true }));
+  mkdirSync(join(home, 'knockd-nft'));
+  const [hosts = ''] = stdout.match(/^ +\{ .*$/m) ?? [];
+  writeFileSync(join(home, 'knockd-nft/hosts.json'), hosts, { mode: 0o600 });
+  t.match(stdout, `     Host ${world.server.ipv4}\n       ProxyCommand knockd-nft proxy %h %p\n`);
+  t.equal((await world.knockd(['load'])).status, 0);
+  const client = world.host('client');
+  t.equal(await client.connect(world.server.ipv4, 22), 'silent');
+  const env = { XDG_CONFIG_HOME: home };
+  const knocked = await world.knockd(['knock', world.server.ipv4, '--wait'], {
+    host: 'client',
+    config: false,
+    env,
+  });
+  t.equal(knocked.status, 0, knocked.stderr);
+  t.equal(await client.connect(world.server.ipv4, 22), 'open');
 });
 
 t.test('options say everything, and are checked before anything is done', { skip }, async t => {
