@@ -102,21 +102,35 @@ export function writeExpressions(
 export function readExpressions(reader: AttributeReader): Expression[] {
   const expressions: Expression[] = [];
   while (reader.next()) {
-    const element = reader.nested();
-    let name: string | undefined;
-    let data: Buffer = Buffer.alloc(0);
-    let nest: AttributeReader | undefined;
-    while (element.next()) {
-      if (element.type === NFTA_EXPR.NAME) name = element.string();
-      else if (element.type === NFTA_EXPR.DATA) {
-        data = element.bytes();
-        nest = element.nested();
-      }
-    }
-    const kind = required(name, 'expression name');
-    expressions.push((nest && codecOf(kind).decode(nest)) ?? { kind: 'unknown', name: kind, raw: data });
+    const bytes = reader.buffer.toString('latin1', reader.offset, reader.offset + reader.size);
+    const expression = KNOWN.get(bytes) ?? readExpression(reader.nested());
+    if (KNOWN.size >= MOST_KNOWN) KNOWN.clear();
+    KNOWN.set(bytes, expression);
+    expressions.push(expression);
   }
   return expressions;
+}
+
+/**
+ * Expressions by their bytes: of thousands of services most are alike, and without a compiler a look here takes a fraction
+ * of the decoding.
+ */
+const KNOWN = new Map<string, Expression>();
+const MOST_KNOWN = 1000;
+
+function readExpression(element: AttributeReader): Expression {
+  let name: string | undefined;
+  let data: Buffer = Buffer.alloc(0);
+  let nest: AttributeReader | undefined;
+  while (element.next()) {
+    if (element.type === NFTA_EXPR.NAME) name = element.string();
+    else if (element.type === NFTA_EXPR.DATA) {
+      data = element.bytes();
+      nest = element.nested();
+    }
+  }
+  const kind = required(name, 'expression name');
+  return (nest && codecOf(kind).decode(nest)) ?? { kind: 'unknown', name: kind, raw: data };
 }
 
 /** Whether the kernel would do the same with both. */
