@@ -1,5 +1,6 @@
 import { diagnose, withConnection, withKernel } from '../loader/access.ts';
-import { type Cut, cut, targetsOf, type Untracked, whyNotCut } from '../loader/cut.ts';
+import { findConnections, type Parts, targetsOf } from '../loader/connections.ts';
+import { type Cut, cut, type Untracked, whyNotCut } from '../loader/cut.ts';
 import { CannotChangeError } from '../loader/errors.ts';
 import { type Revocation, type Revoked, revoke } from '../loader/grants.ts';
 import { sshConnection } from '../loader/login.ts';
@@ -32,7 +33,7 @@ export async function revokeCommand(
   const { revoked, done } = await withKernel(async ({ connection: netfilter }) => {
     const revoked = await revoke(netfilter, ruleset => readRevocation(said, ruleset), {
       sessions: options.cut,
-      approve: revoked => spareOwnLogin(revoked, login),
+      approve: revoked => spareOwnLogin(netfilter, revoked, login),
     });
     return { revoked, done: options.cut ? await cutAll(netfilter, revoked).catch(notCut) : undefined };
   });
@@ -42,11 +43,22 @@ export async function revokeCommand(
 }
 
 /** Nobody cuts the branch that he sits on unless he names it. */
-function spareOwnLogin(revoked: Revoked, login: Session | undefined): void {
+async function spareOwnLogin(
+  netfilter: Connection,
+  revoked: Revoked,
+  login: Session | undefined,
+): Promise<void> {
   const { services, whom } = revoked.revocation;
   if (!login || whom.is === 'client') return;
-  const { ports, isMeant } = targetsOf(revoked);
-  if (!ports.has(`${login.port}/tcp`) || !isMeant(login.family, login.peer)) return;
+  // where they cannot be found, they are not cut either
+  const found = await withParts(netfilter, parts => findConnections(parts, targetsOf(revoked))).catch(
+    error => {
+      if (!(error instanceof NetlinkError)) throw error;
+    },
+  );
+  const isOwn = ({ port, peer }: { port: number; peer: Buffer }) =>
+    port === login.port && peer.equals(login.peer);
+  if (!found?.sockets.some(isOwn)) return;
   const service = services.length === 1 ? `${services[0]} ` : '';
   throw new CannotChangeError(
     `this would cut the connection that you are logged in over, so nothing was changed; if you mean it, name its address: knockd-nft revoke ${service}${addressText(login.family, login.peer)} --cut`,
@@ -54,8 +66,12 @@ function spareOwnLogin(revoked: Revoked, login: Session | undefined): void {
 }
 
 function cutAll(netfilter: Connection, revoked: Revoked): Promise<Cut> {
+  return withParts(netfilter, parts => cut(parts, targetsOf(revoked)));
+}
+
+function withParts<T>(netfilter: Connection, use: (parts: Parts) => Promise<T>): Promise<T> {
   return diagnose(diagnostics =>
-    withConnection(NETLINK_ROUTE, routes => cut({ netfilter, diagnostics, routes }, targetsOf(revoked))),
+    withConnection(NETLINK_ROUTE, routes => use({ netfilter, diagnostics, routes })),
   );
 }
 

@@ -109,7 +109,7 @@ export interface Revoked {
 export function revoke(
   connection: Connection,
   ask: (ruleset: Ruleset) => Revocation,
-  options: { readonly sessions: boolean; readonly approve: (revoked: Revoked) => void },
+  options: { readonly sessions: boolean; readonly approve: (revoked: Revoked) => Promise<void> },
 ): Promise<Revoked> {
   return changeState(connection, async ruleset => {
     const revocation = ask(ruleset);
@@ -124,7 +124,7 @@ export function revoke(
     );
     const state = await withState(connection, ruleset, name => wanted.has(name));
     const planned = { ruleset, revocation, ...planRevocation(state, revocation, options.sessions) };
-    options.approve(planned);
+    await options.approve(planned);
     return planned;
   });
 }
@@ -158,18 +158,20 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, sessio
       const isMeant = (element: Element) =>
         whom.is === 'everybody' ||
         (whom.is === 'client'
-          ? whom.family === family && element.key.equals(whom.key)
+          ? whom.family === family && masked(element.key, prefix[family]).equals(whom.key)
           : userOf(element) === whom.name);
       const gone = elements(names.clients(service, family)).filter(isMeant);
       remove(names.clients(service, family), gone);
       remove(names.users(service, family), elements(names.users(service, family)).filter(isMeant));
-      return gone.map(element => ({
-        service,
-        family,
-        key: element.key,
-        client: element.all ? '*' : clientText(family, element.key, prefix[family]),
-        user: userOf(element),
-      }));
+      // with another "prefix" than before some of them are the same client
+      const clients = new Map(
+        gone.map(element => {
+          const key = element.all ? element.key : masked(element.key, prefix[family]);
+          const client = element.all ? '*' : clientText(family, key, prefix[family]);
+          return [client, { service, family, key, client, user: userOf(element) }] as const;
+        }),
+      );
+      return [...clients.values()];
     }),
   );
   if (sessions) {

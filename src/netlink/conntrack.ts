@@ -21,6 +21,11 @@ export interface Flow {
   readonly answers: { readonly source: Endpoint; readonly destination: Endpoint };
   /** TCP that is over: its entry only waits for its end. */
   readonly ended: boolean;
+  /**
+   * TCP that was seen from its first packet on, so that `source` is who opened it. What is tracked from its middle on begins
+   * with the packet of either end, and so does UDP after a pause.
+   */
+  readonly fromStart: boolean;
   /** Attributes that name this very entry, as the kernel gave them. */
   readonly handle: readonly (readonly [type: number, value: Buffer])[];
 }
@@ -47,6 +52,9 @@ const CTA_IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
 const CTA_PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
 const CTA_PROTOINFO_TCP = 1;
 const CTA_PROTOINFO_TCP_STATE = 1;
+const CTA_PROTOINFO_TCP_FLAGS_ORIGINAL = 4;
+/** Set on connections that are tracked from their middle on (net/netfilter/nf_conntrack_proto_tcp.c, tcp_new). */
+const IP_CT_TCP_FLAG_BE_LIBERAL = 8;
 const TCP_CONNTRACK = { ESTABLISHED: 3, LAST_ACK: 6, TIME_WAIT: 7, CLOSE: 8 } as const;
 const ENDED: readonly (number | undefined)[] = [
   TCP_CONNTRACK.LAST_ACK,
@@ -151,11 +159,11 @@ export function decodeFlow(payload: Buffer): Flow | undefined {
   const handle: [number, Buffer][] = [];
   let original: Tuple | undefined;
   let answers: Tuple | undefined;
-  let state: number | undefined;
+  let tcp: TcpInfo = {};
   while (reader.next()) {
     if (reader.type === CTA.TUPLE_ORIG) original = decodeTuple(reader.nested());
     else if (reader.type === CTA.TUPLE_REPLY) answers = decodeTuple(reader.nested());
-    else if (reader.type === CTA.PROTOINFO) state = decodeState(reader.nested());
+    else if (reader.type === CTA.PROTOINFO) tcp = decodeTcp(reader.nested());
     if (reader.type === CTA.TUPLE_ORIG || reader.type === CTA.ID || reader.type === CTA.ZONE)
       handle.push([reader.type, reader.bytes()]);
   }
@@ -169,7 +177,8 @@ export function decodeFlow(payload: Buffer): Flow | undefined {
     source,
     destination,
     answers: { source: replies.source, destination: replies.destination },
-    ended: ENDED.includes(state),
+    ended: ENDED.includes(tcp.state),
+    fromStart: tcp.flags !== undefined && (tcp.flags & IP_CT_TCP_FLAG_BE_LIBERAL) === 0,
     handle,
   };
 }
@@ -209,11 +218,22 @@ function decodeTuple(reader: AttributeReader): Tuple {
   };
 }
 
-function decodeState(reader: AttributeReader): number | undefined {
+interface TcpInfo {
+  readonly state?: number;
+  /** Of the end that `source` is. */
+  readonly flags?: number;
+}
+
+/** `CTA_PROTOINFO_TCP`; its flags are `struct nf_ct_tcp_flags {u8 flags; u8 mask}` */
+function decodeTcp(reader: AttributeReader): TcpInfo {
+  let info: TcpInfo = {};
   while (reader.next()) {
     if (reader.type !== CTA_PROTOINFO_TCP) continue;
     const nest = reader.nested();
-    while (nest.next()) if (nest.type === CTA_PROTOINFO_TCP_STATE) return nest.u8();
+    while (nest.next()) {
+      if (nest.type === CTA_PROTOINFO_TCP_STATE) info = { ...info, state: nest.u8() };
+      else if (nest.type === CTA_PROTOINFO_TCP_FLAGS_ORIGINAL) info = { ...info, flags: nest.be16() >> 8 };
+    }
   }
-  return undefined;
+  return info;
 }

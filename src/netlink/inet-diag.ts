@@ -5,6 +5,8 @@ import { AF_INET, AF_INET6, IPPROTO, type Transport } from './inet.ts';
 /** A socket of this network namespace. Addresses of IPv4-mapped sockets are IPv4: 4 or 16 bytes. */
 export interface InetSocket {
   readonly protocol: Transport;
+  /** One of {@link TCP_STATE}, or another of the kernel's. */
+  readonly state: number;
   readonly address: Buffer;
   readonly port: number;
   /** The other end's; zeros where there is none. */
@@ -26,7 +28,7 @@ const MESSAGE_ID = 4;
 const INET_DIAG_SOCKID = 48;
 
 /** include/net/tcp_states.h; a UDP socket without a peer is closed, one with a peer established */
-export const TCP_STATE = { ESTABLISHED: 1, TIME_WAIT: 6, CLOSE: 7, LISTEN: 10 } as const;
+export const TCP_STATE = { ESTABLISHED: 1, FIN_WAIT2: 5, TIME_WAIT: 6, CLOSE: 7, LISTEN: 10 } as const;
 
 const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
 
@@ -65,6 +67,7 @@ function decodeSocket(protocol: Transport, payload: Buffer): InetSocket {
   const size = addressFamily === AF_INET ? 4 : 16;
   return {
     protocol,
+    state: payload.readUInt8(1),
     address: unmapped(payload.subarray(8, 8 + size)),
     port: payload.readUInt16BE(4),
     peer: unmapped(payload.subarray(24, 24 + size)),

@@ -1,30 +1,69 @@
-import { AttributeWriter } from './attributes.ts';
+import { AttributeReader, AttributeWriter } from './attributes.ts';
 import type { Connection } from './connection.ts';
 import { NetlinkError } from './errors.ts';
 import { AF_INET, AF_INET6 } from './inet.ts';
 
-// include/uapi/linux/rtnetlink.h
+// include/uapi/linux/rtnetlink.h, if_link.h
+const RTM_GETLINK = 18;
 const RTM_GETROUTE = 26;
 /** `struct rtmsg {u8 family, dst_len, src_len, tos, table, protocol, scope, type; u32 flags}` */
 const RTMSG = 12;
 const RTMSG_TYPE = 7;
-const RTA_DST = 1;
+const RTA = { DST: 1, OIF: 4 } as const;
 const RTN_LOCAL = 2;
+/** `struct ifinfomsg {u8 family, pad; u16 type; i32 index; u32 flags, change}` */
+const IFINFOMSG = 16;
+const IFINFOMSG_INDEX = 4;
+const IFLA_IFNAME = 3;
 
-/** Whether an address is this host's own: what `fib daddr type local` asks. On a socket of family NETLINK_ROUTE. */
-export async function isLocal(routes: Connection, address: Buffer): Promise<boolean> {
+/** Where packets to an address go. */
+export interface Route {
+  /** The address is this host's own: what `fib daddr type local` asks. */
+  readonly isLocal: boolean;
+  /** The index of the interface. */
+  readonly output: number | undefined;
+}
+
+const NOWHERE: Route = { isLocal: false, output: undefined };
+
+/** On a socket of family NETLINK_ROUTE. */
+export async function routeTo(routes: Connection, address: Buffer): Promise<Route> {
   const writer = new AttributeWriter();
   const header = Buffer.alloc(RTMSG);
   header.writeUInt8(address.length === 4 ? AF_INET : AF_INET6, 0);
   header.writeUInt8(address.length * 8, 1);
   writer.raw(header);
-  writer.bytes(RTA_DST, address);
-  const request = { type: RTM_GETROUTE, flags: 0, subject: 'route', payload: writer.finish() };
+  writer.bytes(RTA.DST, address);
+  const payload = await ask(routes, RTM_GETROUTE, 'route', writer.finish());
+  if (!payload || payload.length < RTMSG) return NOWHERE;
+  const reader = new AttributeReader(payload, RTMSG);
+  let output: number | undefined;
+  while (reader.next())
+    if (reader.type === RTA.OIF && reader.size === 4) output = reader.bytes().readUInt32LE();
+  return { isLocal: payload.readUInt8(RTMSG_TYPE) === RTN_LOCAL, output };
+}
+
+/** The name of an interface, on a socket of family NETLINK_ROUTE; undefined where it is gone. */
+export async function interfaceName(routes: Connection, index: number): Promise<string | undefined> {
+  const header = Buffer.alloc(IFINFOMSG);
+  header.writeInt32LE(index, IFINFOMSG_INDEX);
+  const payload = await ask(routes, RTM_GETLINK, 'interface', header);
+  const reader = new AttributeReader(payload ?? header, IFINFOMSG);
+  while (reader.next()) if (reader.type === IFLA_IFNAME) return reader.string();
+  return undefined;
+}
+
+/** Undefined where there is no such thing. */
+async function ask(
+  routes: Connection,
+  type: number,
+  subject: string,
+  payload: Buffer,
+): Promise<Buffer | undefined> {
   try {
-    const { payload } = await routes.request(request);
-    return payload.length >= RTMSG && payload.readUInt8(RTMSG_TYPE) === RTN_LOCAL;
+    return (await routes.request({ type, flags: 0, subject, payload })).payload;
   } catch (error) {
-    if (error instanceof NetlinkError && error.code !== 'EPERM') return false; // no way to there
+    if (error instanceof NetlinkError && error.code !== 'EPERM') return undefined;
     throw error;
   }
 }

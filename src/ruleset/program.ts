@@ -63,6 +63,20 @@ export function isAllowed(ruleset: Ruleset, family: Family, address: Buffer): bo
   return set !== undefined && inIntervals(set, address);
 }
 
+/** `IFNAMSIZ`, include/uapi/linux/if.h */
+const INTERFACE_NAME = 16;
+
+/** Whether packets that come in by an interface of that name are looked at: chain `interfaces` accepts the others. */
+export function isLookedAt(ruleset: Ruleset, name: string): boolean {
+  const some = chainNamed(ruleset, 'interfaces');
+  if (!some) return true;
+  const bytes = Buffer.alloc(INTERFACE_NAME);
+  bytes.write(name);
+  return some.rules.some(({ expressions }) =>
+    expressions.some(it => it.kind === 'cmp' && bytes.subarray(0, it.value.length).equals(it.value)),
+  );
+}
+
 /** Ports that are open to everybody. */
 export function publicPorts(ruleset: Ruleset): readonly PortRange[] {
   const guarded =

@@ -333,6 +333,63 @@ t.test('connections of the client that no guard has seen are not ours to cut', n
   }
 });
 
+t.test('what this host opened itself is not cut, though it comes from a guarded port', needs, async t => {
+  const world = await loadedWorld(t, { services: { ssh: { ...ssh, ports: [22, '4000-4001/tcp'] } } });
+  await world.host('client').listen(80);
+  for (const family of families) {
+    const outgoing = await world.host('server').open(world.client[family], 80, { localPort: 4000 });
+    t.match(await revoke(t, world, world.client[family], '--cut'), /; no connection to cut$/);
+    t.match(await revoke(t, world, '--all', '--cut'), /; no connection to cut$/);
+    t.equal(await outgoing.send('x'), 'alive', family);
+  }
+});
+
+t.test('everybody is not who comes in where nothing is guarded', needs, async t => {
+  const config = { interfaces: ['eth*'], services: { ssh } };
+  const world = await loadedWorld(t, config, { container: true });
+  await world.host('server').listen(22);
+  for (const [family, inside] of [
+    ['ipv4', '10.78.0.1'],
+    ['ipv6', 'fd78::1'],
+  ] as const) {
+    await world.host('client').knock(world.server[family], sshKnocks);
+    const mine = await world.host('client').open(world.server[family], 22);
+    const theirs = await world.host('container').open(inside, 22);
+    const env = { SSH_CONNECTION: `${world.addresses('container')[family]} 50000 ${inside} 22` };
+    const { status, stdout } = await world.knockd(['revoke', '--all', '--cut'], { env });
+    t.match({ status, stdout }, { status: 0, stdout: /; 1 connection cut\n$/ }, 'also from a login there');
+    t.same([await mine.send('x'), await theirs.send('x')], ['dead', 'alive'], family);
+    t.match(await revoke(t, world, world.addresses('container')[family], '--cut'), /; 1 connection cut$/);
+    t.equal(await theirs.send('x'), 'dead', 'but who is named is meant');
+  }
+});
+
+/** Sends ten datagrams a second to whoever sent the first one. */
+const streamer = `
+  const socket = require('node:dgram').createSocket('udp4');
+  socket.once('message', (_, from) => setInterval(() => socket.send('tick', from.port, from.address), 100));
+  socket.bind(1194, () => console.log('listens'));`;
+const viewer = `
+  const socket = require('node:dgram').createSocket('udp4');
+  socket.on('message', message => console.log(String(message)));
+  socket.bind(5555, () => socket.send('hello', 1194, process.argv[1]));`;
+
+t.test('UDP that the program has begun anew can be cut as soon as it pauses', needs, async t => {
+  const world = await loadedWorld(t, { services: { vpn: { ...ssh, ports: ['1194/udp'] } } });
+  const streaming = world.start('server', process.execPath, ['-e', streamer]);
+  await streaming.line(/listens/);
+  await world.host('client').knock(world.server.ipv4, sshKnocks);
+  const viewing = world.start('client', process.execPath, ['-e', viewer, world.server.ipv4]);
+  await viewing.line(/tick/);
+  const tracking = `${world.client.ipv4} on 1194/udp: only its tracking was ended; a program here that goes on`;
+  t.match(await revoke(t, world, world.client.ipv4, '--cut'), tracking);
+  t.ok((await ticks(viewing)) > 0, 'it goes on sending');
+  streaming.signal('SIGSTOP');
+  t.match(await revoke(t, world, '--all', '--cut'), tracking);
+  t.equal(await world.host('client').udp(world.server.ipv4, 1194, 'x', { localPort: 5556 }), 'silent');
+  t.match(await revoke(t, world, '--all', '--cut'), /; no connection to cut$/, 'nothing is left');
+});
+
 t.test('everybody is everybody whom the configuration does not allow', needs, async t => {
   const world = await createWorld(t, { clients });
   for (const port of [22, 8443]) await world.host('server').listen(port);
@@ -385,6 +442,25 @@ t.test('one does not cut the connection that one is logged in over by chance', n
   const named = await world.knockd(['revoke', ipv4, '--cut'], { env });
   t.match(named, { status: 0, stdout: /; 1 connection cut\n$/, stderr: '' });
   t.equal(await session.send('x'), 'dead');
+});
+
+t.test('nor where a redirection leads that connection to another port', needs, async t => {
+  const world = await loadedWorld(t, { hook: 'prerouting', services: { ssh: { ...ssh, ports: [2222] } } });
+  await world.nft(`table inet led {
+  chain prerouting { type nat hook prerouting priority dstnat; tcp dport 2222 redirect to :22; }
+}`);
+  await world.host('server').listen(22);
+  const { ipv4 } = world.client;
+  await world.host('client').knock(world.server.ipv4, sshKnocks);
+  const env = { SSH_CONNECTION: `${ipv4} 50000 ${world.server.ipv4} 22` };
+  const direct = await world.host('client').open(world.server.ipv4, 22);
+  t.equal((await world.knockd(['revoke', '--all', '--cut'], { env })).status, 0, 'a login that no guard saw');
+  t.equal(await direct.send('x'), 'alive');
+  await world.host('client').knock(world.server.ipv4, sshKnocks);
+  const session = await world.host('client').open(world.server.ipv4, 2222);
+  const refused = await world.knockd(['revoke', '--all', '--cut'], { env });
+  t.match(refused, { status: 1, stdout: '', stderr: /logged in over, so nothing was changed/ });
+  t.equal(await session.send('x'), 'alive');
 });
 
 t.test('thousands of connections, and a table full of others', needs, async t => {

@@ -115,6 +115,17 @@ t.test('where a network is one client, an address stands for it', needs, async t
   );
 });
 
+t.test('who was let in when less was a client is taken back with the network', needs, async t => {
+  const world = await loadedWorld(t, both);
+  await world.host('server').listen(22);
+  const { ipv4 } = world.client;
+  await says(t, world, 'grant', 'ssh', ipv4);
+  await load(world, { ...both, prefix: { ipv4: 24 } });
+  t.equal(await says(t, world, 'revoke', ipv4), `revoked ssh from 10.77.0.0/24; ${goesOn}`);
+  await load(world, both);
+  t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent', 'and does not come back');
+});
+
 t.test('words that nobody can mean are 64, and nothing happens', needs, async t => {
   const world = await loadedWorld(t, both);
   const before = await world.list();

@@ -7,6 +7,7 @@ const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 const [ENOENT, EINVAL, EOPNOTSUPP] = [2, 22, 95];
 const SOCK_DESTROY = 21;
+const FIN_WAIT2 = 5;
 
 interface Sent {
   readonly type: number;
@@ -55,13 +56,13 @@ socket.set([192, 0, 2, 7], 24);
 const everywhere = connect(sent => [message(24, sent, Buffer.from([2, 32, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0]))]);
 const targets = { ports: new Set(['22/tcp']), beforeDnat: false, isMeant: () => true };
 
-/** A kernel with one TCP connection and no UDP diagnostics, that answers SOCK_DESTROY with an errno. */
-function diagnosing(errno: number): Connection {
+/** A kernel with one TCP socket and no UDP diagnostics, that answers SOCK_DESTROY with an errno. */
+function diagnosing(errno: number, there = socket): Connection {
   return connect(sent => {
     const [family, protocol] = sent.payload;
     if (sent.type === SOCK_DESTROY) return [refusal(sent, errno)];
     if (protocol === 17) return [refusal(sent, ENOENT)];
-    return family === 2 ? [message(20, sent, socket), done(sent)] : [done(sent)];
+    return family === 2 ? [message(20, sent, there), done(sent)] : [done(sent)];
   });
 }
 
@@ -73,6 +74,12 @@ t.test('a kernel that cannot end sockets is told, for each of them', async t => 
   t.same({ sockets, untracked, tracksOn }, { sockets: 0, untracked: [], tracksOn: false });
   t.match(left.map(whyNotCut), [/lacks CONFIG_INET_DIAG_DESTROY.*"ss -tnp"/]);
   t.equal(left.length, 1);
+});
+
+t.test('what is left of a socket that its program closed is no connection that goes on', async t => {
+  const kernel = diagnosing(EOPNOTSUPP, Buffer.from(socket).fill(FIN_WAIT2, 1, 2));
+  const parts = { netfilter: connect(sent => [done(sent)]), diagnostics: kernel, routes: everywhere };
+  t.match(await cut(parts, targets), { sockets: 0, left: [] });
 });
 
 t.test('a socket that ended by itself is neither cut nor left, and no conntrack is no hindrance', async t => {

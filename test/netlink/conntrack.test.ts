@@ -44,6 +44,7 @@ t.test('a flow has two ends, and answers that NAT may have changed', async t => 
     destination: { address, port: 8080 },
     answers: { source: { address, port: 80 }, destination: { address, port: 49310 } },
     ended: false,
+    fromStart: true,
   });
   t.equal(handle.length, 2);
   t.match(flowOf(DATAGRAMS), {
@@ -53,7 +54,15 @@ t.test('a flow has two ends, and answers that NAT may have changed', async t => 
     destination: { port: 53 },
     answers: { source: { port: 53 }, destination: { port: 5555 } },
     ended: false,
+    fromStart: false,
   });
+});
+
+t.test('who opened a connection is known where its first packet was seen', async t => {
+  t.ok(flowOf(REDIRECTED).fromStart);
+  const liberal = '0600040023000000';
+  t.notOk(flowOf(changed(REDIRECTED, liberal, '060004002b000000')).fromStart, 'tracked from its middle on');
+  t.notOk(flowOf(DATAGRAMS).fromStart);
 });
 
 t.test('TCP that is over is told from TCP that runs', async t => {

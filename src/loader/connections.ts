@@ -1,0 +1,182 @@
+import { readFileSync } from 'node:fs';
+import type { Family } from '../config/types.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { decodeFlow, type Endpoint, type Flow, listFlows } from '../netlink/conntrack.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import type { Transport } from '../netlink/inet.ts';
+import { type InetSocket, readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
+import { interfaceName, routeTo } from '../netlink/route.ts';
+import { masked } from '../ruleset/match.ts';
+import { FAMILIES, names } from '../ruleset/names.ts';
+import { guardMap, isAllowed, isLookedAt, portsOf, readPrefix } from '../ruleset/program.ts';
+import { clientKeys, type Revoked } from './grants.ts';
+import { WITH_PEER } from './sessions.ts';
+
+/** Which connections are meant. */
+export interface Targets {
+  /** Guarded ports, as `22/tcp`. */
+  readonly ports: ReadonlySet<string>;
+  /** Whether the guards look at the port that a packet was sent to, and not at the one that DNAT made of it. */
+  readonly beforeDnat: boolean;
+  /** Whether connections of this address are meant; the interface is that on the way to it, where there is one. */
+  readonly isMeant: (family: Family, address: Buffer, way: string | undefined) => boolean;
+}
+
+/**
+ * What a revocation cuts. Everybody is everybody who is in, and who may have been: who stands in `allow`, or comes in where
+ * nothing is guarded, needs no opening.
+ */
+export function targetsOf({ ruleset, revocation: { services, whom }, openings }: Revoked): Targets {
+  const prefix = readPrefix(ruleset);
+  const keys = new Map(FAMILIES.map(family => [family, clientKeys(whom, family, openings)]));
+  const isIn = (family: Family, address: Buffer) =>
+    keys.get(family)?.has(masked(address, prefix[family]).toString('hex')) ?? false;
+  return {
+    ports: portsOf(ruleset, services),
+    beforeDnat: guardMap(ruleset) === names.guards,
+    isMeant: (family, address, way) =>
+      whom.is === 'everybody'
+        ? !isAllowed(ruleset, family, address) &&
+          (way === undefined || isLookedAt(ruleset, way) || isIn(family, address))
+        : isIn(family, address),
+  };
+}
+
+/** Connections to the parts of the kernel that are asked, by their netlink families. */
+export interface Parts {
+  readonly netfilter: Connection;
+  readonly diagnostics: Connection;
+  readonly routes: Connection;
+}
+
+/** A flow as the guards look at it. */
+export interface Visit {
+  readonly flow: Flow;
+  readonly client: Buffer;
+  /** Where the client goes. */
+  readonly end: Endpoint;
+  /** To another host. */
+  readonly forwarded: boolean;
+  /** It is that of one of the sockets. */
+  readonly hasSocket: boolean;
+}
+
+export interface Found {
+  readonly sockets: readonly InetSocket[];
+  readonly visits: readonly Visit[];
+  /** Whether the kernel tracks connections, and has no way to tell which. */
+  readonly tracksOn: boolean;
+}
+
+/** The connections of clients to guarded ports. What this host opened itself is none, whatever port it comes from. */
+export async function findConnections(
+  { netfilter, diagnostics, routes }: Parts,
+  targets: Targets,
+): Promise<Found> {
+  const route = remembering(
+    (address: Buffer) => routeTo(routes, address),
+    address => address.toString('hex'),
+  );
+  const nameOf = remembering((index: number) => interfaceName(routes, index), String);
+  // what comes from this host comes by the loopback interface, where nothing is guarded
+  const isMeant = async (protocol: Transport, client: Buffer, port: number) => {
+    if (!targets.ports.has(`${port}/${protocol}`)) return false;
+    const { isLocal, output } = await route(client);
+    if (isLocal) return false;
+    return targets.isMeant(familyOf(client), client, output === undefined ? output : await nameOf(output));
+  };
+  const isOurs = async ({ address }: Endpoint) => (await route(address)).isLocal;
+
+  const { flows, tracksOn } = await readFlows(netfilter);
+  const incoming = new Map(
+    flows.map(flow => [endsId(flow.protocol, flow.answers.source, flow.answers.destination), flow]),
+  );
+  const outgoing = new Map(flows.map(flow => [endsId(flow.protocol, flow.source, flow.destination), flow]));
+  const endOf = ({ destination, answers }: Flow) => (targets.beforeDnat ? destination : answers.source);
+
+  const sockets: InetSocket[] = [];
+  const done = new Set<Flow>();
+  for (const socket of await connectedSockets(diagnostics)) {
+    const { protocol, address, port, peer, peerPort } = socket;
+    const id = endsId(protocol, { address, port }, { address: peer, port: peerPort });
+    const came = incoming.get(id);
+    const went = outgoing.get(id);
+    const meant = came
+      ? await isMeant(protocol, came.source.address, endOf(came).port)
+      : !went?.fromStart && (await isMeant(protocol, peer, port));
+    if (!meant) continue;
+    sockets.push(socket);
+    for (const flow of [came, went]) if (flow) done.add(flow);
+  }
+
+  const visits: Visit[] = [];
+  for (const flow of flows) {
+    const { protocol, fromStart, source, destination, answers } = flow;
+    const hasSocket = done.has(flow);
+    const end = endOf(flow);
+    if (await isMeant(protocol, source.address, end.port)) {
+      if (!(await isOurs(end))) continue; // only routed through here, and never guarded
+      const forwarded = !(await isOurs(answers.source));
+      visits.push({ flow, client: source.address, end, forwarded, hasSocket });
+    } else if (
+      !fromStart &&
+      (await isOurs(source)) &&
+      (await isMeant(protocol, destination.address, source.port))
+    )
+      visits.push({ flow, client: destination.address, end: source, forwarded: false, hasSocket });
+  }
+  return { sockets, visits, tracksOn };
+}
+
+/** The same from both sides: from a socket, and from the flow that is its own, whoever opened it. */
+function endsId(protocol: Transport, ours: Endpoint, peer: Endpoint): string {
+  return `${protocol} ${ours.address.toString('hex')} ${ours.port} ${peer.address.toString('hex')} ${peer.port}`;
+}
+
+/** All that have a peer. */
+async function connectedSockets(diagnostics: Connection): Promise<InetSocket[]> {
+  const tcp = await readSockets(diagnostics, 'tcp', WITH_PEER);
+  const udp = await readSockets(diagnostics, 'udp', 1 << TCP_STATE.ESTABLISHED).catch(error => {
+    if (error instanceof NetlinkError && error.code === 'ENOENT') return []; // a kernel built without it
+    throw error;
+  });
+  return [...tcp, ...udp];
+}
+
+function familyOf(address: Buffer): Family {
+  return address.length === 4 ? 'ipv4' : 'ipv6';
+}
+
+async function readFlows(netfilter: Connection) {
+  const flows: Flow[] = [];
+  try {
+    for (const family of FAMILIES)
+      for (const { payload } of await netfilter.dump(listFlows(family))) {
+        const flow = decodeFlow(payload);
+        if (flow) flows.push(flow);
+      }
+    return { flows, tracksOn: false };
+  } catch (error) {
+    if (!(error instanceof NetlinkError) || error.code === 'EPERM') throw error;
+    return { flows: [], tracksOn: isTracking() }; // no module nf_conntrack_netlink
+  }
+}
+
+/** Whether any connection is tracked. */
+function isTracking(): boolean {
+  try {
+    return Number(readFileSync('/proc/sys/net/netfilter/nf_conntrack_count', 'utf8')) > 0;
+  } catch {
+    return false;
+  }
+}
+
+/** Asks once for each. */
+function remembering<K, T>(ask: (key: K) => Promise<T>, id: (key: K) => string): (key: K) => Promise<T> {
+  const answers = new Map<string, Promise<T>>();
+  return key => {
+    const answer = answers.get(id(key)) ?? ask(key);
+    answers.set(id(key), answer);
+    return answer;
+  };
+}
