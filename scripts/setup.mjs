@@ -28,6 +28,9 @@ const systemPackages = {
   git: ['git'],
   knockd: ['knock'],
   tmux: ['tmux'],
+  // what the manual pages are read with
+  'man-db': ['man'],
+  mandoc: ['mandoc'],
 };
 
 function say(text) {
@@ -116,21 +119,31 @@ function withoutStarting(install) {
   }
 }
 
+function lackingPackages() {
+  const lacking = Object.entries(systemPackages).filter(([, programs]) => !programs.every(installed));
+  return lacking.map(([name]) => name);
+}
+
+function install(names) {
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  return run('apt-get', ['install', '-y', '--no-install-recommends', ...names], env);
+}
+
 /** The tests go on without, and count what they skip. */
 function provideSystemPackages() {
-  const wanted = Object.entries(systemPackages).filter(([, programs]) => !programs.every(installed));
-  const names = wanted.map(([name]) => name);
-  if (names.length === 0) return;
-  if (process.getuid() === 0 && installed('apt-get')) {
+  const names = lackingPackages();
+  if (names.length > 0 && process.getuid() === 0 && installed('apt-get')) {
     say(`installing ${names.join(', ')} …`);
-    const env = { DEBIAN_FRONTEND: 'noninteractive' };
-    const install = ['install', '-y', '--no-install-recommends', ...names];
-    if (run('apt-get', ['update'], env) && withoutStarting(() => run('apt-get', install, env))) return;
+    // one package that this distribution does not have keeps apt from all of them: then one by one
+    const each = () => install(names) || names.map(name => install([name]));
+    if (run('apt-get', ['update'])) withoutStarting(each);
   }
-  const missing = wanted.flatMap(([, programs]) => programs.filter(program => !installed(program)));
-  say(
-    `missing: ${missing.join(', ')} (Debian: apt install ${names.join(' ')}); tests that need them are skipped`,
-  );
+  const missing = lackingPackages();
+  const programs = missing.flatMap(name => systemPackages[name]).filter(program => !installed(program));
+  if (missing.length > 0)
+    say(
+      `missing: ${programs.join(', ')} (Debian: apt install ${missing.join(' ')}); tests that need them are skipped`,
+    );
 }
 
 if (Number.parseInt(process.versions.node, 10) < 20) {

@@ -236,7 +236,7 @@ for (const [signal, when, line, processes] of [
     if (when.startsWith('of')) process.kill(narrator(word), signal);
     else running.signal(signal);
     await running.ended;
-    const deadline = performance.now() + 10_000;
+    const deadline = performance.now() + 60_000;
     while (processesWith(word).length > 0 && performance.now() < deadline) await delay(20);
     t.same(processesWith(word), []);
     t.same(readdirSync(temporary), []);

@@ -3,19 +3,11 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { FILE } from '../../src/config/keys.ts';
-import { environment, run } from '../kernel/process.ts';
+import { environment, lacking, run } from '../kernel/process.ts';
 
 const pages = ['man/knockd-nft.8', 'man/knockd-nft.json.5'];
 const source = (page: string) => readFileSync(page, 'utf8').replace(/\\(f[RIB]|(?=-))/g, '');
 const shown = COMMANDS.filter(({ hidden }) => !hidden);
-
-/** Whether a program that may be missing runs. */
-async function has(program: string, ...words: readonly string[]): Promise<boolean> {
-  return run([program, ...words]).then(
-    ({ status }) => status === 0,
-    () => false,
-  );
-}
 
 /** The text of each entry of a section, by the first word of its tag. */
 function entries(section: string): Map<string, string> {
@@ -45,9 +37,7 @@ t.test('knockd-nft.json(5) has the table of keys as it is', async t => {
   for (const key of Object.keys(FILE)) t.match(source('man/knockd-nft.json.5'), `\n.B ${key}\n`);
 });
 
-t.test('they print without a warning, on 80 columns', async t => {
-  if (!(await has('man', '--version')))
-    return t.comment('man is not installed: only the sources were looked at');
+t.test('they print without a warning, on 80 columns', { skip: lacking('man') }, async t => {
   for (const page of pages) {
     const { status, stdout, stderr } = await run(['man', '--warnings', '--local-file', page], {
       env: { ...environment, LC_ALL: 'C.UTF-8', MANWIDTH: '80', MANPAGER: 'cat', MAN_KEEP_FORMATTING: '' },
@@ -63,8 +53,7 @@ t.test('they print without a warning, on 80 columns', async t => {
   }
 });
 
-t.test('mandoc has nothing against them', async t => {
-  if (!(await has('mandoc', pages[0] ?? ''))) return t.comment('mandoc is not installed');
+t.test('mandoc has nothing against them', { skip: lacking('mandoc') }, async t => {
   for (const page of pages)
     t.same(await run(['mandoc', '-T', 'lint', page]), { status: 0, stdout: '', stderr: '' });
 });

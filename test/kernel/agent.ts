@@ -179,12 +179,16 @@ const handlers: Handlers = {
   async udp(options) {
     const { address, port, payload, timeout = datagramSilence, from, localPort } = options;
     const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    let timer: NodeJS.Timeout | undefined;
     try {
       socket.bind(localPort, from);
       await once(socket, 'listening');
       socket.connect(port, address);
       await once(socket, 'connect');
-      const answer = once(socket, 'message', { signal: AbortSignal.timeout(timeout) });
+      const silent = new AbortController();
+      // an answer that came while this process had no processor is read before the immediate
+      timer = setTimeout(() => setImmediate(() => silent.abort()), timeout);
+      const answer = once(socket, 'message', { signal: silent.signal });
       socket.send(payload, error => error && socket.emit('error', error));
       const [message] = await answer;
       return String(message);
@@ -192,6 +196,7 @@ const handlers: Handlers = {
       if (error instanceof Error && error.name === 'AbortError') return 'silent';
       return reachOf(error as NodeJS.ErrnoException);
     } finally {
+      clearTimeout(timer);
       socket.close();
     }
   },

@@ -58,11 +58,11 @@ export async function serviceOf(world: World, name: string) {
   return { clients: who, opened, accepted, refused };
 }
 
-/** Asks until `holds` says yes, and returns that answer; rejects after `seconds` (15). */
+/** Asks until `holds` says yes, and returns that answer; rejects after `seconds` (60). */
 export async function until<Answer>(
   ask: () => Promise<Answer>,
   holds: (answer: Answer) => boolean,
-  seconds = 15,
+  seconds = 60,
 ): Promise<Answer> {
   const deadline = performance.now() + seconds * 1000;
   for (;;) {

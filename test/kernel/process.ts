@@ -29,7 +29,7 @@ export interface Running {
   readonly pid: number;
   /**
    * The next line of stdout or stderr that matches, after the one that an earlier call returned. Rejects with
-   * all that was printed when the program ends first, or after `timeout` (10,000 ms).
+   * all that was printed when the program ends first, or after `timeout` (60,000 ms).
    */
   line(pattern: RegExp, timeout?: number): Promise<string>;
   /** All lines so far, of stdout and stderr, in the order of their arrival. */
@@ -57,7 +57,7 @@ export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): 
   return {
     pid: child.pid ?? 0,
     lines: () => [...lines],
-    line: (pattern, timeout = 10_000) =>
+    line: (pattern, timeout = 60_000) =>
       new Promise((resolve, reject) => {
         const settle = (settled: () => void) => {
           clearTimeout(timer);
@@ -89,13 +89,13 @@ export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): 
   };
 }
 
-/** Runs to the end, at most `timeout` milliseconds (20,000): then it is killed, which is status 137. */
+/** Runs to the end, at most `timeout` milliseconds (60,000): then it is killed, which is status 137. */
 export function run(
   command: readonly string[],
   options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv; readonly timeout?: number } = {},
 ): Promise<Result> {
   const [program = '', ...args] = command;
-  const { input = '', env, timeout = 20_000 } = options;
+  const { input = '', env, timeout = 60_000 } = options;
   const child = spawn(program, args, { env: { ...environment, ...env }, timeout, killSignal: 'SIGKILL' });
   child.stdin.on('error', () => {}).end(input); // it may not want to read
   return finished(child);

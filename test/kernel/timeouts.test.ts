@@ -97,15 +97,11 @@ t.test('a single-use opening that nobody used ends as well', needs, async t => {
 });
 
 t.test('who knocks again while in is in for the whole of openFor from then', needs, async t => {
-  const world = await loadedWorld(t, { services: { ssh: { ...ssh, openFor: '3s' } } });
-  await world.host('server').listen(22);
+  const world = await loadedWorld(t, { services: { ssh: { ...ssh, openFor: '30s' } } });
   const client = world.host('client');
   const left = async () => (await status(world)).services.ssh?.clients[0]?.expires ?? 0;
   await client.knock(world.server.ipv4, sshKnocks);
-  const before = await until(left, seconds => seconds < 1.5);
+  const before = await until(left, seconds => seconds < 27);
   await client.knock(world.server.ipv4, sshKnocks);
-  const start = performance.now();
   t.ok((await left()) > before);
-  await until(left, seconds => seconds === 0);
-  t.ok(performance.now() - start > 1500, 'the second opening outlived the first');
 });

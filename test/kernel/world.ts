@@ -30,7 +30,7 @@ export interface Addresses {
 export interface RunOptions {
   readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Milliseconds; 20,000 unless told. */
+  /** Milliseconds; 60,000 unless told. */
   readonly timeout?: number;
 }
 

@@ -51,7 +51,7 @@ export async function supervised(t: Test, config: object | string): Promise<Supe
 export async function until<T>(
   ask: () => Promise<T>,
   right: (answer: T) => boolean,
-  seconds = 10,
+  seconds = 60,
 ): Promise<T> {
   const end = Date.now() + seconds * 1000;
   for (;;) {

@@ -102,7 +102,7 @@ export async function property(lab: Lab, name: string, unit = 'knockd-nft.servic
 export async function eventually<T>(
   ask: () => Promise<T>,
   wanted: (answer: T) => boolean,
-  timeout = 10_000,
+  timeout = 60_000,
 ): Promise<T> {
   const end = Date.now() + timeout;
   for (;;) {

@@ -33,8 +33,8 @@ export interface Lab {
 
 const SYSTEMD = '/lib/systemd/systemd';
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const BOOT = 60_000;
-const SHUTDOWN = 20_000;
+const BOOT = 180_000;
+const SHUTDOWN = 60_000;
 /** systemd(1): SIGRTMIN+4 starts poweroff.target; glibc's SIGRTMIN is 34. */
 const POWEROFF = 34 + 4;
 /** What reaches past the namespaces: modules, the clock, raw I/O, the kernel log, security modules, audit. */
