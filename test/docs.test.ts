@@ -65,6 +65,13 @@ t.test('every command that is shown exists, with its options', async t => {
   }
 });
 
+t.test('what the first page has typed is what was typed', async t => {
+  const [, page = ''] = text.get('README.md')?.match(/^## Use it$([\s\S]*?)From then on:$/m) ?? [];
+  const typed = [...page.matchAll(/^ {4}(\S.*?)(?: {2,}#.*)?$/gm)].map(([, command = '']) => command);
+  t.not(typed.length, 0);
+  for (const command of typed) t.match(text.get('docs/getting-started.md'), `$ ${command}\n`);
+});
+
 t.test('the handbook has every command, with every option that its help shows', async t => {
   const handbook = text.get(HANDBOOK) ?? '';
   for (const { usage, options = [], hidden } of COMMANDS) {

@@ -74,12 +74,12 @@ function tellBegun({ env, tell }: Context, { trial, undoer, sessions, changes }:
   tell(paint('bold', `trying ${trial.candidate ?? trial.config}`));
   for (const change of changes) tell(`  ${changeText(change)}`);
   if (sessions > 0) tell(`  ${count(sessions, 'running connection')} kept`);
+  const by = undoer.is === 'systemd' ? 'a timer of systemd' : 'a process of its own';
   tell(`
-It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, whatever becomes of this terminal (a ${undoer.is === 'systemd' ? 'timer of systemd' : 'process of its own'}
-sees to that), unless you
+It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, by ${by}, unless you
   - log in anew, in another terminal, and type there:  sudo knockd-nft confirm
   - or knock, and connect: that confirms it by itself.
-Ctrl-C goes back at once.
+That does not need this terminal. Ctrl-C goes back at once.
 `);
 }
 

@@ -20,6 +20,8 @@ import { environment, type Result, type Running, run, start } from '../kernel/pr
 export interface Lab {
   /** Runs in the machine, as its root. */
   run(command: string, args: readonly string[], options?: { readonly timeout?: number }): Promise<Result>;
+  /** The words that run a command in the machine, as its root, for who starts it by himself. */
+  inside(command: string, args: readonly string[]): readonly string[];
   /** Like `run`, but it stays; it ends with the test or the machine. */
   start(command: string, args: readonly string[]): Running;
   /** The way from here to a file of the machine. */
@@ -269,6 +271,7 @@ export async function createLab(t: Pick<Test, 'teardown'>): Promise<Lab> {
   }
 
   const lab: Lab = {
+    inside,
     run: (command, args, options) => run(inside(command, args), options),
     start(command, args) {
       const program = start(inside(command, args));
