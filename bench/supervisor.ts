@@ -12,7 +12,7 @@ const ROUNDS = 7;
 const EVENTS = 10_000;
 const IDLE_SECONDS = 60;
 /** As in systemd/knockd-nft.service. */
-const FLAGS = ['--jitless', '--no-expose-wasm', '--max-semi-space-size=1', '--single-threaded-gc'];
+const FLAGS = ['--jitless', '--max-semi-space-size=1', '--single-threaded-gc'];
 const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' };
 const program = resolve('dist/knockd-nft.cjs');
 

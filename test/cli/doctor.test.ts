@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { complaints, diagnosis, examine, follow, ids } from '../doctor/patient.ts';
 import { load, loadedWorld } from '../kernel/loaded.ts';
-import { environment } from '../kernel/process.ts';
+import { environment, JITLESS } from '../kernel/process.ts';
 import { createWorld, missing } from '../kernel/world.ts';
 import { supervised } from '../supervisor/supervised.ts';
 
@@ -220,15 +220,7 @@ t.test('tables of iptables-legacy are named', withLegacy, async t => {
 t.test('it works without a compiler of machine code, and into a pipe that closes', needs, async t => {
   const world = await loadedWorld(t, guarded);
   await world.host('server').listen(22);
-  const jitless = [
-    '--jitless',
-    '--no-expose-wasm',
-    program,
-    '--config',
-    world.configFile,
-    'doctor',
-    '--json',
-  ];
+  const jitless = [...JITLESS, program, '--config', world.configFile, 'doctor', '--json'];
   const { status, stdout, stderr } = await world.run('server', process.execPath, jitless);
   t.strictSame([status, stderr], [0, '']);
   t.strictSame(

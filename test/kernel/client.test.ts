@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t, { type Test } from 'tap';
 import { families, loadedWorld, patient, serviceOf, ssh, status, until } from './loaded.ts';
-import { lacking, type Result } from './process.ts';
+import { JITLESS, lacking, type Result } from './process.ts';
 import { createWorld, missing, type RunOptions, type World } from './world.ts';
 
 /** Knocking mostly waits, so several at a time. */
@@ -295,7 +295,7 @@ t.test('on a client the one file is enough', { ...needs }, async t => {
   const program = join(folder(t), 'knockd-nft.cjs');
   copyFileSync('dist/knockd-nft.cjs', program);
   const run = (...args: readonly string[]) =>
-    world.run('client', process.execPath, ['--jitless', '--no-expose-wasm', program, ...args]);
+    world.run('client', process.execPath, [...JITLESS, program, ...args]);
   t.match(await run('knock', world.server.ipv4, ...words, '--wait', '22'), { status: 0, stderr: '' });
   t.match(await run('knock', world.server.ipv4, '0'), { status: 64, stderr: /knock 1 is no port/ });
   t.match(await run('proxy', world.server.ipv4, '23'), { status: 1, stderr: /it refuses connections/ });

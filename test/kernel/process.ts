@@ -10,6 +10,10 @@ export const environment = {
   PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`,
 };
 
+/** As the units start Node.js; without the warning about WebAssembly that 20 and 22 have, and 24 has no option against. */
+export const JITLESS =
+  Number.parseInt(process.versions.node, 10) < 24 ? ['--jitless', '--no-expose-wasm'] : ['--jitless'];
+
 /** For a test's `skip`: which of the programs are not installed, or false. */
 export function lacking(...programs: readonly string[]): string | false {
   const folders = environment.PATH.split(':');
