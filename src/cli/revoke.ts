@@ -4,6 +4,7 @@ import { type Cut, cut, type Untracked, whyNotCut } from '../loader/cut.ts';
 import { CannotChangeError } from '../loader/errors.ts';
 import { type Revocation, type Revoked, revoke } from '../loader/grants.ts';
 import { sshConnection } from '../loader/login.ts';
+import { noteRevocation } from '../loader/revocations.ts';
 import type { Session } from '../loader/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -33,7 +34,10 @@ export async function revokeCommand(
   const { revoked, done } = await withKernel(async ({ connection: netfilter }) => {
     const revoked = await revoke(netfilter, ruleset => readRevocation(said, ruleset), {
       sessions: options.cut,
-      approve: revoked => spareOwnLogin(netfilter, revoked, login),
+      approve: async revoked => {
+        await spareOwnLogin(netfilter, revoked, login);
+        noteRevocation(context.env, revoked);
+      },
     });
     return { revoked, done: options.cut ? await cutAll(netfilter, revoked).catch(notCut) : undefined };
   });

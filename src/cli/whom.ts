@@ -78,17 +78,18 @@ export function readRevokeWords([first, second]: readonly string[], all: boolean
 /** What the words mean. One word alone that names both a user and a service is the user. */
 export function readRevocation({ service: named, whom }: RevokeWords, ruleset: Ruleset): Revocation {
   const all = [...servicePorts(ruleset).keys()];
-  const services = named === undefined ? all : [readService(named, ruleset)];
-  if (whom === undefined) return { services, whom: { is: 'everybody' } };
+  const everywhere = named === undefined;
+  const services = everywhere ? all : [readService(named, ruleset)];
+  if (whom === undefined) return { services, everywhere, whom: { is: 'everybody' } };
   if (isLikeAddress(whom)) {
     const instead = 'take back one client, or all with --all';
-    return { services, whom: { is: 'client', ...readClient(whom, ruleset, instead) } };
+    return { services, everywhere, whom: { is: 'client', ...readClient(whom, ruleset, instead) } };
   }
   const users = new Map<string, Set<string>>();
   for (const { service, user } of compiledSequences(ruleset))
     if (user !== null) users.set(service, (users.get(service) ?? new Set()).add(user));
   const having = services.filter(service => users.get(service)?.has(whom));
-  if (having.length > 0) return { services: having, whom: { is: 'user', name: whom } };
+  if (having.length > 0) return { services: having, everywhere: false, whom: { is: 'user', name: whom } };
   if (named === undefined && all.includes(whom))
     throw new UsageError(
       `say whom: knockd-nft revoke ${whom} ADDRESS, or knockd-nft revoke ${whom} --all for everybody`,

@@ -4,6 +4,7 @@ import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { host32 } from '../ruleset/match.ts';
 import { FAMILIES, names } from '../ruleset/names.ts';
 import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
+import type { monotonic } from './clock.ts';
 
 /** The comment on elements that a grant made; `nft list ruleset` shows it. */
 export const GRANTED = 'granted';
@@ -18,7 +19,7 @@ export interface KnownClient {
   readonly place: number | null;
   /** How long it was let in for, in milliseconds; null for good. */
   readonly timeout: number | null;
-  /** When that ends, in milliseconds of the epoch. */
+  /** When that ends, in milliseconds as {@link monotonic} counts them. */
   readonly until: number | null;
   /** Let in by hand: with `grant`, or for another time than a knock is. */
   readonly granted: boolean;
@@ -27,6 +28,11 @@ export interface KnownClient {
 /** Tells clients apart. */
 export function clientId({ service, family, key }: Pick<KnownClient, 'service' | 'family' | 'key'>): string {
   return `${service} ${family} ${Buffer.from(key).toString('hex')}`;
+}
+
+/** When it was let in; 0 where that cannot be known. */
+export function openedAt({ until, timeout }: KnownClient): number {
+  return until === null || timeout === null ? 0 : until - timeout;
 }
 
 /**

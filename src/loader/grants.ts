@@ -82,6 +82,8 @@ export type Whom =
 
 export interface Revocation {
   readonly services: readonly string[];
+  /** These are all that there are. */
+  readonly everywhere: boolean;
   readonly whom: Whom;
 }
 

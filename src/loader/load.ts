@@ -7,6 +7,7 @@ import { masked, portBytes } from '../ruleset/match.ts';
 import { FAMILIES, MARK, names } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
+import { monotonic } from './clock.ts';
 import { ForeignTableError } from './errors.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './kernel.ts';
 import { plan, recreatedState } from './plan.ts';
@@ -117,7 +118,7 @@ export async function planLoad(
     messages: plan(current, target, {
       former,
       added: new Map([...elements, ...(there ? await widened(connection, there, wanted) : [])]),
-      remembered: clientElements(remembered, Date.now()),
+      remembered: clientElements(remembered, monotonic()),
       sizeInPlace,
     }),
     sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),

@@ -14,6 +14,7 @@ import { endHold, writeHold } from './hold.ts';
 import { readKernel } from './kernel.ts';
 import { keepLastGood, lastGoodPath } from './last-good.ts';
 import { load, planLoad, unload } from './load.ts';
+import { withoutRevoked } from './revocations.ts';
 import type { Session } from './sessions.ts';
 import { awaitTrial, type Claim, readTrial, type Trial } from './trial.ts';
 import { forgetUnconfirmed } from './unconfirmed.ts';
@@ -157,7 +158,7 @@ function isStill(candidate: string, bytes: Uint8Array): boolean {
 }
 
 async function undo(access: Access, env: NodeJS.ProcessEnv, { trial }: Claim): Promise<void> {
-  await restore(access, trial);
+  await restore(access, env, trial);
   if (trial.hold) writeHold(env, trial.hold);
   else endHold(env);
 }
@@ -165,8 +166,9 @@ async function undo(access: Access, env: NodeJS.ProcessEnv, { trial }: Claim): P
 /** What was there before the trial. */
 export async function restore(
   { connection, sessions }: Access,
-  { former, clients }: Pick<Trial, 'former' | 'clients'>,
+  env: NodeJS.ProcessEnv,
+  { former, clients, seen }: Pick<Trial, 'former' | 'clients' | 'seen'>,
 ): Promise<void> {
-  if (former) await load(connection, former, sessions, clients);
+  if (former) await load(connection, former, sessions, withoutRevoked(env, clients, seen));
   else await unload(connection);
 }

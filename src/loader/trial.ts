@@ -27,6 +27,8 @@ export interface Trial {
   readonly former: Ruleset | null;
   /** Who was in. */
   readonly clients: readonly KnownClient[];
+  /** When these were read, as `monotonic` counts. */
+  readonly seen: number;
   /** Where last good and unconfirmed contents are remembered, if somebody said. */
   readonly stateFolder: string | null;
   /** The hold that was in force. */

@@ -8,6 +8,7 @@ import { type Difference, differences } from '../ruleset/describe.ts';
 import { VERSION } from '../version.ts';
 import { type Access, withKernel } from './access.ts';
 import { knownClients } from './clients.ts';
+import { monotonic } from './clock.ts';
 import { TrialError } from './errors.ts';
 import { endHold, readHold, writeHold } from './hold.ts';
 import { readAtOnce, withState } from './kernel.ts';
@@ -51,11 +52,11 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
     const { connection, sessions } = access;
     const { config, bytes, path, candidate, duration } = attempt;
     const wanted = compile(config, VERSION);
+    const seen = monotonic();
     const kernel = await readAtOnce(connection);
     const { messages, before } = await planLoad(connection, kernel, wanted, async () => []);
     if (messages.length === 0) return undefined;
     if (before) await refuseIrrevocable(connection, before);
-    const now = Date.now();
     const trial: Trial = {
       id: newTrialId(),
       network: ownNetwork(),
@@ -63,11 +64,12 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
       candidate,
       bytes,
       former: before ?? null,
-      clients: before ? knownClients(await withState(connection, before), now) : [],
+      clients: before ? knownClients(await withState(connection, before), monotonic()) : [],
+      seen,
       stateFolder: env.STATE_DIRECTORY ?? null,
       hold: readHold(env) ?? null,
       sessions: (await sessions()).map(sessionId),
-      until: now + duration,
+      until: Date.now() + duration,
       counters: null,
     };
     const undoer = await armUndo(trial.id, duration, env);
@@ -96,7 +98,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
 
 /** Also where the undo came first, and what it restored was replaced once more. */
 async function abandon(env: NodeJS.ProcessEnv, access: Access, { trial, drop }: Claim): Promise<void> {
-  await restore(access, trial);
+  await restore(access, env, trial);
   if (trial.hold) writeHold(env, trial.hold);
   else endHold(env);
   drop();

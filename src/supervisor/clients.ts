@@ -1,4 +1,4 @@
-import { clientId, type KnownClient } from '../loader/clients.ts';
+import { clientId, type KnownClient, openedAt } from '../loader/clients.ts';
 
 /** What somebody did by hand, with `grant` and `revoke` or with another program. */
 export interface ByHand {
@@ -12,6 +12,7 @@ const SLACK = 1000;
 /** Who is in, as far as it is known: the kernel says who was opened to, and is read after each change of the ruleset. */
 export class Clients {
   #in = new Map<string, KnownClient>();
+  #seen = 0;
 
   get size(): number {
     return this.#in.size;
@@ -19,6 +20,11 @@ export class Clients {
 
   all(): readonly KnownClient[] {
     return [...this.#in.values()];
+  }
+
+  /** When the kernel was last read. */
+  get seen(): number {
+    return this.#seen;
   }
 
   opened(client: KnownClient): void {
@@ -30,10 +36,11 @@ export class Clients {
   }
 
   /**
-   * Takes over what was read from the kernel. `begun` is when the reading began, in milliseconds of the epoch: who was
-   * opened to since then may not be among what was read, and stays.
+   * Takes over what was read from the kernel. `begun` is when the reading began: who was opened to since then may not be
+   * among what was read, and stays.
    */
   replace(read: readonly KnownClient[], begun: number): ByHand {
+    this.#seen = begun;
     const before = this.#in;
     this.#in = new Map(read.map(client => [clientId(client), client]));
     const granted = read.filter(client => client.granted && isLonger(client, before.get(clientId(client))));
@@ -50,8 +57,4 @@ export class Clients {
 function isLonger({ until }: KnownClient, before: KnownClient | undefined): boolean {
   if (!before) return true;
   return before.until !== null && (until === null || until > before.until + SLACK);
-}
-
-function openedAt({ until, timeout }: KnownClient): number {
-  return until === null || timeout === null ? 0 : until - timeout;
 }

@@ -8,11 +8,13 @@ import { readConfig } from '../config/read.ts';
 import type { Config, Log } from '../config/types.ts';
 import { withKernel } from '../loader/access.ts';
 import { type KnownClient, knownClients } from '../loader/clients.ts';
+import { monotonic } from '../loader/clock.ts';
 import { explain } from '../loader/explain.ts';
 import { readHold } from '../loader/hold.ts';
 import { readSets, withState } from '../loader/kernel.ts';
 import { keepLastGood } from '../loader/last-good.ts';
 import { load } from '../loader/load.ts';
+import { withoutRevoked } from '../loader/revocations.ts';
 import { refuseUnconfirmed } from '../loader/unconfirmed.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
@@ -31,6 +33,8 @@ export interface Job {
   readonly source: { readonly path: string } | { readonly bytes: Uint8Array; readonly path: string };
   /** Who is let in again where the table has to be made. */
   readonly remembered: readonly KnownClient[];
+  /** When they were last seen in the kernel. */
+  readonly seen: number;
   /** Where to keep the configuration if it could be loaded. */
   readonly keepAt: string | undefined;
 }
@@ -116,7 +120,7 @@ async function work(job: Job): Promise<Outcome> {
   }
 }
 
-async function loadJob({ source, remembered, keepAt }: Job): Promise<LoadOutcome> {
+async function loadJob({ source, remembered, seen, keepAt }: Job): Promise<LoadOutcome> {
   const { config, warnings, bytes } =
     'bytes' in source
       ? {
@@ -126,8 +130,9 @@ async function loadJob({ source, remembered, keepAt }: Job): Promise<LoadOutcome
       : readConfig(source.path, process.env);
   if (!('bytes' in source)) refuseUnconfirmed(process.env, source.path, bytes);
   const wanted = compile(config, VERSION);
+  const stillIn = withoutRevoked(process.env, remembered, seen);
   return withKernel(async ({ connection, sessions }) => {
-    const loaded = await load(connection, wanted, sessions, remembered, refuseWhileHeld);
+    const loaded = await load(connection, wanted, sessions, stillIn, refuseWhileHeld);
     const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, bytes);
     return {
       event: loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded',
@@ -163,6 +168,6 @@ async function readClients(
   const isClients = (name: string) => /_(clients|users)_ipv[46]$/.test(name);
   return knownClients(
     await withState(connection, { table, chains, counters, sets: counted }, isClients),
-    Date.now(),
+    monotonic(),
   );
 }

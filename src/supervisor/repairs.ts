@@ -1,6 +1,6 @@
 /** Waits longer and longer with repairs when somebody undoes them again and again. */
 export class Repairs {
-  /** When the last ones were, in milliseconds of the epoch. */
+  /** When the last ones were, in milliseconds as `monotonic` counts them. */
   #times: number[] = [];
 
   happened(now: number): void {

@@ -3,6 +3,7 @@ import type { Problem } from '../config/problems.ts';
 import { formatProblem } from '../config/problems.ts';
 import type { Log } from '../config/types.ts';
 import type { KnownClient } from '../loader/clients.ts';
+import { monotonic } from '../loader/clock.ts';
 import { announceSupervisor, endHold, holdText, readHold } from '../loader/hold.ts';
 import { lastGoodPath } from '../loader/last-good.ts';
 import { Connection } from '../netlink/connection.ts';
@@ -44,7 +45,7 @@ export class Supervisor {
   #journal: Journal;
   #log: Log | undefined;
   #loaded: LoadOutcome | undefined;
-  /** When the last load began, in milliseconds of the epoch. */
+  /** When the last load began. */
   #begun = 0;
   /** What is wrong with the file as it is; undefined where it is in force. */
   #wrong: string | undefined;
@@ -134,10 +135,11 @@ export class Supervisor {
 
   #runJob(source: { readonly path: string; readonly bytes?: Uint8Array }): Promise<Outcome> {
     const { bytes, path } = source;
-    this.#begun = Date.now();
+    this.#begun = monotonic();
     return runJob({
       source: bytes ? { bytes, path } : { path },
       remembered: this.#clients.all(),
+      seen: this.#clients.seen,
       keepAt: bytes ? undefined : lastGoodPath(this.#env),
     }).catch(error => ({ is: 'failed', message: error instanceof Error ? error.message : String(error) }));
   }
@@ -198,7 +200,7 @@ export class Supervisor {
     if (reason === 'file' || first) {
       tellLoad(this.#journal, load);
     } else if (load.event !== 'unchanged') {
-      this.#repairs.happened(Date.now());
+      this.#repairs.happened(monotonic());
       tellRepair(this.#journal, load, this.#clients.size);
     }
   }
@@ -273,7 +275,7 @@ export class Supervisor {
     }
     const { openFor: timeout, singleUse } = service;
     const place = new Map(load.users).has(mark) ? mark : null;
-    const until = Date.now() + timeout;
+    const until = monotonic() + timeout;
     const known = { service: service.name, family, key, place, timeout, until, granted: false };
     tellOpened(this.#journal, load, known);
     if (!singleUse) this.#clients.opened(known);
@@ -281,7 +283,7 @@ export class Supervisor {
 
   async #tick(generation: Connection): Promise<void> {
     this.#ticks++;
-    const now = Date.now();
+    const now = monotonic();
     if (this.#notify.watchdog !== undefined) this.#notify.send('WATCHDOG=1');
     this.#clients.forgetExpired(now);
     if (this.#lost > 0) {

@@ -1,0 +1,90 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Family } from '../config/types.ts';
+import { masked } from '../ruleset/match.ts';
+import { readPrefix } from '../ruleset/program.ts';
+import { type KnownClient, openedAt } from './clients.ts';
+import { monotonic } from './clock.ts';
+import { readPlain, writeWhole } from './files.ts';
+import type { Revoked } from './grants.ts';
+import { runtimeFolder } from './hold.ts';
+
+/**
+ * Notes of what was revoked, in the runtime folder. The supervisor, and a `try`, remember who is in, to let them in again
+ * where the table has to be made; what was revoked since they looked, they would let in again, too.
+ */
+interface Note {
+  /** As {@link monotonic} counts. */
+  readonly at: number;
+  /** All, also those that are not in the table at present, where undefined. */
+  readonly services?: readonly string[] | undefined;
+  /** Everybody where undefined. `key` is the first `length` bits of an address in hexadecimal, the others 0. */
+  readonly client?: { readonly family: Family; readonly key: string; readonly length: number };
+}
+
+const notesPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'revoked');
+/** How many to keep. Nobody needs those that are older than its own look at the kernel. */
+const MOST = 1000;
+/** How long a revocation may take after it was noted, in milliseconds. */
+const SLACK = 10_000;
+
+/** To be called before it is done. Where the folder cannot be written, nobody remembers clients either. */
+export function noteRevocation(env: NodeJS.ProcessEnv, revoked: Revoked): void {
+  const lines = notesOf(revoked).map(note => JSON.stringify(note));
+  try {
+    mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
+    const all = [...readLines(env), ...lines].slice(-Math.max(MOST, lines.length));
+    writeWhole(notesPath(env), `${all.join('\n')}\n`, { mode: 0o644 }); // the supervisor is another user
+  } catch {}
+}
+
+function notesOf({ ruleset, revocation, openings }: Revoked): Note[] {
+  const { whom, everywhere } = revocation;
+  const prefix = readPrefix(ruleset);
+  const clientOf = ({ family, key }: { readonly family: Family; readonly key: Buffer }) => {
+    return { family, key: key.toString('hex'), length: prefix[family] };
+  };
+  const common = { at: monotonic(), ...(!everywhere && { services: revocation.services }) };
+  if (whom.is === 'everybody') return [common];
+  if (whom.is === 'client') return [{ ...common, client: clientOf(whom) }];
+  return openings.map(opening => ({ ...common, services: [opening.service], client: clientOf(opening) }));
+}
+
+function readLines(env: NodeJS.ProcessEnv): string[] {
+  try {
+    return readPlain(notesPath(env)).split('\n').filter(Boolean);
+  } catch {
+    return [];
+  }
+}
+
+/** Those of the clients, who were in at the time `seen` as {@link monotonic} counts, whom nobody revoked since. */
+export function withoutRevoked(
+  env: NodeJS.ProcessEnv,
+  clients: readonly KnownClient[],
+  seen: number,
+): readonly KnownClient[] {
+  if (clients.length === 0) return clients;
+  const now = monotonic();
+  const notes = readLines(env)
+    .flatMap(readNote)
+    .filter(({ at }) => at > seen - SLACK && at <= now); // a later one is from before a reboot
+  return clients.filter(client => !notes.some(note => isMeant(note, client)));
+}
+
+/** None where it cannot be understood. */
+function readNote(line: string): Note[] {
+  try {
+    const note = JSON.parse(line) as Partial<Note> | null;
+    return typeof note?.at === 'number' ? [{ ...note, at: note.at }] : [];
+  } catch {
+    return [];
+  }
+}
+
+function isMeant({ at, services, client }: Note, known: KnownClient): boolean {
+  if (openedAt(known) > at || (services && !services.includes(known.service))) return false;
+  if (!client) return true;
+  const { family, key, length } = client;
+  return known.family === family && masked(Buffer.from(known.key), length).toString('hex') === key;
+}
