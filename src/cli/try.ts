@@ -3,9 +3,8 @@ import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
-import { withKernel } from '../loader/access.ts';
 import { runningSupervisor } from '../loader/hold.ts';
-import { confirmIfKnocked, isInForce, type Settled, undoTrial } from '../loader/settle.ts';
+import { confirmIfKnocked, endOf, type Settled, undoTrial } from '../loader/settle.ts';
 import { isUnderWay, type Trial } from '../loader/trial.ts';
 import { type Begun, beginTrial } from '../loader/try.ts';
 import { changeText, count } from '../ruleset/describe.ts';
@@ -99,8 +98,7 @@ async function settled(
     const end = over ? await undoTrial(env, trial.id) : await confirmIfKnocked();
     if (end) return end;
   }
-  const inForce = await withKernel(access => isInForce(access, trial, env));
-  return { is: inForce ? 'confirmed' : 'undone', trial };
+  return endOf(env, trial);
 }
 
 /** Confirms a trial if a client knocked and came in. Where that cannot be, it tells why, once: the trial goes on. */

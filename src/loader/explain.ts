@@ -23,11 +23,18 @@ export function explain(error: unknown): string | undefined {
     error instanceof TrialError
   )
     return error.message;
-  if (isFileError(error)) return `${error.message}${NEEDS_ROOT.has(error.code) ? ': run it as root' : ''}`;
+  if (isFileError(error)) {
+    const next = NEXT.get(error.code);
+    return `${error.message}${next === undefined ? '' : `: ${next}`}`;
+  }
   return undefined;
 }
 
-const NEEDS_ROOT: ReadonlySet<string> = new Set(['EACCES', 'EPERM']);
+const NEXT: ReadonlyMap<string, string> = new Map([
+  ['EACCES', 'run it as root'],
+  ['EPERM', 'run it as root'],
+  ['ENOSPC', 'make room there, and try again'],
+]);
 
 /** A file or folder of the system that is not as it should be: `EROFS: read-only file system, open '/etc/…'`. */
 function isFileError(error: unknown): error is Error & { readonly code: string } {

@@ -58,10 +58,16 @@ export function writeWhole(path: string, data: string | Uint8Array, { mode, uid,
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
-    throw error;
+    throw namingPath(error, path);
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** An error of writing does not name the file: a full disk's, for one. */
+function namingPath(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || 'path' in error) return error;
+  return Object.assign(error, { message: `${error.message} '${path}'`, path });
 }
 
 /** The same for a file of the state folder, which is secret, and belongs to whom the folder belongs to. */

@@ -1,4 +1,4 @@
-import { existsSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import type { Connection } from '../netlink/connection.ts';
@@ -17,7 +17,7 @@ import { load, planLoad, unload } from './load.ts';
 import { withoutRevoked } from './revocations.ts';
 import type { Session } from './sessions.ts';
 import { awaitTrial, type Claim, readTrial, type Trial } from './trial.ts';
-import { forgetUnconfirmed } from './unconfirmed.ts';
+import { forgetUnconfirmed, isUnconfirmed } from './unconfirmed.ts';
 import { disarmUndo } from './undoer.ts';
 
 /** How a trial ended. */
@@ -72,7 +72,7 @@ export async function confirmTrial(env: NodeJS.ProcessEnv, id?: string): Promise
 /** Goes back to the ruleset that was, or to none, with the clients that were in. Undefined as in {@link confirmTrial}. */
 export async function undoTrial(env: NodeJS.ProcessEnv, id?: string): Promise<Settled | undefined> {
   return end(await awaitTrial(env, id, { force: true }), async claim => {
-    await withKernel(access => undo(access, env, claim));
+    await withKernel(access => undo(access, env, claim.trial));
     return { is: 'undone', trial: claim.trial };
   });
 }
@@ -103,8 +103,26 @@ async function end(
   }
 }
 
+/**
+ * How a trial ended that is not there any more. It may be gone because somebody removed the runtime folder: what is in force
+ * then without being kept is undone here and now, since nobody else can.
+ */
+export function endOf(env: NodeJS.ProcessEnv, trial: Trial): Promise<Settled> {
+  return withKernel(async access => {
+    if (!(await isInForce(access, trial, env))) return { is: 'undone', trial };
+    if (isKept(env, trial)) return { is: 'confirmed', trial };
+    await undo(access, env, trial);
+    return { is: 'undone', trial };
+  });
+}
+
+function isKept(env: NodeJS.ProcessEnv, { config, candidate, bytes }: Trial): boolean {
+  if (candidate === null) return !isUnconfirmed(env, bytes);
+  return existsSync(config) && readFileSync(config).equals(bytes);
+}
+
 /** Whether the kernel has what is, or was, tried. */
-export async function isInForce(
+async function isInForce(
   { connection, sessions }: Access,
   { bytes, config: path }: Trial,
   env: NodeJS.ProcessEnv,
@@ -157,7 +175,7 @@ function isStill(candidate: string, bytes: Uint8Array): boolean {
   }
 }
 
-async function undo(access: Access, env: NodeJS.ProcessEnv, { trial }: Claim): Promise<void> {
+async function undo(access: Access, env: NodeJS.ProcessEnv, trial: Trial): Promise<void> {
   await restore(access, env, trial);
   if (trial.hold) writeHold(env, trial.hold);
   else endHold(env);

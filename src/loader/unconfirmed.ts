@@ -52,10 +52,15 @@ export function forgetUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): vo
   );
 }
 
+/** Whether a content was tried and not confirmed. */
+export function isUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): boolean {
+  const path = unconfirmedPath(env);
+  return path !== undefined && readHashes(path).includes(hashOf(bytes));
+}
+
 /** Throws {@link ConfigError} for a content that was tried and not confirmed. */
 export function refuseUnconfirmed(env: NodeJS.ProcessEnv, file: string, bytes: Uint8Array): void {
-  const path = unconfirmedPath(env);
-  if (path === undefined || !readHashes(path).includes(hashOf(bytes))) return;
+  if (!isUnconfirmed(env, bytes)) return;
   const message =
     'what the file says was tried and not confirmed; expected a change, "knockd-nft try" again, or "knockd-nft load --force"';
   throw new ConfigError([{ severity: 'error', file, line: null, column: null, message }]);

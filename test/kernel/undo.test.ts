@@ -196,6 +196,42 @@ t.test('who was revoked meanwhile does not come back with the rules', { skip, bu
   }
 });
 
+t.test('notes that somebody takes away confirm nothing', { skip, buffered: true }, async t => {
+  for (const inPlace of [false, true]) {
+    const { world, environment } = await loaded(t, before);
+    const was = await rules(world);
+    const env = { ...environment, ...runtime(world) };
+    if (inPlace) world.write(lockout);
+    const words = inPlace ? [] : [candidate(world, lockout)];
+    const command = startTry(world, [...words, '--for', '1m'], env);
+    await command.line(trying);
+    rmSync(env.RUNTIME_DIRECTORY, { recursive: true });
+    const { status, stdout } = await command.ended;
+    t.match({ status, stdout }, { status: 1, stdout: /^undone/ });
+    t.equal(await rules(world), was);
+  }
+});
+
+/** Runs `try` where the runtime folder is a file system of its own. */
+async function tryOn(world: World, folder: string, options: string, file: string) {
+  const knockd = `${process.execPath} dist/knockd-nft.cjs --config ${world.configFile} try ${file} --for 1s`;
+  const script = `mount -t tmpfs -o ${options} tmpfs ${folder} && exec ${knockd}`;
+  return world.run('server', 'setsid', ['sh', '-c', script], { env: { RUNTIME_DIRECTORY: folder } });
+}
+
+t.test('a runtime folder without room changes nothing', { skip, buffered: true }, async t => {
+  const { world } = await loaded(t, before);
+  const was = await rules(world);
+  const { RUNTIME_DIRECTORY } = runtime(world);
+  const file = candidate(world, lockout);
+  for (const options of ['size=8k', 'size=20k', 'nr_inodes=2', 'nr_inodes=3']) {
+    const { status, stdout, stderr } = await tryOn(world, RUNTIME_DIRECTORY, options, file);
+    t.same([status, stdout], [1, ''], options);
+    t.match(stderr, /^knockd-nft: ENOSPC: no space left on device, .*: make room there, and try again\n$/);
+    t.equal(await rules(world), was);
+  }
+});
+
 t.test('what is tried in one network is not undone in another', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, before);
   const env = runtime(world);
