@@ -16,6 +16,18 @@ export function candidate(world: World, config: object): string {
   return file;
 }
 
+/**
+ * For `--for`: time enough to run `steps` commands or connections before it is over, on this machine, as busy as it is. Two
+ * of them are timed, of which the second starts the client's agent.
+ */
+export async function enough(world: World, steps: number): Promise<string> {
+  const start = performance.now();
+  await world.knockd(['status']);
+  await reach(world);
+  const each = (performance.now() - start) / 2000;
+  return `${Math.max(2, Math.ceil(5 * each * steps))}s`;
+}
+
 /** `try`, in a session of its own, as a login gives it. */
 export function startTry(
   world: World,

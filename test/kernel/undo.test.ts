@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { supervised } from '../supervisor/supervised.ts';
 import { ssh, sshKnocks, status, until } from './loaded.ts';
-import { candidate, loaded, reach, rules, startTry, trying } from './trying.ts';
+import { candidate, enough, loaded, reach, rules, startTry, trying } from './trying.ts';
 import { missing, type World } from './world.ts';
 
 const skip = missing('namespaces', 'nft', 'knockd');
@@ -32,14 +32,13 @@ const becomes = (world: World, was: string) =>
   until(
     () => rules(world),
     now => now === was,
-    40,
   );
 
 t.test('an undo that is killed, wherever it is, is done by another', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, { ...before, services: { ssh, ...many } });
   const was = await rules(world);
   const command = startTry(world, [candidate(world, { ...lockout, hook: 'prerouting' }), '--for', '12s']);
-  await command.line(trying, 30_000);
+  await command.line(trying);
   command.signal('SIGKILL');
   for (let time = 100; time < 700; time += 75) {
     const undo = world.startKnockd(['undo']);
@@ -53,16 +52,18 @@ t.test('an undo that is killed, wherever it is, is done by another', { skip, buf
 t.test('who is stopped in the middle keeps nobody from going back', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, before);
   const env = runtime(world);
-  const command = startTry(world, [candidate(world, lockout), '--for', '2s'], env);
+  const words = [candidate(world, lockout), '--for', await enough(world, 3)];
+  const command = startTry(world, words, env);
   await command.line(trying);
   command.signal('SIGKILL');
   const stopped = world.start('server', 'flock', [
     '--no-fork',
     join(env.RUNTIME_DIRECTORY, 'trial'),
-    'sleep',
-    '100',
+    'sh',
+    '-c',
+    'echo held; exec sleep 1000',
   ]);
-  await delay(500);
+  await stopped.line(/^held$/);
   const confirm = await world.knockd(['confirm'], { env });
   t.equal(confirm.status, 1);
   t.match(confirm.stderr, /^knockd-nft: what is tried is being loaded or undone: try again in a few seconds/);
@@ -85,7 +86,7 @@ t.test('what cannot be confirmed at the end is undone', { skip, buffered: true }
     renameSync(world.write({ services: {} }), config);
     t.equal((await world.knockd(['load'], { config })).status, 0);
     const was = await rules(world);
-    const words = ['try', candidate(world, { services: { ssh } }), '--for', '3s'];
+    const words = ['try', candidate(world, { services: { ssh } }), '--for', await enough(world, 4)];
     const knockd = [process.execPath, 'dist/knockd-nft.cjs', '--config', config];
     const command = world.start('server', 'setsid', [...knockd, ...words]);
     await command.line(trying);
@@ -254,14 +255,14 @@ t.test(
     const { world, environment } = await supervised(t, { services: { ssh } });
     world.write({ services: { ssh, ...many } });
     await delay(100);
-    const command = startTry(world, [candidate(world, lockout), '--for', '5m'], environment);
-    await command.line(trying, 30_000);
+    const command = startTry(world, [candidate(world, lockout), '--for', '10m'], environment);
+    await command.line(trying);
     for (let look = 0; look < 20; look++) {
       t.match(await rules(world), /\b11000\b/, 'the candidate');
       await delay(50);
     }
     t.equal((await world.knockd(['undo'], { env: environment })).status, 0);
-    await command.ended;
+    t.equal((await command.ended).status, 1);
     await until(
       () => status(world),
       ({ services, inSync }) => inSync === true && 'many1' in services,
