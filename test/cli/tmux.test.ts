@@ -1,5 +1,7 @@
 /** What the terminal of the tests is relied on for. */
+import { existsSync } from 'node:fs';
 import t from 'tap';
+import { until } from '../kernel/loaded.ts';
 import { missingTmux, openTerminal } from './tmux.ts';
 
 t.test('the terminal of the tests', { skip: missingTmux() }, async t => {
@@ -17,7 +19,15 @@ t.test('the terminal of the tests', { skip: missingTmux() }, async t => {
   await terminal.type('stty size');
   await terminal.press('Enter');
   await terminal.shows(/^9 30$/m);
+  const shell = `/proc/${await terminal.tell('#{pane_pid}')}`;
+  t.ok(existsSync(shell));
   await terminal.press('C-d');
-  await terminal.shows(/dead/i);
-  t.equal(await terminal.tell('#{pane_dead} #{pane_dead_status}'), '1 0');
+  t.notOk(
+    await until(
+      async () => existsSync(shell),
+      runs => !runs,
+    ),
+    'it has ended',
+  );
+  t.match((await terminal.screen()).join('\n'), /^9 30$/m, 'and its window stays');
 });
