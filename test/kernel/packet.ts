@@ -264,6 +264,7 @@ export function answerTo(sent: AddressedPacket, seen: Seen): Answer | undefined 
   }
   if (seen.protocol !== sent.protocol || seen.port !== sent.sourcePort || seen.sourcePort !== sent.port)
     return undefined;
+  if (seen.to.includes(':') !== sent.to.includes(':')) return undefined;
   if (seen.protocol === 'udp') return 'udp';
   if (seen.flags.includes('rst')) return 'rst';
   return seen.flags.includes('syn') && seen.flags.includes('ack') ? 'syn-ack' : 'tcp';
