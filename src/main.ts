@@ -17,6 +17,8 @@ async function main(words: readonly string[]): Promise<number> {
     .version(VERSION, '-V, --version', 'the version')
     .helpOption('-h, --help', 'this help, or that of a command')
     .configureHelp({ subcommandTerm: command => command.name() })
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'knockd-nft: ')) })
+    .showHelpAfterError('"knockd-nft --help" shows all commands')
     .exitOverride();
   let failed: number = EXIT.FAILED;
   for (const spec of COMMANDS)
@@ -46,6 +48,7 @@ function addCommand(
     .description(description)
     .summary(summary)
     .addHelpText('after', `\nExample:\n  ${example}`)
+    .showHelpAfterError(`for example: ${example}`)
     .exitOverride();
   for (const [flags, text] of options) added.addOption(new Option(flags, text).hideHelp(text === undefined));
   added

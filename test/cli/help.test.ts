@@ -63,3 +63,18 @@ t.test('of all commands has each of them in a line, by what they are about', bui
   expected.get('More')?.push('help');
   t.same([...groups], [...expected], 'no line is broken, and nothing is hidden');
 });
+
+t.test('wrong words are told together with what to type', built, async t => {
+  const called = (...words: readonly string[]) =>
+    run([process.execPath, resolve('dist/knockd-nft.cjs'), ...words]);
+  t.match(await called('statsu'), {
+    status: 64,
+    stderr: /^knockd-nft: unknown command 'statsu'\n.*status.*\n"knockd-nft --help" shows/,
+  });
+  for (const { usage, example } of shown) {
+    const [name = ''] = usage.split(' ');
+    const { status, stderr } = await called(name, '--bogus');
+    t.equal(status, 64);
+    t.match(stderr, `knockd-nft: unknown option '--bogus'\nfor example: ${example}\n`);
+  }
+});
