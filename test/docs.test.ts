@@ -83,6 +83,14 @@ t.test('the handbook has every command, with every option that its help shows', 
   }
 });
 
+t.test('the handbook and the manual page have every event', async t => {
+  const names = readFileSync('src/supervisor/journal.ts', 'utf8').matchAll(/^ {2}\| '(\w+)'/gm);
+  for (const [, name = ''] of names) {
+    t.match(text.get(HANDBOOK), `\n| \`${name}\` | `);
+    t.match(readFileSync('man/knockd-nft.8', 'utf8'), new RegExp(`^\\.BR? .*\\b${name}\\b`, 'm'), name);
+  }
+});
+
 t.test('every example of a file is one that is accepted', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
