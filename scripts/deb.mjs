@@ -143,6 +143,7 @@ function stageProgram(tree) {
   tree.write('usr/share/knockd-nft/knockd-nft.json', packagedConfiguration(example));
   tree.copy(join(root, 'config/knockd-nft.schema.json'), 'usr/share/knockd-nft/knockd-nft.schema.json');
   tree.copy(join(root, 'config/knockd-nft.json'), 'usr/share/doc/knockd-nft/examples/knockd-nft.json');
+  tree.link('examples', 'usr/share/doc/knockd-nft/config'); // the documents' name for it
   tree.write('usr/share/doc/knockd-nft/copyright', copyright());
   if (existsSync(join(root, 'README.md')))
     tree.copy(join(root, 'README.md'), 'usr/share/doc/knockd-nft/README.md');

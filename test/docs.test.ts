@@ -83,12 +83,15 @@ t.test('the handbook has every command, with every option that its help shows', 
   }
 });
 
-t.test('the handbook and the manual page have every event', async t => {
+t.test('the handbook and the manual page have every event and every file', async t => {
+  const manual = readFileSync('man/knockd-nft.8', 'utf8');
   const names = readFileSync('src/supervisor/journal.ts', 'utf8').matchAll(/^ {2}\| '(\w+)'/gm);
   for (const [, name = ''] of names) {
     t.match(text.get(HANDBOOK), `\n| \`${name}\` | `);
-    t.match(readFileSync('man/knockd-nft.8', 'utf8'), new RegExp(`^\\.BR? .*\\b${name}\\b`, 'm'), name);
+    t.match(manual, new RegExp(`^\\.BR? .*\\b${name}\\b`, 'm'), name);
   }
+  for (const [, path = ''] of text.get(HANDBOOK)?.matchAll(/^\| `(\/\S+\w)` \|/gm) ?? [])
+    if (!path.endsWith('.schema.json')) t.match(manual.replaceAll('\\', ''), `.I ${path}\n`);
 });
 
 t.test('every example of a file is one that is accepted', async t => {
