@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
+import { quote } from '../config/report.ts';
 import { runningSupervisor } from '../loader/hold.ts';
 import { confirmIfKnocked, endOf, type Settled, undoTrial } from '../loader/settle.ts';
 import { isUnderWay, type Trial } from '../loader/trial.ts';
@@ -24,7 +25,7 @@ export async function tryCommand(
   duration = '30s',
 ): Promise<number> {
   const time = readDurationWord(duration);
-  if (!time.ok) throw new UsageError(`--for ${duration} ${time.wrong}: expected ${time.expected}`);
+  if (!time.ok) throw new UsageError(`--for ${quote(duration)} ${time.wrong}: expected ${time.expected}`);
   const path = resolve(configPath(context.config, context.env));
   const candidate = file === undefined || isSame(file, path) ? null : resolve(file);
   refuseUnderSupervisor(context, path, candidate);

@@ -38,6 +38,13 @@ const PRIORITIES = new Map([
   [60, 2],
 ]);
 
+/** So many bytes may wait for a reader of standard error that does not read; lines that come then are lost. */
+const MOST_WAITING = 1024 * 1024;
+
+function write(line: string): void {
+  if (process.stderr.writableLength < MOST_WAITING) process.stderr.write(line);
+}
+
 /** A journal on standard error, as lines of text or of JSON. */
 export function openJournal(log: Pick<Log, 'level' | 'format'>, env: NodeJS.ProcessEnv): Journal {
   const journald = isJournal(env);
@@ -45,7 +52,7 @@ export function openJournal(log: Pick<Log, 'level' | 'format'>, env: NodeJS.Proc
     log.format === 'text' || (log.format === 'auto' && (journald || process.stderr.isTTY === true));
   const logger = pino(
     { level: log.level, base: null },
-    { write: line => void process.stderr.write(text ? `${textLine(line, journald)}\n` : line) },
+    { write: line => write(text ? `${textLine(line, journald)}\n` : line) },
   );
   return {
     tell: (event, message, fields = {}, level = 'info') => logger[level]({ ...fields, event }, message),

@@ -14,6 +14,12 @@ export interface Notify {
 const AF_UNIX = 1;
 const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
 const MSG_NOSIGNAL = 0x4000;
+const MSG_DONTWAIT = 0x40;
+
+/** A service manager that does not read must not stop us: what does not fit is sent again after so many milliseconds. */
+const AGAIN = 200;
+/** So many datagrams may wait, the last ones. */
+const MOST = 64;
 
 export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const path = env.NOTIFY_SOCKET;
@@ -30,10 +36,24 @@ export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const fd: number = socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0);
   const usec = Number(env.WATCHDOG_USEC);
   const ours = env.WATCHDOG_PID === undefined || Number(env.WATCHDOG_PID) === process.pid;
+  const waiting: Buffer[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  const flush = (): void => {
+    timer = undefined;
+    for (let data = waiting[0]; data; data = waiting[0]) {
+      const sent = sendto(fd, data, data.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length);
+      if (sent < 0 && koffi.errno() === koffi.os.errno.EAGAIN) {
+        timer = setTimeout(flush, AGAIN).unref();
+        return;
+      }
+      waiting.shift();
+    }
+  };
   return {
     send: (...lines) => {
-      const data = Buffer.from(lines.join('\n'));
-      sendto(fd, data, data.length, MSG_NOSIGNAL, address, address.length);
+      waiting.push(Buffer.from(lines.join('\n')));
+      if (waiting.length > MOST) waiting.shift();
+      if (!timer) flush();
     },
     watchdog: usec > 0 && ours ? usec / 1000 : undefined,
   };
