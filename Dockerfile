@@ -37,7 +37,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends nodejs libcap2-
   && install -d -o knockd-nft -g knockd-nft -m 0755 /run/knockd-nft
 COPY --from=build /image /usr/lib/knockd-nft
 COPY LICENSE /usr/share/doc/knockd-nft/copyright
-# where the capability is not granted, the program itself says so
+# where the capability is not granted, the program itself says so; Node.js 24 does not know --no-expose-wasm, without which
+# Debian's 20 begins with a warning
 RUN printf '%s\n' '#!/bin/sh' 'knockd-nft-node --version >/dev/null 2>&1 && node=knockd-nft-node || node=node' \
     'exec $node --jitless --no-expose-wasm --max-semi-space-size=1 --single-threaded-gc /usr/lib/knockd-nft/dist/knockd-nft.cjs "$@"' \
   >/usr/local/bin/knockd-nft && chmod 755 /usr/local/bin/knockd-nft

@@ -27,7 +27,7 @@ export async function statusCommand(context: Context): Promise<number> {
     tables: await readForeign(connection),
   }));
   const hold = readHold(env);
-  context.print(context.json ? JSON.stringify(status) : statusText(status));
+  context.print(context.json ? JSON.stringify(status) : statusText(status, hold !== undefined));
   if (hold && !context.json) context.print(`held: ${holdText(hold)}`);
   if (config && status.loaded) warn(config, path, tables, tell);
   return EXIT.DONE;
@@ -42,7 +42,7 @@ function warn(config: Config, path: string, tables: readonly ForeignTable[], tel
 
 const NOWHERE = { severity: 'warning', line: null, column: null } as const;
 
-function statusText(status: Status): string {
+function statusText(status: Status, held: boolean): string {
   if (!status.loaded) return headline(status);
   const services = Object.entries(status.services).map(
     ([name, { ports, clients, opened, accepted, refused }]) =>
@@ -55,7 +55,7 @@ function statusText(status: Status): string {
   ];
   const shown = tables.filter(({ rows }, index) => index === 0 || rows.length > 0);
   return [
-    headline(status),
+    headline(status, held),
     '',
     ...shown.flatMap(({ head, rows }) => [...columns(head, rows), '']),
     `wrong knocks: ${status.wrongKnocks}`,

@@ -5,8 +5,9 @@ import { type Context, EXIT } from './context.ts';
 import { failureOf } from './failure.ts';
 import { knockConfirms, tellEnd } from './try.ts';
 
-/** In milliseconds. */
+/** In milliseconds; more often until the trial is there, since it may end soon. */
 const LOOK = 500;
+const LOOK_FOR = 50;
 /** How long after another to go back when the kernel does not let us: longer each time. */
 const PAUSE = 1000;
 const LONGEST = 30_000;
@@ -48,6 +49,6 @@ async function itsTime({ env }: Context, id: string, after: number): Promise<voi
     const there = isUnderWay(env, id);
     if (seen && !there) return;
     seen ||= there;
-    await delay(Math.min(LOOK, Math.max(end - performance.now(), 0)));
+    await delay(Math.min(seen ? LOOK : LOOK_FOR, Math.max(end - performance.now(), 0)));
   }
 }

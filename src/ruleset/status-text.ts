@@ -5,7 +5,7 @@ import type { Client, Knocking, Status } from './status.ts';
 
 const SYNC = new Map([
   [true, 'as the configuration says'],
-  [false, 'not as the configuration says: "knockd-nft load" makes it so'],
+  [false, 'not as the configuration says'],
   [null, 'the configuration cannot be used'],
 ]);
 
@@ -15,8 +15,14 @@ export interface Table {
   readonly rows: readonly (readonly string[])[];
 }
 
-export function headline({ loaded, table, inSync }: Pick<Status, 'loaded' | 'table' | 'inSync'>): string {
-  return loaded ? `table inet ${table}: ${SYNC.get(inSync)}` : 'not loaded: nothing is guarded';
+/** While it is `held`, a load is refused. */
+export function headline(
+  { loaded, table, inSync }: Pick<Status, 'loaded' | 'table' | 'inSync'>,
+  held = false,
+): string {
+  if (!loaded) return 'not loaded: nothing is guarded';
+  const mend = inSync === false && !held ? ': "knockd-nft load" makes it so' : '';
+  return `table inet ${table}: ${SYNC.get(inSync)}${mend}`;
 }
 
 export interface ClientOf extends Client {

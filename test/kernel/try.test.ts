@@ -116,7 +116,9 @@ t.test('what cannot be confirmed is said in a line, and undone', { skip, buffere
   const file = candidate(world, { services: { ssh } });
   const command = startTry(world, [file, '--for', await enough(world, 5)]);
   await command.line(trying);
-  t.match((await world.knockd(['status'])).stdout, /^held: trying .*\.new, until 20/m);
+  const { stdout } = await world.knockd(['status']);
+  t.match(stdout, /^table inet knockd: not as the configuration says$/m, 'load would be refused');
+  t.match(stdout, /^held: trying .*\.new, until 20/m);
   await world.nft('insert rule inet knockd input accept');
   const changed = await world.knockd(['confirm']);
   t.equal(changed.status, 1);
