@@ -87,7 +87,7 @@ t.test('a loader that is killed leaves the old ruleset or the new one', needs, a
 t.test('another program that changes the ruleset all the time does not keep us from it', needs, async t => {
   const world = await createWorld(t);
   const services = Object.fromEntries(
-    Array.from({ length: 100 }, (_, index) => [
+    Array.from({ length: 50 }, (_, index) => [
       `service${index}`,
       { ports: [2000 + index], sequence: [10000 + index, 20000 + index, 30000 + index] },
     ]),

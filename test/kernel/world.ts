@@ -117,6 +117,13 @@ function refusal(): string {
   return " (a container's seccomp profile?)";
 }
 
+/**
+ * Whether a transaction may be larger than net.core.wmem_max: SO_SNDBUFFORCE works only with CAP_NET_ADMIN in the machine's
+ * own user namespace. Else a few hundred kB are the most, which is about 100 services.
+ */
+export const sendsLarge =
+  process.getuid?.() === 0 && readFileSync('/proc/self/uid_map', 'utf8').trim().endsWith('4294967295');
+
 /** Whether the nft program is here: the product does without, comparisons need it. */
 export function hasNft(): boolean {
   return spawnSync('nft', ['--version'], { env: environment }).status === 0;
