@@ -132,6 +132,28 @@ t.test('the Debian package', { skip: missing() }, async t => {
     t.equal(await client.connect(SERVER, 22, { from: STRANGER }), 'open');
   });
 
+  await t.test(
+    'removed while something is tried, nothing is guarded either, and nobody waits for it',
+    async t => {
+      write(lab, { services: { ssh } });
+      await install(lab, newer);
+      write(lab, { services: { ssh }, policy: 'drop' }, `${CONFIG}.new`);
+      const unit = ['--quiet', '--collect', '--unit=login'];
+      await succeed(lab, 'systemd-run', ...unit, 'knockd-nft', 'try', `${CONFIG}.new`, '--for', '1h');
+      const timer = () => lab.run('systemctl', ['list-timers', '--all', '--no-legend', 'knockd-nft-undo-*']);
+      t.match((await eventually(timer, ({ stdout }) => stdout !== '')).stdout, /knockd-nft-undo-/);
+      await eventually(
+        () => client.connect(SERVER, 9, { from: STRANGER }),
+        answer => answer === 'silent',
+      );
+      await succeed(lab, 'dpkg', '--remove', 'knockd-nft');
+      t.equal(await client.connect(SERVER, 22, { from: STRANGER }), 'open');
+      t.notMatch(await succeed(lab, 'nft', 'list', 'ruleset'), /knockd/);
+      t.equal((await timer()).stdout, '');
+      t.notOk(existsSync(lab.path('/run/knockd-nft')));
+    },
+  );
+
   await t.test('purged, file and state are gone', async t => {
     await succeed(lab, 'dpkg', '--purge', 'knockd-nft');
     for (const path of [CONFIG, '/var/lib/knockd-nft', '/run/knockd-nft', '/usr/lib/knockd-nft'])
