@@ -7,7 +7,6 @@ import { monotonic } from '../loader/clock.ts';
 import { announceSupervisor, endHold, holdText, readHold } from '../loader/hold.ts';
 import { lastGoodPath } from '../loader/last-good.ts';
 import { Connection } from '../netlink/connection.ts';
-import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
@@ -15,7 +14,7 @@ import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
 import { type ByHand, Clients } from './clients.ts';
-import { type Events, openEvents } from './events.ts';
+import { Events } from './events.ts';
 import { type LoadOutcome, type Outcome, runJob } from './job.ts';
 import { type Journal, openJournal } from './journal.ts';
 import { type Notify, openNotify } from './notify.ts';
@@ -50,8 +49,11 @@ export class Supervisor {
   /** What is wrong with the file as it is; undefined where it is in force. */
   #wrong: string | undefined;
   readonly #clients = new Clients();
-  #events: Events | undefined;
-  #lost = 0;
+  readonly #events = new Events({
+    packet: packet => this.#report(packet),
+    taken: group =>
+      this.#journal.note('warn', `NFLOG group ${group} is held by another program: events are not reported`),
+  });
   #reason: Reason | undefined;
   /** Settles when nothing is left to load. */
   #loading: Promise<void> | undefined;
@@ -91,7 +93,7 @@ export class Supervisor {
       clearInterval(timer);
       watch.close();
     } finally {
-      this.#events?.close();
+      this.#events.close();
       generation.close();
       retract();
     }
@@ -193,7 +195,7 @@ export class Supervisor {
       if (reason === 'file') this.#journal.note('warn', formatProblem(warning));
     this.#tellLoad(load, reason, before === undefined);
     if (before && load.event !== 'loaded') tellByHand(this.#journal, load, comparable(byHand, before, load));
-    await this.#listen(load.log.group);
+    await this.#events.listen(load.log.group);
   }
 
   #tellLoad(load: LoadOutcome, reason: Reason, first: boolean): void {
@@ -236,28 +238,6 @@ export class Supervisor {
     this.#journal = openJournal(log, this.#env);
   }
 
-  /** Listens to the group, and goes on without events where another program has it. */
-  async #listen(group: number): Promise<void> {
-    if (this.#events?.group === group) return;
-    this.#events?.close();
-    this.#events = undefined;
-    try {
-      this.#events = await openEvents(group, {
-        packet: packet => this.#report(packet),
-        lost: count => {
-          this.#lost += count;
-        },
-      });
-    } catch (error) {
-      if (!(error instanceof NetlinkError)) throw error;
-      if (this.#ticks === 0 || this.#ticks % (60 * EVENTS_RETRY) === 0)
-        this.#journal.note(
-          'warn',
-          `NFLOG group ${group} is held by another program: events are not reported`,
-        );
-    }
-  }
-
   #report({ family, prefix, mark, source }: LoggedPacket): void {
     const load = this.#loaded;
     const [event, name] = prefix.split(' ');
@@ -286,15 +266,13 @@ export class Supervisor {
     const now = monotonic();
     if (this.#notify.watchdog !== undefined) this.#notify.send('WATCHDOG=1');
     this.#clients.forgetExpired(now);
-    if (this.#lost > 0) {
-      this.#journal.tell('lost', `lost ${count(this.#lost, 'event')}`, { count: this.#lost }, 'warn');
-      this.#lost = 0;
-    }
+    const lost = this.#events.takeLost();
+    if (lost > 0) this.#journal.tell('lost', `lost ${count(lost, 'event')}`, { count: lost }, 'warn');
     const status = this.#statusLine();
     if (status !== this.#status) this.#notify.send(`STATUS=${status}`);
     this.#status = status;
-    if (this.#ticks % EVENTS_RETRY === 0 && this.#loaded && !this.#events)
-      await this.#listen(this.#loaded.log.group);
+    if (this.#ticks % EVENTS_RETRY === 0 && this.#loaded && !this.#events.isOpen)
+      await this.#events.listen(this.#loaded.log.group);
     if (this.#loading || !this.#repairs.mayLookAt(now)) return;
     const hold = readHold(this.#env);
     const released = this.#held && !hold;
