@@ -31,7 +31,10 @@ export async function tryCommand(
   refuseUnderSupervisor(context, path, candidate);
   const { config, bytes } = readConfiguration(context, candidate ?? path);
   const interrupted = new AbortController();
-  process.once('SIGINT', () => interrupted.abort());
+  process.once('SIGINT', () => {
+    if (process.stdin.isTTY) context.tell(''); // below the ^C of the terminal
+    interrupted.abort();
+  });
   const begun = await beginTrial(context.env, { config, bytes, path, candidate, duration: time.value });
   if (!begun) return nothingToTry(context, path, candidate);
   tellBegun(context, begun, time.value);

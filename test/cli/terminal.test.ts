@@ -80,7 +80,7 @@ t.test('Ctrl-C goes back from what is tried at once, and the prompt is there', {
   await terminal.shows(/Ctrl-C goes back at once/);
   t.equal(await reach(world), 'silent');
   await terminal.press('C-c');
-  t.match(await terminal.shows(/^ended 1$/m), /undone: the rules that were before are back; /);
+  t.match(await terminal.shows(/^ended 1$/m), /^undone: the rules that were before are back; /m);
   await terminal.shows(/^ready>\n*(?![\s\S])/m);
   t.equal(await reach(world), 'open');
   t.equal(await rules(world), was);
