@@ -1,6 +1,6 @@
-import { isFromHere, sshConnection } from '../loader/login.ts';
-import { confirmTrial, sessionId } from '../loader/settle.ts';
-import { readTrial, type Trial } from '../loader/trial.ts';
+import { isFromHere, sshConnection } from '../host/login.ts';
+import { readTrial, type Trial } from '../trial/notes.ts';
+import { confirmTrial, sessionId } from '../trial/settle.ts';
 import { type Context, EXIT } from './context.ts';
 import { tellEnd } from './try.ts';
 

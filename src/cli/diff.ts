@@ -1,8 +1,8 @@
-import { withKernel } from '../loader/access.ts';
-import { readKernel } from '../loader/kernel.ts';
-import { planLoad } from '../loader/load.ts';
+import { withKernel } from '../host/access.ts';
 import { compile } from '../ruleset/compile.ts';
 import { changeText, differences } from '../ruleset/describe.ts';
+import { planLoad } from '../table/load.ts';
+import { readKernel } from '../table/read.ts';
 import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
 

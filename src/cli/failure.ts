@@ -1,6 +1,6 @@
 import { ClientError } from '../client/error.ts';
 import { ConfigError } from '../config/problems.ts';
-import { explain, isNotPermitted } from '../loader/explain.ts';
+import { explain, isNotPermitted } from '../table/explain.ts';
 import { EXIT, UsageError } from './context.ts';
 
 /** What to tell people when a command failed, and the exit status. What nobody expected is told with its stack. */

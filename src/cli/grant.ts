@@ -1,10 +1,10 @@
 import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { quote } from '../config/report.ts';
-import { withKernel } from '../loader/access.ts';
-import { type Grant, type Granted, grant } from '../loader/grants.ts';
+import { withKernel } from '../host/access.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { names } from '../ruleset/names.ts';
 import { openingTime, usesUp } from '../ruleset/program.ts';
+import { type Grant, type Granted, grant } from '../table/openings.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { readClient, readService } from './whom.ts';
 

@@ -1,10 +1,10 @@
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import { printable } from '../config/report.ts';
+import { readWellKnown } from '../host/well-known.ts';
 import { type Conversion, convert } from '../import/convert.ts';
 import type { Note } from '../import/door.ts';
 import { parseKnockdConf } from '../import/knockd-conf.ts';
-import { readWellKnown } from '../loader/well-known.ts';
 import { count } from '../ruleset/describe.ts';
 import { type Context, EXIT } from './context.ts';
 

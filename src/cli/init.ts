@@ -5,6 +5,7 @@ import { formatAddress, formatNetwork, readNetwork } from '../config/networks.ts
 import { parseConfig } from '../config/parse.ts';
 import { formatPortRange, overlap } from '../config/ports.ts';
 import { configPath, DEFAULT_PATH } from '../config/read.ts';
+import { runningSupervisor } from '../host/hold.ts';
 import { type Choice, readChoices } from '../init/choice.ts';
 import { type Draft, PACKAGED_SCHEMA, writeDraft } from '../init/document.ts';
 import { type Found, findServices, isForwarded } from '../init/found.ts';
@@ -13,7 +14,6 @@ import { findPlace, RefusedError, writePlace } from '../init/place.ts';
 import { chooseSequences, freePorts } from '../init/sequence.ts';
 import { shippedConfiguration } from '../init/shipped.ts';
 import { clientsWay, nextSteps } from '../init/steps.ts';
-import { runningSupervisor } from '../loader/hold.ts';
 import { NoAnswerError } from '../terminal/ask.ts';
 import { textWidth } from '../terminal/wrap.ts';
 import { type Context, EXIT, UsageError } from './context.ts';

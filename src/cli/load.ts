@@ -1,14 +1,14 @@
 import { existsSync } from 'node:fs';
 import { ConfigError, formatProblem } from '../config/problems.ts';
-import { withKernel } from '../loader/access.ts';
-import { endHold } from '../loader/hold.ts';
-import { keepLastGood, lastGoodPath } from '../loader/last-good.ts';
-import { type Loaded, load } from '../loader/load.ts';
-import { refuseWhileTrying } from '../loader/trial.ts';
-import { forgetUnconfirmed, refuseUnconfirmed } from '../loader/unconfirmed.ts';
+import { withKernel } from '../host/access.ts';
+import { endHold } from '../host/hold.ts';
+import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
+import { type Loaded, load } from '../table/load.ts';
+import { refuseWhileTrying } from '../trial/notes.ts';
+import { forgetUnconfirmed, refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
 

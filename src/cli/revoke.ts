@@ -1,11 +1,8 @@
-import { diagnose, withConnection, withKernel } from '../loader/access.ts';
-import { findConnections, type Parts, targetsOf } from '../loader/connections.ts';
-import { type Cut, cut, type Untracked, whyNotCut } from '../loader/cut.ts';
-import { CannotChangeError } from '../loader/errors.ts';
-import { type Revocation, type Revoked, revoke } from '../loader/grants.ts';
-import { sshConnection } from '../loader/login.ts';
-import { noteRevocation } from '../loader/revocations.ts';
-import type { Session } from '../loader/sessions.ts';
+import { type Cut, cut, type Untracked, whyNotCut } from '../connections/cut.ts';
+import { findConnections, type Parts, targetsOf } from '../connections/find.ts';
+import { diagnose, withConnection, withKernel } from '../host/access.ts';
+import { sshConnection } from '../host/login.ts';
+import type { Session } from '../host/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
@@ -13,6 +10,9 @@ import { addressText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { printable } from '../ruleset/names.ts';
 import { isAllowed } from '../ruleset/program.ts';
+import { CannotChangeError } from '../table/errors.ts';
+import { type Revocation, type Revoked, revoke } from '../table/openings.ts';
+import { noteRevocation } from '../table/revocations.ts';
 import { type Context, EXIT } from './context.ts';
 import { readRevocation, readRevokeWords } from './whom.ts';
 

@@ -4,12 +4,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
 import { quote } from '../config/report.ts';
-import { runningSupervisor } from '../loader/hold.ts';
-import { confirmIfKnocked, endOf, type Settled, undoTrial } from '../loader/settle.ts';
-import { isUnderWay, type Trial } from '../loader/trial.ts';
-import { type Begun, beginTrial } from '../loader/try.ts';
+import { runningSupervisor } from '../host/hold.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import { painter } from '../terminal/paint.ts';
+import { type Begun, beginTrial } from '../trial/begin.ts';
+import { isUnderWay, type Trial } from '../trial/notes.ts';
+import { confirmIfKnocked, endOf, type Settled, undoTrial } from '../trial/settle.ts';
 import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
 import { failureOf } from './failure.ts';
 

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { undoTrial } from '../loader/settle.ts';
-import { isUnderWay } from '../loader/trial.ts';
+import { isUnderWay } from '../trial/notes.ts';
+import { undoTrial } from '../trial/settle.ts';
 import { type Context, EXIT } from './context.ts';
 import { failureOf } from './failure.ts';
 import { knockConfirms, tellEnd } from './try.ts';

@@ -1,7 +1,7 @@
-import { withKernel } from '../loader/access.ts';
-import { endHold, runningSupervisor, writeHold } from '../loader/hold.ts';
-import { unload } from '../loader/load.ts';
-import { refuseWhileTrying } from '../loader/trial.ts';
+import { withKernel } from '../host/access.ts';
+import { endHold, runningSupervisor, writeHold } from '../host/hold.ts';
+import { unload } from '../table/load.ts';
+import { refuseWhileTrying } from '../trial/notes.ts';
 import { type Context, EXIT } from './context.ts';
 
 /** `unload`: removes the table; fine if there is none. A supervisor would put it back, so it must be told. */

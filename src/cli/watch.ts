@@ -1,6 +1,6 @@
 import { readDurationWord, type Span } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
-import { withKernel } from '../loader/access.ts';
+import { withKernel } from '../host/access.ts';
 import { isTerminal } from '../terminal/paint.ts';
 import { jsonTeller, textTeller, watchLines } from '../watch/lines.ts';
 import { watchLive } from '../watch/live.ts';

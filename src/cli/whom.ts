@@ -2,12 +2,12 @@ import { nearest } from '../config/nearest.ts';
 import { readNetwork } from '../config/networks.ts';
 import { quote } from '../config/report.ts';
 import type { Family } from '../config/types.ts';
-import type { Revocation } from '../loader/grants.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
 import { masked } from '../ruleset/match.ts';
 import { printable } from '../ruleset/names.ts';
 import { compiledSequences, readPrefix, servicePorts } from '../ruleset/program.ts';
+import type { Revocation } from '../table/openings.ts';
 import { UsageError } from './context.ts';
 
 /** The words of `grant` and `revoke`, read with the table that is loaded. All throw UsageError. */

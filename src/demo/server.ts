@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import type { Port } from '../config/types.ts';
-import { withKernel } from '../loader/access.ts';
-import { unload } from '../loader/load.ts';
+import { withKernel } from '../host/access.ts';
+import { unload } from '../table/load.ts';
 
 /** A TCP service on all addresses that greets and then says again what it hears, for as long as `use` takes. */
 export async function serve(port: number, greeting: string, use: () => Promise<void>): Promise<void> {

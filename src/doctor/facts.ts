@@ -2,8 +2,8 @@ import type { Problem } from '../config/problems.ts';
 import type { Config, Family } from '../config/types.ts';
 import type { Interface } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
-import type { Hold, RunningSupervisor } from '../loader/hold.ts';
-import type { Listener } from '../loader/listeners.ts';
+import type { Hold, RunningSupervisor } from '../host/hold.ts';
+import type { Listener } from '../host/listeners.ts';
 
 /** All that the checks go by, read once. */
 export interface Facts {

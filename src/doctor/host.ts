@@ -1,7 +1,7 @@
 import { release } from 'node:os';
 import type { Config } from '../config/types.ts';
-import { listeners } from '../loader/access.ts';
-import { readEphemeral, readLines, readOr } from '../loader/proc.ts';
+import { listeners } from '../host/access.ts';
+import { readEphemeral, readLines, readOr } from '../host/proc.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import type { HostFacts } from './facts.ts';
 import { SWITCHES } from './settings.ts';

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Config } from '../config/types.ts';
-import { holdText } from '../loader/hold.ts';
+import { holdText } from '../host/hold.ts';
 import type { Facts, ServiceFacts, TableFacts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
 

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
-import { isHostsNetwork } from '../loader/network.ts';
-import { readOr } from '../loader/proc.ts';
+import { isHostsNetwork } from '../host/network.ts';
+import { readOr } from '../host/proc.ts';
 import type { SystemdFacts } from './facts.ts';
 
 const UNIT = 'knockd-nft-load.service';

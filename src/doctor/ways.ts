@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import ipaddr from 'ipaddr.js';
 import type { Config, Family } from '../config/types.ts';
-import { readLines, readOr } from '../loader/proc.ts';
+import { readLines, readOr } from '../host/proc.ts';
 import { FAMILIES } from '../ruleset/names.ts';
 import { covers } from './covers.ts';
 import type { HostFacts, HostInterface } from './facts.ts';

@@ -1,4 +1,3 @@
-import { dump } from '../loader/kernel.ts';
 import { type AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import type { Connection, Reply } from '../netlink/connection.ts';
 import { attributesOf, familyOf, NFPROTO, readGeneration } from '../netlink/nfnetlink.ts';
@@ -10,6 +9,7 @@ import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
 import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
 import { MARK } from '../ruleset/names.ts';
+import { dump } from '../table/read.ts';
 import type { ForeignChain, ForeignSet, ForeignTable } from './table.ts';
 
 /** Larger sets are lists of strangers, in which ours is not: only whether they are asked matters. */

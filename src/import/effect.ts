@@ -1,5 +1,5 @@
 import type { PortRange } from '../config/types.ts';
-import type { WellKnown } from '../loader/well-known.ts';
+import type { WellKnown } from '../host/well-known.ts';
 
 /** What a firewall's command does, as far as a knock daemon wants it to. */
 export type Effect =

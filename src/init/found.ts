@@ -2,7 +2,7 @@ import { toName } from '../config/names.ts';
 import { formatAddress } from '../config/networks.ts';
 import { mergePortRanges } from '../config/ports.ts';
 import type { PortRange } from '../config/types.ts';
-import type { Listener } from '../loader/listeners.ts';
+import type { Listener } from '../host/listeners.ts';
 import type { Host } from './host.ts';
 
 /** Something that others can reach on this host, as a service of the configuration. */

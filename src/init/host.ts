@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs';
-import { diagnose, listeners } from '../loader/access.ts';
-import type { Listener } from '../loader/listeners.ts';
-import { sshConnection } from '../loader/login.ts';
-import { readEphemeral, readOr, socketsOf } from '../loader/proc.ts';
-import { readWellKnown } from '../loader/well-known.ts';
+import { diagnose, listeners } from '../host/access.ts';
+import type { Listener } from '../host/listeners.ts';
+import { sshConnection } from '../host/login.ts';
+import { readEphemeral, readOr, socketsOf } from '../host/proc.ts';
+import { readWellKnown } from '../host/well-known.ts';
 import { readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 
 /** What a configuration has to fit. */

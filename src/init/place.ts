@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { accessSync, constants, linkSync, lstatSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { writeWhole } from '../loader/files.ts';
+import { writeWhole } from '../host/files.ts';
 import { isPackaged } from './document.ts';
 
 /** Where a configuration is going to be written. */

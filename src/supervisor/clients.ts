@@ -1,4 +1,4 @@
-import { clientId, type KnownClient, openedAt } from '../loader/clients.ts';
+import { clientId, type KnownClient, openedAt } from '../table/clients.ts';
 
 /** What somebody did by hand, with `grant` and `revoke` or with another program. */
 export interface ByHand {

@@ -1,7 +1,7 @@
 import { formatProblem, type Problem } from '../config/problems.ts';
-import type { KnownClient } from '../loader/clients.ts';
 import { clientText } from '../ruleset/client.ts';
 import { changeText, count } from '../ruleset/describe.ts';
+import type { KnownClient } from '../table/clients.ts';
 import type { ByHand } from './clients.ts';
 import type { LoadOutcome } from './job.ts';
 import type { Fields, Journal } from './journal.ts';

@@ -1,4 +1,4 @@
-import { holdText, readHold } from '../loader/hold.ts';
+import { holdText, readHold } from '../host/hold.ts';
 import { printable } from '../ruleset/names.ts';
 import { painter } from '../terminal/paint.ts';
 import { openScreen } from '../terminal/screen.ts';

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { observe, type Sight } from '../loader/observe.ts';
 import { type Connection, DumpInterruptedError } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import type { Status } from '../ruleset/status.ts';
+import { observe, type Sight } from '../table/observe.ts';
 
 export interface Look {
   readonly status: Status;

@@ -4,7 +4,7 @@ import { Foresight } from '../../src/firewalls/foresight.ts';
 import { pass, type Visit } from '../../src/firewalls/journey.ts';
 import { arriving } from '../../src/firewalls/packet.ts';
 import { readForeign } from '../../src/firewalls/read.ts';
-import { withKernel } from '../../src/loader/access.ts';
+import { withKernel } from '../../src/host/access.ts';
 
 /** What is foretold for one port: the fates that are likely in prerouting and input, and those that are possible. */
 export interface Foretold {

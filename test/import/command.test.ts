@@ -2,8 +2,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { formatPortRange } from '../../src/config/ports.ts';
+import { parseWellKnown } from '../../src/host/well-known.ts';
 import { readCommandLine } from '../../src/import/command.ts';
-import { parseWellKnown } from '../../src/loader/well-known.ts';
 
 const names = parseWellKnown(
   'ssh 22/tcp\nhttp 80/tcp www\nhttps 443/tcp\ndomain 53/tcp\ndomain 53/udp\n',

@@ -2,9 +2,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
+import { parseWellKnown } from '../../src/host/well-known.ts';
 import { convert } from '../../src/import/convert.ts';
 import { parseKnockdConf } from '../../src/import/knockd-conf.ts';
-import { parseWellKnown } from '../../src/loader/well-known.ts';
 import { damaged } from './arbitrary.ts';
 
 const names = parseWellKnown('ssh 22/tcp\nhttp 80/tcp\nhttps 443/tcp\n').portOf;

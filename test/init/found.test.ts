@@ -2,10 +2,10 @@
 import t from 'tap';
 import { formatPortRange } from '../../src/config/ports.ts';
 import type { Protocol } from '../../src/config/types.ts';
+import { parseWellKnown } from '../../src/host/well-known.ts';
 import { readChoices } from '../../src/init/choice.ts';
 import { findServices, isForwarded } from '../../src/init/found.ts';
 import type { Host } from '../../src/init/host.ts';
-import { parseWellKnown } from '../../src/loader/well-known.ts';
 
 const ANY = '0.0.0.0';
 

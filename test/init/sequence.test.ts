@@ -3,8 +3,8 @@ import { randomInt } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
 import type { Protocol } from '../../src/config/types.ts';
+import type { Listener } from '../../src/host/listeners.ts';
 import { chooseSequences, freePorts } from '../../src/init/sequence.ts';
-import type { Listener } from '../../src/loader/listeners.ts';
 
 const port = fc.integer({ min: 1, max: 65_535 });
 const range = fc.tuple(port, port).map(([a, b]) => ({ first: Math.min(a, b), last: Math.max(a, b) }));

@@ -8,8 +8,8 @@ import { createWorld, type World } from './world.ts';
 const swapScript = `
   import { readConfig } from ${built('config/read.js')};
   import { compile } from ${built('ruleset/compile.js')};
-  import { withKernel } from ${built('loader/access.js')};
-  import { load } from ${built('loader/load.js')};
+  import { withKernel } from ${built('host/access.js')};
+  import { load } from ${built('table/load.js')};
   const [rounds, ...files] = process.argv.slice(1);
   const rulesets = files.map(file => compile(readConfig(file, {}).config, 'test'));
   await withKernel(async ({ connection, sessions }) => {

@@ -1,5 +1,5 @@
 /** A program for tests: ends the tracking of all connections of its network namespace, and does nothing else. */
-import { withConnection } from '../../src/loader/access.ts';
+import { withConnection } from '../../src/host/access.ts';
 import { decodeFlow, deleteFlow, listFlows } from '../../src/netlink/conntrack.ts';
 import { NETLINK_NETFILTER } from '../../src/netlink/socket.ts';
 

@@ -91,8 +91,8 @@ t.test('rules are read again only when somebody changed the ruleset', { skip }, 
   const world = await loadedWorld(t, config);
   const script = `
     import { execFileSync } from 'node:child_process';
-    import { withKernel } from '${resolve('build/src/loader/access.js')}';
-    import { observe } from '${resolve('build/src/loader/observe.js')}';
+    import { withKernel } from '${resolve('build/src/host/access.js')}';
+    import { observe } from '${resolve('build/src/table/observe.js')}';
     await withKernel(async ({ connection }) => {
       const dump = connection.dump.bind(connection);
       let rules, sight;

@@ -1,6 +1,6 @@
 import t from 'tap';
-import type { KnownClient } from '../../src/loader/clients.ts';
 import { Clients } from '../../src/supervisor/clients.ts';
+import type { KnownClient } from '../../src/table/clients.ts';
 
 const NOW = 1_000_000;
 const MINUTE = 60_000;

@@ -1,10 +1,10 @@
 import type { Family } from '../config/types.ts';
+import type { monotonic } from '../host/clock.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { host32 } from '../ruleset/match.ts';
 import { FAMILIES, names } from '../ruleset/names.ts';
 import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
-import type { monotonic } from './clock.ts';
 
 /** The comment on elements that a grant made; `nft list ruleset` shows it. */
 export const GRANTED = 'granted';

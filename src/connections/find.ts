@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Family } from '../config/types.ts';
+import { WITH_PEER } from '../host/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { decodeFlow, type Endpoint, type Flow, listFlows } from '../netlink/conntrack.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -9,8 +10,7 @@ import { interfaceName, routeTo } from '../netlink/route.ts';
 import { masked } from '../ruleset/match.ts';
 import { FAMILIES, names } from '../ruleset/names.ts';
 import { guardMap, isAllowed, isLookedAt, portsOf, readPrefix } from '../ruleset/program.ts';
-import { clientKeys, type Revoked } from './grants.ts';
-import { WITH_PEER } from './sessions.ts';
+import { clientKeys, type Revoked } from '../table/openings.ts';
 
 /** Which connections are meant. */
 export interface Targets {

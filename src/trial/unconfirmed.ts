@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { ConfigError } from '../config/problems.ts';
-import { TrialError } from './errors.ts';
-import { readPlain, writeState } from './files.ts';
-import { stateFolder } from './last-good.ts';
+import { readPlain, writeState } from '../host/files.ts';
+import { stateFolder } from '../host/last-good.ts';
+import { TrialError } from '../table/errors.ts';
 
 /**
  * Contents of the configuration that were tried in place and not confirmed: they may lock somebody out, so neither a boot

@@ -1,10 +1,10 @@
 import t from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
-import { plan } from '../../src/loader/plan.ts';
-import { nextStage } from '../../src/loader/stages.ts';
 import type { Ruleset } from '../../src/nftables/ruleset.ts';
 import { compile } from '../../src/ruleset/compile.ts';
 import { guardedPorts } from '../../src/ruleset/program.ts';
+import { plan } from '../../src/table/plan.ts';
+import { nextStage } from '../../src/table/stages.ts';
 
 const ssh = { ports: [22], sequence: [1000, 3000, 2000] };
 

@@ -3,7 +3,7 @@ import { deleteAnswers, deleteFlow, detourFlow, type Flow } from '../netlink/con
 import { NetlinkError } from '../netlink/errors.ts';
 import { destroySocket, type InetSocket, TCP_STATE } from '../netlink/inet-diag.ts';
 import { addressText } from '../ruleset/client.ts';
-import { findConnections, type Parts, type Targets } from './connections.ts';
+import { findConnections, type Parts, type Targets } from './find.ts';
 
 export interface Cut {
   /** Sockets of this host that were ended. */

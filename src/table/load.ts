@@ -1,3 +1,5 @@
+import { monotonic } from '../host/clock.ts';
+import type { Session } from '../host/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { commit } from '../netlink/nfnetlink.ts';
 import type { Element } from '../nftables/element.ts';
@@ -7,12 +9,10 @@ import { masked, portBytes } from '../ruleset/match.ts';
 import { FAMILIES, MARK, names } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
-import { monotonic } from './clock.ts';
 import { ForeignTableError } from './errors.ts';
-import { type Kernel, readElements, readKernel, readSets, withState } from './kernel.ts';
 import { plan, recreatedState } from './plan.ts';
+import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
-import type { Session } from './sessions.ts';
 import { nextStage } from './stages.ts';
 
 /** What a load did. */

@@ -10,7 +10,7 @@ import { FAMILIES, names } from '../ruleset/names.ts';
 import { compiledSequences, portsOf, readPrefix } from '../ruleset/program.ts';
 import { GRANTED } from './clients.ts';
 import { CannotChangeError } from './errors.ts';
-import { readKernel, withState } from './kernel.ts';
+import { readKernel, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
 
 /** Who is to be let in, to what. */

@@ -3,7 +3,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import t, { type Test } from 'tap';
-import { listeners } from '../../src/loader/access.ts';
+import { listeners } from '../../src/host/access.ts';
 
 async function tcp(t: Test, host: string): Promise<number> {
   const server = createServer().listen(0, host);

@@ -3,8 +3,8 @@ import { readGeneration } from '../netlink/nfnetlink.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { emptyStatus, readStatus, type Status } from '../ruleset/status.ts';
 import { ForeignTableError } from './errors.ts';
-import { readKernel, withState, withStateNow } from './kernel.ts';
 import { planLoad } from './load.ts';
+import { readKernel, withState, withStateNow } from './read.ts';
 
 /** What was seen of the kernel, and what need not be read again as long as nobody changes the ruleset. */
 export interface Sight {

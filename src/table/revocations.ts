@@ -1,13 +1,13 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Family } from '../config/types.ts';
+import { monotonic } from '../host/clock.ts';
+import { readPlain, writeWhole } from '../host/files.ts';
+import { runtimeFolder } from '../host/hold.ts';
 import { masked } from '../ruleset/match.ts';
 import { readPrefix } from '../ruleset/program.ts';
 import { type KnownClient, openedAt } from './clients.ts';
-import { monotonic } from './clock.ts';
-import { readPlain, writeWhole } from './files.ts';
-import type { Revoked } from './grants.ts';
-import { runtimeFolder } from './hold.ts';
+import type { Revoked } from './openings.ts';
 
 /**
  * Notes of what was revoked, in the runtime folder. The supervisor, and a `try`, remember who is in, to let them in again

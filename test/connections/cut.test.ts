@@ -1,6 +1,6 @@
 /** `cut` where the kernel cannot do all: over sockets whose kernel is the test. What it can do is in kernel/cut. */
 import t from 'tap';
-import { cut, whyNotCut } from '../../src/loader/cut.ts';
+import { cut, whyNotCut } from '../../src/connections/cut.ts';
 import { Connection, encodeHeader } from '../../src/netlink/connection.ts';
 
 const NLMSG_ERROR = 2;

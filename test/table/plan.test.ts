@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
-import { plan, recreatedState } from '../../src/loader/plan.ts';
 import type { Message } from '../../src/netlink/nfnetlink.ts';
 import { deleteChain } from '../../src/nftables/chain.ts';
 import { type Element, newElements } from '../../src/nftables/element.ts';
@@ -13,6 +12,7 @@ import type { Ruleset } from '../../src/nftables/ruleset.ts';
 import { deleteSet } from '../../src/nftables/set.ts';
 import { compile } from '../../src/ruleset/compile.ts';
 import { isState } from '../../src/ruleset/sets.ts';
+import { plan, recreatedState } from '../../src/table/plan.ts';
 import { read, type Written, written } from '../ruleset/arbitrary.ts';
 import { FakeKernel, Refused } from './fake-kernel.ts';
 

@@ -3,14 +3,14 @@ import { closeSync, fstatSync, linkSync, mkdirSync, readFileSync, readSync, rmSy
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deserialize, serialize } from 'node:v8';
+import { openPlain, writeWhole } from '../host/files.ts';
+import { type Hold, readHold, runtimeFolder } from '../host/hold.ts';
+import { tryLock } from '../host/lock.ts';
+import { ownNetwork } from '../host/network.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { restoreRuleset, type SavedRuleset, saveRuleset } from '../nftables/saved.ts';
-import type { KnownClient } from './clients.ts';
-import { TrialError } from './errors.ts';
-import { openPlain, writeWhole } from './files.ts';
-import { type Hold, readHold, runtimeFolder } from './hold.ts';
-import { tryLock } from './lock.ts';
-import { ownNetwork } from './network.ts';
+import type { KnownClient } from '../table/clients.ts';
+import { TrialError } from '../table/errors.ts';
 
 /** What `try` remembers in the runtime folder, so that any process can confirm it or go back. */
 export interface Trial {

@@ -1,7 +1,7 @@
 /** What a kernel lacks, asked of kernels that lack it: the one at hand has it all. */
 import t from 'tap';
-import { probe } from '../../src/loader/probe.ts';
 import { Connection, encodeHeader, NLMSG_HEADER } from '../../src/netlink/connection.ts';
+import { probe } from '../../src/table/probe.ts';
 
 const [NLMSG_ERROR, NLM_F_ACK, GETGEN, BATCH_END, EOPNOTSUPP] = [2, 4, (10 << 8) | 16, 17, 95];
 

@@ -2,7 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, realpathSync } from 'node:fs';
 import { promisify } from 'node:util';
-import { isHostsNetwork } from './network.ts';
+import { isHostsNetwork } from '../host/network.ts';
 
 const execute = promisify(execFile);
 
