@@ -27,6 +27,42 @@ export const names = {
   open: (service: string) => `open_${service}`,
 } as const;
 
+/** Who writes what a set holds: the configuration, or packets (and people, by hand). */
+export type Owner = 'program' | 'packets';
+
+/** Each kind of set or map, and its owner. Swaps compare and replace what the program owns, and keep the rest. */
+const OWNERS = {
+  started: 'packets',
+  progress: 'packets',
+  knockers: 'packets',
+  sessions: 'packets',
+  clients: 'packets',
+  users: 'packets',
+  allowed: 'program',
+  ports: 'program',
+  guards: 'program',
+  steps: 'program',
+  arrivals: 'program',
+} as const satisfies Record<string, Owner>;
+
+export type Holds = keyof typeof OWNERS;
+
+/** What the set of this name holds; undefined for a name that {@link names} does not make. */
+export function holds(name: string): Holds | undefined {
+  const [, word = ''] =
+    /^.+_(clients|users)_ipv[46]$/.exec(name) ??
+    /^(started|progress|knockers|sessions|allowed)_ipv[46]$/.exec(name) ??
+    /^(ports|guards|steps|arrivals)$/.exec(name) ??
+    [];
+  return word in OWNERS ? (word as Holds) : undefined;
+}
+
+/** Who owns the elements of a set in our table. A set that others put there is packets' if its elements expire. */
+export function ownerOf({ name, timeout }: { readonly name: string; readonly timeout: boolean }): Owner {
+  const kind = holds(name);
+  return kind ? OWNERS[kind] : timeout ? 'packets' : 'program';
+}
+
 /** The service behind a name that {@link names} made, such as `guard_ssh`. */
 export function serviceOfGuard(chain: string): string | undefined {
   return chain.startsWith('guard_') ? chain.slice('guard_'.length) : undefined;

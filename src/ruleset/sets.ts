@@ -20,11 +20,6 @@ export function compileSets(config: Config, automaton: Automaton): SetWithElemen
   return [...stateSets(config), ...programSets(config, automaton)];
 }
 
-/** Whether packets (and people) own what is in a set, rather than the configuration. */
-export function isState(set: { readonly timeout: boolean }): boolean {
-  return set.timeout;
-}
-
 function stateSets({ services, limits }: Config): SetWithElements[] {
   const eachFamily = (make: (family: Family) => SetWithElements) => FAMILIES.map(make);
   return [

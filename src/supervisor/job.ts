@@ -14,8 +14,8 @@ import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
+import { holds } from '../ruleset/names.ts';
 import { compiledSequences } from '../ruleset/program.ts';
-import { isState } from '../ruleset/sets.ts';
 import { type KnownClient, knownClients } from '../table/clients.ts';
 import { explain } from '../table/explain.ts';
 import { load } from '../table/load.ts';
@@ -163,9 +163,9 @@ async function readClients(
   const there = new Map((await readSets(connection, table.name)).map(({ name, count }) => [name, count]));
   const counted = sets.map(set => {
     const count = there.get(set.name);
-    return count === undefined || !isState(set) ? set : { ...set, count };
+    return count === undefined ? set : { ...set, count };
   });
-  const isClients = (name: string) => /_(clients|users)_ipv[46]$/.test(name);
+  const isClients = (name: string) => ['clients', 'users'].includes(holds(name) ?? '');
   return knownClients(
     await withState(connection, { table, chains, counters, sets: counted }, isClients),
     monotonic(),

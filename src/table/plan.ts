@@ -7,7 +7,7 @@ import { flushChain, newRule, sameRule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { deleteSet, type NftSet, newSet, sameSet } from '../nftables/set.ts';
 import { deleteTable, newTable } from '../nftables/table.ts';
-import { isState } from '../ruleset/sets.ts';
+import { holds, ownerOf } from '../ruleset/names.ts';
 
 /**
  * The messages of one transaction that turns what is there into what is wanted, and leaves alone what is the same.
@@ -106,7 +106,7 @@ export function recreatedState(current: Ruleset, wanted: Ruleset, sizeInPlace: b
   const there = index(current).sets;
   return wanted.sets.flatMap(set => {
     const old = there.get(set.name);
-    return old && isState(old) && !sameSet(old, set) && !(sizeInPlace && sameButSize(old, set))
+    return old && ownerOf(old) === 'packets' && !sameSet(old, set) && !(sizeInPlace && sameButSize(old, set))
       ? [old.name]
       : [];
   });
@@ -130,14 +130,14 @@ function planSet(
   const whole = (is: Change, old: SetWithElements | undefined): PlannedSet => ({
     set: wanted,
     is,
-    added: isState(wanted) ? carriedOver(old, wanted) : wanted.elements,
+    added: ownerOf(wanted) === 'program' ? wanted.elements : carriedOver(old, wanted),
     removed: [],
   });
   if (!current) return whole('new', former);
   if (sizeInPlace && !sameSet(current, wanted) && sameButSize(current, wanted))
     return { set: wanted, is: 'resized', added: [], removed: [] };
   if (!sameSet(current, wanted)) return whole('recreated', current);
-  if (isState(wanted)) return { set: wanted, is: 'same', added: [], removed: [] };
+  if (ownerOf(wanted) !== 'program') return { set: wanted, is: 'same', added: [], removed: [] };
   const { added, removed } = compareElements(current.elements, wanted.elements);
   const same = added.length + removed.length === 0;
   // ranges are pairs of points: all of them or none
@@ -172,13 +172,8 @@ function compareElements(
  * hold more than a time, so they stay behind: a source starts with a full bucket again.
  */
 function carriedOver(old: SetWithElements | undefined, wanted: SetWithElements): readonly Element[] {
-  if (
-    !old ||
-    keyNames(old) !== keyNames(wanted) ||
-    old.data !== wanted.data ||
-    /^knockers_/.test(wanted.name)
-  )
-    return [];
+  const isMeter = holds(wanted.name) === 'knockers';
+  if (!old || keyNames(old) !== keyNames(wanted) || old.data !== wanted.data || isMeter) return [];
   const left = ({ timeout, expires }: Element) => expires ?? timeout ?? Number.POSITIVE_INFINITY;
   return old.elements.toSorted((a, b) => left(b) - left(a)).slice(0, wanted.size);
 }

@@ -8,8 +8,7 @@ import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables, type Table } from '../nftables/table.ts';
-import { MARK } from '../ruleset/names.ts';
-import { isState } from '../ruleset/sets.ts';
+import { MARK, ownerOf } from '../ruleset/names.ts';
 
 /** The tables of family inet at one generation of the ruleset. */
 export interface Kernel {
@@ -51,7 +50,10 @@ async function readTable(connection: Connection, table: Table): Promise<Ruleset>
     .filter(here);
   const sets: SetWithElements[] = [];
   for (const set of await readSets(connection, table.name))
-    sets.push({ ...set, elements: isState(set) ? [] : await readElements(connection, table.name, set) });
+    sets.push({
+      ...set,
+      elements: ownerOf(set) === 'program' ? await readElements(connection, table.name, set) : [],
+    });
   return {
     table,
     counters: await readCounters(connection, table.name),
@@ -87,7 +89,7 @@ export async function withState(
 ): Promise<Ruleset> {
   const sets: SetWithElements[] = [];
   for (const set of ruleset.sets) {
-    const read = isState(set) && named(set.name);
+    const read = ownerOf(set) === 'packets' && named(set.name);
     sets.push(read ? { ...set, elements: await readElements(connection, ruleset.table.name, set) } : set);
   }
   return { ...ruleset, sets };

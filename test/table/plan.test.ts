@@ -11,7 +11,7 @@ import { deleteCounter } from '../../src/nftables/named-counter.ts';
 import type { Ruleset } from '../../src/nftables/ruleset.ts';
 import { deleteSet } from '../../src/nftables/set.ts';
 import { compile } from '../../src/ruleset/compile.ts';
-import { isState } from '../../src/ruleset/sets.ts';
+import { ownerOf } from '../../src/ruleset/names.ts';
 import { plan, recreatedState } from '../../src/table/plan.ts';
 import { read, type Written, written } from '../ruleset/arbitrary.ts';
 import { FakeKernel, Refused } from './fake-kernel.ts';
@@ -25,6 +25,8 @@ const BASE: Written = {
     },
   },
 };
+
+const isState = (set: Parameters<typeof ownerOf>[0]) => ownerOf(set) === 'packets';
 
 const ruleset = (file: Written) => compile(read(file), '1.2.3');
 
@@ -133,6 +135,22 @@ const ADDRESS = Buffer.from([192, 0, 2, 7]);
 const client: Element = { key: ADDRESS, timeout: 10_000, expires: 9000 };
 const elementsOf = (kernel: FakeKernel, set: string, table = 'knockd') =>
   kernel.read(table)?.sets.find(({ name }) => name === set)?.elements;
+
+t.test('another name of the table keeps the clients of every service, whatever the service is called', t => {
+  const services = Object.fromEntries(
+    ['ssh', 'knockers_x', 'knockers'].map((name, index) => [
+      name,
+      { ports: [2000 + index], sequence: [`${7001 + 10 * index}/tcp`, '9001/tcp', '9003/tcp'] },
+    ]),
+  );
+  const kernel = new FakeKernel({ sizeInPlace: true });
+  load(kernel, ruleset({ services }));
+  for (const name of Object.keys(services)) kernel.put('knockd', `${name}_clients_ipv4`, client);
+  load(kernel, ruleset({ services, table: 'renamed' }));
+  for (const name of Object.keys(services))
+    t.equal(elementsOf(kernel, `${name}_clients_ipv4`, 'renamed')?.length, 1, name);
+  t.end();
+});
 
 t.test('services that stay keep their clients, their progress and their counters', t => {
   fc.assert(
