@@ -2,15 +2,27 @@
 import { chmodSync, readFileSync } from 'node:fs';
 import { build } from 'esbuild';
 
+/**
+ * Old versions of Node.js, which many clients have, must be able to parse the whole file: only then they come to the guard at
+ * its beginning. 12 is what Debian 11 and Ubuntu 22.04 have.
+ */
+const PARSED_BY = 'node12';
+const GUARD = `"use strict";
+if (parseInt(process.versions.node, 10) < 20) {
+  require("fs").writeSync(2, "knockd-nft: Node.js 20 or newer is needed; this is " + process.versions.node + "\\n");
+  process.exit(1);
+}`;
+
 await build({
   entryPoints: ['src/main.ts'],
   outfile: 'dist/knockd-nft.cjs',
   bundle: true,
   platform: 'node',
-  target: 'node20',
+  target: PARSED_BY,
+  supported: { 'class-field': true, 'class-private-field': true }, // 12 has them; written otherwise they are slow
   format: 'cjs', // starts faster than a module
   external: ['koffi', 'netlink'],
-  banner: { js: '#!/usr/bin/env node' },
+  banner: { js: `#!/usr/bin/env node\n${GUARD}` },
   mainFields: ['module', 'main'],
   legalComments: 'eof',
   // what `init` starts from

@@ -1,4 +1,5 @@
-import { hostsPath, readHosts } from '../client/hosts.ts';
+import { hostsPath } from '../client/folders.ts';
+import { readHosts } from '../client/hosts.ts';
 import { ConfigError } from '../config/problems.ts';
 import { configPath, readConfig } from '../config/read.ts';
 import { type Context, EXIT } from './context.ts';

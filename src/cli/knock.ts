@@ -1,8 +1,7 @@
-import { type Door, openDoor } from '../client/door.ts';
-import { knockAll } from '../client/knock.ts';
+import { type Door, knockOnce, openDoor } from '../client/door.ts';
 import { resolveHost } from '../client/resolve.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
-import { adviceFor, readTarget, readTcpPort, readTimeout, type Target } from './target.ts';
+import { adviceFor, readTarget, readTcpPort, readTimeout, stillClosed, type Target } from './target.ts';
 
 export interface KnockOptions {
   readonly gap?: string | undefined;
@@ -33,15 +32,12 @@ export async function knockCommand(
   const port = wait === undefined ? undefined : waitPort(name, wait, target);
   const limit = readTimeout(timeout);
   const addresses = await resolveHost(target.host);
+  const door = { ...target, name, addresses, advice: adviceFor(context, name, target) };
   const start = performance.now();
   const done =
     port === undefined
-      ? { addresses: await knockAll(addresses, target.knocks, target.gap), open: null, rounds: 1 }
-      : await knockAndWait(
-          context,
-          { ...target, name, addresses, port, advice: adviceFor(context, name, target) },
-          limit,
-        );
+      ? { addresses: await knockOnce(door, { timeout: limit, env: context.env }), open: null, rounds: 1 }
+      : await knockAndWait(context, { ...door, port }, limit);
   const knocked = { ...done, seconds: Number(((performance.now() - start) / 1000).toFixed(2)) };
   context.print(context.json ? JSON.stringify(knocked) : sentence(knocked));
   return EXIT.DONE;
@@ -54,12 +50,12 @@ function waitPort(name: string, wait: string | true, { port }: Target): number {
 }
 
 async function knockAndWait(
-  { tell }: Context,
+  { tell, env }: Context,
   door: Door,
   timeout: number,
 ): Promise<Omit<Knocked, 'seconds'>> {
-  const onAgain = () => tell(`${door.name} port ${door.port} is still closed; knocking again`);
-  const { socket, rounds } = await openDoor(door, { timeout, tryFirst: false, onAgain });
+  const onAgain = (addresses: readonly string[]) => tell(stillClosed(door, addresses));
+  const { socket, rounds } = await openDoor(door, { timeout, tryFirst: false, onAgain, env });
   const { remoteAddress: address = '' } = socket;
   socket.destroy();
   return { addresses: door.addresses, open: { address, port: door.port }, rounds };

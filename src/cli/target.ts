@@ -1,4 +1,6 @@
-import { findHost, GAP, HOST, hostsPath, readHosts } from '../client/hosts.ts';
+import type { Door } from '../client/door.ts';
+import { hostsPath } from '../client/folders.ts';
+import { findHost, GAP, HOST, readHosts } from '../client/hosts.ts';
 import { readKnock } from '../client/knock.ts';
 import { readDurationWord, type Span } from '../config/duration.ts';
 import { readPort } from '../config/ports.ts';
@@ -48,6 +50,12 @@ export function adviceFor({ env }: Context, name: string, { knocks }: Target): s
   return knocks.length === 0
     ? `no knocks are known for ${name}; write them at the end of the command, or into ${hostsPath(env)}`
     : 'check that the knocks are those of the server and that something listens there; on the server, "knockd-nft status" shows how far they come';
+}
+
+/** Before it is knocked on `next`, which may be all of its addresses. */
+export function stillClosed({ name, port, addresses }: Door, next: readonly string[]): string {
+  const where = next.length < addresses.length ? ` on ${next.join(' and ')}` : '';
+  return `${name} port ${port} is still closed; knocking again${where}`;
 }
 
 /** Milliseconds. */

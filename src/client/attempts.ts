@@ -9,9 +9,9 @@ const STAGGER = 50;
  * handshakes are not complete, so the service never hears of them.
  */
 export class Attempts {
-  readonly #addresses: readonly string[];
   readonly #port: number;
   readonly #pending = new Set<Socket>();
+  #given = 0;
   #win: (socket: Socket) => void = () => {};
   #failure: string | undefined;
   /** Resolves with the connection: half-open allowed, without delay, paused. Never rejects. */
@@ -19,8 +19,7 @@ export class Attempts {
     this.#win = resolve;
   });
 
-  constructor(addresses: readonly string[], port: number) {
-    this.#addresses = addresses;
+  constructor(port: number) {
     this.#port = port;
   }
 
@@ -30,20 +29,24 @@ export class Attempts {
   }
 
   /**
-   * Tries each address once more. Resolves when all of that have failed; rejects with an AbortError. An attempt that
-   * nobody answers goes on, and the kernel repeats its SYN after 1 s, 3 s, 7 s.
+   * Tries each of the addresses once more. Resolves when all of that have failed; rejects with an AbortError. An attempt
+   * that nobody answers goes on, and the kernel repeats its SYN after 1 s, 3 s, 7 s.
    */
-  async start(signal: AbortSignal): Promise<void> {
+  async start(addresses: readonly string[], signal: AbortSignal): Promise<void> {
     const failures: Promise<void>[] = [];
-    for (const [index, address] of this.#addresses.entries()) {
+    const given = this.#given;
+    for (const [index, address] of addresses.entries()) {
       if (index > 0) await Promise.race([failures.at(-1), delay(STAGGER, undefined, { signal })]);
       signal.throwIfAborted();
+      if (given !== this.#given) return;
       failures.push(this.#try(address));
     }
     await Promise.all(failures);
   }
 
+  /** Ends those that were started. */
   giveUp(): void {
+    this.#given++;
     for (const socket of this.#pending) socket.destroy();
     this.#pending.clear();
   }

@@ -1,6 +1,4 @@
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
 import { durationWithin, type Span } from '../config/duration.ts';
 import { decode, formatMode, readBytes, tellOwner } from '../config/file.ts';
 import { bad, good } from '../config/outcome.ts';
@@ -50,29 +48,16 @@ const FILE = dictionary(
   { what: 'host', least: 0, naming: HOST },
 );
 
-/** `~/.config/knockd-nft/hosts.json`, or where XDG's variable says. */
-export function hostsPath({ XDG_CONFIG_HOME: configured = '' }: NodeJS.ProcessEnv): string {
-  const folder = isAbsolute(configured) ? configured : join(home(), '.config');
-  return join(folder, 'knockd-nft/hosts.json');
-}
-
-function home(): string {
-  try {
-    return homedir();
-  } catch {
-    return '/'; // a user whom the system does not know, without HOME
-  }
-}
-
 /**
  * The hosts of the file, in its order; none where there is no file. Throws {@link ConfigError} with all that is wrong,
- * also when others than its owner could read it: as ssh does with keys.
+ * also when others than its owner could read it: as ssh does with keys. On Windows the mode says nothing, and the user's
+ * folders are closed to others.
  */
 export function readHosts(path: string): readonly KnownHost[] {
   if (!existsSync(path)) return [];
   const { stats, bytes } = readBytes(path);
   const report = new Report(path);
-  if ((stats.mode & 0o077) !== 0)
+  if (process.platform !== 'win32' && (stats.mode & 0o077) !== 0)
     report.error(
       null,
       `others than its owner may get at the file, which holds knocks (mode ${formatMode(stats)}); expected 0600: chmod 600 ${path}`,

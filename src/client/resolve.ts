@@ -1,9 +1,10 @@
 import { lookup } from 'node:dns/promises';
+import { isIPv6 } from 'node:net';
 import { ClientError } from './error.ts';
 
 /**
- * The addresses to go to: of each family the first that the system gives for `host`, in its order, which is the one
- * that ssh takes. Asked only once, so that knocks and connections have the same destination. Throws ClientError.
+ * The addresses that the system gives for `host`, in its order, which is the one in which ssh tries them. Asked only once,
+ * so that knocks and connections have the same destination. Throws ClientError.
  */
 export async function resolveHost(host: string): Promise<readonly string[]> {
   const found = await lookup(host, { all: true, verbatim: true }).catch((error: NodeJS.ErrnoException) => {
@@ -15,7 +16,17 @@ export async function resolveHost(host: string): Promise<readonly string[]> {
       `no address is known for ${host} (${error.code}): check the name, or give the address instead`,
     );
   });
-  return found
-    .filter(({ family }, index) => found.findIndex(other => other.family === family) === index)
-    .map(({ address }) => address);
+  return [...new Set(found.map(({ address }) => address))];
+}
+
+/**
+ * The addresses as they are to be knocked on: together those of different families, since either may lead nowhere, and one
+ * after the other those of the same one. The first holds what any program takes first.
+ */
+export function inTurns(addresses: readonly string[]): readonly (readonly string[])[] {
+  const families = [addresses.filter(isIPv6), addresses.filter(address => !isIPv6(address))];
+  const length = Math.max(...families.map(family => family.length));
+  return Array.from({ length }, (_, index) =>
+    addresses.filter(address => families.some(family => family[index] === address)),
+  );
 }

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import t from 'tap';
 import { ClientError } from '../../src/client/error.ts';
 import { knock, knockAll, readKnock } from '../../src/client/knock.ts';
-import { resolveHost } from '../../src/client/resolve.ts';
+import { inTurns, resolveHost } from '../../src/client/resolve.ts';
 
 t.test('a knock is a port as in the configuration, or as knockd has it', async t => {
   const tcp = (port: number) => ({ ok: true, value: { protocol: 'tcp', port } });
@@ -63,8 +63,18 @@ t.test('a signal ends it between two knocks', async t => {
   await t.rejects(knocking, { name: 'AbortError' });
 });
 
-t.test('a host is looked up once, and gives an address of each family at most', async t => {
+t.test('a host is looked up once, and gives all its addresses', async t => {
   t.same(await resolveHost('127.0.0.1'), ['127.0.0.1']);
   t.same(await resolveHost('::1'), ['::1']);
   await t.rejects(resolveHost('nowhere.invalid'), { name: 'ClientError', message: /: check the n/ });
+});
+
+t.test('of each family one address is knocked on at a time, in their order', async t => {
+  t.same(inTurns(['fd77::1', '10.77.0.1', 'fd77::2', 'fd77::3', '10.77.0.2']), [
+    ['fd77::1', '10.77.0.1'],
+    ['fd77::2', '10.77.0.2'],
+    ['fd77::3'],
+  ]);
+  t.same(inTurns(['10.77.0.1']), [['10.77.0.1']]);
+  t.same(inTurns(['10.77.0.1', '10.77.0.2']), [['10.77.0.1'], ['10.77.0.2']]);
 });

@@ -151,6 +151,30 @@ t.test('--wait says when a port opened, also one that was open before', { ...nee
   });
 });
 
+t.test('--wait goes on to the second address of a name', { ...needs }, async t => {
+  const world = await loadedWorld(t, { services: { ssh } });
+  await world.host('server').listen(22);
+  const { ipv4 } = world.server;
+  const lines = `10.77.0.3 bastion\n${ipv4} bastion\n`; // the system sorts them, as our own ends in 2
+  const args = ['bastion', ...words, '--wait', '22', '--json'];
+  const { status, stdout, stderr } = await knockByName(t, world, lines, args);
+  t.equal(status, 0, stderr);
+  t.match(JSON.parse(stdout), { open: { address: ipv4, port: 22 }, rounds: 2 });
+  t.equal(stderr, `bastion port 22 is still closed; knocking again on ${ipv4}\n`);
+});
+
+t.test('who knocks at the same time does so one after the other', { ...needs }, async t => {
+  const world = await loadedWorld(t, { services: { ssh } });
+  await world.host('server').listen(22);
+  const to = world.server.ipv4;
+  const all = [[], [], ['--wait', '22'], ['--wait', '22']].map(more => knock(world, [to, ...words, ...more]));
+  for (const { status, stderr } of await Promise.all(all))
+    t.same({ status, stderr }, { status: 0, stderr: '' });
+  const { wrongKnocks } = await status(world);
+  t.equal(wrongKnocks, 0);
+  t.ok((await serviceOf(world, 'ssh')).opened >= 2);
+});
+
 t.test('--wait fails after --timeout, and says what to check', { ...needs }, async t => {
   const world = await loadedWorld(t, {
     services: { ssh, web: { ...ssh, ports: [80], closed: 'reject', sequence: [1, 5, 3] } },

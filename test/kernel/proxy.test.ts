@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t, { type Test } from 'tap';
-import { families, loadedWorld, serviceOf, ssh, status } from './loaded.ts';
+import { families, knocking, loadedWorld, serviceOf, ssh, status, until } from './loaded.ts';
 import type { Running } from './process.ts';
 import { createWorld, missing, type RunOptions, type World } from './world.ts';
 
@@ -21,6 +21,15 @@ function folder(t: Pick<Test, 'teardown'>): string {
 
 function proxy(world: World, args: readonly string[], options: RunOptions = {}) {
   return world.knockd(['proxy', ...args], { host: 'client', config: false, ...options });
+}
+
+/** The same where these lines are /etc/hosts, and `hello` is the input. */
+function proxyByName(t: Pick<Test, 'teardown'>, world: World, lines: string, args: readonly string[]) {
+  const hosts = join(folder(t), 'hosts');
+  writeFileSync(hosts, lines);
+  const script = `mount --bind '${hosts}' /etc/hosts && exec "$0" "$@"`;
+  const command = [process.execPath, program, 'proxy', ...args];
+  return world.run('client', 'sh', ['-c', script, ...command], { input: 'hello\n', timeout: 30_000 });
 }
 
 /** The same from a shell, as $proxy, with a new folder as $0. */
@@ -85,11 +94,8 @@ t.test('it makes no other connection than the one it hands over', { ...needs }, 
 t.test('of a name with both families it takes the one that gets there', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   const { ipv4, ipv6 } = world.server;
-  const hosts = join(folder(t), 'hosts');
-  writeFileSync(hosts, `${ipv6} bastion\n${ipv4} bastion\n`);
-  const lead = `mount --bind '${hosts}' /etc/hosts; echo hello | '${process.execPath}' '${program}'`;
-  const through = () =>
-    world.run('client', 'sh', ['-c', `${lead} proxy bastion 22 ${words.join(' ')}`], { timeout: 30_000 });
+  const lines = `${ipv6} bastion\n${ipv4} bastion\n`;
+  const through = () => proxyByName(t, world, lines, ['bastion', '22', ...words]);
   const server = world.host('server');
   const only = await server.listen(22, { address: '0.0.0.0' });
   t.same(await through(), { status: 0, stdout: 'hello\n', stderr: '' }, 'nobody listens on IPv6');
@@ -103,6 +109,75 @@ t.test('of a name with both families it takes the one that gets there', { ...nee
   await world.run('client', 'ip', ['route', 'add', 'blackhole', ipv4]);
   t.same(await through(), { status: 0, stdout: 'hello\n', stderr: '' }, 'IPv4 leads nowhere');
   t.same((await serviceOf(world, 'ssh')).clients, [world.client.ipv4, world.client.ipv6].sort());
+});
+
+t.test('where the first address of a family is dead it takes the second', { ...needs }, async t => {
+  const world = await loadedWorld(t, { services: { ssh } });
+  await world.host('server').listen(22);
+  const { ipv4, ipv6 } = world.server;
+  // the system sorts addresses of a family by how much of them is like our own, which ends in 2
+  for (const [lines, to] of [
+    [`10.77.0.3 bastion\n${ipv4} bastion\n`, ipv4], // nobody has it
+    [`10.77.0.2 bastion\n${ipv4} bastion\n`, ipv4], // refuses
+    [`fd77::3 bastion\n${ipv6} bastion\n`, ipv6],
+    [`fd77::3 bastion\n10.77.0.3 bastion\n${ipv4} bastion\n`, ipv4],
+  ] as const) {
+    await world.nft('flush set inet knockd ssh_clients_ipv4; flush set inet knockd ssh_clients_ipv6');
+    const { status, stdout, stderr } = await proxyByName(t, world, lines, ['bastion', '22', ...words]);
+    t.same({ status, stdout }, { status: 0, stdout: 'hello\n' }, lines);
+    t.match(stderr, `knockd-nft: bastion port 22 is still closed; knocking again on ${to}\n`);
+  }
+});
+
+t.test('all addresses are tried within --timeout', { ...needs }, async t => {
+  const world = await loadedWorld(t, { services: { ssh } });
+  await world.host('server').listen(22);
+  await world.addAddress('server', '10.77.0.200/24'); // less like our own than the others
+  const dead = [3, 4, 5, 6, 7].map(last => `10.77.0.${last} bastion\n`).join('');
+  const args = ['bastion', '22', ...words, '--gap', '50ms', '--timeout', '6s'];
+  const lines = `${dead}10.77.0.200 bastion\n`;
+  t.match(await proxyByName(t, world, lines, args), { status: 0, stdout: 'hello\n' });
+  const failed = await proxyByName(t, world, dead, args);
+  t.match(failed, { status: 1, stderr: /bastion port 22 is still closed after 6 s \(/ });
+});
+
+t.test('ten at once to a closed door take one knock', { ...needs }, async t => {
+  const world = await loadedWorld(t, { services: { ssh } });
+  await world.host('server').listen(22);
+  const all = Array.from({ length: 10 }, () =>
+    proxy(world, [world.server.ipv4, '22', ...words], { input: 'once' }),
+  );
+  for (const done of await Promise.all(all)) t.same(done, { status: 0, stdout: 'once', stderr: '' });
+  t.match(await serviceOf(world, 'ssh'), { opened: 1, accepted: 10 });
+  t.equal((await status(world)).wrongKnocks, 0);
+});
+
+t.test('five at once where an opening is for one each take a knock of their own', { ...needs }, async t => {
+  const world = await loadedWorld(t, { services: { ssh: { ...ssh, singleUse: true } } });
+  await world.host('server').listen(22);
+  const all = Array.from({ length: 5 }, () =>
+    proxy(world, [world.server.ipv4, '22', ...words], { input: 'once' }),
+  );
+  for (const done of await Promise.all(all)) t.same(done, { status: 0, stdout: 'once', stderr: '' });
+  t.match(await serviceOf(world, 'ssh'), { clients: [], opened: 5, accepted: 5 });
+  t.equal((await status(world)).wrongKnocks, 0);
+});
+
+t.test('who is killed while it knocks keeps nobody out', { ...needs }, async t => {
+  const world = await loadedWorld(t, { services: { ssh } });
+  await world.host('server').listen(22);
+  const to = world.server.ipv4;
+  const command = [program, 'knock', to, ...words, '--gap', '60s'];
+  const first = world.start('client', process.execPath, command);
+  await until(
+    () => knocking(world),
+    ([one]) => one === `${world.client.ipv4} ssh 1/4`,
+  );
+  const waiting = await proxy(world, [to, '22', ...words, '--timeout', '2s']);
+  t.match(waiting.stderr, /still closed after 2 s \(other logins are still knocking\)/);
+  const second = proxy(world, [to, '22', ...words], { input: 'once' });
+  first.signal('SIGKILL');
+  t.same(await second, { status: 0, stdout: 'once', stderr: '' });
 });
 
 t.test('a port that stays closed is 1 within --timeout, and told', { ...needs }, async t => {

@@ -5,7 +5,7 @@
  * however that ends; the namespaces end with the holder.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -240,6 +240,12 @@ export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptio
   const holder = await hold(flags, worldScript(clients, container));
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   const configFile = join(folder, 'knockd-nft.json');
+  /** Each host has folders of its own, and waits for nobody's logins but its own. */
+  function home(host: string): Readonly<Record<string, string>> {
+    const path = join(folder, host);
+    mkdirSync(path, { recursive: true });
+    return { XDG_RUNTIME_DIR: path, XDG_STATE_HOME: path };
+  }
   const addresses = new Map([
     ['server', bothFamilies(77, 1)],
     ...clients.map((name, index) => [name, bothFamilies(77, index + 2)] as const),
@@ -284,9 +290,10 @@ export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptio
       }
       return agent;
     },
-    run: (host, command, args, runOptions) => run(inside(host, command, args), runOptions),
+    run: (host, command, args, runOptions) =>
+      run(inside(host, command, args), { ...runOptions, env: { ...home(host), ...runOptions?.env } }),
     start(host, command, args, env) {
-      const program = start(inside(host, command, args), env);
+      const program = start(inside(host, command, args), { ...home(host), ...env });
       running.add(program);
       const forget = () => running.delete(program);
       program.ended.then(forget, forget);
