@@ -240,9 +240,10 @@ export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptio
   const holder = await hold(flags, worldScript(clients, container));
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   const configFile = join(folder, 'knockd-nft.json');
+  const homes = mkdtempSync(join(tmpdir(), 'knockd-nft-homes-'));
   /** Each host has folders of its own, and waits for nobody's logins but its own. */
   function home(host: string): Readonly<Record<string, string>> {
-    const path = join(folder, host);
+    const path = join(homes, host);
     mkdirSync(path, { recursive: true });
     return { XDG_RUNTIME_DIR: path, XDG_STATE_HOME: path };
   }
@@ -345,7 +346,7 @@ export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptio
     await Promise.allSettled([...running].map(program => program.stop('SIGKILL')));
     await Promise.all([...agents.values()].map(agent => agent.end()));
     await holder.end();
-    rmSync(folder, { recursive: true, force: true });
+    for (const path of [folder, homes]) rmSync(path, { recursive: true, force: true });
   });
   return world;
 }
