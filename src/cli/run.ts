@@ -7,6 +7,9 @@ const LAST_LINES = 1000;
 
 /** `run`: the supervisor in the foreground, until it is told to stop. */
 export async function runCommand({ config, env }: Context): Promise<number> {
+  // a journal that takes no lines keeps no one from guarding
+  for (const stream of [process.stdout, process.stderr])
+    stream.removeAllListeners('error').on('error', () => {});
   const status = await new Supervisor(configPath(config, env), env).run();
   setTimeout(() => process.exit(status), LAST_LINES).unref(); // a journal that nobody reads keeps no one from stopping
   return status;

@@ -1,7 +1,7 @@
 /** Files with sequences, as they come from the file system: who else could get at them matters. */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
-import { ConfigError } from './problems.ts';
+import { ConfigError, UnreadableError } from './problems.ts';
 import { Report } from './report.ts';
 import { parseTree, type Tree } from './syntax.ts';
 
@@ -25,8 +25,10 @@ export function readBytes(
     if (bytes.length > MAX_BYTES) refuse(path, TOO_LARGE); // it grew
     return { stats, bytes };
   } catch (error) {
-    if (error instanceof Error && 'code' in error)
-      return refuse(path, unreadable(String(error.code), wanted));
+    if (error instanceof Error && 'code' in error) {
+      const code = String(error.code);
+      throw new UnreadableError(path, unreadable(code, wanted), code === 'ENOENT' || code === 'ENOTDIR');
+    }
     throw error;
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);

@@ -50,3 +50,16 @@ export class ConfigError extends Error {
     this.problems = sorted;
   }
 }
+
+/** The file cannot be read at all; `missing` where it is not there. */
+export class UnreadableError extends ConfigError {
+  readonly missing: boolean;
+  /** Without the file's name. */
+  readonly reason: string;
+
+  constructor(file: string, reason: string, missing: boolean) {
+    super([{ severity: 'error', file, line: null, column: null, message: reason }]);
+    this.missing = missing;
+    this.reason = reason;
+  }
+}

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readPlain, writeWhole } from './files.ts';
 
@@ -18,17 +18,31 @@ export function runtimeFolder({ RUNTIME_DIRECTORY }: NodeJS.ProcessEnv): string 
 const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
 const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor.pid');
 
-/** The hold that is in force; undefined where there is none, or it is over, or it says nothing understandable. */
-export function readHold(env: NodeJS.ProcessEnv): Hold | undefined {
-  if (!existsSync(holdPath(env))) return undefined; // it is asked for every second: an exception takes longer
+/**
+ * The hold that is in force; undefined where there is none, or it is over, or it says nothing understandable. `unreadable`
+ * where it is there, as it seems, and cannot be read at this moment.
+ */
+export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | undefined {
+  let text: string;
   try {
-    const { reason, until } = JSON.parse(readPlain(holdPath(env))) as Partial<Hold>;
+    // it is asked for every second: an exception takes longer
+    if (!statSync(holdPath(env), { throwIfNoEntry: false })) return undefined;
+    text = readPlain(holdPath(env));
+  } catch (error) {
+    return isMissing(error) ? undefined : unreadable;
+  }
+  try {
+    const { reason, until } = JSON.parse(text) as Partial<Hold>;
     if (typeof reason !== 'string') return undefined;
     if (typeof until === 'number') return until > Date.now() ? { reason, until } : undefined;
     return { reason, until: null };
   } catch {
     return undefined;
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }
 
 /** `trying /etc/knockd-nft.json.new, until 2026-11-23T12:00:30.000Z` */
@@ -48,15 +62,48 @@ export function endHold(env: NodeJS.ProcessEnv): void {
   } catch {}
 }
 
-/** Lets others know that a supervisor of `config` runs here. Does nothing where the folder cannot be made. */
-export function announceSupervisor(env: NodeJS.ProcessEnv, config: string): () => void {
+/** Lets others know that a supervisor of `config` runs here. Throws where that cannot be written. */
+export function announceSupervisor(env: NodeJS.ProcessEnv, config: string): void {
+  mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
+  writeWhole(pidPath(env), `${process.pid}\n${resolve(config)}\n`, { mode: 0o644 });
+}
+
+/** It ends. */
+export function retractSupervisor(env: NodeJS.ProcessEnv): void {
+  for (const path of [pidPath(env), troublesPath(env)])
+    try {
+      rmSync(path, { force: true });
+    } catch {}
+}
+
+/** Something that the supervisor cannot do at present, and tries again. */
+export interface Trouble {
+  readonly what: string;
+  /** In milliseconds of the epoch. */
+  readonly since: number;
+}
+
+const troublesPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'trouble');
+
+/** For `status` and `doctor`; none removes the file. Throws where that cannot be. */
+export function writeTroubles(env: NodeJS.ProcessEnv, troubles: readonly Trouble[]): void {
+  if (troubles.length === 0) rmSync(troublesPath(env), { force: true });
+  else writeWhole(troublesPath(env), `${JSON.stringify(troubles)}\n`, { mode: 0o644 });
+}
+
+/** What the supervisor that runs here has trouble with, the worst first; none where none runs. */
+export function readTroubles(env: NodeJS.ProcessEnv): readonly Trouble[] {
+  if (!runningSupervisor(env)) return [];
   try {
-    mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
-    writeWhole(pidPath(env), `${process.pid}\n${resolve(config)}\n`, { mode: 0o644 });
+    const read: unknown = JSON.parse(readPlain(troublesPath(env)));
+    return Array.isArray(read) ? read.filter(isTrouble) : [];
   } catch {
-    return () => {};
+    return [];
   }
-  return () => rmSync(pidPath(env), { force: true });
+}
+
+function isTrouble(value: Partial<Trouble> | null): value is Trouble {
+  return typeof value?.what === 'string' && typeof value.since === 'number';
 }
 
 export interface RunningSupervisor {

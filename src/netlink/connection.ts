@@ -1,5 +1,6 @@
+import { setTimeout } from 'node:timers/promises';
 import { AttributeReader, DecodeError } from './attributes.ts';
-import { NetlinkError } from './errors.ts';
+import { NetlinkError, UnansweredError } from './errors.ts';
 import type { Socket } from './socket.ts';
 
 /** One netlink message as it came: what follows the 16 bytes of `nlmsghdr` is the payload. */
@@ -45,6 +46,10 @@ export class DumpInterruptedError extends Error {
 
 /** The kernel works while we send, so an answer that takes this long is lost. */
 const ANSWER_TIMEOUT = 30_000;
+
+/** How often the kernel is asked what became of a transaction, and how long to wait in between, in milliseconds. */
+const FENCES = 10;
+const FENCE_PAUSE = 50;
 
 interface Pending {
   readonly onReply: (reply: Reply, flags: number) => void;
@@ -123,8 +128,21 @@ export class Connection {
     this.#refusals = [];
     this.#acknowledged = 0;
     await this.#socket.send(datagram);
-    const answer = await this.request(fence);
+    const answer = await this.#untilSent(fence);
     return { refusals: this.#refusals, acknowledged: this.#acknowledged, fence: answer };
+  }
+
+  /** What was sent before is done, so the way to its answers is tried more than once. Throws {@link UnansweredError}. */
+  async #untilSent(request: Request): Promise<Reply> {
+    for (let left = FENCES; ; left--) {
+      try {
+        return await this.request(request);
+      } catch (error) {
+        const again = error instanceof NetlinkError && left > 1;
+        if (!again) throw new UnansweredError(error instanceof Error ? error.message : String(error));
+        await setTimeout(FENCE_PAUSE);
+      }
+    }
   }
 
   async #exchange<T>(
@@ -143,7 +161,11 @@ export class Connection {
           act(argument);
         };
       const fail = settle(reject);
-      const timer = setTimeout(fail, ANSWER_TIMEOUT, new Error(`${subject}: the kernel does not answer`));
+      const timer = globalThis.setTimeout(
+        fail,
+        ANSWER_TIMEOUT,
+        new Error(`${subject}: the kernel does not answer`),
+      );
       this.#pending.set(sequence, {
         ...handlers(settle(resolve), fail),
         onError: ({ errno, reason }) => fail(new NetlinkError({ subject, errno, ...(reason && { reason }) })),

@@ -66,3 +66,8 @@ export class TransactionTooLargeError extends Error {
     this.size = size;
   }
 }
+
+/** The kernel took a transaction, and its answer did not come: it may be done or not. */
+export class UnansweredError extends Error {
+  override readonly name = 'UnansweredError';
+}

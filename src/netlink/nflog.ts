@@ -1,4 +1,4 @@
-import { AttributeReader, AttributeWriter } from './attributes.ts';
+import { AttributeReader, AttributeWriter, DecodeError } from './attributes.ts';
 import { NLMSG_HEADER, type Request } from './connection.ts';
 import { AF_INET, AF_INET6 } from './inet.ts';
 
@@ -10,6 +10,8 @@ export interface LoggedPacket {
   readonly mark: number;
   /** Counts the packets of the group: a gap is what was lost. */
   readonly sequence: number | undefined;
+  /** When it came, in milliseconds of the epoch; undefined where the kernel does not say (before Linux 5.18 it may not). */
+  readonly time: number | undefined;
   /** 4 or 16 bytes. */
   readonly source: Buffer;
 }
@@ -22,7 +24,7 @@ const NFULA_CFG = { CMD: 1, MODE: 2, TIMEOUT: 4, QTHRESH: 5, FLAGS: 6 } as const
 const NFULNL_CFG_CMD_BIND = 1;
 const NFULNL_COPY_PACKET = 2;
 const NFULNL_CFG_F_SEQ = 1;
-const NFULA = { MARK: 2, PAYLOAD: 9, PREFIX: 10, SEQ: 12 } as const;
+const NFULA = { MARK: 2, TIMESTAMP: 3, PAYLOAD: 9, PREFIX: 10, SEQ: 12 } as const;
 /** struct nfgenmsg */
 const NFGENMSG = 4;
 
@@ -52,15 +54,19 @@ export function bindGroup(group: number): Request {
   };
 }
 
-/** The packets in a datagram; what is no packet (ACKs, the end of a group of packets) is passed over. */
+/** The packets in a datagram; what is no packet (ACKs, the end of a group of packets), or cannot be read, is passed over. */
 export function decodePackets(datagram: Buffer): LoggedPacket[] {
   const packets: LoggedPacket[] = [];
   for (let at = 0; at + NLMSG_HEADER + NFGENMSG <= datagram.length; ) {
     const length = datagram.readUInt32LE(at);
     if (length < NLMSG_HEADER + NFGENMSG || at + length > datagram.length) break;
     if (datagram.readUInt16LE(at + 4) === NFULNL_MSG_PACKET) {
-      const packet = decodePacket(datagram.subarray(at + NLMSG_HEADER, at + length));
-      if (packet) packets.push(packet);
+      try {
+        const packet = decodePacket(datagram.subarray(at + NLMSG_HEADER, at + length));
+        if (packet) packets.push(packet);
+      } catch (error) {
+        if (!(error instanceof DecodeError)) throw error;
+      }
     }
     at += (length + 3) & ~3;
   }
@@ -73,16 +79,24 @@ function decodePacket(message: Buffer): LoggedPacket | undefined {
   let prefix = '';
   let mark = 0;
   let sequence: number | undefined;
+  let time: number | undefined;
   let packet = Buffer.alloc(0);
   while (reader.next()) {
     if (reader.type === NFULA.PREFIX) prefix = reader.string();
     else if (reader.type === NFULA.MARK) mark = reader.be32();
     else if (reader.type === NFULA.SEQ) sequence = reader.be32();
+    else if (reader.type === NFULA.TIMESTAMP) time = readTime(reader.bytes());
     else if (reader.type === NFULA.PAYLOAD) packet = Buffer.from(reader.bytes());
   }
   if (family === AF_INET && packet.length >= 20)
-    return { family: 'ipv4', prefix, mark, sequence, source: packet.subarray(12, 16) };
+    return { family: 'ipv4', prefix, mark, sequence, time, source: packet.subarray(12, 16) };
   if (family === AF_INET6 && packet.length >= 40)
-    return { family: 'ipv6', prefix, mark, sequence, source: packet.subarray(8, 24) };
+    return { family: 'ipv6', prefix, mark, sequence, time, source: packet.subarray(8, 24) };
   return undefined;
+}
+
+/** `struct nfulnl_msg_packet_timestamp {be64 sec; be64 usec}` */
+function readTime(bytes: Buffer): number | undefined {
+  if (bytes.length < 16) return undefined;
+  return Number(bytes.readBigUInt64BE(0)) * 1000 + Math.floor(Number(bytes.readBigUInt64BE(8)) / 1000);
 }

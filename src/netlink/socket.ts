@@ -49,9 +49,15 @@ function setOption(fd: number, level: number, name: number, value: number): bool
  * descriptor; it is the one whose inode `/proc/self/net/netlink` lists for our port.
  */
 export function openSocket(protocol: number): Socket {
-  const raw = new RawNetlinkSocket(protocol);
-  const fd = findDescriptor(protocol, raw.address().port);
-  setOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
+  const raw = openRaw(protocol);
+  let fd: number;
+  try {
+    fd = findDescriptor(protocol, raw.address().port);
+    if (!setOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)) throw refused(koffi.errno());
+  } catch (error) {
+    raw.close();
+    throw error;
+  }
   setOption(fd, SOL_NETLINK, NETLINK_CAP_ACK, 1);
   setOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
   if (!setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER))
@@ -68,7 +74,7 @@ export function openSocket(protocol: number): Socket {
           setImmediate(() => {
             if (!error) resolve();
             else if (error.errno === EMSGSIZE) reject(new TransactionTooLargeError(datagram.length));
-            else reject(new NetlinkError({ subject: 'netlink socket', errno: error.errno }));
+            else reject(refused(error.errno));
           }),
         );
       }),
@@ -80,6 +86,18 @@ export function openSocket(protocol: number): Socket {
     },
     close: () => raw.close(),
   };
+}
+
+function refused(errno: number): NetlinkError {
+  return new NetlinkError({ subject: 'netlink socket', errno });
+}
+
+function openRaw(protocol: number): RawNetlinkSocket {
+  try {
+    return new RawNetlinkSocket(protocol);
+  } catch (error) {
+    throw error instanceof Error && 'errno' in error ? refused(Number(error.errno)) : error;
+  }
 }
 
 function findDescriptor(protocol: number, port: number): number {

@@ -1,9 +1,90 @@
+import type { Family } from '../config/types.ts';
 import { clientId, type KnownClient, openedAt } from '../table/clients.ts';
 
-/** What somebody did by hand, with `grant` and `revoke` or with another program. */
-export interface ByHand {
-  readonly granted: readonly KnownClient[];
-  readonly revoked: readonly KnownClient[];
+/**
+ * Clients in one piece of memory, since there may be more than a hundred thousand: 48 bytes for each, those that end first
+ * come first. Made in the thread of a load, which orders and compares; this one only looks up.
+ */
+export interface PackedClients {
+  readonly services: readonly string[];
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+const RECORD = 48;
+/** Where a record has what: a number of `services`, 4 or 6, the key; then the place, {@link FLAG}s, and two times. */
+const AT = { service: 0, family: 4, key: 8, place: 24, flags: 28, timeout: 32, until: 40 } as const;
+const FLAG = { granted: 1, place: 2, timeout: 4, superseded: 8 } as const;
+/** What tells clients apart. */
+const IDENTITY = AT.place;
+
+const NONE: PackedClients = { services: [], bytes: new Uint8Array() };
+
+export function pack(clients: readonly KnownClient[]): PackedClients {
+  const numbers = new Map<string, number>();
+  const bytes = new Uint8Array(clients.length * RECORD);
+  const view = new DataView(bytes.buffer);
+  const end = ({ until }: KnownClient) => until ?? Number.POSITIVE_INFINITY;
+  const ordered = clients.toSorted((a, b) => (end(a) === end(b) ? 0 : end(a) - end(b)));
+  for (const [index, client] of ordered.entries()) {
+    const { service, family, key, place, timeout, granted } = client;
+    const number = numbers.get(service) ?? numbers.size;
+    numbers.set(service, number);
+    const at = index * RECORD;
+    bytes.set(identity(number, family, key), at);
+    view.setUint32(at + AT.place, place ?? 0);
+    const flags = [granted && FLAG.granted, place !== null && FLAG.place, timeout !== null && FLAG.timeout];
+    view.setUint32(
+      at + AT.flags,
+      flags.reduce<number>((sum, flag) => sum | (flag || 0), 0),
+    );
+    view.setFloat64(at + AT.timeout, timeout ?? 0);
+    view.setFloat64(at + AT.until, end(client));
+  }
+  return { services: [...numbers.keys()], bytes };
+}
+
+function identity(service: number, family: Family, key: Uint8Array): Buffer {
+  const bytes = Buffer.alloc(IDENTITY);
+  bytes.writeUInt32BE(service, AT.service);
+  bytes[AT.family] = family === 'ipv4' ? 4 : 6;
+  bytes.set(key, AT.key);
+  return bytes;
+}
+
+export function* unpack({ services, bytes }: PackedClients): Generator<KnownClient> {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  for (let at = 0; at < bytes.length; at += RECORD) {
+    const flags = view.getUint32(at + AT.flags);
+    if (flags & FLAG.superseded) continue;
+    const family = bytes[at + AT.family] === 4 ? 'ipv4' : 'ipv6';
+    const until = view.getFloat64(at + AT.until);
+    yield {
+      service: services[view.getUint32(at + AT.service)] ?? '',
+      family,
+      key: bytes.slice(at + AT.key, at + AT.key + (family === 'ipv4' ? 4 : 16)),
+      place: flags & FLAG.place ? view.getUint32(at + AT.place) : null,
+      timeout: flags & FLAG.timeout ? view.getFloat64(at + AT.timeout) : null,
+      until: until === Number.POSITIVE_INFINITY ? null : until,
+      granted: (flags & FLAG.granted) !== 0,
+    };
+  }
+}
+
+export function countOf({ bytes }: PackedClients): number {
+  return bytes.length / RECORD;
+}
+
+/** Who was known when a load began, for its thread. */
+export interface Known {
+  /** As read from the kernel at the time `seen`, in milliseconds as `monotonic` counts. */
+  readonly packed: PackedClients;
+  readonly seen: number;
+  /** Who was opened to since. */
+  readonly recent: readonly KnownClient[];
+}
+
+export function allKnown({ packed, recent }: Known): KnownClient[] {
+  return [...unpack(packed), ...recent];
 }
 
 /** How far what is remembered may be from what the kernel has, in milliseconds. */
@@ -11,47 +92,92 @@ const SLACK = 1000;
 
 /** Who is in, as far as it is known: the kernel says who was opened to, and is read after each change of the ruleset. */
 export class Clients {
-  #in = new Map<string, KnownClient>();
+  #packed = NONE;
   #seen = 0;
+  /** Records before this one are over. */
+  #first = 0;
+  /** Records from there on that a later opening has taken the place of. */
+  #superseded = 0;
+  #recent = new Map<string, KnownClient>();
 
   get size(): number {
-    return this.#in.size;
+    return countOf(this.#packed) - this.#first - this.#superseded + this.#recent.size;
   }
 
-  all(): readonly KnownClient[] {
-    return [...this.#in.values()];
+  /** A copy, which may go to another thread. */
+  known(): Known {
+    const { services, bytes } = this.#packed;
+    return {
+      packed: { services, bytes: bytes.slice(this.#first * RECORD) },
+      seen: this.#seen,
+      recent: [...this.#recent.values()],
+    };
   }
 
-  /** When the kernel was last read. */
-  get seen(): number {
-    return this.#seen;
-  }
-
+  /** Somebody was let in, maybe some time ago: what was read since knows better. */
   opened(client: KnownClient): void {
-    this.#in.set(clientId(client), client);
+    if (openedAt(client) < this.#seen - SLACK) return;
+    this.#supersede(client);
+    this.#recent.set(clientId(client), client);
+  }
+
+  #supersede({ service, family, key }: KnownClient): void {
+    const { services, bytes } = this.#packed;
+    const number = services.indexOf(service);
+    if (number < 0) return;
+    const wanted = identity(number, family, key);
+    const all = Buffer.from(bytes.buffer);
+    let at = all.indexOf(wanted, this.#first * RECORD);
+    while (at >= 0 && at % RECORD !== 0) at = all.indexOf(wanted, at + 1);
+    const flags = at + AT.flags + 3; // the last byte of the number
+    if (at < 0 || (all[flags] ?? 0) & FLAG.superseded) return;
+    all[flags] = (all[flags] ?? 0) | FLAG.superseded;
+    this.#superseded++;
   }
 
   forgetExpired(now: number): void {
-    for (const [id, { until }] of this.#in) if (until !== null && until <= now) this.#in.delete(id);
+    const { bytes } = this.#packed;
+    const view = new DataView(bytes.buffer);
+    for (; this.#first * RECORD < bytes.length; this.#first++) {
+      const at = this.#first * RECORD;
+      if (view.getFloat64(at + AT.until) > now) break;
+      if (view.getUint32(at + AT.flags) & FLAG.superseded) this.#superseded--;
+    }
+    for (const [id, { until }] of this.#recent) if (until !== null && until <= now) this.#recent.delete(id);
   }
 
   /**
    * Takes over what was read from the kernel. `begun` is when the reading began: who was opened to since then may not be
    * among what was read, and stays.
    */
-  replace(read: readonly KnownClient[], begun: number): ByHand {
+  replace(packed: PackedClients, begun: number): void {
+    const late = [...this.#recent.values()].filter(client => openedAt(client) >= begun);
+    this.#packed = packed;
     this.#seen = begun;
-    const before = this.#in;
-    this.#in = new Map(read.map(client => [clientId(client), client]));
-    const granted = read.filter(client => client.granted && isLonger(client, before.get(clientId(client))));
-    const revoked: KnownClient[] = [];
-    for (const [id, client] of before) {
-      if (this.#in.has(id)) continue;
-      if (openedAt(client) >= begun) this.#in.set(id, client);
-      else if (client.until === null || client.until > begun + SLACK) revoked.push(client);
-    }
-    return { granted, revoked };
+    this.#first = 0;
+    this.#superseded = 0;
+    this.#recent = new Map();
+    for (const client of late) this.opened(client);
   }
+}
+
+/** What somebody did by hand, with `grant` and `revoke` or with another program. */
+export interface ByHand {
+  readonly granted: readonly KnownClient[];
+  readonly revoked: readonly KnownClient[];
+}
+
+/** What was done by hand between `before` and what was `read` from the kernel, a reading that began at `begun`. */
+export function byHand(before: readonly KnownClient[], read: readonly KnownClient[], begun: number): ByHand {
+  const known = new Map(before.map(client => [clientId(client), client]));
+  const there = new Set(read.map(clientId));
+  return {
+    granted: read.filter(client => client.granted && isLonger(client, known.get(clientId(client)))),
+    revoked: [...known].flatMap(([id, client]) => {
+      const mayHaveExpired = client.until !== null && client.until <= begun + SLACK;
+      return there.has(id) || mayHaveExpired || openedAt(client) >= begun ? [] : [client];
+    }),
+  };
 }
 
 function isLonger({ until }: KnownClient, before: KnownClient | undefined): boolean {

@@ -1,31 +1,20 @@
+import { monotonic } from '../host/clock.ts';
 import { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { bindGroup, decodePackets } from '../netlink/nflog.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 
-/** What becomes of the packets that the kernel reports. */
-export interface EventHandler {
-  readonly packet: (packet: LoggedPacket) => void;
-  /** Another program has the group: told once, until we have one. */
-  readonly taken: (group: number) => void;
-}
-
 /** The packets of an NFLOG group, on a socket of its own; without them everything else goes on. */
 export class Events {
-  readonly #on: EventHandler;
+  readonly #onPacket: (packet: LoggedPacket) => void;
   #open: { readonly group: number; readonly connection: Connection } | undefined;
-  #taken: number | undefined;
   #lost = 0;
   /** One group after the other: else we would be the other program. */
-  #listening: Promise<void> = Promise.resolve();
+  #listening: Promise<string | undefined> = Promise.resolve(undefined);
 
-  constructor(on: EventHandler) {
-    this.#on = on;
-  }
-
-  get isOpen(): boolean {
-    return this.#open !== undefined;
+  constructor(onPacket: (packet: LoggedPacket) => void) {
+    this.#onPacket = onPacket;
   }
 
   /** How many did not arrive since this was asked for. */
@@ -40,26 +29,26 @@ export class Events {
     this.#open = undefined;
   }
 
-  /** Listens to this group, and to no other any more. */
-  listen(group: number): Promise<void> {
-    const listening = this.#listening.then(() => this.#listen(group));
-    this.#listening = listening.catch(() => {});
-    return listening;
+  /** Listens to this group, and to no other any more; resolves with why that cannot be, or undefined where it can. */
+  listen(group: number): Promise<string | undefined> {
+    this.#listening = this.#listening.then(() => this.#listen(group));
+    return this.#listening;
   }
 
-  async #listen(group: number): Promise<void> {
-    if (this.#open?.group === group) return;
+  async #listen(group: number): Promise<string | undefined> {
+    if (this.#open?.group === group) return undefined;
     this.close();
-    const connection = this.#connect();
+    let connection: Connection | undefined;
     try {
+      connection = this.#connect();
       await connection.acknowledge(bindGroup(group));
       this.#open = { group, connection };
-      this.#taken = undefined;
+      return undefined;
     } catch (error) {
-      connection.close();
-      if (!(error instanceof NetlinkError)) throw error;
-      if (this.#taken !== group) this.#on.taken(group);
-      this.#taken = group;
+      connection?.close();
+      if (error instanceof NetlinkError && error.code === 'EPERM')
+        return `NFLOG group ${group} is held by another program`;
+      return `NFLOG group ${group} cannot be read (${error instanceof Error ? error.message : error})`;
     }
   }
 
@@ -73,9 +62,24 @@ export class Events {
           if (expected !== undefined) this.#lost += (packet.sequence - expected) >>> 0;
           expected = (packet.sequence + 1) >>> 0;
         }
-        this.#on.packet(packet);
+        this.#onPacket(packet);
       }
     });
     return connection;
   }
+}
+
+/**
+ * When a packet came, in milliseconds as `monotonic` counts: it may have waited for us as long as we were stopped. The kernel
+ * tells the time by a clock that somebody may have set since, or not at all; it was not before `earliest`, and in doubt it
+ * was then.
+ */
+export function cameAt(
+  { time }: Pick<LoggedPacket, 'time'>,
+  earliest: number,
+  now = monotonic(),
+  clock = Date.now(),
+): number {
+  const age = time === undefined ? -1 : clock - time;
+  return age < 0 ? earliest : Math.max(earliest, now - age);
 }

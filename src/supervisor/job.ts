@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import koffi from 'koffi';
 import { parseConfig } from '../config/parse.ts';
-import { ConfigError, type Problem } from '../config/problems.ts';
+import { ConfigError, type Problem, UnreadableError } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
 import type { Config, Log } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
@@ -18,11 +18,13 @@ import { holds } from '../ruleset/names.ts';
 import { compiledSequences } from '../ruleset/program.ts';
 import { type KnownClient, knownClients } from '../table/clients.ts';
 import { explain } from '../table/explain.ts';
+import type { Dropped } from '../table/fit.ts';
 import { load } from '../table/load.ts';
 import { readSets, withState } from '../table/read.ts';
 import { withoutRevoked } from '../table/revocations.ts';
 import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { VERSION } from '../version.ts';
+import { allKnown, byHand, type Known, type PackedClients, pack } from './clients.ts';
 
 /**
  * One load, in a thread of its own: reading, compiling and comparing a large configuration takes longer than an event
@@ -32,9 +34,9 @@ export interface Job {
   /** The file to load, or the bytes that were loaded from it before. */
   readonly source: { readonly path: string } | { readonly bytes: Uint8Array; readonly path: string };
   /** Who is let in again where the table has to be made. */
-  readonly remembered: readonly KnownClient[];
-  /** When they were last seen in the kernel. */
-  readonly seen: number;
+  readonly known: Known;
+  /** How much of an address was a client in the load before; undefined where there was none. */
+  readonly prefix: Config['prefix'] | undefined;
   /** Where to keep the configuration if it could be loaded. */
   readonly keepAt: string | undefined;
 }
@@ -42,7 +44,7 @@ export interface Job {
 export type Outcome =
   | { readonly is: 'loaded'; readonly load: LoadOutcome }
   | { readonly is: 'held' }
-  | { readonly is: 'invalid'; readonly problems: readonly Problem[] }
+  | { readonly is: 'invalid'; readonly problems: readonly Problem[]; readonly missing: boolean }
   | { readonly is: 'failed'; readonly message: string };
 
 export interface LoadOutcome {
@@ -50,20 +52,24 @@ export interface LoadOutcome {
   readonly bytes: Uint8Array;
   readonly warnings: readonly Problem[];
   readonly changes: readonly Difference[];
+  readonly dropped: readonly Dropped[];
   readonly objects: number;
   readonly sessions: number;
   readonly generation: number;
   readonly table: string;
   readonly log: Log;
   readonly prefix: Config['prefix'];
-  readonly services: readonly {
-    readonly name: string;
-    readonly openFor: number;
-    readonly singleUse: boolean;
-  }[];
+  /** By name. */
+  readonly services: ReadonlyMap<string, { readonly openFor: number; readonly singleUse: boolean }>;
   /** The user that a place at the end of a sequence stands for. */
-  readonly users: readonly (readonly [place: number, user: string])[];
-  readonly clients: readonly KnownClient[];
+  readonly users: ReadonlyMap<number, string>;
+  /** Who is in. */
+  readonly clients: PackedClients;
+  /** When the load began, as `monotonic` counts. */
+  readonly begun: number;
+  /** What was done by hand since the load before. */
+  readonly granted: PackedClients;
+  readonly revoked: PackedClients;
 }
 
 /** A hold came while we were at it: a `try` begins, whose candidate this load must not replace. */
@@ -72,7 +78,10 @@ class HeldError extends Error {
 }
 
 function refuseWhileHeld(): void {
-  if (readHold(process.env)) throw new HeldError();
+  const unreadable = { reason: 'a hold that cannot be read', until: null };
+  const hold = readHold(process.env, unreadable);
+  if (hold === unreadable) throw new Error(`there is ${hold.reason}`);
+  if (hold) throw new HeldError();
 }
 
 /** malloc_trim(3): what a thread leaves behind in the C library's heap goes back to the system. */
@@ -89,24 +98,44 @@ function setYoungGeneration(mebibytes: number): void {
     setFlagsFromString(`--max-semi-space-size=${mebibytes}`);
 }
 
-/** Runs a job in a thread of this program. */
-export function runJob(job: Job): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    setYoungGeneration(YOUNG.job);
-    const thread = new Worker(realpathSync(process.argv[1] ?? ''), { workerData: job });
-    thread.once('online', () => setYoungGeneration(YOUNG.here));
-    thread.once('message', resolve);
-    thread.once('error', reject);
-    thread.once('exit', () => {
-      giveBackMemory(0);
-      reject(new Error('the loader thread ended without an answer'));
+/** A load that takes this long hangs, in milliseconds. */
+const LONGEST = 5 * 60_000;
+
+/** Runs a job in a thread of this program. Whatever becomes of the thread, there is an outcome. */
+export async function runJob(job: Job): Promise<Outcome> {
+  try {
+    return await new Promise<Outcome>((resolve, reject) => {
+      setYoungGeneration(YOUNG.job);
+      const transferList = [job.known.packed.bytes.buffer];
+      const thread = new Worker(realpathSync(process.argv[1] ?? ''), { workerData: job, transferList });
+      const timer = setTimeout(() => {
+        reject(new Error('the load does not come to an end'));
+        void thread.terminate();
+      }, LONGEST);
+      thread.once('online', () => setYoungGeneration(YOUNG.here));
+      thread.once('message', resolve);
+      thread.once('error', reject);
+      thread.once('exit', () => {
+        clearTimeout(timer);
+        giveBackMemory(0);
+        reject(new Error('the thread of the load ended without an answer'));
+      });
     });
-  });
+  } catch (error) {
+    setYoungGeneration(YOUNG.here);
+    return { is: 'failed', message: error instanceof Error ? error.message : String(error) };
+  }
 }
 
 /** What the thread does. */
 export async function serveJob(): Promise<void> {
-  parentPort?.postMessage(await work(workerData as Job));
+  const outcome = await work(workerData as Job);
+  const packed =
+    outcome.is === 'loaded' ? [outcome.load.clients, outcome.load.granted, outcome.load.revoked] : [];
+  parentPort?.postMessage(
+    outcome,
+    packed.map(({ bytes }) => bytes.buffer),
+  );
 }
 
 async function work(job: Job): Promise<Outcome> {
@@ -114,13 +143,16 @@ async function work(job: Job): Promise<Outcome> {
     return { is: 'loaded', load: await loadJob(job) };
   } catch (error) {
     if (error instanceof HeldError) return { is: 'held' };
-    if (error instanceof ConfigError) return { is: 'invalid', problems: error.problems };
+    if (error instanceof UnreadableError && !error.missing) return { is: 'failed', message: error.reason };
+    if (error instanceof ConfigError)
+      return { is: 'invalid', problems: error.problems, missing: error instanceof UnreadableError };
     const message = explain(error) ?? (error instanceof Error ? error.stack : undefined) ?? String(error);
     return { is: 'failed', message };
   }
 }
 
-async function loadJob({ source, remembered, seen, keepAt }: Job): Promise<LoadOutcome> {
+async function loadJob({ source, known, prefix, keepAt }: Job): Promise<LoadOutcome> {
+  const begun = monotonic();
   const { config, warnings, bytes } =
     'bytes' in source
       ? {
@@ -130,35 +162,54 @@ async function loadJob({ source, remembered, seen, keepAt }: Job): Promise<LoadO
       : readConfig(source.path, process.env);
   if (!('bytes' in source)) refuseUnconfirmed(process.env, source.path, bytes);
   const wanted = compile(config, VERSION);
-  const stillIn = withoutRevoked(process.env, remembered, seen);
+  const before = allKnown(known);
+  const stillIn = withoutRevoked(process.env, before, known.seen);
   return withKernel(async ({ connection, sessions }) => {
     const loaded = await load(connection, wanted, sessions, stillIn, refuseWhileHeld);
     const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, bytes);
+    const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
+    const services = new Map(
+      config.services.map(({ name, openFor, singleUse }) => [name, { openFor, singleUse }]),
+    );
+    const clients = await readClients(connection, wanted, monotonic());
+    const { granted, revoked } = byHand(before, clients, begun);
+    /** Not who is gone because the service is, or counts in another way now. */
+    const isComparable = ({ service, family }: KnownClient) =>
+      event !== 'loaded' &&
+      prefix?.[family] === config.prefix[family] &&
+      services.get(service)?.singleUse === false;
     return {
-      event: loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded',
+      event,
       bytes,
       warnings: [...warnings, ...notKept],
       changes: loaded.objects > 0 && loaded.before ? differences(loaded.before, wanted) : [],
+      dropped: loaded.dropped,
       objects: loaded.objects,
       sessions: loaded.sessions,
       generation: loaded.generation,
       table: config.table,
       log: config.log,
       prefix: config.prefix,
-      services: config.services.map(({ name, openFor, singleUse }) => ({ name, openFor, singleUse })),
-      users: compiledSequences(wanted).flatMap(({ user, places }) => {
-        const last = places.at(-1);
-        return user === null || last === undefined ? [] : [[last, user] as const];
-      }),
-      clients: await readClients(connection, wanted),
+      services,
+      users: new Map(
+        compiledSequences(wanted).flatMap(({ user, places }) => {
+          const last = places.at(-1);
+          return user === null || last === undefined ? [] : [[last, user] as const];
+        }),
+      ),
+      clients: pack(clients),
+      begun,
+      granted: pack(granted.filter(isComparable)),
+      revoked: pack(revoked.filter(isComparable)),
     };
   });
 }
 
-/** Who is in now. The kernel may know which sets are empty: of thousands, most are. */
+/** Who is in at the time `now`. The kernel may know which sets are empty: of thousands, most are. */
 async function readClients(
   connection: Connection,
   { table, chains, counters, sets }: Ruleset,
+  now: number,
 ): Promise<KnownClient[]> {
   const there = new Map((await readSets(connection, table.name)).map(({ name, count }) => [name, count]));
   const counted = sets.map(set => {
@@ -168,6 +219,6 @@ async function readClients(
   const isClients = (name: string) => ['clients', 'users'].includes(holds(name) ?? '');
   return knownClients(
     await withState(connection, { table, chains, counters, sets: counted }, isClients),
-    monotonic(),
+    now,
   );
 }

@@ -16,7 +16,7 @@ const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_DONTWAIT = 0x40;
 
-/** A service manager that does not read must not stop us: what does not fit is sent again after so many milliseconds. */
+/** A service manager that does not read must not stop us: what cannot be sent is sent again after so many milliseconds. */
 const AGAIN = 200;
 /** So many datagrams may wait, the last ones. */
 const MOST = 64;
@@ -33,16 +33,22 @@ export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const name = Buffer.from(path);
   if (path.startsWith('@')) name[0] = 0;
   const address = Buffer.concat([Buffer.from([AF_UNIX, 0]), name]);
-  const fd: number = socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0);
+  let fd = -1;
   const usec = Number(env.WATCHDOG_USEC);
   const ours = env.WATCHDOG_PID === undefined || Number(env.WATCHDOG_PID) === process.pid;
   const waiting: Buffer[] = [];
   let timer: NodeJS.Timeout | undefined;
+  /** Also where nobody is there to take it any more. */
+  const isSent = (data: Buffer): boolean => {
+    if (fd < 0) fd = socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0);
+    if (sendto(fd, data, data.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length) >= 0) return true;
+    const { ENOENT, ECONNREFUSED } = koffi.os.errno;
+    return [ENOENT, ECONNREFUSED].includes(koffi.errno());
+  };
   const flush = (): void => {
     timer = undefined;
     for (let data = waiting[0]; data; data = waiting[0]) {
-      const sent = sendto(fd, data, data.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length);
-      if (sent < 0 && koffi.errno() === koffi.os.errno.EAGAIN) {
+      if (!isSent(data)) {
         timer = setTimeout(flush, AGAIN).unref();
         return;
       }

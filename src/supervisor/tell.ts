@@ -1,8 +1,11 @@
+import { setImmediate } from 'node:timers/promises';
 import { formatProblem, type Problem } from '../config/problems.ts';
+import type { Hold } from '../host/hold.ts';
 import { clientText } from '../ruleset/client.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import type { KnownClient } from '../table/clients.ts';
-import type { ByHand } from './clients.ts';
+import { droppedText } from '../table/fit.ts';
+import { unpack } from './clients.ts';
 import type { LoadOutcome } from './job.ts';
 import type { Fields, Journal } from './journal.ts';
 
@@ -11,7 +14,7 @@ import type { Fields, Journal } from './journal.ts';
 export function tellLoad(journal: Journal, load: LoadOutcome): void {
   const { event, table, services, changes } = load;
   const what = changes.length > 0 ? `: ${changes.map(changeText).join('; ')}` : '';
-  const message = `${event} table inet ${table}, ${count(services.length, 'service')}${what}`;
+  const message = `${event} table inet ${table}, ${count(services.size, 'service')}${what}`;
   journal.tell(event, message, fieldsOf(load));
 }
 
@@ -22,14 +25,20 @@ export function tellRepair(journal: Journal, load: LoadOutcome, clients: number)
 }
 
 function fieldsOf({ table, services, objects, sessions }: LoadOutcome): Fields {
-  return { table, services: services.length, objects, sessions };
+  return { table, services: services.size, objects, sessions };
 }
 
-export function tellProblems(journal: Journal, errors: readonly Problem[]): void {
-  for (const problem of errors) {
+export function tellProblems(journal: Journal, problems: readonly Problem[]): void {
+  for (const problem of problems) {
+    if (problem.severity !== 'error') continue;
     const { file, line, column } = problem;
     journal.tell('invalid', `invalid ${formatProblem(problem)}`, { file, line, column }, 'error');
   }
+}
+
+export function tellHeld(journal: Journal, { reason, until }: Hold): void {
+  const end = until === null ? undefined : new Date(until).toISOString();
+  journal.tell('held', `held: ${reason}; the kernel is left as it is`, { reason, until: end }, 'warn');
 }
 
 export function tellOpened(journal: Journal, load: LoadOutcome, client: KnownClient): void {
@@ -38,20 +47,31 @@ export function tellOpened(journal: Journal, load: LoadOutcome, client: KnownCli
   journal.tell('opened', `opened ${service} for ${who.client}`, { ...who, openFor: seconds(client) });
 }
 
-export function tellByHand(journal: Journal, load: LoadOutcome, { granted, revoked }: ByHand): void {
-  for (const client of granted) {
+/** So many lines are written without a pause, since everybody may have been revoked at once. */
+const AT_ONCE = 100;
+
+export async function tellByHand(journal: Journal, load: LoadOutcome): Promise<void> {
+  let told = 0;
+  const pause = () => (++told % AT_ONCE === 0 ? setImmediate() : undefined);
+  for (const client of unpack(load.granted)) {
     const who = clientFields(load, client);
     const openFor = seconds(client);
     journal.tell('granted', `granted ${client.service} to ${who.client}`, { ...who, openFor });
+    await pause();
   }
-  for (const client of revoked) {
+  for (const client of unpack(load.revoked)) {
     const who = clientFields(load, client);
     journal.tell('revoked', `revoked ${client.service} from ${who.client}`, who);
+    await pause();
   }
 }
 
+export function tellDropped(journal: Journal, load: LoadOutcome): void {
+  for (const dropped of load.dropped) journal.note('warn', droppedText(dropped));
+}
+
 function clientFields({ prefix, users }: LoadOutcome, { service, family, key, place }: KnownClient) {
-  const user = new Map(users).get(place ?? 0) ?? null;
+  const user = users.get(place ?? 0) ?? null;
   return { service, client: clientText(family, Buffer.from(key), prefix[family]), user };
 }
 

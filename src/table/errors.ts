@@ -1,3 +1,4 @@
+import { NetlinkError } from '../netlink/errors.ts';
 import { MARK } from '../ruleset/names.ts';
 
 /** Somebody else's table has the name that ours should have. */
@@ -19,4 +20,20 @@ export class CannotChangeError extends Error {
 /** What is being tried stands in the way, or cannot go on. */
 export class TrialError extends Error {
   override readonly name = 'TrialError';
+}
+
+/** A change that takes several transactions failed after the first, or was not seen to the end: run it again. */
+export class HalfDoneError extends Error {
+  override readonly name = 'HalfDoneError';
+  override readonly cause: unknown;
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause));
+    this.cause = cause;
+  }
+}
+
+/** ENFILE: a set has as many elements as its size says. */
+export function isFull(error: unknown): boolean {
+  return error instanceof NetlinkError && error.code === 'ENFILE';
 }

@@ -1,6 +1,11 @@
-import { NetlinkError, StaleGenerationError, TransactionTooLargeError } from '../netlink/errors.ts';
+import {
+  NetlinkError,
+  StaleGenerationError,
+  TransactionTooLargeError,
+  UnansweredError,
+} from '../netlink/errors.ts';
 import { missingFeature } from '../nftables/feature.ts';
-import { CannotChangeError, ForeignTableError, TrialError } from './errors.ts';
+import { CannotChangeError, ForeignTableError, HalfDoneError, TrialError } from './errors.ts';
 
 /** Whether the kernel refused because we may not change its ruleset. */
 export function isNotPermitted(error: unknown): boolean {
@@ -9,6 +14,10 @@ export function isNotPermitted(error: unknown): boolean {
 
 /** One sentence for people about why a load failed; undefined for what nobody expected. */
 export function explain(error: unknown): string | undefined {
+  if (error instanceof HalfDoneError)
+    return `${error.message}; a part was changed already, and guards as before or as the file says: do it again`;
+  if (error instanceof UnansweredError)
+    return `${error.message}: the kernel took the transaction, and may have done it: look with "knockd-nft diff", or do it again`;
   if (isNotPermitted(error)) return 'not permitted: this needs the capability CAP_NET_ADMIN (run it as root)';
   if (error instanceof NetlinkError) {
     const lacking = missingFeature(error);

@@ -1,6 +1,7 @@
 import { monotonic } from '../host/clock.ts';
 import type { Session } from '../host/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
+import { StaleGenerationError } from '../netlink/errors.ts';
 import { commit } from '../netlink/nfnetlink.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
@@ -9,7 +10,8 @@ import { masked, portBytes } from '../ruleset/match.ts';
 import { FAMILIES, MARK, names } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
-import { ForeignTableError } from './errors.ts';
+import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
+import { type Dropped, older } from './fit.ts';
 import { plan, recreatedState } from './plan.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
@@ -27,6 +29,8 @@ export interface Loaded {
   readonly generation: number;
   /** Running connections that were put on record so that the guards let them through. */
   readonly sessions: number;
+  /** What was in, and found no room any more. */
+  readonly dropped: readonly Dropped[];
 }
 
 /** In milliseconds. */
@@ -49,15 +53,21 @@ export async function load(
   mayCommit: () => void = () => {},
 ): Promise<Loaded> {
   const commits = new Commits(connection);
+  let spare = 0;
   const step = async (sizeInPlace: boolean): Promise<Loaded & { readonly done: boolean }> => {
     const kernel = await readKernel(connection);
     const { messages, ...planned } = await planLoad(connection, kernel, wanted, sessions, {
       remembered,
       sizeInPlace,
+      spare: SPARE[spare] ?? 1,
     });
     if (messages.length === 0) return { ...planned, objects: 0, bytes: 0, generation: kernel.generation };
     mayCommit();
-    const { checked, ...committed } = await commits.commit(messages, kernel.generation);
+    const { checked, ...committed } = await commits.commit(messages, kernel.generation).catch(error => {
+      if (!isFull(error) || spare === SPARE.length - 1) throw error;
+      spare++; // packets came first
+      throw new StaleGenerationError();
+    });
     return { ...planned, objects: messages.length, ...committed, done: planned.done && checked };
   };
   const all = async (sizeInPlace: boolean): Promise<Loaded> => {
@@ -71,17 +81,25 @@ export async function load(
         objects: sum('objects'),
         bytes: sum('bytes'),
         sessions: sum('sessions'),
+        dropped: [...loaded.dropped, ...next.dropped],
         generation,
         done,
       };
     }
     return loaded;
   };
-  const loaded = await all(true);
-  // kernels before Linux 6.5 take no notice of a set's new size: there the sets are made again, the plain way
-  if (loaded.objects === 0 || (await retry(() => haveSizes(connection, wanted)))) return loaded;
-  return { ...loaded, generation: (await all(false)).generation };
+  try {
+    const loaded = await all(true);
+    // kernels before Linux 6.5 take no notice of a set's new size: there the sets are made again, the plain way
+    if (loaded.objects === 0 || (await retry(() => haveSizes(connection, wanted)))) return loaded;
+    return { ...loaded, generation: (await all(false)).generation };
+  } catch (error) {
+    throw commits.done > 0 ? new HalfDoneError(error) : error;
+  }
 }
+
+/** How much of a set stays free for packets, after they came first so many times; in the end nothing is added to it. */
+const SPARE = [0, 1 / 64, 1 / 8, 1] as const;
 
 async function haveSizes(connection: Connection, { table, sets }: Ruleset): Promise<boolean> {
   const sizes = new Map((await readSets(connection, table.name)).map(({ name, size }) => [name, size]));
@@ -94,15 +112,20 @@ export async function planLoad(
   kernel: Kernel,
   wanted: Ruleset,
   sessions: () => Promise<readonly Session[]>,
-  options: { readonly remembered?: readonly KnownClient[]; readonly sizeInPlace?: boolean } = {},
+  options: {
+    readonly remembered?: readonly KnownClient[];
+    readonly sizeInPlace?: boolean;
+    readonly spare?: number;
+  } = {},
 ) {
+  const begun = monotonic();
   const { name } = wanted.table;
   if (kernel.tables.some(table => table.name === name && table.comment !== MARK))
     throw new ForeignTableError(name);
   const there = kernel.ours.find(({ table }) => table.name === name);
   const [renamed, ...others] = kernel.ours.filter(({ table }) => table.name !== name);
   const former = renamed && (await withState(connection, renamed));
-  const { remembered = [], sizeInPlace = true } = options;
+  const { remembered = [], sizeInPlace = true, spare = 0 } = options;
   const target =
     there === undefined
       ? wanted
@@ -113,14 +136,28 @@ export async function planLoad(
   const elements = carried
     ? sessionElements((await sessions()).filter(carried))
     : new Map<string, Element[]>();
+  const networks = there && (await widened(connection, there, wanted));
+  // whoever stopped us meanwhile gave nobody more time
+  const now = monotonic();
+  const aged = (ruleset: Ruleset | undefined) =>
+    ruleset && {
+      ...ruleset,
+      sets: ruleset.sets.map(set => ({ ...set, elements: older(set.elements, now - begun) })),
+    };
+  const dropped: Dropped[] = [];
+  const messages = plan(aged(current), target, {
+    former: aged(former),
+    added: elements,
+    widened: new Map([...(networks ?? [])].map(([name, list]) => [name, older(list, now - begun)])),
+    remembered: clientElements(remembered, now),
+    spare,
+    sizeInPlace,
+    onDropped: it => dropped.push(it),
+  });
   return {
     before: there ?? renamed,
-    messages: plan(current, target, {
-      former,
-      added: new Map([...elements, ...(there ? await widened(connection, there, wanted) : [])]),
-      remembered: clientElements(remembered, monotonic()),
-      sizeInPlace,
-    }),
+    messages,
+    dropped,
     sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),
     done: target === wanted && others.length === 0 && (renamed === undefined || there !== undefined),
   };
@@ -140,17 +177,9 @@ async function widened(
     for (const service of servicePorts(wanted).keys()) {
       const set = there.get(names.clients(service, family));
       if (!set) continue;
-      const networks = (await readElements(connection, current.table.name, set)).map(element => ({
-        ...element,
-        key: masked(element.key, after[family]),
-      }));
-      networks.sort(
-        (a, b) => (a.expires ?? Number.POSITIVE_INFINITY) - (b.expires ?? Number.POSITIVE_INFINITY),
-      );
-      // of those with the same key the last one counts
-      sets.set(set.name, [
-        ...new Map(networks.map(element => [element.key.toString('hex'), element])).values(),
-      ]);
+      const clients = await readElements(connection, current.table.name, set);
+      const networks = clients.map(element => ({ ...element, key: masked(element.key, after[family]) }));
+      sets.set(set.name, networks);
     }
   }
   return sets;

@@ -9,7 +9,7 @@ import { masked } from '../ruleset/match.ts';
 import { FAMILIES, names } from '../ruleset/names.ts';
 import { compiledSequences, portsOf, readPrefix } from '../ruleset/program.ts';
 import { GRANTED } from './clients.ts';
-import { CannotChangeError } from './errors.ts';
+import { CannotChangeError, isFull } from './errors.ts';
 import { readKernel, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
 
@@ -224,11 +224,6 @@ async function changeState<T extends { readonly messages: readonly Message[] }>(
 /** Packets and the clock change state without a new generation: an element may have come, or expired. */
 function cameOrWent(error: unknown): boolean {
   return error instanceof NetlinkError && (error.code === 'ENOENT' || error.code === 'EEXIST');
-}
-
-/** ENFILE: the set has as many elements as its size says. */
-function isFull(error: unknown): boolean {
-  return error instanceof NetlinkError && error.code === 'ENFILE';
 }
 
 function setNamed(sets: ReadonlyMap<string, SetWithElements>, name: string): SetWithElements {

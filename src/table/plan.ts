@@ -1,6 +1,6 @@
 import type { Message } from '../netlink/nfnetlink.ts';
 import { deleteChain, newChain } from '../nftables/chain.ts';
-import { deleteElements, type Element, newElements, sameElement } from '../nftables/element.ts';
+import { deleteElements, type Element, flushSet, newElements, sameElement } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { deleteCounter, newCounter } from '../nftables/named-counter.ts';
 import { flushChain, newRule, sameRule } from '../nftables/rule.ts';
@@ -8,14 +8,16 @@ import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from 
 import { deleteSet, type NftSet, newSet, sameSet } from '../nftables/set.ts';
 import { deleteTable, newTable } from '../nftables/table.ts';
 import { holds, ownerOf } from '../ruleset/names.ts';
+import { chooseElements, type Dropped } from './fit.ts';
 
 /**
  * The messages of one transaction that turns what is there into what is wanted, and leaves alone what is the same.
  *
  * `current` is our table as it is in the kernel, undefined where there is none; its state needs elements only for sets
  * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes
- * over what it knew, and it goes when the new one is there. `added` are elements for sets of state, `remembered` those for
- * sets that have to be made, unless what is taken over has them.
+ * over what it knew, and it goes when the new one is there. `added` and `widened` are elements for sets of state, `remembered`
+ * those for sets that have to be made; {@link chooseElements} says what of all this fits. Of a set that stays, the part
+ * `spare` of its size is left to packets that come before the transaction does. `onDropped` is told what does not fit.
  *
  * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, to be walked through every
  * second. With `sizeInPlace` a set is made without a size and given one by the next message, so that it starts small.
@@ -26,12 +28,15 @@ export function plan(
   options: {
     readonly former?: Ruleset | undefined;
     readonly added?: ReadonlyMap<string, readonly Element[]>;
+    readonly widened?: ReadonlyMap<string, readonly Element[]>;
+    readonly spare?: number;
+    readonly onDropped?: (dropped: Dropped) => void;
     readonly remembered?: ReadonlyMap<string, readonly Element[]>;
     readonly sizeInPlace?: boolean;
   } = {},
 ): Message[] {
   const table = wanted.table.name;
-  const { former, remembered, sizeInPlace = true } = options;
+  const { former, added, widened, remembered, spare = 0, sizeInPlace = true } = options;
   const there = index(current);
   const before = index(former);
   const sets = wanted.sets.map(set =>
@@ -70,12 +75,10 @@ export function plan(
     ...sets.filter(({ is }) => isNew(is)).flatMap(({ set }) => makeSet(table, set, sizeInPlace)),
     ...sets.filter(({ is }) => is === 'resized').map(({ set }) => newSet(table, set)),
     ...chains.filter(({ is, policy }) => isNew(is) || policy).map(({ chain }) => newChain(table, chain)),
-    ...sets.flatMap(({ set, is, added }) =>
-      newElements(table, set, [
-        ...added,
-        ...(is === 'new' ? others(remembered?.get(set.name), added) : []),
-        ...(options.added?.get(set.name) ?? []),
-      ]),
+    ...sets.flatMap(planned =>
+      ownerOf(planned.set) === 'packets'
+        ? stateMessages(planned)
+        : newElements(table, planned.set, planned.added),
     ),
     ...chains
       .filter(({ is }) => is !== 'same')
@@ -83,12 +86,25 @@ export function plan(
         chain.rules.map((rule, number) => newRule(table, chain.name, rule, number + 1)),
       ),
   ];
-}
 
-/** Those that have no element there yet: the kernel refuses another user for a client. */
-function others(elements: readonly Element[] = [], there: readonly Element[]): readonly Element[] {
-  const keys = new Set(there.map(({ key }) => key.toString('latin1')));
-  return elements.filter(({ key }) => !keys.has(key.toString('latin1')));
+  function stateMessages({ set, is, added: carried }: PlannedSet): Message[] {
+    const old = isNew(is) ? undefined : there.sets.get(set.name);
+    if (old && spare === 1) return [];
+    const size = Math.min(set.size ?? Number.POSITIVE_INFINITY, old?.size ?? Number.POSITIVE_INFINITY);
+    const { flush, elements, dropped } = chooseElements(
+      {
+        carried,
+        widened: widened?.get(set.name) ?? [],
+        added: added?.get(set.name) ?? [],
+        // the kernel refuses another user for a client that is there
+        remembered: (is === 'new' && remembered?.get(set.name)) || [],
+      },
+      old ? size * (1 - spare) : size,
+      old && (old.count ?? old.elements.length),
+    );
+    if (dropped > 0) options.onDropped?.({ set: set.name, count: dropped });
+    return [...(flush ? [flushSet(table, set)] : []), ...newElements(table, set, elements)];
+  }
 }
 
 /** Up to this size a hash table takes less memory than a second message for each set takes time. */
@@ -168,14 +184,13 @@ function compareElements(
 }
 
 /**
- * What a new set of state takes over from an old one: all that fits, those that live longest first. A meter's elements
- * hold more than a time, so they stay behind: a source starts with a full bucket again.
+ * What a new set of state takes over from an old one. A meter's elements hold more than a time, so they stay behind: a
+ * source starts with a full bucket again.
  */
 function carriedOver(old: SetWithElements | undefined, wanted: SetWithElements): readonly Element[] {
   const isMeter = holds(wanted.name) === 'knockers';
   if (!old || keyNames(old) !== keyNames(wanted) || old.data !== wanted.data || isMeter) return [];
-  const left = ({ timeout, expires }: Element) => expires ?? timeout ?? Number.POSITIVE_INFINITY;
-  return old.elements.toSorted((a, b) => left(b) - left(a)).slice(0, wanted.size);
+  return old.elements;
 }
 
 function keyNames(set: SetWithElements): string {

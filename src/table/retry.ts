@@ -26,9 +26,15 @@ export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
 export class Commits {
   readonly #connection: Connection;
   #attempts = CHECKED_ATTEMPTS;
+  #done = 0;
 
   constructor(connection: Connection) {
     this.#connection = connection;
+  }
+
+  /** How many there were. */
+  get done(): number {
+    return this.#done;
   }
 
   /**
@@ -41,6 +47,7 @@ export class Commits {
     const committed = await commit(this.#connection, messages, options).catch(error => {
       throw !checked && error instanceof NetlinkError ? new StaleGenerationError() : error;
     });
+    this.#done++;
     return { ...committed, checked };
   }
 }

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Clients } from '../../src/supervisor/clients.ts';
+import { byHand, Clients, pack, unpack } from '../../src/supervisor/clients.ts';
 import type { KnownClient } from '../../src/table/clients.ts';
 
 const NOW = 1_000_000;
@@ -11,36 +11,79 @@ function client(last: number, rest: Partial<KnownClient> = {}): KnownClient {
   return { ...common, key, timeout: MINUTE, until: NOW + MINUTE / 2, ...rest };
 }
 
+const endless = client(3, { until: null, timeout: null });
+
+/** Who is known, in the order of their ends. */
+function all(clients: Clients): KnownClient[] {
+  const { packed, recent } = clients.known();
+  return [...unpack(packed), ...recent];
+}
+
 t.test('who is gone before the time was revoked', async t => {
-  const clients = new Clients();
-  clients.replace([client(1), client(2), client(3, { until: null, timeout: null })], 0);
-  const { revoked, granted } = clients.replace([client(1)], NOW);
-  t.same(revoked, [client(2), client(3, { until: null, timeout: null })]);
+  const { revoked, granted } = byHand([client(1), client(2), endless], [client(1)], NOW);
+  t.same(revoked, [client(2), endless]);
   t.same(granted, []);
-  t.equal(clients.size, 1);
 });
 
 t.test('whose time was about to end was not', async t => {
-  const clients = new Clients();
-  clients.replace([client(1, { until: NOW + 900 }), client(2, { until: NOW - 900 })], 0);
-  t.same(clients.replace([], NOW).revoked, []);
+  const ending = [client(1, { until: NOW + 900 }), client(2, { until: NOW - 900 })];
+  t.same(byHand(ending, [], NOW).revoked, []);
+});
+
+t.test('a grant is one that is new, or ends later than before', async t => {
+  const longer = client(1, { granted: true, until: NOW + MINUTE });
+  const same = client(2, { granted: true });
+  const fresh = client(3, { granted: true });
+  const knocked = client(4);
+  const { granted } = byHand([client(1), client(2)], [longer, same, fresh, knocked], NOW);
+  t.same(granted, [longer, fresh]);
+});
+
+t.test('what is packed is what comes out, those that end first before the others', async t => {
+  const ipv6 = client(9, {
+    service: 'admin',
+    family: 'ipv6',
+    key: new Uint8Array(16).fill(7),
+    place: 0xfedcba98,
+  });
+  const packed = pack([endless, client(2, { granted: true, until: NOW + 3 }), ipv6]);
+  t.same([...unpack(packed)], [client(2, { granted: true, until: NOW + 3 }), ipv6, endless]);
 });
 
 t.test('who was opened to while the kernel was read is still in', async t => {
   const clients = new Clients();
   const late = client(1, { until: NOW + 10 + MINUTE });
   clients.opened(late);
-  t.same(clients.replace([], NOW).revoked, []);
-  t.same(clients.all(), [late]);
-  t.same(clients.replace([], NOW + 20).revoked, [late]);
+  clients.replace(pack([]), NOW);
+  t.same(all(clients), [late]);
+  clients.replace(pack([]), NOW + 20);
+  t.same(all(clients), []);
 });
 
-t.test('a grant is one that is new, or ends later than before', async t => {
+t.test(
+  'an opening that is told late, and that the kernel does not have any more, is not remembered',
+  async t => {
+    const clients = new Clients();
+    clients.replace(pack([client(2)]), NOW);
+    clients.opened(client(1, { until: NOW - 5000 + MINUTE }));
+    t.same(all(clients), [client(2)]);
+  },
+);
+
+t.test('each client is counted once, and as long as it is in', async t => {
   const clients = new Clients();
-  clients.replace([client(1), client(2)], 0);
-  const longer = client(1, { granted: true, until: NOW + MINUTE });
-  const same = client(2, { granted: true });
-  const fresh = client(3, { granted: true });
-  const knocked = client(4);
-  t.same(clients.replace([longer, same, fresh, knocked], NOW).granted, [longer, fresh]);
+  const first = client(1, { until: NOW + 1000 });
+  clients.replace(pack([endless, client(2), first]), NOW - 1000);
+  t.equal(clients.size, 3);
+  const again = client(1, { until: NOW + MINUTE });
+  clients.opened(again);
+  clients.opened(again);
+  t.equal(clients.size, 3, 'one that knocks again');
+  t.same(all(clients), [client(2), endless, again]);
+  clients.forgetExpired(NOW + 1000);
+  t.equal(clients.size, 3, 'its first opening is over, and it is in');
+  clients.forgetExpired(NOW + MINUTE / 2);
+  t.equal(clients.size, 2);
+  clients.forgetExpired(NOW + MINUTE);
+  t.same(all(clients), [endless]);
 });

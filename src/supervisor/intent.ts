@@ -1,0 +1,266 @@
+import { formatProblem, type Problem } from '../config/problems.ts';
+import type { Hold } from '../host/hold.ts';
+import { nextRepair, pauseAfter, recentRepairs } from './pauses.ts';
+import type { Failure, FileState, InForce, LastGood, Source, State } from './state.ts';
+
+/** What happens to the supervisor, when, and the hold that is there at that moment. */
+export type Event = { readonly now: number; readonly hold: Hold | undefined } & (
+  | { readonly is: 'tick' | 'changed' | 'reload' | 'held' }
+  | {
+      readonly is: 'loaded';
+      readonly inForce: InForce;
+      /** Whether the kernel was changed for it. */
+      readonly unchanged: boolean;
+    }
+  | { readonly is: 'invalid'; readonly problems: readonly Problem[]; readonly missing: boolean }
+  | { readonly is: 'failed' | 'no generation'; readonly message: string }
+  | { readonly is: 'generation'; readonly generation: number }
+  | { readonly is: 'listening'; readonly group: number }
+  | { readonly is: 'not listening'; readonly group: number; readonly message: string }
+);
+
+/** What is to be done about it. */
+export type Effect =
+  /** A load begins; `loaded`, `invalid`, `failed` or `held` will come of it. */
+  | { readonly do: 'load'; readonly source: Source }
+  /** What was loaded counts now: it is told as a load of its own, or as the repair of another program's work. */
+  | { readonly do: 'accept'; readonly source: Source; readonly as: 'load' | 'repair' }
+  | { readonly do: 'tell invalid'; readonly problems: readonly Problem[] }
+  | { readonly do: 'tell held'; readonly hold: Hold }
+  | { readonly do: 'note'; readonly level: 'info' | 'warn' | 'error'; readonly message: string }
+  /** `generation` or `no generation` will come of it; `anew` on another socket. */
+  | { readonly do: 'ask'; readonly anew: boolean }
+  /** `listening` or `not listening` will come of it. */
+  | { readonly do: 'listen'; readonly group: number }
+  /** A tick is wanted then. */
+  | { readonly do: 'wake'; readonly at: number }
+  /** What was asked for, a start or a reload, is done. */
+  | { readonly do: 'ready' };
+
+export interface Decision {
+  readonly state: State;
+  readonly effects: readonly Effect[];
+}
+
+/** How long a file may be invalid without a word about it. */
+const HALF_WRITTEN = 100;
+/** An answer of the kernel that takes this long is lost. */
+const ANSWER = 5000;
+
+/**
+ * The next state, and what is to be done now: a pure function. What has to be loaded stays so until it was loaded. Loads run
+ * one after the other; none begins while there is a hold.
+ */
+export function decide(before: State, event: Event): Decision {
+  const held = decideHold(before, event);
+  const decided = react(held.state, event);
+  const begun = begin(decided.state, event.now);
+  const effects = [...held.effects, ...decided.effects, ...begun.effects];
+  const state = begun.state;
+  const settled = event.is === 'loaded' || (!state.job && state.file.is !== 'doubtful');
+  if (state.announced || !settled) return { state, effects };
+  return { state: { ...state, announced: true }, effects: [...effects, { do: 'ready' }] };
+}
+
+/** When a hold is over, the file may be another one. */
+function decideHold(before: State, { hold }: Event): Decision {
+  const state = { ...before, hold };
+  if (hold && !before.hold) return { state, effects: [{ do: 'tell held', hold }] };
+  return { state: !hold && before.hold ? changed(state) : state, effects: [] };
+}
+
+function react(state: State, event: Event): Decision {
+  const { now } = event;
+  switch (event.is) {
+    case 'tick':
+      return tick(state, now);
+    case 'changed':
+      return only(changed(state));
+    case 'reload':
+      return only({ ...changed(state), announced: false });
+    case 'held':
+      return only({ ...state, job: undefined });
+    case 'loaded':
+      return loaded(state, event, now);
+    case 'invalid':
+      return invalid(state, event, now);
+    case 'failed':
+      return failed(state, event.message, now);
+    case 'generation':
+      return only(saw(state, event.generation));
+    case 'no generation': {
+      const { failure, isNew } = failing(state.look.failure, event.message, now);
+      const message = `the kernel cannot be asked whether the table stands: ${event.message}; it is tried again`;
+      return {
+        state: { ...state, look: { ...state.look, asked: undefined, failure } },
+        effects: isNew ? [{ do: 'note', level: 'error', message }] : [],
+      };
+    }
+    case 'listening':
+      return only({ ...state, events: { group: event.group, is: 'open', failure: undefined } });
+    case 'not listening': {
+      const { group, message } = event;
+      const known = state.events.group === group ? state.events.failure : undefined;
+      const { failure, isNew } = failing(known, message, now);
+      const told: Effect = { do: 'note', level: 'warn', message: `${message}: events are not reported` };
+      return { state: { ...state, events: { group, is: 'closed', failure } }, effects: isNew ? [told] : [] };
+    }
+  }
+}
+
+const only = (state: State): Decision => ({ state, effects: [] });
+
+/** The file is read anew, whatever came of it before; and the last good one may be another. */
+function changed(state: State): State {
+  const { job, lastGood } = state;
+  return {
+    ...state,
+    ...(job?.source === 'file' ? { job: { ...job, stale: true } } : { file: DUE }),
+    lastGood: lastGood.is === 'missing' || lastGood.is === 'invalid' ? DUE : lastGood,
+  };
+}
+
+function tick(state: State, now: number): Decision {
+  const { file, look, job, hold, events, inForce } = state;
+  const effects: Effect[] = [];
+  let next = state;
+  if (file.is === 'doubtful' && file.until <= now) {
+    effects.push({ do: 'tell invalid', problems: file.problems });
+    next = { ...next, file: { is: 'invalid', problems: file.problems, since: now } };
+  }
+  const lost = look.asked !== undefined && now - look.asked >= ANSWER;
+  if (!job && !hold && (look.asked === undefined || lost) && isOver(look.failure, now)) {
+    effects.push({ do: 'ask', anew: lost });
+    next = { ...next, look: { ...look, asked: now } };
+  }
+  if (inForce && events.is === 'closed' && isOver(events.failure, now)) {
+    effects.push({ do: 'listen', group: inForce.group });
+    next = { ...next, events: { ...events, is: 'opening' } };
+  }
+  return { state: next, effects };
+}
+
+const isOver = (failure: Failure | undefined, now: number) => !failure || failure.again <= now;
+
+function loaded(state: State, event: Event & { readonly is: 'loaded' }, now: number): Decision {
+  const { inForce, unchanged } = event;
+  const source = state.job?.source ?? 'file';
+  const as = source === 'file' || !state.inForce ? 'load' : 'repair';
+  const repaired = as === 'repair' && !unchanged;
+  const effects: Effect[] = [];
+  if (source === 'last good') {
+    const message = `${whyNot(state)}: the last good configuration is in force instead`;
+    effects.push({ do: 'note', level: 'error', message });
+  }
+  effects.push({ do: 'accept', source, as });
+  if (state.table.is === 'failed' && unchanged)
+    effects.push({
+      do: 'note',
+      level: 'info',
+      message: `table inet ${inForce.table} is as it was loaded again`,
+    });
+  const moved = state.events.group !== inForce.group;
+  if (moved) effects.push({ do: 'listen', group: inForce.group });
+  return {
+    state: {
+      ...state,
+      job: undefined,
+      inForce,
+      table: DONE,
+      file: source !== 'file' ? state.file : state.job?.stale ? DUE : DONE,
+      repairs: repaired ? [...recentRepairs(state.repairs, now), now] : state.repairs,
+      events: moved ? { group: inForce.group, is: 'opening', failure: undefined } : state.events,
+    },
+    effects,
+  };
+}
+
+const DONE = { is: 'done' } as const;
+const DUE = { is: 'due' } as const;
+
+function invalid(state: State, event: Event & { readonly is: 'invalid' }, now: number): Decision {
+  const { problems, missing } = event;
+  const { job } = state;
+  const next = { ...state, job: undefined };
+  if (job?.stale) return only({ ...next, file: DUE });
+  if (job?.source === 'file') {
+    const until = now + HALF_WRITTEN;
+    return {
+      state: { ...next, file: { is: 'doubtful', problems, until } },
+      effects: [{ do: 'wake', at: until }],
+    };
+  }
+  // what is in force was valid before: its environment is another now
+  const [first] = problems;
+  const why = first ? formatProblem(first) : 'not valid';
+  if (job?.source === 'in force') return failed(state, why, now);
+  const told = missing ? 'no earlier one is kept' : `neither is the last good one: ${why}`;
+  return {
+    state: { ...next, lastGood: { is: missing ? 'missing' : 'invalid' } },
+    effects: [
+      { do: 'note', level: 'error', message: `nothing can be loaded: ${whyNot(state)}, and ${told}` },
+    ],
+  };
+}
+
+function failed(state: State, message: string, now: number): Decision {
+  const source = state.job?.source ?? 'file';
+  const { key, what } = {
+    file: { key: 'file', what: `cannot load ${state.path}` },
+    'in force': { key: 'table', what: `cannot put table inet ${state.inForce?.table} back` },
+    'last good': { key: 'lastGood', what: 'cannot load the last good configuration' },
+  }[source] as { readonly key: 'file' | 'table' | 'lastGood'; readonly what: string };
+  const task = state[key];
+  const { failure, isNew } = failing(task.is === 'failed' ? task.failure : undefined, message, now);
+  const told: Effect = { do: 'note', level: 'error', message: `${what}: ${message}; it is tried again` };
+  return {
+    state: { ...state, job: undefined, [key]: state.job?.stale ? DUE : { is: 'failed', failure } },
+    effects: isNew ? [told] : [],
+  };
+}
+
+/** One failure more in a row; a new one where it is not for the same reason. */
+function failing(before: Failure | undefined, message: string, now: number) {
+  const times = (before?.times ?? 0) + 1;
+  const failure = { message, since: before?.since ?? now, times, again: now + pauseAfter(times) };
+  return { failure, isNew: before?.message !== message };
+}
+
+/** Where nothing is in force, somebody else may have loaded something, and kept it as the last good one. */
+function saw(state: State, generation: number): State {
+  const { inForce, table, lastGood, look } = state;
+  const next = { ...state, look: { asked: undefined, generation, failure: undefined } };
+  if (inForce) {
+    const differs = inForce.generation !== generation && table.is === 'done' && !state.job;
+    return differs ? { ...next, table: DUE } : next;
+  }
+  const isOther = look.generation !== undefined && look.generation !== generation;
+  return isOther && (lastGood.is === 'missing' || lastGood.is === 'invalid')
+    ? { ...next, lastGood: DUE }
+    : next;
+}
+
+/** The next load begins, unless one runs, or must not. */
+function begin(state: State, now: number): Decision {
+  const source = state.job || state.hold ? undefined : nextSource(state, now);
+  if (source === undefined) return only(state);
+  return { state: { ...state, job: { source, stale: false } }, effects: [{ do: 'load', source }] };
+}
+
+/** A new file comes first, since it may be better than what is in force; one that fails does not keep the others waiting. */
+function nextSource(state: State, now: number): Source | undefined {
+  const { file, table, lastGood, inForce } = state;
+  if (file.is === 'due') return 'file';
+  if (inForce && isDue(table, now) && nextRepair(state.repairs, now) <= now) return 'in force';
+  if (!inForce && file.is !== 'doubtful' && isDue(lastGood, now)) return 'last good';
+  return isDue(file, now) ? 'file' : undefined;
+}
+
+function isDue(task: FileState | LastGood, now: number): boolean {
+  return task.is === 'due' || (task.is === 'failed' && task.failure.again <= now);
+}
+
+/** Why the file is not in force. */
+function whyNot({ file, path }: State): string {
+  return `${path} ${file.is === 'failed' ? 'cannot be loaded' : 'is not valid'}`;
+}

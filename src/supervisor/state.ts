@@ -1,0 +1,96 @@
+import type { Problem } from '../config/problems.ts';
+import type { Hold } from '../host/hold.ts';
+
+/**
+ * What the supervisor knows and means to do, as plain values; `intent.ts` goes from one to the next. Times are milliseconds
+ * as `monotonic` counts them.
+ */
+export interface State {
+  readonly path: string;
+  /** The configuration file, against what is in force. */
+  readonly file: FileState;
+  /** The table in the kernel, against what is in force. */
+  readonly table: Task;
+  /** The last good file, which is of use only where nothing is in force. */
+  readonly lastGood: LastGood;
+  /** What was loaded last; undefined where nothing was, since this process started. */
+  readonly inForce: InForce | undefined;
+  readonly job: Job | undefined;
+  readonly hold: Hold | undefined;
+  /** When the table was put back, lately. */
+  readonly repairs: readonly number[];
+  readonly look: Look;
+  readonly events: EventsState;
+  /** Whether the service manager knows that what it asked for, a start or a reload, is done. */
+  readonly announced: boolean;
+}
+
+/** What a load takes. */
+export type Source = 'file' | 'in force' | 'last good';
+
+/** A load that runs; `stale` where its file has changed meanwhile. */
+export interface Job {
+  readonly source: Source;
+  readonly stale: boolean;
+}
+
+/** What fails, since when, how often in a row, and when it is tried again. */
+export interface Failure {
+  readonly message: string;
+  readonly since: number;
+  readonly times: number;
+  readonly again: number;
+}
+
+export type Task =
+  | { readonly is: 'done' }
+  | { readonly is: 'due' }
+  | { readonly is: 'failed'; readonly failure: Failure };
+
+/** A file that is not valid is another matter than one that failed to load: only a change mends it. */
+export type FileState =
+  | Task
+  /** Somebody may be in the middle of writing it. */
+  | { readonly is: 'doubtful'; readonly problems: readonly Problem[]; readonly until: number }
+  | { readonly is: 'invalid'; readonly problems: readonly Problem[]; readonly since: number };
+
+export type LastGood = Task | { readonly is: 'missing' } | { readonly is: 'invalid' };
+
+export interface InForce {
+  /** Of the ruleset, when it was as it should be. */
+  readonly generation: number;
+  readonly table: string;
+  readonly services: readonly string[];
+  /** Of NFLOG. */
+  readonly group: number;
+}
+
+/** Whether the kernel can be asked for its generation. */
+export interface Look {
+  /** When it was asked; undefined where no answer is awaited. */
+  readonly asked: number | undefined;
+  /** The last answer. */
+  readonly generation: number | undefined;
+  readonly failure: Failure | undefined;
+}
+
+export interface EventsState {
+  readonly group: number | undefined;
+  readonly is: 'closed' | 'opening' | 'open';
+  readonly failure: Failure | undefined;
+}
+
+/** Before anything happened: the file is to be loaded. */
+export const first = (path: string): State => ({
+  path,
+  file: { is: 'due' },
+  table: { is: 'done' },
+  lastGood: { is: 'due' },
+  inForce: undefined,
+  job: undefined,
+  hold: undefined,
+  repairs: [],
+  look: { asked: undefined, generation: undefined, failure: undefined },
+  events: { group: undefined, is: 'closed', failure: undefined },
+  announced: false,
+});

@@ -1,0 +1,75 @@
+import { formatProblem } from '../config/problems.ts';
+import { holdText } from '../host/hold.ts';
+import { nextRepair } from './pauses.ts';
+import type { State } from './state.ts';
+
+/** Something that is not as it should be: what, and since when as `monotonic` counts. */
+export interface Trouble {
+  readonly what: string;
+  readonly since: number;
+}
+
+/** One line for `systemctl status`, true at this moment. */
+export function statusLine(state: State, clients: number, now: number): string {
+  const { hold, inForce, file, path, events, look } = state;
+  if (hold) return `held: ${holdText(hold)}`;
+  const table = tableTrouble(state, now);
+  const services = inForce?.services.join(', ') || 'nothing';
+  const guarding = inForce
+    ? `${table ? 'should guard' : 'guarding'} ${services}; ${clients} in`
+    : 'nothing was loaded yet';
+  const wrong = table ?? fileTrouble(state);
+  const standing = wrong
+    ? `NOT in force: ${wrong.what}`
+    : `${path} is ${file.is === 'done' ? 'in force' : 'being loaded'}`;
+  const also = [lookTrouble(look), eventsTrouble(events)].flatMap(trouble => (trouble ? [trouble.what] : []));
+  return [guarding, standing, ...also].join('; ');
+}
+
+/** All that is wrong at this moment, the worst first. */
+export function troubles(state: State, now: number): readonly Trouble[] {
+  const all = [
+    tableTrouble(state, now),
+    fileTrouble(state),
+    lookTrouble(state.look),
+    eventsTrouble(state.events),
+  ];
+  return all.filter(trouble => trouble !== undefined);
+}
+
+function lookTrouble({ failure }: State['look']): Trouble | undefined {
+  return (
+    failure && {
+      what: `the kernel cannot be asked whether the table stands: ${failure.message}`,
+      since: failure.since,
+    }
+  );
+}
+
+function eventsTrouble({ failure }: State['events']): Trouble | undefined {
+  return failure && { what: `${failure.message}: events are not reported`, since: failure.since };
+}
+
+function tableTrouble({ table, inForce, repairs }: State, now: number): Trouble | undefined {
+  const name = `table inet ${inForce?.table}`;
+  if (table.is === 'failed')
+    return { what: `${name} cannot be put back: ${table.failure.message}`, since: table.failure.since };
+  if (table.is === 'due' && nextRepair(repairs, now) > now)
+    return {
+      what: `another program changes ${name} again and again: it is put back after a pause`,
+      since: repairs.at(-1) ?? now,
+    };
+  return undefined;
+}
+
+function fileTrouble({ file, path, inForce, lastGood }: State): Trouble | undefined {
+  if (file.is === 'invalid') {
+    const [problem] = file.problems;
+    return { what: problem ? formatProblem(problem) : `${path} is not valid`, since: file.since };
+  }
+  if (file.is !== 'failed') return undefined;
+  const { message, since } = file.failure;
+  const also =
+    !inForce && lastGood.is === 'failed' ? `; nor the last good one: ${lastGood.failure.message}` : '';
+  return { what: `cannot load ${path}: ${message}${also}`, since };
+}

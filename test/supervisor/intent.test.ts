@@ -1,0 +1,418 @@
+/** What the supervisor decides, without a clock, a file or a kernel. */
+import fc from 'fast-check';
+import t from 'tap';
+import type { Problem } from '../../src/config/problems.ts';
+import type { Hold } from '../../src/host/hold.ts';
+import { decide, type Effect, type Event } from '../../src/supervisor/intent.ts';
+import { first, type State } from '../../src/supervisor/state.ts';
+import { statusLine, troubles } from '../../src/supervisor/status-line.ts';
+
+const FILE = '/etc/knockd-nft.json';
+const problem: Problem = { severity: 'error', file: FILE, line: 2, column: 3, message: 'is wrong' };
+const inForce = { generation: 7, table: 'knockd', services: ['ssh'], group: 22 };
+const held: Hold = { reason: 'unloaded by hand', until: null };
+
+type Step = Event extends infer E ? (E extends unknown ? Omit<E, 'now' | 'hold'> : never) : never;
+
+const tick: Step = { is: 'tick' };
+const changed: Step = { is: 'changed' };
+const loaded: Step = { is: 'loaded', inForce, unchanged: false };
+const invalid: Step = { is: 'invalid', problems: [problem], missing: false };
+const missing: Step = { is: 'invalid', problems: [], missing: true };
+const failed: Step = { is: 'failed', message: 'no memory' };
+const seen = (generation: number): Step => ({ is: 'generation', generation });
+
+/** A machine and its clock, and what it did. */
+class Machine {
+  state: State = first(FILE);
+  now = 0;
+  hold: Hold | undefined;
+  effects: readonly Effect[] = [];
+
+  /** The effects of these events, in words; those that only ask or listen are left out. */
+  do(...steps: readonly Step[]): string[] {
+    return steps.flatMap(step => {
+      const decision = decide(this.state, { ...step, now: this.now, hold: this.hold });
+      this.state = decision.state;
+      this.effects = decision.effects;
+      return decision.effects.flatMap(words);
+    });
+  }
+
+  /** One tick after so many seconds. */
+  after(seconds: number): string[] {
+    this.now += seconds * 1000;
+    return this.do(tick);
+  }
+
+  get status(): string {
+    return statusLine(this.state, 0, this.now);
+  }
+}
+
+function words(effect: Effect): string[] {
+  switch (effect.do) {
+    case 'load':
+      return [`load ${effect.source}`];
+    case 'accept':
+      return [`accept as ${effect.as}`];
+    case 'note':
+      return [`${effect.level}: ${effect.message}`];
+    case 'tell invalid':
+    case 'tell held':
+    case 'ready':
+      return [effect.do];
+    case 'ask':
+    case 'listen':
+    case 'wake':
+      return [];
+  }
+}
+
+/** A machine that has loaded its file. */
+function standing(): Machine {
+  const machine = new Machine();
+  machine.do(tick, loaded, { is: 'listening', group: 22 }, seen(7));
+  return machine;
+}
+
+t.test('it begins with the file, and is ready when the ruleset stands', async t => {
+  const machine = new Machine();
+  t.same(machine.do(tick), ['load file']);
+  t.equal(machine.status, `nothing was loaded yet; ${FILE} is being loaded`);
+  t.same(machine.do(loaded), ['accept as load', 'ready']);
+  t.equal(machine.status, `guarding ssh; 0 in; ${FILE} is in force`);
+  t.same(machine.after(1), []);
+});
+
+t.test('a load that fails is tried again after growing pauses, told once, until it succeeds', async t => {
+  const machine = standing();
+  t.same(machine.do(changed, failed), [
+    'load file',
+    `error: cannot load ${FILE}: no memory; it is tried again`,
+  ]);
+  const pauses: number[] = [];
+  for (let round = 0; round < 7; round++) {
+    let seconds = 0;
+    while (!machine.after(1).includes('load file')) seconds++;
+    pauses.push(seconds + 1);
+    t.same(machine.do(failed), [], 'no line for the same failure');
+    t.equal(machine.status, `guarding ssh; 0 in; NOT in force: cannot load ${FILE}: no memory`);
+  }
+  t.same(pauses, [1, 2, 4, 8, 16, 30, 30]);
+  machine.after(30);
+  t.same(machine.do(loaded), ['accept as load']);
+  t.equal(machine.status, `guarding ssh; 0 in; ${FILE} is in force`);
+  t.same(troubles(machine.state, machine.now), []);
+});
+
+t.test('a change of the file is loaded at once, however long the pause would be', async t => {
+  const machine = standing();
+  machine.do(changed, failed);
+  machine.after(1);
+  machine.do(failed);
+  t.same(machine.do(changed), ['load file']);
+});
+
+t.test('another reason for the failure is told, too', async t => {
+  const machine = standing();
+  machine.do(changed, failed);
+  machine.after(1);
+  t.match(machine.do({ is: 'failed', message: 'no descriptor' }), [/no descriptor/]);
+});
+
+t.test('a file that is not valid is told after a moment, and not read again before it changes', async t => {
+  const machine = standing();
+  t.same(machine.do(changed, invalid), ['load file']);
+  t.same(machine.effects, [{ do: 'wake', at: 100 }]);
+  t.same(machine.after(0.1), ['tell invalid']);
+  t.equal(machine.status, `guarding ssh; 0 in; NOT in force: ${FILE}:2:3: is wrong`);
+  for (let minute = 0; minute < 60; minute++) t.same(machine.after(60), []);
+  t.same(machine.do(changed), ['load file']);
+});
+
+t.test('of a file that is being written nothing is told', async t => {
+  const machine = standing();
+  t.same(machine.do(changed, invalid, changed), ['load file', 'load file']);
+  t.same(machine.do(changed, invalid), ['load file'], 'it changed while it was read');
+  t.same(machine.do(loaded), ['accept as load']);
+});
+
+t.test('where nothing is in force the last good file is, and the file is still tried', async t => {
+  const machine = new Machine();
+  t.same(machine.do(tick, failed), [
+    'load file',
+    `error: cannot load ${FILE}: no memory; it is tried again`,
+    'load last good',
+  ]);
+  t.same(machine.do(loaded), [
+    `error: ${FILE} cannot be loaded: the last good configuration is in force instead`,
+    'accept as load',
+    'ready',
+  ]);
+  t.equal(machine.status, `guarding ssh; 0 in; NOT in force: cannot load ${FILE}: no memory`);
+  t.same(machine.after(1), ['load file']);
+  t.same(machine.do(loaded), ['accept as load']);
+  t.match(machine.status, /is in force$/);
+});
+
+t.test('a last good file that fails to load is told as that, and tried again', async t => {
+  const machine = new Machine();
+  machine.do(tick, invalid);
+  t.same(machine.after(0.1), ['tell invalid', 'load last good']);
+  t.same(machine.do(failed), [
+    'error: cannot load the last good configuration: no memory; it is tried again',
+    'ready',
+  ]);
+  t.same(machine.after(1), ['load last good']);
+  t.same(machine.do(loaded).slice(0, 1), [
+    `error: ${FILE} is not valid: the last good configuration is in force instead`,
+  ]);
+});
+
+t.test('that there is no last good file, or none that is valid, is told as that', async t => {
+  const machine = new Machine();
+  machine.do(tick, invalid);
+  machine.after(0.1);
+  t.same(machine.do(missing), [
+    `error: nothing can be loaded: ${FILE} is not valid, and no earlier one is kept`,
+    'ready',
+  ]);
+  t.same(machine.after(3600), [], 'no thread is started for it again');
+  machine.do(seen(1));
+  t.same(
+    machine.do(seen(2)),
+    ['load last good'],
+    'but when the ruleset changed: somebody may have loaded one',
+  );
+  t.match(machine.do(invalid), [/neither is the last good one: .*is wrong/]);
+});
+
+t.test('what another program changes is put back, from what is in force', async t => {
+  const machine = standing();
+  t.same(machine.do(seen(8)), ['load in force']);
+  t.same(machine.do({ is: 'loaded', inForce: { ...inForce, generation: 9 }, unchanged: false }), [
+    'accept as repair',
+  ]);
+  machine.after(1);
+  t.same(machine.do(seen(9)), []);
+});
+
+t.test('somebody who changes it all the time is met more and more slowly, and STATUS says so', async t => {
+  const machine = standing();
+  let generation = 7;
+  const repairs: number[] = [];
+  for (let second = 0; second < 300; second++) {
+    const begun = [...machine.after(1), ...machine.do(seen(++generation))];
+    if (!begun.includes('load in force')) {
+      t.match(machine.status, /should guard ssh; .*NOT in force: another program changes table inet knockd/);
+      continue;
+    }
+    repairs.push(second);
+    machine.do({ is: 'loaded', inForce: { ...inForce, generation: ++generation }, unchanged: false });
+  }
+  t.same(repairs.slice(0, 10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  t.ok(repairs.length < 5 * 15, `${repairs.length} repairs in 300 s`);
+  const pauses = repairs.slice(1).map((second, index) => second - (repairs[index] ?? 0));
+  t.ok(Math.max(...pauses) <= 30);
+});
+
+t.test('a repair that fails is tried after growing pauses, and forgotten when it succeeded', async t => {
+  const machine = standing();
+  machine.do(seen(8));
+  t.same(machine.do(failed), ['error: cannot put table inet knockd back: no memory; it is tried again']);
+  let loads = 0;
+  for (let second = 0; second < 60; second++) {
+    const begun = [...machine.after(1), ...machine.do(seen(8 + second))];
+    if (!begun.includes('load in force')) continue;
+    loads++;
+    t.same(machine.do(failed), []);
+    t.match(machine.status, /^should guard ssh; 0 in; NOT in force: table inet knockd cannot be put back/);
+  }
+  t.equal(loads, 5, '1, 2, 4, 8, 16 s');
+  machine.after(30);
+  t.same(machine.do(loaded), ['accept as repair']);
+  t.equal(machine.status, `guarding ssh; 0 in; ${FILE} is in force`);
+});
+
+t.test('a file that cannot be loaded does not keep the table from being put back', async t => {
+  const machine = standing();
+  machine.do(changed, failed);
+  t.same(machine.do(seen(8)), ['load in force']);
+  machine.do(loaded);
+  t.match(machine.status, /^guarding ssh; 0 in; NOT in force: cannot load/);
+});
+
+t.test('nothing is loaded while it is held; then the file is, whatever it says by then', async t => {
+  const machine = standing();
+  machine.hold = held;
+  t.same(machine.do(changed), ['tell held']);
+  t.equal(machine.status, 'held: unloaded by hand');
+  t.same(machine.do(seen(9)), []);
+  t.same(machine.do({ is: 'reload' }), ['ready'], 'a reload is answered');
+  machine.hold = undefined;
+  t.same(machine.after(1), ['load file']);
+});
+
+t.test('a load that met a hold is done when that is over', async t => {
+  const machine = standing();
+  machine.do(changed);
+  machine.hold = held;
+  t.same(machine.do({ is: 'held' }), ['tell held']);
+  machine.hold = undefined;
+  t.same(machine.after(1), ['load file']);
+});
+
+t.test(
+  'a kernel that cannot be asked is asked again after growing pauses, and what was missed is mended',
+  async t => {
+    const machine = standing();
+    machine.after(1);
+    t.match(machine.effects, [{ do: 'ask', anew: false }]);
+    t.match(machine.do({ is: 'no generation', message: 'no descriptor' }), [/cannot be asked/]);
+    t.match(machine.status, /is in force; the kernel cannot be asked .*: no descriptor$/);
+    let asked = 0;
+    for (let second = 0; second < 60; second++) {
+      machine.after(1);
+      if (!machine.effects.some(effect => effect.do === 'ask')) continue;
+      asked++;
+      t.same(machine.do({ is: 'no generation', message: 'no descriptor' }), []);
+    }
+    t.equal(asked, 5);
+    machine.after(30);
+    t.same(machine.do(seen(9)), ['load in force']);
+  },
+);
+
+t.test('an answer that does not come is asked for on another socket', async t => {
+  const machine = standing();
+  machine.after(1);
+  for (let second = 0; second < 4; second++) {
+    machine.after(1);
+    t.same(machine.effects, []);
+  }
+  machine.after(1);
+  t.match(machine.effects, [{ do: 'ask', anew: true }]);
+});
+
+t.test('a group of NFLOG that cannot be had is told once, and asked for again', async t => {
+  const machine = standing();
+  const taken: Step = {
+    is: 'not listening',
+    group: 22,
+    message: 'NFLOG group 22 is held by another program',
+  };
+  t.same(machine.do(taken), ['warn: NFLOG group 22 is held by another program: events are not reported']);
+  t.match(machine.status, /is in force; NFLOG group 22 is held by another program: events are not reported$/);
+  machine.after(1);
+  t.ok(machine.effects.some(effect => effect.do === 'listen'));
+  t.same(machine.do(taken), []);
+  machine.do({ is: 'listening', group: 22 });
+  t.match(machine.status, /is in force$/);
+});
+
+/** A world that fails as it likes, and the loads that it has begun. */
+interface Fate {
+  readonly outcome: 'loaded' | 'invalid' | 'failed' | 'held';
+  readonly happens: 'nothing' | 'changed' | 'reload' | 'flush' | 'hold' | 'release';
+  readonly wait: number;
+}
+
+const fate: fc.Arbitrary<Fate> = fc.record({
+  outcome: fc.constantFrom('loaded', 'invalid', 'failed', 'held'),
+  happens: fc.constantFrom('nothing', 'nothing', 'changed', 'reload', 'flush', 'hold', 'release'),
+  wait: fc.integer({ min: 0, max: 40_000 }),
+});
+
+/** The file and the kernel, by number: which content is in the file, and which one is in force. */
+class World {
+  readonly machine = new Machine();
+  generation = 1;
+  content = 1;
+  /** Of the running load: what it took. */
+  job: { readonly source: string; readonly content: number } | undefined;
+  loaded: number | undefined;
+  kernel: number | undefined;
+
+  step(event: Step): void {
+    this.machine.do(event);
+    for (const effect of this.machine.effects) {
+      if (effect.do !== 'load') continue;
+      if (this.job) throw new Error('two loads at once');
+      if (this.machine.hold) throw new Error('a load while it is held');
+      const content =
+        effect.source === 'file' ? this.content : effect.source === 'in force' ? this.loaded : 0;
+      this.job = { source: effect.source, content: content ?? Number.NaN };
+    }
+    const asks = this.machine.effects.some(effect => effect.do === 'ask');
+    if (asks) this.step(seen(this.generation));
+  }
+
+  /** The running load ends. */
+  end(outcome: Fate['outcome']): void {
+    const { job } = this;
+    if (!job) return;
+    this.job = undefined;
+    if (outcome === 'loaded') {
+      const unchanged = this.kernel === job.content;
+      if (!unchanged) this.generation++;
+      this.kernel = this.loaded = job.content;
+      this.step({ is: 'loaded', inForce: { ...inForce, generation: this.generation }, unchanged });
+    } else this.step(outcome === 'invalid' ? invalid : outcome === 'failed' ? failed : { is: 'held' });
+  }
+
+  happen(what: Fate['happens']): void {
+    if (what === 'changed' || what === 'reload') {
+      this.content++;
+      this.step({ is: what });
+    } else if (what === 'flush') {
+      this.kernel = undefined;
+      this.generation++;
+    } else if (what === 'hold') this.machine.hold = held;
+    else if (what === 'release') this.machine.hold = undefined;
+  }
+
+  /** STATUS says that the file is in force only where it is, as far as anybody told. */
+  expectTruth(): void {
+    const { status, state } = this.machine;
+    if (/is in force/.test(status) && !(this.loaded === this.content && state.file.is === 'done'))
+      throw new Error(`${status}, but content ${this.loaded} of ${this.content} is`);
+    if (/^held/.test(status) !== (state.hold !== undefined)) throw new Error(status);
+  }
+}
+
+t.test(
+  'whatever comes, once faults stop the file is in force, or the last good one and the reason told',
+  async () => {
+    fc.assert(
+      fc.property(fc.array(fate, { maxLength: 40 }), fc.boolean(), (fates, isValid) => {
+        const world = new World();
+        world.step(tick);
+        for (const { outcome, happens, wait } of fates) {
+          world.happen(happens);
+          world.machine.now += wait;
+          world.step(tick);
+          world.expectTruth();
+          world.end(outcome);
+          world.expectTruth();
+        }
+        world.machine.hold = undefined;
+        world.happen('changed');
+        for (let second = 0; second < 70; second++) {
+          world.machine.now += 1000;
+          world.step(tick);
+          const fromFile = world.job?.source === 'file';
+          world.end(isValid || !fromFile ? 'loaded' : 'invalid');
+          world.expectTruth();
+        }
+        const { status } = world.machine;
+        if (world.job) throw new Error('a load that does not end');
+        if (isValid && (world.kernel !== world.content || !/is in force$/.test(status)))
+          throw new Error(`content ${world.content}, in the kernel ${world.kernel}: ${status}`);
+        if (!isValid && (world.kernel === undefined || !/NOT in force: .*is wrong$/.test(status)))
+          throw new Error(`bad file, in the kernel ${world.kernel}: ${status}`);
+      }),
+      { numRuns: 2000 },
+    );
+  },
+);
