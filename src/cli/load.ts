@@ -6,6 +6,7 @@ import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
+import { droppedText } from '../table/fit.ts';
 import { type Loaded, load } from '../table/load.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import { forgetUnconfirmed, refuseUnconfirmed } from '../trial/unconfirmed.ts';
@@ -26,6 +27,7 @@ export async function loadCommand(
   const kept = lastGoodPath(context.env);
   if (kept !== undefined)
     for (const warning of keepLastGood(kept, bytes)) context.tell(formatProblem(warning));
+  for (const dropped of loaded.dropped) context.tell(droppedText(dropped));
   if (options.force) forgetUnconfirmed(context.env, bytes);
   endHold(context.env);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
