@@ -28,6 +28,7 @@ const systemPackages = {
   git: ['git'],
   knockd: ['knock'],
   tmux: ['tmux'],
+  strace: ['strace'], // system calls that fail
   // what the manual pages are read with
   'man-db': ['man'],
   mandoc: ['mandoc'],

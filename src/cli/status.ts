@@ -7,7 +7,7 @@ import { readWays } from '../doctor/ways.ts';
 import { readForeign } from '../firewalls/read.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
 import { withKernel } from '../host/access.ts';
-import { holdText, readHold } from '../host/hold.ts';
+import { holdText, readHold, readTroubles } from '../host/hold.ts';
 import { compile } from '../ruleset/compile.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clientsIn, clientTable, headline, knockingTable } from '../ruleset/status-text.ts';
@@ -29,6 +29,8 @@ export async function statusCommand(context: Context): Promise<number> {
   const hold = readHold(env);
   context.print(context.json ? JSON.stringify(status) : statusText(status, hold !== undefined));
   if (hold && !context.json) context.print(`held: ${holdText(hold)}`);
+  for (const { what, since } of readTroubles(env))
+    tell(`knockd-nft: the supervisor, since ${new Date(since).toISOString()}: ${what}`);
   if (config && status.loaded) warn(config, path, tables, tell);
   return EXIT.DONE;
 }

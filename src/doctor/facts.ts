@@ -2,7 +2,7 @@ import type { Problem } from '../config/problems.ts';
 import type { Config, Family } from '../config/types.ts';
 import type { Interface } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
-import type { Hold, RunningSupervisor } from '../host/hold.ts';
+import type { Hold, RunningSupervisor, Trouble } from '../host/hold.ts';
 import type { Listener } from '../host/listeners.ts';
 
 /** All that the checks go by, read once. */
@@ -50,6 +50,8 @@ export interface TableFacts {
 export interface ServiceFacts {
   readonly supervisor: RunningSupervisor | undefined;
   readonly hold: Hold | undefined;
+  /** What the supervisor cannot do at present. */
+  readonly troubles: readonly Trouble[];
   /** undefined where systemd does not run, or not for this network namespace. */
   readonly systemd: SystemdFacts | undefined;
   /** Who reads the NFLOG group; undefined where nobody does, or it cannot be told. */

@@ -4,7 +4,7 @@ import { readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
 import { readForeign } from '../firewalls/read.ts';
 import { withKernel } from '../host/access.ts';
-import { readHold, runningSupervisor } from '../host/hold.ts';
+import { readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
 import { readLines, socketsOf } from '../host/proc.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -88,6 +88,7 @@ function readService(config: Config | undefined, env: NodeJS.ProcessEnv): Servic
   return {
     supervisor,
     hold: readHold(env),
+    troubles: readTroubles(env),
     systemd: readSystemd(),
     groupOwner: config && readGroupOwner(config.log.group, supervisor?.pid),
   };

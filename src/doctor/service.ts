@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { Config } from '../config/types.ts';
-import { holdText } from '../host/hold.ts';
+import { holdText, type Trouble } from '../host/hold.ts';
 import type { Facts, ServiceFacts, TableFacts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
 
@@ -55,7 +55,7 @@ function tableFindings(name: string, table: TableFacts, load: string, path: stri
 
 /** What brings the table back: after a reboot, after another tool's flush. */
 export function checkService({ config, file, service }: Known): Checked {
-  const { supervisor, hold, systemd, groupOwner } = service;
+  const { supervisor, hold, troubles, systemd, groupOwner } = service;
   const findings: Finding[] = [];
   if (hold)
     findings.push({
@@ -65,6 +65,7 @@ export function checkService({ config, file, service }: Known): Checked {
       why: 'until then it neither follows the file nor puts the table back',
       mend: hold.until === null ? reload(service, file.path) : 'knockd-nft confirm',
     });
+  findings.push(...troubles.map(trouble => troubled(trouble, service, file.path)));
   if (systemd && !(systemd.installed && systemd.enabled)) findings.push(notAtBoot(systemd.installed));
   if (supervisor === undefined) findings.push(noSupervisor(service, file.path));
   else if (supervisor.config !== resolve(file.path)) findings.push(otherFile(supervisor.config));
@@ -75,6 +76,16 @@ export function checkService({ config, file, service }: Known): Checked {
 
 function reload({ systemd }: ServiceFacts, path: string): string {
   return systemd?.installed ? 'systemctl reload knockd-nft' : `knockd-nft --config ${shellWord(path)} load`;
+}
+
+function troubled({ what, since }: Trouble, service: ServiceFacts, path: string): Finding {
+  return {
+    id: 'supervisor-troubled',
+    severity: 'risk',
+    what: `the supervisor, since ${new Date(since).toISOString()}: ${what}`,
+    why: 'it tries again, and what was in force goes on; but the file may not be what is in force',
+    mend: reload(service, path),
+  };
 }
 
 function notAtBoot(installed: boolean): Finding {

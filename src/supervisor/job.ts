@@ -146,8 +146,8 @@ async function work(job: Job): Promise<Outcome> {
     if (error instanceof UnreadableError && !error.missing) return { is: 'failed', message: error.reason };
     if (error instanceof ConfigError)
       return { is: 'invalid', problems: error.problems, missing: error instanceof UnreadableError };
-    const message = explain(error) ?? (error instanceof Error ? error.stack : undefined) ?? String(error);
-    return { is: 'failed', message };
+    const message = explain(error) ?? (error instanceof Error ? error.message : String(error));
+    return { is: 'failed', message: message.replaceAll(/\s*\n\s*/g, '; ') };
   }
 }
 

@@ -28,6 +28,7 @@ const read: Extract<KernelFacts, { is: 'read' }> = {
 const service: ServiceFacts = {
   supervisor: { pid: 123, config: PATH },
   hold: undefined,
+  troubles: [],
   systemd: { installed: true, enabled: true, flushes: undefined },
   groupOwner: 'supervisor',
 };
