@@ -51,6 +51,8 @@ export interface LoadOutcome {
   readonly event: 'loaded' | 'swapped' | 'unchanged';
   readonly bytes: Uint8Array;
   readonly warnings: readonly Problem[];
+  /** Why it could not be kept for a boot with a bad file; none where it was. */
+  readonly notKept: readonly Problem[];
   readonly changes: readonly Difference[];
   readonly dropped: readonly Dropped[];
   readonly objects: number;
@@ -181,7 +183,8 @@ async function loadJob({ source, known, prefix, keepAt }: Job): Promise<LoadOutc
     return {
       event,
       bytes,
-      warnings: [...warnings, ...notKept],
+      warnings,
+      notKept,
       changes: loaded.objects > 0 && loaded.before ? differences(loaded.before, wanted) : [],
       dropped: loaded.dropped,
       objects: loaded.objects,

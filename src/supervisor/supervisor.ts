@@ -4,7 +4,7 @@ import { readSettings } from '../config/settings.ts';
 import type { Log } from '../config/types.ts';
 import { monotonic } from '../host/clock.ts';
 import { announceSupervisor, endHold, readHold, retractSupervisor, writeTroubles } from '../host/hold.ts';
-import { lastGoodPath } from '../host/last-good.ts';
+import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
@@ -19,6 +19,7 @@ import { decide, type Effect, type Event } from './intent.ts';
 import { type LoadOutcome, runJob } from './job.ts';
 import { type Journal, openJournal } from './journal.ts';
 import { type Notify, openNotify } from './notify.ts';
+import { pauseAfter } from './pauses.ts';
 import { first, type Source, type State } from './state.ts';
 import { statusLine, troubles } from './status-line.ts';
 import { tellByHand, tellDropped, tellHeld, tellLoad, tellOpened, tellProblems, tellRepair } from './tell.ts';
@@ -53,6 +54,8 @@ export class Supervisor {
   /** What stands in the runtime folder; undefined where that is not known. */
   #notes: string | undefined;
   #announced = false;
+  /** How often what was loaded could not be kept, and when to try again; undefined where it is. */
+  #unkept: { readonly times: number; readonly again: number } | undefined;
 
   constructor(path: string, env: NodeJS.ProcessEnv) {
     this.#path = path;
@@ -166,8 +169,11 @@ export class Supervisor {
       this.#log = load.log;
       this.#journal = openJournal(load.log, this.#env);
     }
-    for (const warning of load.warnings)
-      if (source === 'file') this.#journal.note('warn', formatProblem(warning));
+    if (source === 'file') {
+      for (const warning of [...load.warnings, ...load.notKept])
+        this.#journal.note('warn', formatProblem(warning));
+      this.#unkept = load.notKept.length > 0 ? { times: 1, again: monotonic() + pauseAfter(1) } : undefined;
+    }
     if (as === 'load') tellLoad(this.#journal, load);
     else if (load.event !== 'unchanged') tellRepair(this.#journal, load, this.#clients.size);
     tellDropped(this.#journal, load);
@@ -236,6 +242,14 @@ export class Supervisor {
     if (lost > 0) this.#journal.tell('lost', `lost ${count(lost, 'event')}`, { count: lost }, 'warn');
     this.#happens({ is: 'tick' });
     this.#leaveNotes(now);
+    if (this.#unkept && this.#unkept.again <= now) this.#keep(this.#unkept.times, now);
+  }
+
+  /** For a boot with a bad file. */
+  #keep(times: number, now: number): void {
+    const path = lastGoodPath(this.#env);
+    const isKept = path === undefined || !this.#loaded || keepLastGood(path, this.#loaded.bytes).length === 0;
+    this.#unkept = isKept ? undefined : { times: times + 1, again: now + pauseAfter(times + 1) };
   }
 
   #statusLine(now: number): string {

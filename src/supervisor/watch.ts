@@ -99,17 +99,21 @@ export function watchPath(path: string, changed: () => void): Watch {
     end();
     const folders = new Set([...entries].map(dirname));
     const started = [...folders].map(folder =>
-      startWatching(folder, name => {
+      startWatching(folder, pollInstead, name => {
         if (name === null || entries.has(join(folder, name))) soon();
       }),
     );
-    started.push(startWatching(path, soon));
+    started.push(startWatching(path, pollInstead, soon));
     watchers = started.filter(watcher => watcher !== undefined);
     const told = started.every(watcher => watcher !== undefined) && [...folders].every(isLocal);
-    if (!told) poll = setInterval(look, POLL);
+    if (!told) pollInstead();
+  };
+  const pollInstead = (): void => {
+    poll ??= setInterval(look, POLL);
   };
   const end = (): void => {
     clearInterval(poll);
+    poll = undefined;
     for (const watcher of watchers) watcher.close();
   };
   follow();
@@ -123,10 +127,17 @@ export function watchPath(path: string, changed: () => void): Watch {
 }
 
 /** Undefined where the path is not there or not to be read, or no inotify is left. */
-function startWatching(path: string, seen: (entry: string | null) => void): FSWatcher | undefined {
+function startWatching(
+  path: string,
+  lost: () => void,
+  seen: (entry: string | null) => void,
+): FSWatcher | undefined {
   try {
     const watcher = watch(path, (_, name) => seen(name));
-    watcher.on('error', () => watcher.close());
+    watcher.on('error', () => {
+      watcher.close();
+      lost();
+    });
     return watcher;
   } catch {
     return undefined;

@@ -1,20 +1,11 @@
 /**
- * Each system call of the supervisor and of the loader fails once in turn. $KNOCKD_NFT_FAULTS=all tries all that
+ * Each system call of the supervisor fails once in turn. $KNOCKD_NFT_FAULTS=all tries all that
  * test/kernel/faults.ts knows, which takes its time.
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
-import {
-  attach,
-  cannotInject,
-  chooseFaults,
-  countCalls,
-  countOwnCalls,
-  type Fault,
-  faultText,
-  runWith,
-} from '../kernel/faults.ts';
+import { attach, cannotInject, chooseFaults, countCalls, type Fault, faultText } from '../kernel/faults.ts';
 import type { Running } from '../kernel/process.ts';
 import { createWorld, missing, type World } from '../kernel/world.ts';
 import { ssh, until } from './supervised.ts';
@@ -38,6 +29,9 @@ function foldersOf(world: World): Folders & Readonly<Record<string, string>> {
   for (const path of Object.values(folders)) mkdirSync(path, { recursive: true });
   return folders;
 }
+
+/** By the end of the test. */
+const KILLED = 137;
 
 /** A supervisor that is started again when it ends, as systemd does. */
 class Service {
@@ -63,7 +57,7 @@ class Service {
     const running = this.#world.start('server', first, rest, this.#env);
     this.#running = running;
     running.ended.then(({ status, stderr }) => {
-      if (this.#running !== running || status === 0) return;
+      if (this.#running !== running || status === 0 || status === KILLED) return;
       this.ends.push(`ended with ${status}: ${stderr.trim().split('\n').at(-1) ?? ''}`);
       this.start();
     });
@@ -97,35 +91,49 @@ async function expectWell(
   if (ends.length > 0) t.comment(`${what}: ${ends.join('; ')}`);
 }
 
+/** So many supervisors are tried at the same time: most of it is waiting. */
+const LANES = 3;
+
 t.test(
   'whatever call of the supervisor fails, the kernel is as the file says soon after',
   { skip },
   async t => {
-    const world = await createWorld(t);
-    world.write(guarding(1000));
-    const service = new Service(world, foldersOf(world));
-    await until(() => world.list(), isGuarded(1000));
     let port = 1000;
     /** The file is followed, and the table put back, unless a fault keeps it from that. */
-    const act = async () => {
-      world.write(guarding(++port));
-      await until(() => world.list(), isGuarded(port), 0.7);
+    const act = async (world: World): Promise<number> => {
+      const wanted = ++port;
+      world.write(guarding(wanted));
+      await until(() => world.list(), isGuarded(wanted), 0.7);
       await world.nft('flush ruleset');
-      await until(() => world.list(), isGuarded(port), 1.5);
+      await until(() => world.list(), isGuarded(wanted), 1.5);
+      return wanted;
     };
-    const calls = await countCalls(world, service.pid, act);
+    const lane = async () => {
+      const world = await createWorld(t);
+      world.write(guarding(port));
+      const service = new Service(world, foldersOf(world));
+      await until(() => world.list(), isGuarded(1000));
+      return { world, service };
+    };
+    const [first, ...others] = await Promise.all(Array.from({ length: LANES }, lane));
+    if (!first) throw new Error('no lane');
+    const calls = await countCalls(first.world, first.service.pid, async () => void (await act(first.world)));
     const faults = chooseFaults(new Map([...calls].map(([call, last]) => [call, [0, last] as const])));
+    const left = [...faults];
     let met = 0;
-    for (const fault of faults) {
-      service.ends.length = 0;
-      const tracer = await attach(world, service.pid, fault);
-      const happens = tracer.met(4000);
-      await act();
-      if (await happens) met++;
-      else t.comment(`${faultText(fault)}: not met`);
-      await tracer.detach();
-      await expectWell(t, world, port, faultText(fault), service.ends);
-    }
+    const tryFaults = async ({ world, service }: { readonly world: World; readonly service: Service }) => {
+      for (let fault = left.shift(); fault; fault = left.shift()) {
+        service.ends.length = 0;
+        const tracer = await attach(world, service.pid, fault);
+        const happens = tracer.met(4000);
+        const wanted = await act(world);
+        if (await happens) met++;
+        else t.comment(`${faultText(fault)}: not met`);
+        await tracer.detach();
+        await expectWell(t, world, wanted, faultText(fault), service.ends);
+      }
+    };
+    await Promise.all([first, ...others].map(tryFaults));
     t.ok(met * 4 >= faults.length * 3, `${met} of ${faults.length} faults were met`);
   },
 );
@@ -157,31 +165,4 @@ t.test('whatever call fails while the supervisor starts, it guards soon after', 
     await tracer.detach();
     await expectWell(t, world, port, `at the start, ${faultText(fault)}`, service.ends);
   }
-});
-
-t.test('whatever call of load fails, what it says is true', { skip }, async t => {
-  const world = await createWorld(t);
-  const env = foldersOf(world);
-  world.write(guarding(3000));
-  const faults = chooseFaults(await countOwnCalls(world, ['load'], env));
-  let port = 3000;
-  let met = 0;
-  for (const fault of faults) {
-    const what = faultText(fault);
-    world.write(guarding(++port));
-    const before = await world.list();
-    const result = await runWith(world, fault, ['load'], env);
-    const after = await world.list();
-    if (result.met) met++;
-    else t.comment(`${what}: not met`);
-    const said = `${what}: ${result.status} ${result.stderr}`;
-    if (result.status === 0) t.ok(isGuarded(port)(after), `${said}: it is loaded`);
-    else if (/nothing was changed/.test(result.stderr)) t.equal(after, before, said);
-    else t.ok(after === before || isGuarded(port)(after), `${said}: all or nothing`);
-    // Node.js itself, or the loading of its modules
-    if (result.status > 128 || /^ {4}at /m.test(result.stderr))
-      t.comment(`${what}: no sentence, ${result.status}`);
-    t.equal((await world.knockd(['load'], { env })).status, 0, `${what}: and once more it goes well`);
-  }
-  t.ok(met * 4 >= faults.length * 3, `${met} of ${faults.length} faults were met`);
 });
