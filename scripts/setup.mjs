@@ -16,6 +16,7 @@ const paths = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin
 const systemPackages = {
   iproute2: ['ip'],
   nftables: ['nft'],
+  iptables: ['iptables-nft'],
   conntrack: ['conntrack'],
   'util-linux': ['unshare', 'nsenter', 'setpriv'],
   systemd: ['systemctl'], // for the lab of test/system, which boots it

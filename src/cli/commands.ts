@@ -1,4 +1,5 @@
 import type { Context } from './context.ts';
+import { KNOCKD_OPTIONS, refuseKnockdOptions } from './knockd-words.ts';
 
 /** Options of single commands, by commander's names for them. */
 export interface Options {
@@ -195,9 +196,12 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['--wait [port]', 'until a connection to the TCP port succeeds (uses up a singleUse opening)'],
       ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
       ['--timeout <duration>', 'how long to wait, knocking again (default: 15s)'],
+      ...KNOCKD_OPTIONS,
     ],
-    run: async (context, options, words) =>
-      (await import('./knock.ts')).knockCommand(context, words, options),
+    run: async (context, options, words) => {
+      refuseKnockdOptions(options);
+      return (await import('./knock.ts')).knockCommand(context, words, options);
+    },
   },
   {
     group: "The client's side",

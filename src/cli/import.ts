@@ -1,3 +1,4 @@
+import { createReadStream, statSync } from 'node:fs';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import { printable } from '../config/report.ts';
@@ -10,13 +11,15 @@ import { type Context, EXIT } from './context.ts';
 
 /** Thousands of doors. */
 const MAX_BYTES = 1024 * 1024;
+const STDIN = '-';
 
 /**
  * `import`: prints the configuration that a knockd.conf becomes, and tells what is different. Status 1 where no door could
  * be carried over, 78 where it is no knockd.conf.
  */
-export async function importCommand({ json, print, tell }: Context, file: string): Promise<number> {
-  const { bytes } = readBytes(file, 'a knockd.conf');
+export async function importCommand({ json, print, tell }: Context, path: string): Promise<number> {
+  const file = path === STDIN ? 'standard input' : path;
+  const bytes = await read(path);
   if (bytes.length > MAX_BYTES) {
     tell(`${file}: too large for a knockd.conf; expected at most 1 MiB`);
     return EXIT.CONFIG;
@@ -36,6 +39,20 @@ export async function importCommand({ json, print, tell }: Context, file: string
     tell(summary(conversion, conf.doors.length));
   }
   return text === undefined ? EXIT.FAILED : EXIT.DONE;
+}
+
+/** A file, a pipe, or standard input; of what has no end a byte more than is taken. */
+async function read(path: string): Promise<Buffer> {
+  if (path !== STDIN && !statSync(path, { throwIfNoEntry: false })?.isFIFO())
+    return readBytes(path, 'a knockd.conf').bytes;
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of path === STDIN ? process.stdin : createReadStream(path)) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > MAX_BYTES) break;
+  }
+  return Buffer.concat(chunks);
 }
 
 function noteText(file: string, { line, door, message }: Note): string {

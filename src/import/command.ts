@@ -17,7 +17,7 @@ export interface CommandLine {
   readonly notes: readonly string[];
 }
 
-type Reader = (words: readonly string[], names: PortNames) => Effect;
+type Reader = (words: readonly string[], names: PortNames) => Effect | readonly Effect[];
 
 const FIREWALLS: readonly (readonly [program: RegExp, reader: Reader])[] = [
   [/^ip6?tables(-nft|-legacy)?$/, readIptables],
@@ -72,21 +72,32 @@ function effects(line: string, names: PortNames, depth: number): readonly NamedE
     const [path = '', ...rest] = left;
     const program = basename(path);
     if (SHELL.test(program) && rest[0] === '-c' && depth < DEEPEST)
-      return effects(rest[1] ?? '', names, depth + 1);
-    return [{ program, effect: readCommand(program, rest, names) }];
+      return [
+        ...effects(rest[1] ?? '', names, depth + 1),
+        ...(rest.length > 2 ? [{ program, effect: unread(rest.slice(2)) }] : []),
+      ];
+    return [readCommand(program, rest, names)].flat().map(effect => ({ program, effect }));
   });
 }
 
-function readCommand(program: string, words: readonly string[], names: PortNames): Effect {
+function readCommand(
+  program: string,
+  words: readonly string[],
+  names: PortNames,
+): Effect | readonly Effect[] {
   if (program === '' || HARMLESS.test(program)) return NOTHING;
-  if (program === 'sleep') return readSleep(words[0]);
+  if (program === 'sleep') return readSleep(words);
   const [, reader] = FIREWALLS.find(([pattern]) => pattern.test(program)) ?? [];
   return reader ? reader(words, names) : unknown('is not run here, and what it does cannot be known');
 }
 
-function readSleep(text = ''): Effect {
-  const [, number, unit = 's'] = /^(\d{1,9})([smhd]?)$/.exec(text) ?? [];
-  if (number === undefined) return NOTHING;
+function unread(words: readonly string[]): Effect {
+  return unknown(`has "${words.join(' ')}", which cannot be read`);
+}
+
+function readSleep(words: readonly string[]): Effect {
+  const [, number, unit = 's'] = /^(\d{1,9})([smhd]?)$/.exec(words[0] ?? '') ?? [];
+  if (number === undefined || words.length > 1) return unread(words);
   return { does: 'wait', time: Number(number) * ({ m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 1000) };
 }
 

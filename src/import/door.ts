@@ -25,6 +25,8 @@ export interface Door {
   readonly portsLine: number;
   readonly knockTimeout: number;
   readonly openFor: number;
+  /** It stays open until somebody closes it: `openFor` is what knockd would wait for, where it waited. */
+  readonly endless: boolean;
 }
 
 type Tell = (line: number, message: string) => void;
@@ -54,7 +56,7 @@ export function readDoor(section: Section, names: PortNames, tell: Tell): Door |
     ...{ name, line, knocks, knocksLine: settings.get('sequence')?.line ?? line },
     ...{ ports: mergePortRanges(command.opening.ports), portsLine: command.line },
     knockTimeout: readKnockTimeout(section, tell),
-    openFor: readOpenFor(section, command, names, tell),
+    ...readOpenFor(section, command, names, tell),
   };
 }
 
@@ -132,12 +134,17 @@ function readSequence({ line, settings }: Section, tell: Tell): readonly Port[] 
   }
   const knocks: Port[] = [];
   for (const [index, part] of parts.entries()) {
-    const [port = '', protocol = 'tcp'] = part.split(':');
-    const knock = readPort(`${atoi(port)}/${protocol.trim().toLowerCase()}`);
+    const [port = '', ...protocol] = part.split(':');
+    const knock = readPort(`${atoi(port)}/${(protocol.join(':') || 'tcp').trim().toLowerCase()}`);
     if (!knock.ok) {
       tell(written.line, `not carried over: knock ${index + 1} is no port`);
       return undefined;
     }
+    if (!/^\s*\+?\d+\s*$/.test(port))
+      tell(
+        written.line,
+        `knock ${index + 1} has more in it than a port, which knockd does not read: left out here, too; knocks stand between commas, and a protocol behind a colon`,
+      );
     knocks.push(knock.value);
   }
   return knocks;
@@ -175,24 +182,26 @@ function readOpenFor(
   { line, opening }: Command,
   names: PortNames,
   tell: Tell,
-): number {
+): Pick<Door, 'openFor' | 'endless'> {
   const stop = settings.get('stop_command');
   const written = settings.get('cmd_timeout');
   const seconds = written === undefined ? CMD_TIMEOUT : atoi(written.value);
-  const time = clamp(seconds, 1, LONGEST) * 1000;
-  if (stop && stop.value !== '') {
-    if (!readCommandLine(stop.value, names).closes)
-      tell(stop.line, 'Stop_Command is not run; the opening ends by itself');
-  } else if (opening.time !== undefined) {
-    return clamp(opening.time, 1000, LONGEST * 1000);
-  } else if (!written) {
-    tell(
-      line,
-      `stayed open until somebody closed it; here clients may connect for ${formatDuration(time)} ("openFor"), and what is connected stays`,
-    );
+  const openFor = clamp(seconds, 1, LONGEST) * 1000;
+  const stops = stop !== undefined && stop.value !== '';
+  if (stops && !readCommandLine(stop.value, names).closes)
+    tell(stop.line, 'Stop_Command is not run; the opening ends by itself');
+  if (!stops && opening.time !== undefined) {
+    if (written) tell(written.line, 'Cmd_Timeout: left out, since the command itself says how long it opens');
+    return { openFor: clamp(opening.time, 1000, LONGEST * 1000), endless: false };
   }
-  if (seconds * 1000 !== time) tell(written?.line ?? line, `Cmd_Timeout: here it is ${formatDuration(time)}`);
-  return time;
+  if (seconds * 1000 !== openFor)
+    tell(written?.line ?? line, `Cmd_Timeout: here it is ${formatDuration(openFor)}`);
+  if (!stops && written)
+    tell(
+      written.line,
+      `Cmd_Timeout without a Stop_Command: in knockd the door stays open; here it closes after ${formatDuration(openFor)} ("openFor"), and what is connected stays`,
+    );
+  return { openFor, endless: !stops && !written };
 }
 
 function clamp(value: number, least: number, most: number): number {

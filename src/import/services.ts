@@ -1,3 +1,4 @@
+import { formatDuration } from '../config/duration.ts';
 import { toName } from '../config/names.ts';
 import { formatPortRange, overlap } from '../config/ports.ts';
 import type { Port, PortRange } from '../config/types.ts';
@@ -93,14 +94,7 @@ function toServices(doors: readonly Placed[], tell: Tell): readonly Imported[] {
   return [...groups.values()].map(group => {
     const [first] = group;
     const users = new Set<string>();
-    const openFor = Math.min(...group.map(door => door.openFor));
-    for (const door of group)
-      if (door.openFor !== openFor)
-        tell(
-          door,
-          door.line,
-          `shares its ports with [${group.find(it => it.openFor === openFor)?.name}], and so its shorter "openFor"`,
-        );
+    const openFor = sharedTime(group, tell);
     return {
       name: freeName(first.name, 'service', taken),
       ports: first.ports,
@@ -109,6 +103,24 @@ function toServices(doors: readonly Placed[], tell: Tell): readonly Imported[] {
       openFor,
     };
   });
+}
+
+/** The shortest of those that doors have; one that stays open for ever takes what others have. */
+function sharedTime(group: readonly Door[], tell: Tell): number {
+  const ending = group.filter(({ endless }) => !endless);
+  const openFor = Math.min(...(ending.length > 0 ? ending : group).map(door => door.openFor));
+  const whose = group.find(door => door.openFor === openFor && door.endless === (ending.length === 0))?.name;
+  for (const door of group) {
+    if (door.endless)
+      tell(
+        door,
+        door.portsLine,
+        `stayed open until somebody closed it; here clients may connect for ${formatDuration(openFor)} ("openFor"${ending.length > 0 ? ` of [${whose}], with which it shares its ports` : ''}), and what is connected stays`,
+      );
+    else if (door.openFor !== openFor)
+      tell(door, door.line, `shares its ports with [${whose}], and so its shorter "openFor"`);
+  }
+  return openFor;
 }
 
 /** `openSSH` and `opencloseSSH` are `ssh`; `ssh-2` where that is taken. */

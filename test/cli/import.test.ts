@@ -99,6 +99,29 @@ t.test('statuses: nothing to carry over is 1, no knockd.conf is 78, a wrong call
   t.match(await knockd('import', 'a', 'b'), { status: 64 });
 });
 
+t.test('a knockd.conf may come through a pipe, or by standard input', built, async t => {
+  const conf = door('openSSH', 22, 'sequence = 1,3,5');
+  const piped = await run([process.execPath, program, 'import', '-'], { env: environment, input: conf });
+  t.match(piped, { status: 0, stdout: /"sequence": \[1, 3, 5\]/, stderr: /^standard input:3: \[openSSH\]/ });
+  const file = files(t)(conf);
+  const substituted = await run(['bash', '-c', `${process.execPath} ${program} import <(cat ${file})`], {
+    env: environment,
+  });
+  t.match(substituted, { status: 0, stdout: /"sequence": \[1, 3, 5\]/ });
+  const endless = await run(['bash', '-c', `${process.execPath} ${program} import - </dev/zero`], {
+    env: environment,
+  });
+  t.match(endless, { status: 78, stderr: /standard input: too large/ });
+});
+
+t.test("options of knockd's client are answered with what to write instead", built, async t => {
+  const refused = await knockd('knock', '-u', '-v', '-d', '500', 'host', '7000');
+  t.match(refused, {
+    status: 64,
+    stderr: /-u: write each knock as 2345\/udp.*-d: write --gap 500ms.*-v: leave it out/,
+  });
+});
+
 t.test('nothing of the file can steer the terminal', built, async t => {
   const conf = files(t)(
     door('evil\u001b[31m\u0007', 22, 'sequence=1,3,2', 'target=x').replace('-p tcp', '-p tcp -i \u001b[0m'),

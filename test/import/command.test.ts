@@ -60,6 +60,16 @@ for (const [firewall, cases] of Object.entries({
       /changes the table nat/,
     ],
     ['iptables -N KNOCKD', /neither adds nor deletes/],
+    [
+      'iptables -I DOCKER-USER -s %IP% -p tcp --dport 22 -j ACCEPT',
+      /way to other hosts \(chain DOCKER-USER\)/,
+    ],
+    ['iptables -I OUTPUT -d %IP% -p tcp --dport 22 -j ACCEPT', /is for what goes out \(chain OUTPUT\)/],
+    ['iptables -A KNOCKED -s %IP% -p tcp --dport 22 -j ACCEPT', /changes the chain KNOCKED/],
+    ['iptables -A ufw-user-input -s %IP% -p tcp --dport 22 -j ACCEPT', '22/tcp'],
+    ['iptables -A INPUT -s %IP% -p tcp --dport 22 --dport 80 -j ACCEPT', /has --dport twice/],
+    ['iptables -A INPUT -s %IP% -s 10.0.0.1 -p tcp --dport 22 -j ACCEPT', /has -s twice/],
+    ['iptables -I INPUT 1 2 -s %IP% -p tcp --dport 22 -j ACCEPT', /has "2"/],
   ],
   nft: [
     ['nft add rule inet filter input ip saddr %IP% tcp dport 22 accept', '22/tcp'],
@@ -82,6 +92,20 @@ for (const [firewall, cases] of Object.entries({
     ['nft delete rule inet filter input handle 5', 'close'],
     ['nft add rule inet filter input ip saddr %IP% tcp dport 22 drop', 'close'],
     ['nft -f /etc/open.nft', /no rule that lets somebody in/],
+    [
+      'nft add rule inet filter forward ip saddr %IP% tcp dport 22 accept',
+      /way to other hosts \(chain forward\)/,
+    ],
+    ['nft add rule filter output ip saddr %IP% tcp dport 22 accept', /goes out \(chain output\)/],
+    ['nft add rule inet filter knocked ip saddr %IP% tcp dport 22 accept', /changes the chain knocked/],
+    ['nft add rule filter input ip saddr %IP% tcp dport 22 accept', '22/tcp'],
+    ['nft add rule ip filter input ip saddr %IP% meta l4proto udp th dport 53 accept', '53/udp'],
+    [
+      "nft 'add rule inet f input ip saddr %IP% tcp dport 22 accept; add rule inet f input tcp dport 80 accept'",
+      '22/tcp 80/tcp',
+    ],
+    ['nft add rule inet f input ip saddr != %IP% tcp dport 22 accept', /"!="/],
+    ['nft -c add rule inet f input ip saddr %IP% tcp dport 22 accept', '-'],
   ],
   ufw: [
     ['ufw allow from %IP% to any port 22', '22/tcp 22/udp'],
@@ -102,6 +126,8 @@ for (const [firewall, cases] of Object.entries({
     ['ufw route allow from %IP% to 10.0.0.2 port 22', /other hosts/],
     ['ufw allow out 22/tcp', /goes out/],
     ['ufw reload', /no rule/],
+    ['ufw --dry-run allow 22/tcp', '-'],
+    ['ufw allow from %IP% to any port 22 comment why proto tcp', '22/tcp'],
   ],
   'firewall-cmd': [
     [
@@ -118,14 +144,28 @@ for (const [firewall, cases] of Object.entries({
       `firewall-cmd --remove-rich-rule='rule family="ipv4" source address="%IP%" port port="22" protocol="tcp" accept'`,
       'close',
     ],
-    ['firewall-cmd --zone=trusted --add-source=%IP%', /gives the client a zone/],
+    ['firewall-cmd --zone=trusted --add-source=%IP%', /gives %IP% a zone/],
     ['firewall-cmd --reload', '-'],
+    ['firewall-cmd --add-port=2222/tcp --add-port=8443/tcp', '2222/tcp 8443/tcp'],
+    ['firewall-cmd --add-service ssh --add-service=https --add-port 53/udp', '22/tcp 443/tcp 53/udp'],
+    [
+      `firewall-cmd --add-rich-rule='rule source address=%IP% port protocol="tcp" port="2222" accept' --add-rich-rule='rule port port=81 protocol=tcp source address="%IP%" family=ipv4 log prefix="in" accept'`,
+      '2222/tcp 81/tcp',
+    ],
+    ['firewall-cmd --direct --add-rule ipv4 filter INPUT 0 -s %IP% -p tcp --dport 22 -j ACCEPT', '22/tcp'],
+    [
+      'firewall-cmd --direct --add-rule ipv4 filter FORWARD 0 -s %IP% -p tcp --dport 22 -j ACCEPT',
+      /other hosts/,
+    ],
+    ['firewall-cmd --add-masquerade', /has --add-masquerade/],
   ],
   'the script of knockd': [
     ['/usr/local/sbin/knock_add -i -c INPUT -p tcp -d 443 -f %IP%', '443/tcp'],
     ['/usr/sbin/knock_helper_ipt.sh -a -f %IP% -d 53 -p udp -mcomment', '53/udp'],
     ['knock_helper_ipt.sh -x -f %IP% -d 22', 'close'],
     ['knock_add -f %IP%', /neither adds/],
+    ['knock_add -i -c FORWARD -p tcp -d 443 -f %IP%', /way to other hosts/],
+    ['knock_add -i -p tcp -d 443 -f %IP% -q 7 eight', /has "-q 7 eight"/],
   ],
   'a shell': [
     ['sudo -n /sbin/iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT >/dev/null 2>&1', '22/tcp'],
@@ -177,6 +217,76 @@ t.test('what is not carried over is told', async t => {
     readCommandLine('iptables -A INPUT -s %IP% -p tcp --dport 22 -j ACCEPT; mail -s hi root', names).notes,
     [/^mail is not run here/],
   );
+});
+
+t.test('every word of a command is understood, or told as left out', async t => {
+  /** What may stand in a rule besides, with a word that is nowhere else. */
+  const more = {
+    iptables: [
+      '-i @',
+      '-d @',
+      '--sport @',
+      '-m @',
+      '-m recent --name @ --set',
+      '--limit @',
+      '--@',
+      '--@ 1',
+      '-@',
+      '@',
+      '--ctstate @',
+      '-o @',
+    ],
+    nft: [
+      'iifname @',
+      'ip daddr @',
+      'tcp flags @',
+      'limit rate @',
+      '@',
+      'log prefix @',
+      'ct state @',
+      'meta mark @',
+      'tcp sport { 1, @ }',
+    ],
+    ufw: ['@', 'on @', 'log @', 'port @'],
+    'firewall-cmd': [
+      '--zone=@',
+      '--zone @',
+      '--@',
+      '--policy=@',
+      '@',
+      '--add-@',
+      '--add-service=@',
+      '--timeout=@',
+    ],
+    rich: ['destination address=@', 'limit value=@', '@', 'service name=@', 'source-port port=@', 'NOT @'],
+    knock_add: ['@', '-Z@', '--@', '-t @'],
+  } as const;
+  const base = {
+    iptables: ['iptables', '-A INPUT', '-s %IP%', '-p tcp', '--dport 22', '-w', '-j ACCEPT'],
+    nft: ['nft add rule inet f input', 'ip saddr %IP%', 'tcp dport 22', 'counter', 'accept'],
+    ufw: ['ufw allow', 'from %IP%', 'to any port 22', 'proto tcp'],
+    'firewall-cmd': ['firewall-cmd', '--permanent', '--add-port=22/tcp', '--add-service=ssh', '--quiet'],
+    rich: [
+      "firewall-cmd --add-rich-rule='rule family=ipv4",
+      'source address=%IP%',
+      'port port=22 protocol=tcp',
+      "accept'",
+    ],
+    knock_add: ['knock_add', '-i', '-p tcp', '-d 22', '-f %IP%', '-v'],
+  } as const;
+  let carried = 0;
+  for (const name of Object.keys(base) as (keyof typeof base)[])
+    for (const extra of more[name])
+      for (let where = 1; where < base[name].length + Number(name !== 'rich' && name !== 'nft'); where++) {
+        const pieces: string[] = [...base[name]];
+        pieces.splice(where, 0, extra.replace('@', 'strange9'));
+        const line = pieces.join(' ');
+        const { opening, closes, notes } = readCommandLine(line, names);
+        if (opening) carried++;
+        if (opening) t.match([...opening.notes, ...notes].join(), 'strange9', line);
+        else t.ok(!closes && notes.length > 0, line);
+      }
+  t.ok(carried > 50, `${carried} commands opened something`);
 });
 
 t.test('how long it opens, where the command says so', async t => {

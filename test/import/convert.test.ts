@@ -306,6 +306,42 @@ t.test('a door that closes itself in one command stays open as long', async t =>
   t.match(services, { ssh: { openFor: '45s' } });
 });
 
+t.test('a time-out that knockd never acts on is told', async t => {
+  const { services, notes } = converted(`[ssh]\nsequence=1,3,2\ncmd_timeout = 3600\ncommand = ${open(22)}\n`);
+  t.match(services, { ssh: { openFor: '1h' } });
+  t.match(notes, [
+    /^3: \[ssh\] Cmd_Timeout without a Stop_Command: in knockd the door stays open; here it closes after 1h/,
+  ]);
+});
+
+t.test('of knocks that knockd reads half, the rest is told, and no number of it', async t => {
+  const { services, notes } = converted(
+    `[ssh]\nsequence = 4101 4203 4305,4203/udp, 4777\ncommand = ${open(22)}\nstop_command = ${close(22)}\n[two]\nsequence = 4101:udp:x,7\ncommand = ${open(23)}\n`,
+  );
+  t.match(services, { ssh: { sequence: [4101, 4203, 4777] } });
+  t.match(notes, [
+    /^2: \[ssh\] knock 1 has more in it than a port, .* left out here, too/,
+    /^2: \[ssh\] knock 2 has more in it than a port/,
+    /^6: \[two\] not carried over: knock 1 is no port/,
+  ]);
+  t.notMatch(notes.join(), /4\d{3}/);
+});
+
+t.test('of two doors to one port, one endless, the time of the other counts', async t => {
+  const ending = `cmd_timeout = 3600\nstop_command = ${close(22)}`;
+  const first = `[endless]\nsequence = 1,3,2\ncommand = ${open(22)}\n`;
+  const second = `[hour]\nsequence = 4,3,2\ncommand = ${open(22)}\n${ending}\n`;
+  for (const text of [`${first}${second}`, `${second}${first}`]) {
+    const { services, notes } = converted(text);
+    t.match(Object.values(services as object), [{ openFor: '1h' }]);
+    t.match(
+      notes.join('\n'),
+      /\[endless\] stayed open until somebody closed it; here clients may connect for 1h \("openFor" of \[hour\], with which it shares its ports\)/,
+    );
+    t.equal(notes.length, 1);
+  }
+});
+
 t.test('without doors there is no configuration', async t => {
   t.match(converted('[options]\nusesyslog\n'), {
     services: undefined,

@@ -1,4 +1,5 @@
 import { CLOSE, type Effect, NOTHING, opening, type PortNames, unknown } from '../effect.ts';
+import { elsewhere } from './chain.ts';
 
 /** Long names of options that matter, iptables(8) and iptables-extensions(8). */
 const LONG: Readonly<Record<string, string>> = {
@@ -21,33 +22,26 @@ const LONG: Readonly<Record<string, string>> = {
   '--destination-ports': '--dport',
   '--dports': '--dport',
   '--ports': '--dport',
+  '--state': '--ctstate',
 };
 
-/** Conditions that new connections meet anyway. */
-const USUAL: ReadonlySet<string> = new Set([
-  '--ctstate',
-  '--state',
-  '--syn',
-  '-m',
-  '--comment',
-  '-w',
-  '--wait',
-  '-4',
-  '-6',
-]);
+/** What makes a rule, but for its conditions. */
+const READ: ReadonlySet<string> = new Set(['-A', '-I', '-D', '-t', '-j', '-g', '-p', '-s', '--dport']);
+/** What new connections meet anyway, and what says only how the command does its work; a word may follow some. */
+const USUAL =
+  /^(--syn|-4|-6|--ipv[46]|-v|--verbose|-n|(-w|--wait|-W|--wait-interval)( \d+)?|(--comment|--reject-with)( .*)?)$/s;
+/** Modules whose options say what they are for. */
+const MODULES: ReadonlySet<string> = new Set(['tcp', 'udp', 'multiport', 'state', 'conntrack', 'comment']);
 
 /** A command of iptables or ip6tables, without the program. */
 export function readIptables(words: readonly string[], names: PortNames): Effect {
   const options = readOptions(words);
-  if (options === undefined) return unknown('has a condition with "!", which cannot be read');
+  if (typeof options === 'string') return unknown(options);
   const command = ['-A', '-I', '-D', '-C'].find(it => options.has(it));
   if (command === '-C') return NOTHING;
   if (command === undefined) return unknown('neither adds nor deletes a rule');
   const table = options.get('-t') ?? 'filter';
   if (table !== 'filter') return unknown(`changes the table ${table}: redirections stay with your firewall`);
-  const chain = options.get(command) ?? '';
-  if (chain === 'FORWARD')
-    return unknown('opens a way to other hosts: "hook": "prerouting" guards ports that this host forwards');
   const target = options.get('-j') ?? options.get('-g') ?? '';
   const lets = target === 'ACCEPT';
   if (!lets && target !== 'DROP' && target !== 'REJECT')
@@ -55,27 +49,45 @@ export function readIptables(words: readonly string[], names: PortNames): Effect
       ? CLOSE
       : unknown(`has the target ${target || 'of nobody'}, which cannot be read`);
   if (lets === (command === '-D')) return CLOSE;
+  // the number of a rule may follow
+  const [chain = '', number = '', ...more] = (options.get(command) ?? '').split(' ');
+  const away = elsewhere(chain);
+  if (away) return away;
+  const strange = [...(/^\d*$/.test(number) ? [] : [number]), ...more];
+  if (strange.length > 0) return unknown(`has "${strange.join(' ')}", which cannot be read`);
   const ports = options.get('--dport');
   const conditions = [...options]
-    .filter(([name]) => !READ.has(name) && !USUAL.has(name))
+    .filter(([name, value]) => !READ.has(name) && !isUsual(name, value))
     .map(it => it.join(' ').trim());
   const protocol = options.get('-p') ?? (ports === undefined ? undefined : 'tcp'); // as the manual of knockd has it
   return opening({ protocol, ports, from: options.get('-s'), conditions }, names);
 }
 
-const READ: ReadonlySet<string> = new Set(['-A', '-I', '-D', '-t', '-j', '-g', '-p', '-s', '--dport']);
+function isUsual(name: string, value: string): boolean {
+  if (name === '-m') return value.split(' ').every(it => MODULES.has(it));
+  if (name === '--ctstate') return /^(\S+,)?NEW(,\S+)?$/i.test(value);
+  return USUAL.test(`${name} ${value}`.trim());
+}
 
-/** Options by their short names, with '' for none; undefined where one is negated. */
-function readOptions(words: readonly string[]): ReadonlyMap<string, string> | undefined {
+const ONE_WORD: ReadonlySet<string> = new Set([
+  ...['--comment', '--reject-with', '-w', '--wait', '-W', '--wait-interval', '-s', '-j', '-g', '-t', '-p'],
+]);
+
+/** Options by their short names, with all their words; a sentence where they cannot be read. */
+function readOptions(words: readonly string[]): ReadonlyMap<string, string> | string {
   const options = new Map<string, string>();
-  const left = words.flatMap(word => /^(--[a-z-]+)=(.*)$/s.exec(word)?.slice(1) ?? splitShort(word));
-  for (let index = 0; index < left.length; index++) {
-    const word = left[index] ?? '';
-    if (word === '!') return undefined;
-    if (!/^-/.test(word)) continue; // the number of a rule
-    const next = left[index + 1] ?? '-';
-    options.set(LONG[word] ?? word, /^(-|!)/.test(next) ? '' : next);
-    if (!/^(-|!)/.test(next)) index++;
+  let last: string | undefined;
+  for (const word of words.flatMap(it => /^(--[a-z-]+)=(.*)$/s.exec(it)?.slice(1) ?? splitShort(it))) {
+    if (word === '!') return 'has a condition with "!", which cannot be read';
+    if (!word.startsWith('-')) {
+      const one = last !== undefined && ONE_WORD.has(last) && options.get(last) !== '';
+      if (last === undefined || one) return `has "${word}", which cannot be read`;
+      options.set(last, `${options.get(last)} ${word}`.trim());
+      continue;
+    }
+    last = LONG[word] ?? word;
+    if (options.has(last) && READ.has(last)) return `has ${last} twice, which cannot be read`;
+    options.set(last, options.get(last) ?? '');
   }
   return options;
 }

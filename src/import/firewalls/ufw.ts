@@ -1,11 +1,12 @@
-import { CLOSE, type Effect, opening, type PortNames, unknown } from '../effect.ts';
+import { CLOSE, type Effect, NOTHING, opening, type PortNames, unknown } from '../effect.ts';
 
 /** The one application profile that is on every host with ufw and ssh. */
 const APPLICATIONS: Readonly<Record<string, string>> = { OpenSSH: '22' };
 
 /** A command of ufw(8), without the program. */
 export function readUfw(words: readonly string[], names: PortNames): Effect {
-  const left = words.filter(word => !word.startsWith('--'));
+  if (words.includes('--dry-run')) return NOTHING;
+  const left = words.filter(word => word !== '--force');
   if (left[0] === 'route')
     return unknown('opens a way to other hosts: "hook": "prerouting" guards forwarded ports');
   const deletes = left[0] === 'delete';
@@ -31,7 +32,10 @@ function readRule(words: readonly string[], names: PortNames): Effect {
     const [word = '', next = ''] = [words[index], words[index + 1]];
     if (word === 'in' || word === 'log' || word === 'log-all') continue;
     if (word === 'out') return unknown('is for what goes out');
-    if (word === 'comment') break;
+    if (word === 'comment') {
+      index++;
+      continue;
+    }
     if (word === 'proto') protocol = next;
     else if (word === 'on') conditions.push(`on ${next}`);
     else if (word === 'from') {
@@ -40,9 +44,11 @@ function readRule(words: readonly string[], names: PortNames): Effect {
     } else if (word === 'to') {
       side = 'to';
       if (next !== 'any') conditions.push(`to ${next}`);
-    } else if (word === 'port' && side === 'to') ports = next;
-    else if (word === 'app' && side === 'to') [ports, protocol] = application(next);
-    else if (word === 'port' || word === 'app') conditions.push(`from ${word} ${next}`);
+    } else if ((word === 'port' || word === 'app') && side === 'to') {
+      if (ports !== undefined) return unknown(`has "${ports}" and "${next}" for ports`);
+      if (word === 'port') ports = next;
+      else [ports, protocol] = application(next);
+    } else if (word === 'port' || word === 'app') conditions.push(`from ${word} ${next}`);
     else if (index === 0 || words[index - 1] === 'in') {
       [ports, protocol] = simple(word);
       continue;

@@ -1,0 +1,17 @@
+import { type Effect, unknown } from '../effect.ts';
+
+/**
+ * Why a rule that is put into this chain opens no port of this host; undefined where it does. Chains that another program made
+ * may be asked from anywhere.
+ */
+export function elsewhere(chain: string): Effect | undefined {
+  if (/input|inbound|incoming|^in$/i.test(chain)) return undefined;
+  if (/forward|docker/i.test(chain))
+    return unknown(
+      `opens a way to other hosts (chain ${chain}): "hook": "prerouting" guards ports that this host forwards`,
+    );
+  if (/output|outbound|outgoing|^out$/i.test(chain)) return unknown(`is for what goes out (chain ${chain})`);
+  return unknown(
+    `changes the chain ${chain || 'of nobody'}, which need not be asked for packets to this host: where it is, write the service by hand`,
+  );
+}
