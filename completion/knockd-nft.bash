@@ -10,7 +10,7 @@ _knockd_nft() {
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -c | --config | --for | --interval | --knocks | --service | --allow | --gap | --timeout)
+      -c | --config | --for | --trace | --interval | --knocks | --service | --allow | --gap | --timeout)
         [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
         if ((++i >= COMP_CWORD)); then
           option=$word
@@ -40,6 +40,7 @@ _knockd_nft() {
       try | grant) words+=' --json --for' ;;
       revoke) words+=' --json --all --cut' ;;
       watch) words+=' --json --interval' ;;
+      doctor) words+=' --json --trace --for' ;;
       init) words+=' --json --service --knocks --allow --force --yes' ;;
       knock) words+=' --json --wait --gap --timeout' ;;
       proxy) words+=' --json --gap --timeout' ;;

@@ -1,4 +1,4 @@
-import type { Context } from './context.ts';
+import { type Context, UsageError } from './context.ts';
 import { KNOCKD_OPTIONS, refuseKnockdOptions } from './knockd-words.ts';
 
 /** Options of single commands, by commander's names for them. */
@@ -18,6 +18,7 @@ export interface Options {
   readonly gap?: string;
   readonly wait?: string | true;
   readonly timeout?: string;
+  readonly trace?: string;
 }
 
 /** Headings of the help. */
@@ -220,8 +221,17 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'doctor',
     summary: 'find what keeps clients out or lets strangers in',
     description: 'look for what keeps clients out or lets strangers in, and say what to do',
-    example: 'sudo knockd-nft doctor',
-    run: async context => (await import('./doctor.ts')).doctorCommand(context),
+    example: 'sudo knockd-nft doctor --trace 192.0.2.7',
+    options: [
+      ['--trace <address>', 'watch what becomes of a client that knocks and connects'],
+      ['--for <duration>', 'how long to watch (default: 30s)'],
+    ],
+    run: async (context, { trace, for: duration }) => {
+      if (trace !== undefined)
+        return (await import('./doctor-trace.ts')).doctorTraceCommand(context, trace, duration);
+      if (duration !== undefined) throw new UsageError('--for belongs to --trace ADDRESS');
+      return (await import('./doctor.ts')).doctorCommand(context);
+    },
   },
   {
     group: 'More',

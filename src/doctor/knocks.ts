@@ -5,7 +5,7 @@ import { type Checked, type Finding, list, shellWord } from './finding.ts';
 import { chainName, passage, type Surroundings } from './passage.ts';
 
 /** A knock, named by its place in the file: its port is a secret. */
-interface Knock extends Port {
+export interface Knock extends Port {
   /** `services.ssh.sequence: knock 2` */
   readonly where: string;
 }
@@ -30,7 +30,7 @@ export function checkKnocks(
 }
 
 /** Each port once, where it first stands. */
-function knocksOf({ services }: Config): Knock[] {
+export function knocksOf({ services }: Config): Knock[] {
   const found = new Map<string, Knock>();
   for (const { name, sequences } of services)
     for (const { user, knocks } of sequences)

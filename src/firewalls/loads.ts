@@ -26,6 +26,7 @@ const META = {
   IIFTYPE: 8,
   SKUID: 10,
   SKGID: 11,
+  NFTRACE: 12,
   NFPROTO: 15,
   L4PROTO: 16,
   PKTTYPE: 19,
@@ -165,6 +166,7 @@ export const META_KEY = {
   mark: META.MARK,
   iif: META.IIF,
   iifname: META.IIFNAME,
+  nftrace: META.NFTRACE,
   nfproto: META.NFPROTO,
   l4proto: META.L4PROTO,
 } as const;

@@ -8,7 +8,7 @@ import { VERDICT } from '../nftables/register.ts';
 import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
 import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
-import { MARK } from '../ruleset/names.ts';
+import { MARK, TRACE_MARK } from '../ruleset/names.ts';
 import { dump } from '../table/read.ts';
 import type { ForeignChain, ForeignSet, ForeignTable } from './table.ts';
 
@@ -39,7 +39,7 @@ async function readOnce(connection: Connection): Promise<ForeignTable[]> {
   }));
   const tables: ForeignTable[] = [];
   for (const [number, family] of FAMILIES) {
-    const foreign = headers.filter(it => it.number === number && it.comment !== MARK && !it.dormant);
+    const foreign = headers.filter(it => it.number === number && !isOurs(it.comment) && !it.dormant);
     if (foreign.length === 0) continue;
     const chains = understood(await dump(connection, getChains, number), payload =>
       decodeChain(attributesOf(payload)),
@@ -62,6 +62,10 @@ async function readOnce(connection: Connection): Promise<ForeignTable[]> {
     }
   }
   return tables;
+}
+
+function isOurs(comment: string | undefined): boolean {
+  return comment === MARK || comment === TRACE_MARK;
 }
 
 /** Without those that cannot be decoded: what later kernels may have that is not known here. */

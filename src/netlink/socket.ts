@@ -47,8 +47,10 @@ function setOption(fd: number, level: number, name: number, value: number): bool
  * Its native part ends the process, uncatchably, when the receive buffer overruns (ENOBUFS) and when a listener throws.
  * So ENOBUFS is switched off, the buffer is large, and the listener only queues. The package does not show its
  * descriptor; it is the one whose inode `/proc/self/net/netlink` lists for our port.
+ *
+ * With a `group` it also gets what the kernel tells all who joined that.
  */
-export function openSocket(protocol: number): Socket {
+export function openSocket(protocol: number, group?: number): Socket {
   const raw = openRaw(protocol);
   let fd: number;
   try {
@@ -62,6 +64,8 @@ export function openSocket(protocol: number): Socket {
   setOption(fd, SOL_NETLINK, NETLINK_EXT_ACK, 1);
   if (!setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER))
     setOption(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER);
+
+  if (group !== undefined) raw.addMembership(group);
 
   // without a listener an 'error' event would throw inside the native callback
   raw.on('error', () => {});

@@ -12,7 +12,7 @@ export interface Rule {
 }
 
 /** enum nft_rule_attributes */
-const NFTA_RULE = { TABLE: 1, CHAIN: 2, EXPRESSIONS: 4, USERDATA: 7 } as const;
+const NFTA_RULE = { TABLE: 1, CHAIN: 2, HANDLE: 3, EXPRESSIONS: 4, USERDATA: 7 } as const;
 
 /** Appends a rule to a chain; `number` (from 1) says which one it is, for errors. */
 export function newRule(table: string, chain: string, rule: Rule, number: number): Message {
@@ -86,6 +86,12 @@ export function decodeRule(
     expressions,
     ...(comment !== undefined && { comment }),
   };
+}
+
+/** The number that the kernel gave to a rule, by which traces name it. */
+export function decodeHandle(reader: AttributeReader): bigint | undefined {
+  while (reader.next()) if (reader.type === NFTA_RULE.HANDLE) return reader.be64();
+  return undefined;
 }
 
 /** Whether the kernel would do the same with both, and nft print the same. */

@@ -10,21 +10,24 @@ export interface Table {
   readonly comment: string | undefined;
   /** Its chains are not hooked in: nothing in it happens. */
   readonly dormant?: boolean;
+  /** Only the socket that made it may change it, and it goes when that is closed (Linux 5.12). */
+  readonly owner?: boolean;
 }
 
 /** enum nft_table_attributes */
 const NFTA_TABLE = { NAME: 1, FLAGS: 2, USERDATA: 6 } as const;
 const NFT_TABLE_F_DORMANT = 1;
+const NFT_TABLE_F_OWNER = 2;
 
 /** Makes a table, or wakes a dormant one. */
-export function newTable({ name, comment }: Table): Message {
+export function newTable({ name, comment, owner }: Table): Message {
   return {
     type: NFT_MSG.NEWTABLE,
     flags: NLM_F.CREATE,
     subject: `table ${name}`,
     write(writer) {
       writer.string(NFTA_TABLE.NAME, name);
-      writer.be32(NFTA_TABLE.FLAGS, 0);
+      writer.be32(NFTA_TABLE.FLAGS, owner ? NFT_TABLE_F_OWNER : 0);
       if (comment !== undefined) writer.bytes(NFTA_TABLE.USERDATA, encodeComment(comment));
     },
   };
@@ -55,5 +58,11 @@ export function decodeTable(reader: AttributeReader): Table {
     else if (reader.type === NFTA_TABLE.USERDATA) comment = decodeComment(reader.bytes());
   }
   const dormant = (flags & NFT_TABLE_F_DORMANT) !== 0;
-  return { name: required(name, 'table name'), comment, ...(dormant && { dormant }) };
+  const owner = (flags & NFT_TABLE_F_OWNER) !== 0;
+  return {
+    name: required(name, 'table name'),
+    comment,
+    ...(dormant && { dormant }),
+    ...(owner && { owner }),
+  };
 }

@@ -81,17 +81,20 @@ export function ctState(state: keyof typeof CT_STATE): Expressions {
 /** `ct status confirmed`: packets of a flow that was let in before, and nothing else. */
 export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS_CONFIRMED);
 
-function tcpFlags(mask: number, op: 'eq' | 'neq'): Expressions {
+function tcpFlags(mask: number, op: 'eq' | 'neq', value: number = TCP.syn): Expressions {
   return [
     ...protocol('tcp'),
     { kind: 'payload', base: 'transport', offset: 13, length: 1, dreg: KEY },
     { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: byte(mask) },
-    { kind: 'cmp', sreg: KEY, op, value: byte(TCP.syn) },
+    { kind: 'cmp', sreg: KEY, op, value: byte(value) },
   ];
 }
 
 /** `tcp flags & (syn | ack) == syn`: TCP that opens a connection, whatever else it says. */
 export const tcpOpens = tcpFlags(TCP.syn | TCP.ack, 'eq');
+
+/** `tcp flags & (syn | ack) == syn | ack`: the answer of a port that is open. */
+export const tcpAgrees = tcpFlags(TCP.syn | TCP.ack, 'eq', TCP.syn | TCP.ack);
 
 /** `tcp flags & (fin | syn | rst | ack) != syn`: TCP that is no clean SYN. */
 export const tcpIsNoSyn = tcpFlags(TCP.fin | TCP.syn | TCP.rst | TCP.ack, 'neq');
@@ -156,6 +159,16 @@ export function client(source: Source): Expressions {
 /** `ip saddr @set` */
 export function clientIn(source: Source, set: string): Expressions {
   return [...client(source), { kind: 'lookup', set, sreg: KEY }];
+}
+
+/** `ip daddr @set` */
+export function addressedTo(name: Family, set: string): Expressions {
+  const [offset, length] = name === 'ipv4' ? [16, 4] : [24, 16];
+  return [
+    ...family(name),
+    { kind: 'payload', base: 'network', offset, length, dreg: KEY },
+    { kind: 'lookup', set, sreg: KEY },
+  ];
 }
 
 /** `ip saddr . tcp sport . tcp dport @set`, always of the whole address. */

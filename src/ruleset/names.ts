@@ -5,6 +5,10 @@ import type { Family } from '../config/types.ts';
 /** The comment that marks a table as ours. */
 export const MARK = 'knockd-nft';
 
+/** The table of `doctor --trace`, and the comment that marks it: it is there only as long as that runs. */
+export const TRACE_TABLE = 'knockd_trace';
+export const TRACE_MARK = 'knockd-nft trace';
+
 export const FAMILIES = ['ipv4', 'ipv6'] as const satisfies readonly Family[];
 
 export const names = {

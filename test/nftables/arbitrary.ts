@@ -29,7 +29,7 @@ const limit: fc.Arbitrary<Of<'limit'>> = record({
   burst: u32,
 });
 
-const metaKey = fc.constantFrom('mark', 'iif', 'iifname', 'nfproto', 'l4proto');
+const metaKey = fc.constantFrom('mark', 'iif', 'iifname', 'nftrace', 'nfproto', 'l4proto');
 
 const EXPRESSIONS: { readonly [K in Kind]: fc.Arbitrary<Of<K>> } = {
   bitwise: record({ kind: kind('bitwise'), sreg: word, dreg: word, mask: bytes(16) }),

@@ -402,6 +402,8 @@ function metaOf(key: MetaKey, { packet, mark }: Flight): Buffer {
   switch (key) {
     case 'mark':
       return host32(mark);
+    case 'nftrace':
+      return Buffer.alloc(1);
     case 'iif':
       return host32(packet.iif === 'lo' ? 1 : 2);
     case 'iifname':

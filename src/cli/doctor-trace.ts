@@ -1,0 +1,95 @@
+import { readDurationWord, type Span } from '../config/duration.ts';
+import { formatAddress, readNetwork } from '../config/networks.ts';
+import { configPath, readConfig } from '../config/read.ts';
+import { quote } from '../config/report.ts';
+import type { Network } from '../config/types.ts';
+import { attempt } from '../doctor/attempt.ts';
+import { conclude, type Met, stopOf, type Trail } from '../doctor/trail.ts';
+import { withConnection, withKernel } from '../host/access.ts';
+import { interfaceName } from '../netlink/route.ts';
+import { NETLINK_ROUTE } from '../netlink/socket.ts';
+import { printable } from '../ruleset/names.ts';
+import { painter } from '../terminal/paint.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
+
+const SPAN: Span = {
+  shortest: 1000,
+  longest: 60 * 60_000,
+  expected: 'seconds as a number, or a duration such as "30s" or "5m", from 1 s to 1 h',
+};
+
+/** Packets: who knocks sends a handful. */
+const MOST = 500;
+
+/** `doctor --trace ADDRESS`: what becomes of a client's packets while it knocks and connects. Status 0 if it got in. */
+export async function doctorTraceCommand(context: Context, word: string, time = '30s'): Promise<number> {
+  const { config, env, json, print, tell } = context;
+  const address = readAddress(word);
+  const name = formatAddress(address.address);
+  const span = readDurationWord(time, SPAN);
+  if (!span.ok) throw new UsageError(`--for ${time} ${span.wrong}: expected ${span.expected}`);
+  const { config: read } = readConfig(configPath(config, env), env);
+  const paint = painter(env);
+  const ended = new AbortController();
+  const end = () => ended.abort();
+  process.once('SIGINT', end).once('SIGTERM', end);
+  const trails: Trail[] = [];
+  await withKernel(async ({ connection }) => {
+    const options = { address, milliseconds: span.value, signal: ended.signal };
+    tell(`tracing new packets of ${name} for ${time}: knock and connect from there now`);
+    for await (const trail of attempt(connection, read, options)) {
+      trails.push(trail);
+      const way = await nameOf(trail.input);
+      if (json) print(JSON.stringify(trailValue(trail, way)));
+      else {
+        print(paint('bold', printable(`${what(trail)}${way === undefined ? '' : `, by ${way}`}`)));
+        for (const met of trail.met) print(`  ${paint(colour(met), printable(metText(met)))}`);
+      }
+      if (trails.length === MOST) tell(`${MOST} packets came, which is enough`);
+      if (trails.length >= MOST || conclude(name, [trail]).in) ended.abort();
+    }
+  });
+  const conclusion = conclude(name, trails);
+  print(json ? JSON.stringify({ address: name, ...conclusion }) : printable(conclusion.sentence));
+  return conclusion.in ? EXIT.DONE : EXIT.FAILED;
+}
+
+function readAddress(word: string): Network {
+  const outcome = readNetwork(word);
+  if (!outcome.ok) throw new UsageError(`${quote(word)} ${outcome.wrong}: expected ${outcome.expected}`);
+  if (word.includes('/'))
+    throw new UsageError(`${quote(word)} is a network: expected the address of one client`);
+  return outcome.value;
+}
+
+/** Of an interface, by its index. */
+function nameOf(index: number | undefined): Promise<string | undefined> | undefined {
+  return index === undefined
+    ? undefined
+    : withConnection(NETLINK_ROUTE, routes => interfaceName(routes, index));
+}
+
+function what({ meaning }: Trail): string {
+  return meaning.is === 'knock' ? meaning.where : meaning.to;
+}
+
+function trailValue(trail: Trail, way: string | undefined): object {
+  return {
+    packet: what(trail),
+    is: trail.meaning.is,
+    interface: way ?? null,
+    met: trail.met.map(({ table, chain, rule, verdict }) => ({ table, chain, rule, verdict })),
+    stopped: stopOf(trail) !== undefined,
+  };
+}
+
+/** `inet filter, input: tcp dport 22 drop`; the verdict stands at the end where the rule does not say it. */
+function metText({ table, chain, rule, verdict }: Met): string {
+  const said = rule === verdict || rule.endsWith(` ${verdict}`) || verdict === 'continue';
+  return `${table}, ${chain}: ${rule}${said || rule.includes(' reject') ? '' : ` -> ${verdict}`}`;
+}
+
+function colour({ verdict }: Met): 'red' | 'green' | 'dim' {
+  if (verdict === 'drop' || verdict === 'reject') return 'red';
+  return verdict === 'accept' ? 'green' : 'dim';
+}

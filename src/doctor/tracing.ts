@@ -1,0 +1,147 @@
+import type { Network } from '../config/types.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
+import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
+import { newChain } from '../nftables/chain.ts';
+import { DATATYPES } from '../nftables/datatype.ts';
+import { newElements } from '../nftables/element.ts';
+import type { Expression } from '../nftables/expression.ts';
+import { KEY } from '../nftables/register.ts';
+import { newRule } from '../nftables/rule.ts';
+import { newSet } from '../nftables/set.ts';
+import { decodeTable, deleteTable, getTables, newTable, type Table } from '../nftables/table.ts';
+import { decodeTraces, NFNLGRP_NFTRACE, type Trace } from '../nftables/trace.ts';
+import * as match from '../ruleset/match.ts';
+import { TRACE_MARK, TRACE_TABLE } from '../ruleset/names.ts';
+import { CannotChangeError } from '../table/errors.ts';
+import { dump } from '../table/read.ts';
+
+/** Before all others, and before fragments are put together. */
+const PRIORITY = -0x8000_0000;
+/** Packets a second: who knocks and connects sends a handful, and a flood shall not fill the reader. */
+const RATE = 20;
+/** Milliseconds without a message after which what is told of a packet is whole: it comes while the packet is worked on. */
+const QUIET = 250;
+
+const SET = { dynamic: false, timeout: true, interval: false } as const;
+
+/**
+ * Has the kernel tell what becomes of new packets of an address, and of the answers to them, for so many milliseconds: what
+ * came since the last time, an empty list after each pause.
+ *
+ * It needs a table of its own. The kernel takes that away when our socket closes, whatever ends us (the flag `owner`, Linux 5.12).
+ * Older ones keep it after SIGKILL, with a set whose only element ran out, so that nothing is traced; the next run takes it away.
+ */
+export async function* tracing(
+  connection: Connection,
+  address: Network,
+  milliseconds: number,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Trace[]> {
+  const before = await ownTable(connection);
+  const socket = openSocket(NETLINK_NETFILTER, NFNLGRP_NFTRACE);
+  let came: Trace[] = [];
+  let wake = () => {};
+  socket.onDatagram(datagram => {
+    const traces = decodeTraces(datagram);
+    came.push(...traces);
+    if (traces.length > 0) wake();
+  });
+  signal.addEventListener('abort', () => wake(), { once: true });
+  try {
+    await makeTable(connection, before, address, milliseconds);
+    const end = performance.now() + milliseconds;
+    while (!signal.aborted && performance.now() < end) {
+      if (came.length === 0)
+        await new Promise<void>(resolve => {
+          const timer = setTimeout(resolve, Math.min(QUIET, end - performance.now()));
+          wake = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+      const now = came;
+      came = [];
+      yield now;
+    }
+  } finally {
+    socket.close();
+    await commit(connection, [deleteTable(TRACE_TABLE)], { generation: ANY_GENERATION }).catch(gone);
+  }
+}
+
+/** Somebody flushed the ruleset, or the table was never made. */
+function gone(error: unknown): void {
+  if (!(error instanceof NetlinkError && error.code === 'ENOENT')) throw error;
+}
+
+/** What an earlier run left. Throws where the table is not ours to replace. */
+async function ownTable(connection: Connection): Promise<Table | undefined> {
+  const tables = await dump(connection, getTables);
+  const found = tables
+    .map(({ payload }) => decodeTable(attributesOf(payload)))
+    .find(({ name }) => name === TRACE_TABLE);
+  if (found && found.comment !== TRACE_MARK)
+    throw new CannotChangeError(
+      `table inet ${TRACE_TABLE} exists and is not ours: it is left alone; delete it to trace`,
+    );
+  if (found?.owner)
+    throw new CannotChangeError('another doctor --trace runs: wait until it ends, or end it with Ctrl-C');
+  return found;
+}
+
+async function makeTable(
+  connection: Connection,
+  before: Table | undefined,
+  address: Network,
+  milliseconds: number,
+): Promise<void> {
+  const make = (owner: boolean) =>
+    commit(
+      connection,
+      [...(before ? [deleteTable(TRACE_TABLE)] : []), ...tableMessages(owner, address, milliseconds)],
+      { generation: ANY_GENERATION },
+    );
+  try {
+    await make(true);
+  } catch (error) {
+    // before Linux 5.12
+    if (!(error instanceof NetlinkError && (error.code === 'EINVAL' || error.code === 'EOPNOTSUPP')))
+      throw error;
+    await make(false);
+  }
+}
+
+function tableMessages(
+  owner: boolean,
+  { family, address, length }: Network,
+  milliseconds: number,
+): Message[] {
+  const set = { name: `traced_${family}`, types: [DATATYPES[`${family}_addr`]], ...SET };
+  const hook = { priority: PRIORITY, policy: 'accept' } as const;
+  const limit = { kind: 'limit', rate: RATE, unit: 'second', burst: RATE } as const;
+  const chain = (name: 'prerouting' | 'output', rules: readonly (readonly Expression[])[]) => [
+    newChain(TRACE_TABLE, { name, hook: { ...hook, name } }),
+    ...rules.map((expressions, index) =>
+      newRule(TRACE_TABLE, name, { expressions: [...expressions, limit, ...traced] }, index + 1),
+    ),
+  ];
+  const from = match.clientIn({ family, length }, set.name);
+  return [
+    newTable({ name: TRACE_TABLE, comment: TRACE_MARK, ...(owner && { owner }) }),
+    newSet(TRACE_TABLE, set),
+    ...newElements(TRACE_TABLE, set, [{ key: Buffer.from(address), timeout: milliseconds }]),
+    ...chain('prerouting', [
+      [...from, ...match.tcpOpens],
+      [...from, ...match.protocol('udp')],
+    ]),
+    ...chain('output', [[...match.addressedTo(family, set.name), ...match.tcpAgrees]]),
+  ];
+}
+
+/** `meta nftrace set 1` */
+const traced: readonly Expression[] = [
+  { kind: 'immediate', dreg: KEY, value: Buffer.from([1]) },
+  { kind: 'meta', key: 'nftrace', sreg: KEY },
+];

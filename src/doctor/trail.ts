@@ -1,0 +1,165 @@
+import { formatPortRange } from '../config/ports.ts';
+import type { Config, Service } from '../config/types.ts';
+import { IPPROTO } from '../netlink/inet.ts';
+import type { Trace, TracedPacket } from '../nftables/trace.ts';
+import { list } from './finding.ts';
+import { knocksOf } from './knocks.ts';
+import { guardedRanges, guardedText } from './passage.ts';
+
+/** A rule, or an end of a chain, that a packet came to. */
+export interface Met {
+  /** `inet filter` */
+  readonly table: string;
+  readonly chain: string;
+  /** It is ours. */
+  readonly ours: boolean;
+  /** As nft prints it; `policy` is no rule. */
+  readonly rule: string;
+  /** `accept`, `jump knock`, `reject`. */
+  readonly verdict: string;
+}
+
+/** What a traced packet is to us. */
+export type Meaning =
+  /** `services.ssh.sequence: knock 2`: its port is a secret. */
+  | { readonly is: 'knock'; readonly where: string; readonly port: string }
+  | { readonly is: 'visit' | 'answer'; readonly service: Service; readonly to: string }
+  | { readonly is: 'other'; readonly to: string };
+
+/** All that a packet met, in order. */
+export interface Trail {
+  readonly meaning: Meaning;
+  /** The index of the interface. */
+  readonly input: number | undefined;
+  readonly met: readonly Met[];
+}
+
+/** What a packet is, by the configuration. */
+export function meaningOf(packet: TracedPacket, config: Config): Meaning {
+  const protocol = packet.protocol === IPPROTO.tcp ? 'tcp' : 'udp';
+  const { source = 0, destination = 0 } = packet.ports ?? {};
+  const guarded = (port: number) =>
+    guardedRanges(config).find(
+      ({ range }) => range.protocol === protocol && range.first <= port && port <= range.last,
+    );
+  const one = (port: number) => ({ protocol, first: port, last: port }) as const;
+  if (packet.input === undefined) {
+    const from = guarded(source);
+    const to = `the answer of ${from ? guardedText({ ...from, range: one(source) }) : formatPortRange(one(source))}`;
+    return from ? { is: 'answer', service: from.service, to } : { is: 'other', to };
+  }
+  const visited = guarded(destination);
+  if (visited)
+    return {
+      is: 'visit',
+      service: visited.service,
+      to: guardedText({ ...visited, range: one(destination) }),
+    };
+  const knock = knocksOf(config).find(it => it.port === destination && it.protocol === protocol);
+  const port = formatPortRange(one(destination));
+  return knock ? { is: 'knock', where: knock.where, port } : { is: 'other', to: port };
+}
+
+/** What {@link Met} says of a trace. */
+export function verdictOf({ verdict, target }: Trace, rejects: boolean): string {
+  if (verdict === 'drop' && rejects) return 'reject';
+  return target === undefined ? verdict : `${verdict} ${target}`;
+}
+
+const STOPS: ReadonlySet<string> = new Set(['drop', 'reject', 'queue', 'stolen']);
+
+/** What ended the way of a packet; undefined where nothing of nf_tables did. */
+export function stopOf({ met }: Trail): Met | undefined {
+  const last = met.at(-1);
+  return last && STOPS.has(last.verdict) ? last : undefined;
+}
+
+/** The end: whether the client got in, and what kept it out. */
+export interface Conclusion {
+  readonly in: boolean;
+  /** Without a knock's port. */
+  readonly sentence: string;
+}
+
+/** A client is in where a packet to a guarded port went all the way, and its answer, too. */
+export function conclude(address: string, trails: readonly Trail[]): Conclusion {
+  const visits = trails.filter(({ meaning }) => meaning.is === 'visit');
+  const answer = trails.findLast(it => it.meaning.is === 'answer' && stopOf(it));
+  const through = visits.find(it => !stopOf(it));
+  const out = (sentence: string): Conclusion => ({ in: false, sentence });
+  if (through?.meaning.is === 'visit') {
+    const stop = answer && stopOf(answer);
+    const to = through.meaning.to;
+    if (stop)
+      return out(
+        `${address} came in to ${to}, but its answer did not come out: ${place(stop)} ${doing(stop)}`,
+      );
+    // the first answer of TCP tells of a listener
+    const silent = /\/tcp\b/.test(to) && !trails.some(({ meaning }) => meaning.is === 'answer');
+    return {
+      in: true,
+      sentence: `${address} got in to ${to}: no table kept it out${silent ? ', but no program answered: does one listen there?' : ''}`,
+    };
+  }
+  const last = visits.at(-1);
+  const stop = last && stopOf(last);
+  if (last?.meaning.is === 'visit' && stop) {
+    if (!stop.ours)
+      return out(`${address} was kept out of ${last.meaning.to}: ${place(stop)} ${doing(stop)}`);
+    return out(
+      `${address} was kept out of ${last.meaning.to} by its guard, since no sequence was complete: ${knocksText(last.meaning.service, trails)}`,
+    );
+  }
+  const knocks = trails.filter(({ meaning }) => meaning.is === 'knock');
+  if (knocks.length > 0)
+    return out(`${address} knocked, and then sent nothing to a guarded port: ${lostText(knocks)}`);
+  if (trails.length > 0) return out(`${address} neither knocked nor sent anything to a guarded port`);
+  return out(
+    `no new packet of ${address} came to this host's nf_tables: it went elsewhere, or was stopped before (on the way, by XDP, in a netdev table)`,
+  );
+}
+
+function place({ table, chain }: Met): string {
+  return `table ${table}, chain ${chain}`;
+}
+
+/** `drops it: tcp dport 22 drop` */
+function doing({ rule, verdict }: Met): string {
+  if (verdict === 'queue' || verdict === 'stolen') return `hands it to another program: ${rule}`;
+  return rule === 'policy' ? `${verdict}s it by its policy` : `${verdict}s it: ${rule}`;
+}
+
+/** Which knocks of a service's sequences came to us, in order: of the sequence that most were of. */
+function knocksText({ name, sequences }: Service, trails: readonly Trail[]): string {
+  const seen = trails.flatMap(trail =>
+    trail.meaning.is === 'knock' && reached(trail) ? [trail.meaning.port] : [],
+  );
+  const stopped = trails.filter(it => it.meaning.is === 'knock' && stopOf(it) && !reached(it));
+  const numbered = sequences.map(({ user, knocks }) => {
+    const ports = knocks.map(({ port, protocol }) => `${port}/${protocol}`);
+    const numbers = seen.map(port => ports.indexOf(port) + 1).filter(number => number > 0);
+    return { user, numbers: numbers.filter((it, index) => it !== numbers[index - 1]), of: knocks.length };
+  });
+  const [best] = numbered.toSorted((a, b) => b.numbers.length - a.numbers.length);
+  const other = stopped.length > 0 ? `; ${lostText(stopped)}` : '';
+  if (!best || best.numbers.length === 0) return `none of its knocks came to us${other}`;
+  const where = `services.${name}.${best.user === null ? 'sequence' : `sequences.${best.user}`}`;
+  const inOrder = best.numbers.join() === Array.from({ length: best.of }, (_, index) => index + 1).join();
+  const wrong = inOrder ? 'too slow, or with others in between' : 'not all, or not in order';
+  return `of ${where} came knock ${list(best.numbers.map(String), 40)} of ${best.of}, ${wrong}${other}`;
+}
+
+/** Whether our chain saw it. */
+function reached({ met }: Trail): boolean {
+  return met.some(({ ours }) => ours);
+}
+
+function lostText(knocks: readonly Trail[]): string {
+  const lost = knocks.flatMap(trail => {
+    const stop = stopOf(trail);
+    return trail.meaning.is === 'knock' && stop && !reached(trail)
+      ? [`${place(stop)} ${doing(stop)}, which is ${trail.meaning.where}, before we see it`]
+      : [];
+  });
+  return lost.length > 0 ? [...new Set(lost)].join('; ') : 'all that came were seen by us';
+}
