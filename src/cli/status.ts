@@ -37,7 +37,7 @@ export async function statusCommand(context: Context): Promise<number> {
 
 /** A guarded port that stands out among those that another table drops or refuses shows where something is hidden. */
 function warn(config: Config, path: string, tables: readonly ForeignTable[], tell: Context['tell']): void {
-  const around = surroundings(readWays(config), tables);
+  const around = surroundings(readWays(config), { tables, unseen: [] });
   const [first] = mismatches(config, around).filter(({ neighbours }) => neighbours.look !== 'answer');
   if (first) tell(formatProblem({ ...NOWHERE, file: path, message: mismatchText(first) }));
 }

@@ -13,7 +13,7 @@ import { checkSettings } from './settings.ts';
 /** All checks that these facts allow. */
 export function examine(facts: Facts): Checked[] {
   const { config, kernel, host, file } = facts;
-  const around = kernel.is === 'read' ? surroundings(host, kernel.tables) : undefined;
+  const around = kernel.is === 'read' ? surroundings(host, kernel) : undefined;
   const found = config && around ? crossings(config, around) : [];
   return [
     checkConfiguration(facts),

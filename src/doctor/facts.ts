@@ -2,6 +2,7 @@ import type { Problem } from '../config/problems.ts';
 import type { Config, Family } from '../config/types.ts';
 import type { Interface } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
+import type { Unseen } from '../firewalls/unseen.ts';
 import type { Hold, RunningSupervisor, Trouble } from '../host/hold.ts';
 import type { Listener } from '../host/listeners.ts';
 
@@ -36,6 +37,8 @@ export type KernelFacts =
       readonly lacking: readonly string[];
       readonly table: TableFacts;
       readonly tables: readonly ForeignTable[];
+      /** What packets meet besides. */
+      readonly unseen: readonly Unseen[];
     };
 
 /** Our own table. */

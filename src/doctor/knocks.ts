@@ -2,7 +2,7 @@ import type { Config, Port } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { HostFacts } from './facts.ts';
 import { type Checked, type Finding, list, shellWord } from './finding.ts';
-import { chainName, passage, type Surroundings } from './passage.ts';
+import { chainName, type Doorman, isBefore, passage, type Surroundings } from './passage.ts';
 
 /** A knock, named by its place in the file: its port is a secret. */
 export interface Knock extends Port {
@@ -20,7 +20,10 @@ export function checkKnocks(
   const knocks = knocksOf(config);
   return {
     name: 'knocks',
-    fine: 'they come to us, and to nobody else',
+    fine:
+      around && around.unseen.length > 0
+        ? 'they come to us, and to nobody else, as far as doctor looks'
+        : 'they come to us, and to nobody else',
     findings: [
       ...(around ? unseen(config, knocks, around, path) : []),
       ...inUse(knocks, host, path),
@@ -44,32 +47,36 @@ export function knocksOf({ services }: Config): Knock[] {
 
 const places = (knocks: readonly Knock[]) => list(knocks.map(({ where }) => where));
 
-/** Knocks that a chain before ours drops, or sends elsewhere. */
-function unseen(config: Config, knocks: readonly Knock[], around: Surroundings, path: string): Finding[] {
-  const dropped = new Map<string, { visit: Visit; knocks: Set<Knock> }>();
-  const forwarded = new Map<string, { visit: Visit; knocks: Set<Knock> }>();
-  const add = (to: typeof dropped, visit: Visit, knock: Knock): void => {
-    const known = to.get(chainName(visit));
-    if (known) known.knocks.add(knock);
-    else to.set(chainName(visit), { visit, knocks: new Set([knock]) });
-  };
-  if (seesBefore(config, around))
-    for (const knock of knocks)
-      for (const family of around.families) {
-        const { visits, translation } = passage(around, { ...knock, family });
-        if (translation) add(forwarded, translation, knock);
-        for (const visit of visits)
-          if (visit.doorman === 'out' && isBefore(config, visit)) add(dropped, visit, knock);
-      }
-  return [
-    ...[...dropped.values()].map(({ visit, knocks }) => isDropped(config, visit, [...knocks], path)),
-    ...[...forwarded.values()].map(({ visit, knocks }) => isForwarded(visit, [...knocks], path)),
-  ];
+/** What a chain before ours does with knocks, and with which. */
+interface Lost {
+  readonly visit: Visit;
+  /** `forwards` and `may forward` are no doormen. */
+  readonly how: Exclude<Doorman, 'in'> | 'forwards' | 'may forward';
+  readonly knocks: Set<Knock>;
 }
 
-/** Of two chains with the same priority nobody can tell. */
-function isBefore({ priority }: Config, { chain: { hook } }: Visit): boolean {
-  return hook.name === 'prerouting' || hook.priority < priority;
+/** Knocks that a chain before ours drops, or sends elsewhere. */
+function unseen(config: Config, knocks: readonly Knock[], around: Surroundings, path: string): Finding[] {
+  if (!seesBefore(config, around)) return [];
+  const found = new Map<string, Lost>();
+  const add = (how: Lost['how'], visit: Visit, knock: Knock): void => {
+    if (!isBefore(config, visit)) return;
+    const key = `${how} ${chainName(visit)}`;
+    const known = found.get(key);
+    if (known) known.knocks.add(knock);
+    else found.set(key, { visit, how, knocks: new Set([knock]) });
+  };
+  for (const knock of knocks)
+    for (const family of around.families) {
+      const { visits, translation, mayTranslate } = passage(around, { ...knock, family });
+      if (translation) add('forwards', translation, knock);
+      else if (mayTranslate) add('may forward', mayTranslate, knock);
+      for (const visit of visits) if (visit.doorman !== 'in') add(visit.doorman, visit, knock);
+    }
+  const order: readonly Lost['how'][] = ['out', 'forwards', 'may forward', 'some', 'unknown'];
+  return [...found.values()]
+    .toSorted((a, b) => order.indexOf(a.how) - order.indexOf(b.how))
+    .map(lost => lostFinding(config, lost, path));
 }
 
 /** Asked first, since there may be thousands of knocks. */
@@ -81,33 +88,52 @@ function seesBefore({ priority }: Config, { tables }: Surroundings): boolean {
   );
 }
 
-function isDropped(config: Config, visit: Visit, knocks: readonly Knock[], path: string): Finding {
-  const { table, chain } = visit;
-  const place = `${table.family} ${shellWord(table.name)} ${shellWord(chain.name)}`;
-  return {
-    id: 'knocks-dropped',
-    severity: 'broken',
-    what: `${chainName(visit)} ${visit.ruling.fate}s ${places(knocks)} before we see it`,
-    why: 'sequences with it cannot be completed',
-    mend:
-      chain.hook.name === 'input' && chain.hook.priority > LOWEST
-        ? `"priority": ${Math.min(chain.hook.priority, config.priority) - 1}  in ${path}`
-        : `nft insert rule ${place} ${knocks[0]?.protocol ?? 'tcp'} dport THE_PORT_OF_THAT_KNOCK accept`,
-  };
+function lostFinding(config: Config, { visit, how, knocks }: Lost, path: string): Finding {
+  const all = places([...knocks]);
+  const another = `sudoedit ${shellWord(path)}  # another port for it`;
+  switch (how) {
+    case 'forwards':
+    case 'may forward':
+      return {
+        id: 'knocks-forwarded',
+        severity: 'broken',
+        what: `${chainName(visit)} ${how} ${all} before we see it`,
+        why: 'it reaches a service, and sequences with it cannot be completed',
+        mend: another,
+      };
+    case 'unknown':
+      return {
+        id: 'knocks-unknown',
+        severity: 'note',
+        what: `whether ${chainName(visit)} lets ${all} come to us cannot be told`,
+        why: 'it goes by what rules write while packets come, or by what is not understood here; "knockd-nft doctor --trace ADDRESS" watches a real attempt',
+        mend: `nft list chain ${placeOf(visit)}`,
+      };
+    case 'some':
+    case 'out':
+      return {
+        id: 'knocks-dropped',
+        severity: how === 'out' ? 'broken' : 'risk',
+        what: `${chainName(visit)} ${visit.ruling.fate}s ${all} before we see it${how === 'out' ? '' : ', for all but some clients'}`,
+        why: 'sequences with it cannot be completed',
+        mend: letThrough(config, visit, [...knocks], path),
+      };
+  }
+}
+
+function placeOf({ table, chain }: Visit): string {
+  return `${table.family} ${shellWord(table.name)} ${shellWord(chain.name)}`;
+}
+
+function letThrough(config: Config, visit: Visit, [first]: readonly Knock[], path: string): string {
+  const { hook } = visit.chain;
+  return hook.name === 'input' && hook.priority > LOWEST
+    ? `"priority": ${Math.min(hook.priority, config.priority) - 1}  in ${path}`
+    : `nft insert rule ${placeOf(visit)} ${first?.protocol ?? 'tcp'} dport THE_PORT_OF_THAT_KNOCK accept`;
 }
 
 /** The configuration takes priorities above -200. */
 const LOWEST = -199;
-
-function isForwarded(visit: Visit, knocks: readonly Knock[], path: string): Finding {
-  return {
-    id: 'knocks-forwarded',
-    severity: 'broken',
-    what: `${chainName(visit)} forwards ${places(knocks)} before we see it`,
-    why: 'it reaches a service, and sequences with it cannot be completed',
-    mend: `sudoedit ${shellWord(path)}  # another port for it`,
-  };
-}
 
 function inUse(
   knocks: readonly Knock[],

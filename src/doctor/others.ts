@@ -1,5 +1,6 @@
 import type { Config, Family } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
+import type { Unseen } from '../firewalls/unseen.ts';
 import { count } from '../ruleset/describe.ts';
 import { type Checked, type Finding, list, type Severity, shellWord } from './finding.ts';
 import { acceptIn, makerOf } from './mend.ts';
@@ -10,6 +11,7 @@ import {
   type Doorman,
   type Guarded,
   guardedText,
+  isBefore,
   type Passage,
   type Surroundings,
 } from './passage.ts';
@@ -34,12 +36,17 @@ export function checkOthers(
 ): Checked {
   const doors: Seen<Passage['visits'][number]>[] = [];
   const forwarded: Seen[] = [];
+  const mayForward: Seen[] = [];
   const untracked: Seen[] = [];
   for (const { guarded, family, passage, answers } of crossings) {
     const seen = <V extends Visit>(visit: V) => ({ guarded, family, visit });
-    if (passage.translation && config.hook === 'input') {
-      forwarded.push(seen(passage.translation));
-      continue;
+    if (config.hook === 'input') {
+      const { translation, mayTranslate } = passage;
+      if (translation && isBefore(config, translation)) {
+        forwarded.push(seen(translation));
+        continue;
+      }
+      if (mayTranslate && isBefore(config, mayTranslate)) mayForward.push(seen(mayTranslate));
     }
     doors.push(...passage.visits.map(seen));
     untracked.push(...[...passage.visits, ...answers].filter(visit => visit.untracked).map(seen));
@@ -50,11 +57,13 @@ export function checkOthers(
     fine: fine(around),
     findings: [
       ...groups(forwarded).map(group => goesAround(group, path)),
+      ...groups(mayForward).map(group => mayGoAround(group, path)),
       ...redirectedAround(config, around, path),
       ...groups(through('out')).map(group => keepsOut(group, around.families)),
       ...groups(untracked).map(takesOutOfTracking),
       ...groups(through('some')).map(keepsSomeOut),
       ...groups(through('unknown')).map(cannotTell),
+      ...notLookedAt(around.unseen),
     ],
   };
 }
@@ -123,7 +132,7 @@ function cannotTell(group: Group): Finding {
     id: 'clients-unknown',
     severity: 'note',
     what: `whether ${chains(group)} lets clients in to ${ports(group)} cannot be told`,
-    why: 'it has a rule that is not understood here; if it drops, who knocks correctly does not get in',
+    why: 'it goes by what rules write while packets come (sets, lists, marks), or by what is not understood here; if it drops, who knocks correctly does not get in; "knockd-nft doctor --trace ADDRESS" watches a real attempt',
     mend: `nft list chain ${table.family} ${shellWord(table.name)} ${shellWord(chain.name)}`,
   };
 }
@@ -137,6 +146,29 @@ function goesAround(group: Group, path: string): Finding {
     why: 'packets that are forwarded never come to the input chain: everybody gets in without a knock',
     mend: `"hook": "prerouting"  in ${path}`,
   };
+}
+
+function mayGoAround(group: Group, path: string): Finding {
+  return {
+    id: 'forwarded-past-guard',
+    severity: 'broken',
+    what: `${chains(group)} may forward ${ports(group)}, past the guard`,
+    why: 'packets that are forwarded never come to the input chain: some clients, or each now and then, get in without a knock',
+    mend: `"hook": "prerouting"  in ${path}`,
+  };
+}
+
+function notLookedAt(unseen: readonly Unseen[]): Finding[] {
+  if (unseen.length === 0) return [];
+  return [
+    {
+      id: 'not-looked-at',
+      severity: 'note',
+      what: `doctor does not look into ${list(unseen.map(({ what }) => what))}`,
+      why: 'packets meet them before the chains that it looks at, or after: what they drop or send elsewhere, knocks too, is not told here',
+      mend: unseen.map(({ show }) => show).join(' && '),
+    },
+  ];
 }
 
 function takesOutOfTracking(group: Group): Finding {

@@ -4,12 +4,16 @@ import { type Destination, Foresight } from '../firewalls/foresight.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Interface } from '../firewalls/packet.ts';
 import { type ForeignTable, tableName } from '../firewalls/table.ts';
+import type { Unseen } from '../firewalls/unseen.ts';
+import type { Fate } from '../firewalls/walk.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { HostFacts } from './facts.ts';
 
 /** Where packets of clients may come from, and what they go through. */
 export interface Surroundings {
   readonly tables: readonly ForeignTable[];
+  /** What packets meet besides them. */
+  readonly unseen: readonly Unseen[];
   readonly ways: readonly Interface[];
   readonly families: readonly Family[];
   readonly foresight: Foresight;
@@ -17,9 +21,9 @@ export interface Surroundings {
 
 export function surroundings(
   { ways, families }: Pick<HostFacts, 'ways' | 'families'>,
-  tables: readonly ForeignTable[],
+  { tables, unseen }: Pick<Surroundings, 'tables' | 'unseen'>,
 ): Surroundings {
-  return { tables, ways, families, foresight: new Foresight(tables) };
+  return { tables, unseen, ways, families, foresight: new Foresight(tables) };
 }
 
 /** A guarded port, or both ends of a range of them. */
@@ -44,14 +48,18 @@ export interface Passage {
   readonly visits: readonly (Visit & { readonly doorman: Doorman })[];
   /** Where its destination is changed before it is delivered. */
   readonly translation: Visit | undefined;
+  /** Where it may be, which nobody can tell: with a random target, for some clients only. */
+  readonly mayTranslate: Visit | undefined;
 }
 
 export function passage({ ways, foresight }: Surroundings, to: Destination): Passage {
   const best = new Map<string, Visit & { doorman: Doorman }>();
   let translation: Visit | undefined;
+  let mayTranslate: Visit | undefined;
   for (const way of ways.filter(({ addresses }) => addresses[to.family])) {
     const arrival = foresight.arrival(to, way);
     translation ??= arrival.translation;
+    mayTranslate ??= arrival.visits.find(({ ruling, possible }) => !ruling.to && possible.has('translate'));
     for (const visit of arrival.visits) {
       const doorman = doormanOf(visit);
       const known = best.get(chainName(visit));
@@ -59,7 +67,7 @@ export function passage({ ways, foresight }: Surroundings, to: Destination): Pas
         best.set(chainName(visit), { ...visit, doorman });
     }
   }
-  return { visits: [...best.values()], translation };
+  return { visits: [...best.values()], translation, mayTranslate };
 }
 
 /** What was found out about an end of a guarded range, in one family. */
@@ -86,9 +94,16 @@ export function crossings(config: Config, around: Surroundings): Crossing[] {
 }
 
 function doormanOf({ ruling, possible }: Visit): Doorman {
+  const lets = (fate: Fate) => fate === 'accept' || fate === 'translate';
+  if ([...possible].every(lets)) return 'in';
   if (ruling.fate === 'unknown') return 'unknown';
-  if (ruling.fate === 'accept' || ruling.fate === 'translate') return 'in';
-  return possible.has('accept') || possible.has('translate') ? 'some' : 'out';
+  if (lets(ruling.fate)) return 'in';
+  return [...possible].some(lets) ? 'some' : 'out';
+}
+
+/** Whether packets come to a chain before ours at input. Of two chains with the same priority nobody can tell. */
+export function isBefore({ priority }: Config, { chain: { hook } }: Visit): boolean {
+  return hook.name === 'prerouting' || hook.priority < priority;
 }
 
 /** `table inet filter, chain input` */

@@ -3,13 +3,14 @@ import { ConfigError, type Problem } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
 import { readForeign } from '../firewalls/read.ts';
-import { withKernel } from '../host/access.ts';
+import { readUnseen } from '../firewalls/unseen.ts';
+import { withConnection, withKernel } from '../host/access.ts';
 import { readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
 import { readLines, socketsOf } from '../host/proc.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
-import { NETLINK_NETFILTER } from '../netlink/socket.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../netlink/socket.ts';
 import { compile } from '../ruleset/compile.ts';
 import { ForeignTableError } from '../table/errors.ts';
 import { isNotPermitted } from '../table/explain.ts';
@@ -65,6 +66,7 @@ async function readKernelFacts(config: Config | undefined): Promise<KernelFacts>
       lacking: await probe(connection),
       table: await readTable(connection, config),
       tables: await readForeign(connection),
+      unseen: await withConnection(NETLINK_ROUTE, routes => readUnseen(connection, routes)),
     };
   });
 }

@@ -45,11 +45,17 @@ function alike(protocol: Protocol, guarded: readonly Guarded[], { foresight }: S
   return firsts.map((first, index) => ({ protocol, first, last: (firsts[index + 1] ?? 65_536) - 1 }));
 }
 
-/** Asked first: there may be thousands of ports to try. An expression of nf_tables, or a target of iptables. */
+/** Expressions that may change where a packet goes, and targets of iptables that do. */
+const REDIRECTS: ReadonlySet<string> = new Set(['nat', 'redir', 'payload']);
+const TARGETS = /REDIRECT|DNAT/;
+
+/** Asked first: there may be thousands of ports to try. */
 function redirects({ chains }: ForeignTable): boolean {
   return [...chains.values()].some(({ rules }) =>
     rules.some(({ expressions }) =>
-      expressions.some(it => it.kind === 'unknown' && (it.name === 'redir' || it.raw.includes('REDIRECT'))),
+      expressions.some(
+        it => it.kind === 'unknown' && (REDIRECTS.has(it.name) || TARGETS.test(it.raw.toString('latin1'))),
+      ),
     ),
   );
 }

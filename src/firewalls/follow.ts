@@ -1,25 +1,39 @@
 import type { Expression } from '../nftables/expression.ts';
 import { VERDICT } from '../nftables/register.ts';
 import type { Data, Verdict } from '../nftables/verdict.ts';
-import { type Bits, certain, compares, equals, guess, LIKELY, masked, not, UNLIKELY, vague } from './bits.ts';
+import {
+  type Bits,
+  certain,
+  compares,
+  equals,
+  guess,
+  LIKELY,
+  masked,
+  not,
+  UNKNOWN,
+  UNLIKELY,
+  vague,
+} from './bits.ts';
 import { type Decision, decides, GOES_ON, type Step, when } from './decision.ts';
 import { CT_KEY, FIB_DADDR_TYPE, loadCt, loadFib, loadMeta, META_KEY, part } from './loads.ts';
-import { find } from './lookup.ts';
+import { type Found, find } from './lookup.ts';
 import type { Packet } from './packet.ts';
 import type { Registers } from './registers.ts';
-import type { ForeignTable } from './table.ts';
+import type { ForeignSet, ForeignTable } from './table.ts';
 import { followVariant } from './variants.ts';
+import type { Written } from './written.ts';
 
 /** What the expressions of a rule work on. */
 export interface Place {
   readonly packet: Packet;
   readonly registers: Registers;
   readonly table: ForeignTable;
+  readonly written: Written;
 }
 
 /** What one expression does with the packet. Loads change `registers`. */
 export function follow(expression: Expression, place: Place): Step {
-  const { packet, registers, table } = place;
+  const { packet, registers, written } = place;
   const load = (register: Parameters<Registers['load']>[0], bits: Bits | undefined): Step => {
     if (bits === undefined) return when(UNLIKELY);
     registers.load(register, bits);
@@ -33,8 +47,8 @@ export function follow(expression: Expression, place: Place): Step {
     case 'limit':
       return when(LIKELY);
     case 'dynset':
-      // an element is refused where the set is full; a meter inside lets the first packets pass
-      return when(LIKELY);
+      // it goes on but where the set is full; a meter inside lets the first packets pass
+      return expression.limit ? when(LIKELY) : GOES_ON;
     case 'socket':
       return load(expression.dreg, vague(1));
     case 'payload': {
@@ -43,10 +57,10 @@ export function follow(expression: Expression, place: Place): Step {
     }
     case 'meta':
       return 'dreg' in expression
-        ? load(expression.dreg, loadMeta(META_KEY[expression.key], packet))
+        ? load(expression.dreg, loadMeta(META_KEY[expression.key], packet, written))
         : GOES_ON;
     case 'ct':
-      return load(expression.dreg, loadCt(CT_KEY[expression.key], packet));
+      return load(expression.dreg, loadCt(CT_KEY[expression.key], packet, written));
     case 'fib':
       return load(expression.dreg, loadFib(FIB_DADDR_TYPE.result, FIB_DADDR_TYPE.flags, packet));
     case 'bitwise': {
@@ -65,7 +79,7 @@ export function follow(expression: Expression, place: Place): Step {
     case 'lookup':
       return lookUp(expression, place);
     case 'unknown':
-      return followVariant(expression, { packet, registers, table });
+      return followVariant(expression, place);
   }
 }
 
@@ -84,9 +98,10 @@ function compare(op: 'eq' | 'neq' | keyof typeof SIGNS, bits: Bits, value: Buffe
 
 function lookUp(
   { set, sreg, dreg }: Extract<Expression, { kind: 'lookup' }>,
-  { registers, table }: Place,
+  { registers, table, written }: Place,
 ): Step {
-  const { match, likely, possible } = find(table.sets.get(set), size => registers.read(sreg, size));
+  const found = find(table.sets.get(set), size => registers.read(sreg, size));
+  const { match, likely, possible } = written.has(table, set) ? unforetold(table.sets.get(set)) : found;
   if (dreg === undefined) return when(match);
   if (dreg === VERDICT)
     return {
@@ -102,6 +117,11 @@ function lookUp(
     registers.load(dreg, one ? certain(data) : likely ? guess(data) : vague(data.length));
   }
   return when(match);
+}
+
+/** Packets may have put any key there, and time may have taken it away. */
+function unforetold(set: ForeignSet | undefined): Found {
+  return { match: UNKNOWN, likely: undefined, possible: set?.elements ?? [] };
 }
 
 function decide(verdict: Verdict): Step {

@@ -39,8 +39,9 @@ export class Foresight {
   arrival(to: Destination, way: Interface): Arrival {
     return once(this.#arrivals, this.#key(to, way), () => {
       const { visits, packet, translation } = pass(this.#tables, 'prerouting', arriving(to, way));
-      const after = packet.local ? pass(this.#tables, 'input', packet).visits : [];
-      return { visits: [...visits, ...after], translation };
+      if (!packet.local) return { visits, translation };
+      const after = pass(this.#tables, 'input', packet);
+      return { visits: [...visits, ...after.visits], translation: translation ?? after.translation };
     });
   }
 

@@ -2,6 +2,7 @@ import type { Hook } from '../nftables/chain.ts';
 import { type Packet, redirected } from './packet.ts';
 import type { ForeignChain, ForeignTable } from './table.ts';
 import { type Fate, type Ruling, Walker } from './walk.ts';
+import { type Written, writtenBy } from './written.ts';
 
 /** A base chain of somebody else that packets of a family go through. */
 export interface Station {
@@ -55,7 +56,7 @@ export function pass(
   for (const station of stations(tables, packet.family, hook)) {
     if (station.chain.hook.priority > PRIORITY_CONNTRACK && current.tracking === 'none')
       current = { ...current, tracking: 'new' };
-    const visit = visitOf(station, current);
+    const visit = visitOf(station, current, writtenBy(tables));
     visits.push(visit);
     if (visit.untracked) current = { ...current, tracking: 'untracked' };
     if (visit.ruling.to && !translation) {
@@ -66,8 +67,8 @@ export function pass(
   return { visits, packet: current, translation };
 }
 
-function visitOf({ table, chain }: Station, packet: Packet): Visit {
-  const { likely, possible, open, untracked, chains } = new Walker(table, packet).walk(chain.name);
+function visitOf({ table, chain }: Station, packet: Packet, written: Written): Visit {
+  const { likely, possible, open, untracked, chains } = new Walker(table, packet, written).walk(chain.name);
   const all = open ? new Set([...possible, chain.hook.policy]) : possible;
   const [only] = all;
   const ruling = likely ?? { fate: chain.hook.policy, rule: undefined };

@@ -2,6 +2,7 @@ import { IPPROTO } from '../netlink/inet.ts';
 import { host32 } from '../ruleset/match.ts';
 import { type Bits, certain, guess, vague } from './bits.ts';
 import type { Interface, Packet } from './packet.ts';
+import type { Written } from './written.ts';
 
 /** What the kernel loads into a register, by its own numbers for it; undefined where it ends the rule instead. */
 
@@ -34,7 +35,8 @@ const META = {
   SECPATH: 25,
 } as const;
 
-export function loadMeta(key: number, packet: Packet): Bits | undefined {
+export function loadMeta(key: number, packet: Packet, written: Written): Bits | undefined {
+  if (written.meta.has(key)) return vague(4);
   const { family, protocol, input, output } = packet;
   switch (key) {
     case META.PROTOCOL:
@@ -103,7 +105,9 @@ const IPS_DST_NAT = 0x20 | 0x100;
 export function loadCt(
   key: number,
   { family, protocol, tracking, translated, transport }: Packet,
+  written: Written,
 ): Bits | undefined {
+  if (written.ct.has(key)) return vague(key === CT.MARK ? 4 : LONGEST);
   if (key === CT.STATE) return certain(host32(STATE[tracking]));
   if (tracking !== 'new') return undefined;
   switch (key) {
@@ -170,5 +174,6 @@ export const META_KEY = {
   nfproto: META.NFPROTO,
   l4proto: META.L4PROTO,
 } as const;
+export const CT_MARK = CT.MARK;
 export const CT_KEY = { state: CT.STATE, status: CT.STATUS } as const;
 export const FIB_DADDR_TYPE = { result: FIB.ADDRTYPE, flags: FIB_FLAG.DADDR } as const;

@@ -131,6 +131,7 @@ function networkHeader(family: Family, protocol: Protocol, source: Buffer, desti
   ]);
   const sure = Buffer.alloc(40);
   sure.set([0xf0], 0);
+  sure.set([0xff], 6); // next header: who connects sends none in between
   return { likely, sure };
 }
 

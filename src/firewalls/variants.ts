@@ -1,11 +1,22 @@
-import { AttributeReader, DecodeError } from '../netlink/attributes.ts';
+import { DecodeError } from '../netlink/attributes.ts';
 import type { Unknown } from '../nftables/expression.ts';
-import { decodeRegister } from '../nftables/register.ts';
-import { readValue } from '../nftables/verdict.ts';
-import { type Bits, both, compares, LIKELY, masked, not, UNKNOWN, UNLIKELY, vague } from './bits.ts';
+import {
+  type Bits,
+  both,
+  compares,
+  guess,
+  LIKELY,
+  masked,
+  not,
+  UNKNOWN,
+  UNLIKELY,
+  vague,
+  YES,
+} from './bits.ts';
 import { decides, GOES_ON, type Step, when } from './decision.ts';
+import { Fields } from './fields.ts';
 import type { Place } from './follow.ts';
-import { loadCt, loadFib, loadMeta } from './loads.ts';
+import { loadCt, loadFib, loadMeta, part } from './loads.ts';
 import { find } from './lookup.ts';
 import { followMatch, followTarget } from './xtables.ts';
 
@@ -22,51 +33,6 @@ export function followVariant({ name, raw }: Unknown, place: Place): Step {
   }
   place.registers.forget();
   return when(UNKNOWN);
-}
-
-/** The attributes of an expression, by type. */
-class Fields {
-  readonly #values = new Map<number, AttributeReader>();
-  readonly #bytes = new Map<number, Buffer>();
-
-  constructor(raw: Buffer) {
-    const reader = new AttributeReader(raw);
-    while (reader.next()) {
-      this.#values.set(reader.type, reader.nested());
-      this.#bytes.set(reader.type, reader.bytes());
-    }
-  }
-
-  has(type: number): boolean {
-    return this.#bytes.has(type);
-  }
-
-  bytes(type: number): Buffer {
-    return this.#bytes.get(type) ?? Buffer.alloc(0);
-  }
-
-  text(type: number): string {
-    return this.bytes(type).toString('latin1').replace(/\0.*$/s, '');
-  }
-
-  number(type: number, otherwise = 0): number {
-    return this.#bytes.get(type)?.readUInt32BE(0) ?? otherwise;
-  }
-
-  register(type: number) {
-    return decodeRegister(this.number(type));
-  }
-
-  value(type: number): Buffer {
-    const nest = this.#values.get(type);
-    if (!nest) throw new DecodeError(`attribute ${type} is missing`);
-    return readValue(nest);
-  }
-
-  /** Of a nest. */
-  nested(type: number): Fields {
-    return new Fields(this.bytes(type));
-  }
 }
 
 type Follow = (fields: Fields, place: Place) => Step;
@@ -116,8 +82,8 @@ const VARIANTS: Readonly<Record<string, Follow>> = {
   socket: loadsVague(2),
   tunnel: loadsVague(2),
   xfrm: loadsVague(1),
-  exthdr: loadsVague(1, 7),
-  payload: loadsVague(1, 5),
+  exthdr: loadsOption,
+  payload: writesHeader,
   nat: translate,
   redir: redirect,
   meta: loadsMeta,
@@ -129,7 +95,8 @@ const VARIANTS: Readonly<Record<string, Follow>> = {
   byteorder: swaps,
   dynset: meters,
   // iptables' own, kept by iptables-nft as they are
-  match: (fields, { packet }) => when(followMatch(fields.text(1), fields.number(2), fields.bytes(3), packet)),
+  match: (fields, { packet, written }) =>
+    when(followMatch(fields.text(1), fields.number(2), fields.bytes(3), packet, written)),
   target: (fields, { packet }) => followTarget(fields.text(1), fields.number(2), fields.bytes(3), packet),
 };
 
@@ -151,16 +118,49 @@ function redirect(fields: Fields, { registers }: Place): Step {
   return decides({ does: 'translate', to: { address: undefined, port, local: true } });
 }
 
-/** enum nft_meta_attributes and nft_ct_attributes: DREG 1, KEY 2; nft_ct: SREG 4 */
-function loadsMeta(fields: Fields, { packet, registers }: Place): Step {
-  if (!fields.has(1)) return GOES_ON;
-  return loads(fields, loadMeta(fields.number(2), packet), registers);
+/** enum nft_exthdr_attributes: DREG 1, FLAGS 5 (1: whether it is there), OP 6 (1: of TCP), SREG 7 */
+function loadsOption(fields: Fields, { registers }: Place): Step {
+  if (fields.has(7)) return GOES_ON; // it writes into the packet
+  if (fields.number(6) === 1) registers.load(fields.register(1), vague(LONGEST));
+  // who connects sends neither options of IPv4 nor headers between those of IPv6 and TCP
+  else if (fields.number(5) & 1) registers.load(fields.register(1), guess(Buffer.from([0])));
+  else return when(UNLIKELY);
+  return GOES_ON;
 }
 
-function loadsCt(fields: Fields, { packet, registers }: Place): Step {
-  // enum nft_ct_attributes: DREG 1, KEY 2
-  const dreg = fields.has(2) && fields.has(1);
-  return dreg ? loads(fields, loadCt(fields.number(2), packet), registers) : GOES_ON;
+/** Of a packet's headers: where the destination address and the port stand. */
+const DESTINATION = { ipv4: { at: 16, size: 4 }, ipv6: { at: 24, size: 16 } } as const;
+const NETWORK = 1;
+const TRANSPORT = 2;
+
+/** enum nft_payload_attributes: DREG 1, BASE 2, OFFSET 3, LEN 4, SREG 5. With that it writes, and may send the packet elsewhere. */
+function writesHeader(fields: Fields, { packet, registers }: Place): Step {
+  if (!fields.has(5)) {
+    registers.load(fields.register(1), vague(LONGEST));
+    return GOES_ON;
+  }
+  const [base, offset, length] = [fields.number(2), fields.number(3), fields.number(4)];
+  const written = registers.read(fields.register(5), length);
+  const covers = (start: number, size: number) =>
+    offset <= start && start + size <= offset + length ? part(written, start - offset, size) : undefined;
+  const port = base === TRANSPORT ? covers(2, 2) : undefined;
+  const { at, size } = DESTINATION[packet.family];
+  const address = base === NETWORK ? covers(at, size) : undefined;
+  if (!port && !address) return GOES_ON;
+  return decides({ does: 'translate', to: { address, port, local: address === undefined && packet.local } });
+}
+
+/** enum nft_meta_attributes: DREG 1, KEY 2 */
+function loadsMeta(fields: Fields, { packet, registers, written }: Place): Step {
+  if (!fields.has(1)) return GOES_ON;
+  return loads(fields, loadMeta(fields.number(2), packet, written), registers);
+}
+
+/** enum nft_ct_attributes: DREG 1, KEY 2, DIRECTION 3 */
+function loadsCt(fields: Fields, { packet, registers, written }: Place): Step {
+  if (!fields.has(1)) return GOES_ON;
+  const isReply = fields.has(3) && fields.bytes(3)[0] === 1;
+  return loads(fields, isReply ? vague(LONGEST) : loadCt(fields.number(2), packet, written), registers);
 }
 
 /** enum nft_fib_attributes: DREG 1, RESULT 2, FLAGS 3 */
@@ -175,9 +175,11 @@ function loads(fields: Fields, bits: Bits | undefined, registers: Place['registe
 }
 
 /** enum nft_lookup_attributes: SET 1, SREG 2, FLAGS 5, whose bit 0 turns the sense around */
-function looksUp(fields: Fields, { registers, table }: Place): Step {
+function looksUp(fields: Fields, { registers, table, written }: Place): Step {
   const sreg = fields.register(2);
-  return when(not(find(table.sets.get(fields.text(1)), size => registers.read(sreg, size)).match));
+  const set = table.sets.get(fields.text(1));
+  if (written.has(table, fields.text(1))) return when(UNKNOWN);
+  return when(not(find(set, size => registers.read(sreg, size)).match));
 }
 
 /** enum nft_range_attributes: SREG 1, OP 2 (0: within, 1: not within), FROM_DATA 3, TO_DATA 4 */
@@ -214,9 +216,14 @@ function swaps(fields: Fields, { registers }: Place): Step {
   return GOES_ON;
 }
 
-/** enum nft_dynset_attributes: EXPR 7, EXPRESSIONS 10: meters, each with an NFTA_EXPR_NAME 1 and NFTA_EXPR_DATA 2 */
+/**
+ * enum nft_dynset_attributes: EXPR 7, FLAGS 9 (1: turned around), EXPRESSIONS 10: each with an NFTA_EXPR_NAME 1 and
+ * NFTA_EXPR_DATA 2. The element goes into the set, and the rule goes on where its meters allow.
+ */
 function meters(fields: Fields, place: Place): Step {
-  const meter = fields.has(10) ? fields.nested(10).nested(1) : fields.nested(7);
-  const follow = VARIANTS[meter.text(1)];
-  return follow ? follow(meter.nested(2), place) : when(LIKELY);
+  const all = fields.has(10) ? fields.list(10) : fields.has(7) ? [fields.nested(7)] : [];
+  const match = all
+    .map(meter => VARIANTS[meter.text(1)]?.(meter.nested(2), place).match ?? LIKELY)
+    .reduce(both, YES);
+  return when(fields.number(9) & 1 ? not(match) : match);
 }

@@ -5,6 +5,7 @@ import { follow } from './follow.ts';
 import type { Packet } from './packet.ts';
 import { Registers } from './registers.ts';
 import type { ForeignTable } from './table.ts';
+import type { Written } from './written.ts';
 
 /** What becomes of a packet in a base chain. */
 export type Fate = 'accept' | 'drop' | 'reject' | 'translate' | 'unknown';
@@ -47,11 +48,13 @@ interface Outcome {
 export class Walker {
   readonly #table: ForeignTable;
   readonly #packet: Packet;
+  readonly #written: Written;
   readonly #walks = new Map<string, Walk>();
 
-  constructor(table: ForeignTable, packet: Packet) {
+  constructor(table: ForeignTable, packet: Packet, written: Written) {
     this.#table = table;
     this.#packet = packet;
+    this.#written = written;
   }
 
   walk(chain: string): Walk {
@@ -71,7 +74,7 @@ export class Walker {
     let untracked: Rule | undefined;
     let open = false;
     for (const rule of this.#table.chains.get(chain)?.rules ?? []) {
-      const judged = judge(rule, this.#table, this.#packet);
+      const judged = judge(rule, this.#table, this.#packet, this.#written);
       const { match, decisions = [] } = judged;
       if (match.sure && !match.likely) continue;
       const outcomes = decisions.map(({ decision }) => this.#outcome(decision, rule));
@@ -129,12 +132,12 @@ function final(ruling: Ruling): Outcome {
 }
 
 /** Whether a rule matches a packet, and what it does then. */
-function judge({ expressions }: Rule, table: ForeignTable, packet: Packet): Step {
+function judge({ expressions }: Rule, table: ForeignTable, packet: Packet, written: Written): Step {
   const registers = new Registers();
   let match: Match = YES;
   let untracked = false;
   for (const expression of expressions) {
-    const step = follow(expression, { packet, registers, table });
+    const step = follow(expression, { packet, registers, table, written });
     match = both(match, step.match);
     if (match.sure && !match.likely) break;
     untracked ||= step.untracked ?? false;

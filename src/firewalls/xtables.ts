@@ -14,15 +14,16 @@ import {
 } from './bits.ts';
 import type { Step } from './decision.ts';
 import { decides, GOES_ON } from './decision.ts';
-import { part } from './loads.ts';
+import { CT_MARK, META_KEY, part } from './loads.ts';
 import type { Packet } from './packet.ts';
+import type { Written } from './written.ts';
 
 /**
  * Matches and targets of iptables, as iptables-nft puts them into rules where nf_tables has no expression of its own.
  * `info` is the structure of include/uapi/linux/netfilter/xt_NAME.h, in host order.
  */
 
-type Decide = (info: Buffer, packet: Packet, revision: number) => Match;
+type Decide = (info: Buffer, packet: Packet, revision: number, written: Written) => Match;
 
 const turned = (match: Match, invert: boolean | number) => (invert ? not(match) : match);
 
@@ -115,15 +116,17 @@ const MATCHES: Readonly<Record<string, Decide>> = {
     info.readUInt32LE(revision >= 2 ? 272 : 16) & (1 << 4) ? UNLIKELY : LIKELY,
   /** struct xt_connlimit_info {mask[16]; u32 limit, flags}: more connections than the limit, unless turned around */
   connlimit: info => turned(UNLIKELY, info.readUInt32LE(20) & 1),
-  /** struct xt_recent_mtinfo {u32 seconds, hit_count; u8 check_set, invert; …}: XT_RECENT_SET always matches */
-  recent: info => turned(info.readUInt8(8) & 2 ? YES : UNLIKELY, info.readUInt8(9)),
+  recent(info, _, __, written) {
+    const { list, sets } = recentList(info);
+    if (sets) return turned(YES, info.readUInt8(9));
+    return written.recent.has(list) ? UNKNOWN : turned(UNLIKELY, info.readUInt8(9));
+  },
   /** struct xt_set_info {u16 index; u8 dim, flags}: IPSET_INV_MATCH */
-  set: (info, _, revision) => (revision === 0 ? UNKNOWN : turned(UNLIKELY, info.readUInt8(3) & 1)),
+  set: (info, _, revision, { ipset }) =>
+    revision === 0 || ipset ? UNKNOWN : turned(UNLIKELY, info.readUInt8(3) & 1),
   /** struct xt_mark_mtinfo1 {u32 mark, mask; u8 invert} */
-  mark: info =>
-    turned({ likely: (info.readUInt32LE(0) & info.readUInt32LE(4)) === 0, sure: false }, info.readUInt8(8)),
-  connmark: info =>
-    turned({ likely: (info.readUInt32LE(0) & info.readUInt32LE(4)) === 0, sure: false }, info.readUInt8(8)),
+  mark: (info, _, __, { meta }) => (meta.has(META_KEY.mark) ? UNKNOWN : isZero(info)),
+  connmark: (info, _, __, { ct }) => (ct.has(CT_MARK) ? UNKNOWN : isZero(info)),
   /** struct xt_pkttype_info {int pkttype, invert}: PACKET_HOST is 0 */
   pkttype: info => turned(info.readInt32LE(0) === 0 ? YES : NO, info.readInt32LE(4)),
   /** struct xt_rpfilter_info {u8 flags}: XT_RPFILTER_INVERT */
@@ -168,6 +171,29 @@ const MATCHES: Readonly<Record<string, Decide>> = {
   rt: () => UNLIKELY,
 };
 
+/** Whether the mark that packets have at first is the one that is asked for. */
+function isZero(info: Buffer): Match {
+  const likely = (info.readUInt32LE(0) & info.readUInt32LE(4)) === 0;
+  return turned({ likely, sure: false }, info.readUInt8(8));
+}
+
+/**
+ * struct xt_recent_mtinfo {u32 seconds, hit_count; u8 check_set, invert; char name[200]; …}: XT_RECENT_SET, which always
+ * matches, XT_RECENT_UPDATE and XT_RECENT_REMOVE write.
+ */
+export function recentList(info: Buffer): {
+  readonly list: string;
+  readonly sets: boolean;
+  readonly writes: boolean;
+} {
+  const does = info.readUInt8(8);
+  return {
+    list: info.toString('latin1', 10, 210).replace(/\0.*$/s, ''),
+    sets: (does & 2) !== 0,
+    writes: (does & (2 | 4 | 8)) !== 0,
+  };
+}
+
 /** struct ipt_ttl_info and ip6t_hl_info {u8 mode, ttl}; modes: equal, not equal, less, greater */
 function hops(info: Buffer, { family, network }: Packet): Match {
   const likely = network.likely.readUInt8(family === 'ipv4' ? 8 : 7);
@@ -176,9 +202,15 @@ function hops(info: Buffer, { family, network }: Packet): Match {
   return { likely: holds, sure: false };
 }
 
-export function followMatch(name: string, revision: number, info: Buffer, packet: Packet): Match {
+export function followMatch(
+  name: string,
+  revision: number,
+  info: Buffer,
+  packet: Packet,
+  written: Written,
+): Match {
   const decide = Object.hasOwn(MATCHES, name) ? MATCHES[name] : undefined;
-  return decide ? decide(info, packet, revision) : UNKNOWN;
+  return decide ? decide(info, packet, revision, written) : UNKNOWN;
 }
 
 /** Targets that do not end a packet's way through the chain. */

@@ -28,7 +28,7 @@ const NFNL_MSG_BATCH_END = 17;
 const NFNL_BATCH_GENID = 1;
 export const NFNL_SUBSYS_NFTABLES = 10;
 /** include/uapi/linux/netfilter.h */
-export const NFPROTO = { UNSPEC: 0, INET: 1, IPV4: 2, IPV6: 10 } as const;
+export const NFPROTO = { UNSPEC: 0, INET: 1, IPV4: 2, NETDEV: 5, BRIDGE: 7, IPV6: 10 } as const;
 const NFGENMSG = 4;
 const ERESTART = 85;
 

@@ -15,6 +15,13 @@ const RTN_LOCAL = 2;
 const IFINFOMSG = 16;
 const IFINFOMSG_INDEX = 4;
 const IFLA_IFNAME = 3;
+const IFLA_XDP = 43;
+const IFLA_XDP_ATTACHED = 2;
+/** `struct tcmsg {u8 family; u8 pad[3]; i32 ifindex; u32 handle, parent, info}` */
+const RTM_GETQDISC = 38;
+const TCMSG = 20;
+const TCMSG_IFINDEX = 4;
+const TCA_KIND = 1;
 
 /** Where packets to an address go. */
 export interface Route {
@@ -51,6 +58,42 @@ export async function interfaceName(routes: Connection, index: number): Promise<
   const reader = new AttributeReader(payload ?? header, IFINFOMSG);
   while (reader.next()) if (reader.type === IFLA_IFNAME) return reader.string();
   return undefined;
+}
+
+/** A program, or a place for some, that sees packets of an interface before the rest of the kernel. */
+export interface DeviceHook {
+  readonly interface: string;
+  readonly program: 'XDP' | 'tc';
+}
+
+/** XDP programs, and qdiscs that filters of tc hang on, on a socket of family NETLINK_ROUTE. */
+export async function readHooks(routes: Connection): Promise<DeviceHook[]> {
+  const hooks: DeviceHook[] = [];
+  const names = new Map<number, string>();
+  const links = { type: RTM_GETLINK, flags: 0, subject: 'interfaces', payload: Buffer.alloc(IFINFOMSG) };
+  for (const { payload } of await routes.dump(links)) {
+    const reader = new AttributeReader(payload, IFINFOMSG);
+    let name = '';
+    let attached = false;
+    while (reader.next()) {
+      if (reader.type === IFLA_IFNAME) name = reader.string();
+      else if (reader.type === IFLA_XDP) {
+        const xdp = reader.nested();
+        while (xdp.next()) if (xdp.type === IFLA_XDP_ATTACHED) attached ||= xdp.u8() !== 0;
+      }
+    }
+    names.set(payload.readInt32LE(IFINFOMSG_INDEX), name);
+    if (attached) hooks.push({ interface: name, program: 'XDP' });
+  }
+  const qdiscs = { type: RTM_GETQDISC, flags: 0, subject: 'qdiscs', payload: Buffer.alloc(TCMSG) };
+  for (const { payload } of await routes.dump(qdiscs)) {
+    const name = names.get(payload.readInt32LE(TCMSG_IFINDEX));
+    const reader = new AttributeReader(payload, TCMSG);
+    while (reader.next())
+      if (reader.type === TCA_KIND && name !== undefined && /^(clsact|ingress)$/.test(reader.string()))
+        hooks.push({ interface: name, program: 'tc' });
+  }
+  return hooks;
 }
 
 /** Undefined where there is no such thing. */

@@ -23,4 +23,5 @@ export const NFT_MSG = {
   NEWOBJ: message(18),
   GETOBJ: message(19),
   DELOBJ: message(20),
+  GETFLOWTABLE: message(23),
 } as const;

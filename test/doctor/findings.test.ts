@@ -24,6 +24,7 @@ const read: Extract<KernelFacts, { is: 'read' }> = {
   lacking: [],
   table: { is: 'loaded', inSync: true },
   tables: [],
+  unseen: [],
 };
 const service: ServiceFacts = {
   supervisor: { pid: 123, config: PATH },

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { type Match, NO, YES } from '../../src/firewalls/bits.ts';
 import { arriving } from '../../src/firewalls/packet.ts';
+import { NOTHING_WRITTEN } from '../../src/firewalls/written.ts';
 import { followMatch, followTarget } from '../../src/firewalls/xtables.ts';
 
 const way = { name: 'eth0', index: 2, addresses: {} };
@@ -15,7 +16,7 @@ function matches(
   info: Buffer,
   packet: Parameters<typeof followMatch>[3] = tcp,
 ): Match {
-  return followMatch(name, revision, info, packet);
+  return followMatch(name, revision, info, packet, NOTHING_WRITTEN);
 }
 
 t.test('ports and flags of the tcp and udp matches, as before iptables 1.8.8', async t => {

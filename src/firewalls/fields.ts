@@ -1,0 +1,56 @@
+import { AttributeReader, DecodeError } from '../netlink/attributes.ts';
+import { decodeRegister } from '../nftables/register.ts';
+import { readValue } from '../nftables/verdict.ts';
+
+/** The attributes of an expression, by type. */
+export class Fields {
+  readonly #values = new Map<number, AttributeReader>();
+  readonly #bytes = new Map<number, Buffer>();
+
+  constructor(raw: Buffer) {
+    const reader = new AttributeReader(raw);
+    while (reader.next()) {
+      this.#values.set(reader.type, reader.nested());
+      this.#bytes.set(reader.type, reader.bytes());
+    }
+  }
+
+  has(type: number): boolean {
+    return this.#bytes.has(type);
+  }
+
+  bytes(type: number): Buffer {
+    return this.#bytes.get(type) ?? Buffer.alloc(0);
+  }
+
+  text(type: number): string {
+    return this.bytes(type).toString('latin1').replace(/\0.*$/s, '');
+  }
+
+  number(type: number, otherwise = 0): number {
+    return this.#bytes.get(type)?.readUInt32BE(0) ?? otherwise;
+  }
+
+  register(type: number) {
+    return decodeRegister(this.number(type));
+  }
+
+  value(type: number): Buffer {
+    const nest = this.#values.get(type);
+    if (!nest) throw new DecodeError(`attribute ${type} is missing`);
+    return readValue(nest);
+  }
+
+  /** Of a nest. */
+  nested(type: number): Fields {
+    return new Fields(this.bytes(type));
+  }
+
+  /** Of a list of nests. */
+  list(type: number): Fields[] {
+    const items: Fields[] = [];
+    const reader = this.#values.get(type);
+    while (reader?.next()) items.push(new Fields(reader.bytes()));
+    return items;
+  }
+}

@@ -1,0 +1,69 @@
+import { type AttributeReader, DecodeError } from '../netlink/attributes.ts';
+import type { Connection, Reply } from '../netlink/connection.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { attributesOf, NFPROTO } from '../netlink/nfnetlink.ts';
+import { readHooks } from '../netlink/route.ts';
+import { decodeChain, getChains } from '../nftables/chain.ts';
+import { decodeFlowtable, getFlowtables } from '../nftables/flowtable.ts';
+import { dump } from '../table/read.ts';
+
+/** Something that packets meet, and that is not looked into here. */
+export interface Unseen {
+  /** `table netdev filter, chain ingress`, `XDP on eth0` */
+  readonly what: string;
+  /** The command that shows it. */
+  readonly show: string;
+}
+
+/**
+ * What packets meet besides the chains at prerouting, input and output: chains of devices and bridges, flowtables, XDP and tc.
+ * `routes` is a connection of family NETLINK_ROUTE.
+ */
+export async function readUnseen(connection: Connection, routes: Connection): Promise<Unseen[]> {
+  const found: Unseen[] = [];
+  for (const [number, family] of [
+    [NFPROTO.INET, 'inet'],
+    [NFPROTO.NETDEV, 'netdev'],
+    [NFPROTO.BRIDGE, 'bridge'],
+  ] as const) {
+    for (const { table, name, hook } of decoded(await dump(connection, getChains, number), decodeChain))
+      if (hook && (family !== 'inet' || hook.name === 'ingress'))
+        found.push({
+          what: `table ${family} ${table}, chain ${name}`,
+          show: `nft list chain ${family} ${table} ${name}`,
+        });
+    for (const { table, name } of decoded(await dumpOrNone(connection, number), decodeFlowtable))
+      found.push({
+        what: `table ${family} ${table}, flowtable ${name}`,
+        show: `nft list flowtable ${family} ${table} ${name}`,
+      });
+  }
+  for (const { interface: name, program } of await readHooks(routes))
+    found.push(
+      program === 'XDP'
+        ? { what: `XDP on ${name}`, show: `ip link show dev ${name}` }
+        : { what: `tc on ${name}`, show: `tc filter show dev ${name} ingress` },
+    );
+  return found;
+}
+
+/** Kernels without flowtables know no such question. */
+async function dumpOrNone(connection: Connection, family: number): Promise<Reply[]> {
+  try {
+    return await dump(connection, getFlowtables, family);
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code !== 'EPERM') return [];
+    throw error;
+  }
+}
+
+function decoded<T>(replies: readonly Reply[], decode: (reader: AttributeReader) => T): T[] {
+  return replies.flatMap(({ payload }) => {
+    try {
+      return [decode(attributesOf(payload))];
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      return [];
+    }
+  });
+}

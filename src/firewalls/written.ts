@@ -1,0 +1,84 @@
+import { DecodeError } from '../netlink/attributes.ts';
+import type { Expression } from '../nftables/expression.ts';
+import { Fields } from './fields.ts';
+import { CT_MARK, META_KEY } from './loads.ts';
+import type { ForeignTable } from './table.ts';
+import { recentList } from './xtables.ts';
+
+/**
+ * State that some rule writes: what another rule reads there depends on packets that came before, or on other rules. So
+ * nobody can foretell it.
+ */
+export interface Written {
+  /** Whether packets change this set. */
+  readonly has: (table: ForeignTable, set: string) => boolean;
+  /** enum nft_meta_keys and nft_ct_keys */
+  readonly meta: ReadonlySet<number>;
+  readonly ct: ReadonlySet<number>;
+  /** Lists of iptables' `recent`. */
+  readonly recent: ReadonlySet<string>;
+  /** Some set of ipset(8). */
+  readonly ipset: boolean;
+}
+
+export const NOTHING_WRITTEN: Written = {
+  has: () => false,
+  meta: new Set(),
+  ct: new Set(),
+  recent: new Set(),
+  ipset: false,
+};
+
+const KNOWN = new WeakMap<readonly ForeignTable[], Written>();
+
+/** All that rules of these tables write; found once for each list of tables. */
+export function writtenBy(tables: readonly ForeignTable[]): Written {
+  const known = KNOWN.get(tables);
+  if (known) return known;
+  const sets = new Map<ForeignTable, Set<string>>();
+  const found = { meta: new Set<number>(), ct: new Set<number>(), recent: new Set<string>(), ipset: false };
+  for (const table of tables) {
+    const own = new Set<string>();
+    sets.set(table, own);
+    for (const { rules } of table.chains.values())
+      for (const { expressions } of rules) for (const expression of expressions) note(expression, own, found);
+  }
+  const written = { ...found, has: (table: ForeignTable, set: string) => sets.get(table)?.has(set) ?? false };
+  KNOWN.set(tables, written);
+  return written;
+}
+
+interface Found {
+  readonly meta: Set<number>;
+  readonly ct: Set<number>;
+  readonly recent: Set<string>;
+  ipset: boolean;
+}
+
+function note(expression: Expression, sets: Set<string>, found: Found): void {
+  if (expression.kind === 'dynset') sets.add(expression.set);
+  else if (expression.kind === 'meta' && 'sreg' in expression) found.meta.add(META_KEY[expression.key]);
+  else if (expression.kind === 'unknown') {
+    try {
+      noteVariant(expression.name, new Fields(expression.raw), sets, found);
+    } catch (error) {
+      if (!(error instanceof DecodeError || error instanceof RangeError)) throw error;
+    }
+  }
+}
+
+/** nft_dynset: SET_NAME 1; nft_meta: KEY 2, SREG 3; nft_ct: KEY 2, SREG 4; xt: NAME 1, INFO 3 */
+function noteVariant(name: string, fields: Fields, sets: Set<string>, found: Found): void {
+  if (name === 'dynset') sets.add(fields.text(1));
+  else if (name === 'meta' && fields.has(3)) found.meta.add(fields.number(2));
+  else if (name === 'ct' && fields.has(4)) found.ct.add(fields.number(2));
+  else if (name === 'match' && fields.text(1) === 'recent') {
+    const { list, writes } = recentList(fields.bytes(3));
+    if (writes) found.recent.add(list);
+  } else if (name === 'target') {
+    const target = fields.text(1);
+    if (target === 'MARK' || target === 'CONNMARK') found.meta.add(META_KEY.mark);
+    if (target === 'CONNMARK') found.ct.add(CT_MARK);
+    if (target === 'SET') found.ipset = true;
+  }
+}
