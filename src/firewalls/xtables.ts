@@ -133,31 +133,6 @@ const MATCHES: Readonly<Record<string, Decide>> = {
   rpfilter: info => turned(LIKELY, info.readUInt8(0) & 8),
   /** struct xt_mac_info {u8 srcaddr[6]; int invert} */
   mac: info => turned(UNLIKELY, info.readInt32LE(8)),
-  /** struct xt_length_info {u16 min, max; u8 invert} */
-  length(info, { network, transport }) {
-    const size = network.likely.length + transport.likely.length;
-    const inside = info.readUInt16LE(0) <= size && size <= info.readUInt16LE(2);
-    return turned({ likely: inside, sure: false }, info.readUInt8(4));
-  },
-  ttl: hops,
-  hl: hops,
-  /** struct xt_iprange_mtinfo: source and destination, each from and to of 16 bytes; flags: 1, 2, turned around 16, 32 */
-  iprange(info, { family, network }) {
-    const size = family === 'ipv4' ? 4 : 16;
-    const flags = info.readUInt8(64);
-    const side = (index: number): Match => {
-      if ((flags & (1 << index)) === 0) return YES;
-      const address = part(network, (family === 'ipv4' ? 12 : 8) + index * size, size);
-      const ends = [0, 16].map(at => info.subarray(index * 32 + at, index * 32 + at + size));
-      const [from = Buffer.alloc(0), to = Buffer.alloc(0)] = ends;
-      const inside = both(
-        compares(address, from, sign => sign >= 0),
-        compares(address, to, sign => sign <= 0),
-      );
-      return turned(inside, flags & (16 << index));
-    };
-    return both(side(0), side(1));
-  },
   physdev: () => UNLIKELY,
   icmp: () => NO,
   icmp6: () => NO,
@@ -192,14 +167,6 @@ export function recentList(info: Buffer): {
     sets: (does & 2) !== 0,
     writes: (does & (2 | 4 | 8)) !== 0,
   };
-}
-
-/** struct ipt_ttl_info and ip6t_hl_info {u8 mode, ttl}; modes: equal, not equal, less, greater */
-function hops(info: Buffer, { family, network }: Packet): Match {
-  const likely = network.likely.readUInt8(family === 'ipv4' ? 8 : 7);
-  const wanted = info.readUInt8(1);
-  const holds = [likely === wanted, likely !== wanted, likely < wanted, likely > wanted][info.readUInt8(0)];
-  return { likely: holds, sure: false };
 }
 
 export function followMatch(
