@@ -44,7 +44,7 @@ export class DumpInterruptedError extends Error {
   override readonly name = 'DumpInterruptedError';
 }
 
-/** The kernel works while we send, so an answer that takes this long is lost. */
+/** The kernel works while we send, so where nothing of an answer comes for this long, it is lost. In milliseconds. */
 const ANSWER_TIMEOUT = 30_000;
 
 /** How often the kernel is asked what became of a transaction, and how long to wait in between, in milliseconds. */
@@ -166,8 +166,13 @@ export class Connection {
         ANSWER_TIMEOUT,
         new Error(`${subject}: the kernel does not answer`),
       );
+      const { onReply, ...others } = handlers(settle(resolve), fail);
       this.#pending.set(sequence, {
-        ...handlers(settle(resolve), fail),
+        ...others,
+        onReply: (reply, flags) => {
+          timer.refresh(); // a long dump is an answer, too
+          onReply(reply, flags);
+        },
         onError: ({ errno, reason }) => fail(new NetlinkError({ subject, errno, ...(reason && { reason }) })),
       });
       this.#socket.send(Buffer.concat([header, payload])).catch(fail);
