@@ -30,6 +30,8 @@ const systemPackages = {
   knockd: ['knock'],
   tmux: ['tmux'],
   strace: ['strace'], // system calls that fail
+  acl: ['setfacl'],
+  bsdutils: ['script'],
   // what the manual pages are read with
   'man-db': ['man'],
   mandoc: ['mandoc'],

@@ -29,6 +29,13 @@ const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 
 const EMSGSIZE = 90;
+/**
+ * The kernel fills a datagram of a dump up to what its reader has room for, at most this, and looks for its place in the set
+ * again for each one: in datagrams of a page, sets of 65,535 elements take seconds (af_netlink.c, netlink_recvmsg).
+ */
+const DATAGRAM = 32 * 1024;
+/** Zeros for what we set ourselves below. */
+const OPTIONS = { messagePeeking: false, msgBufferSize: DATAGRAM, recvBufferSize: 0, sendBufferSize: 0 };
 const RECEIVE_BUFFER = 8 * 1024 * 1024;
 /** What the kernel allows a datagram without asking: the smallest of the usual defaults. */
 const SEND_BUFFER = 128 * 1024;
@@ -98,7 +105,7 @@ function refused(errno: number): NetlinkError {
 
 function openRaw(protocol: number): RawNetlinkSocket {
   try {
-    return new RawNetlinkSocket(protocol);
+    return new RawNetlinkSocket(protocol, OPTIONS);
   } catch (error) {
     throw error instanceof Error && 'errno' in error ? refused(Number(error.errno)) : error;
   }
