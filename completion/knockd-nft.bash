@@ -39,6 +39,7 @@ _knockd_nft() {
       unload | confirm) words+=' --json --force' ;;
       try | grant) words+=' --json --for' ;;
       revoke) words+=' --json --all --cut' ;;
+      status) words+=' --json --check' ;;
       watch) words+=' --json --interval' ;;
       doctor) words+=' --json --trace --for' ;;
       init) words+=' --json --service --knocks --allow --force --yes' ;;

@@ -2,6 +2,7 @@ import { isMainThread } from 'node:worker_threads';
 import { type Command, CommanderError, Option, program } from 'commander';
 import { COMMANDS, type CommandSpec, type Options } from './cli/commands.ts';
 import { EXIT } from './cli/context.ts';
+import { writeLines } from './terminal/harmless.ts';
 import { VERSION } from './version.ts';
 
 const CONFIG = new Option('-c, --config <file>', 'instead of $KNOCKD_NFT_CONFIG or /etc/knockd-nft.json');
@@ -17,7 +18,16 @@ async function main(words: readonly string[]): Promise<number> {
     .version(VERSION, '-V, --version', 'the version')
     .helpOption('-h, --help', 'this help, or that of a command')
     .configureHelp({ subcommandTerm: command => command.name() })
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'knockd-nft: ')) })
+    .configureOutput({
+      outputError: text =>
+        writeLines(
+          process.stderr,
+          text
+            .replace(/^error: /, 'knockd-nft: ')
+            .trimEnd()
+            .split('\n'),
+        ),
+    })
     .showHelpAfterError('"knockd-nft --help" shows all commands')
     .exitOverride();
   let failed: number = EXIT.FAILED;
@@ -32,8 +42,8 @@ async function main(words: readonly string[]): Promise<number> {
     return status;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.DONE : EXIT.USAGE;
-    const { message, exit } = (await import('./cli/failure.ts')).failureOf(error);
-    process.stderr.write(`${message}\n`);
+    const { lines, exit } = (await import('./cli/failure.ts')).failureOf(error);
+    writeLines(process.stderr, lines);
     return exit === EXIT.FAILED ? failed : exit;
   }
 }
@@ -66,8 +76,8 @@ function addCommand(
       config,
       json,
       env: process.env,
-      print: (text: string) => void process.stdout.write(`${text}\n`),
-      tell: (text: string) => void process.stderr.write(`${text}\n`),
+      print: (lines: string | readonly string[]) => writeLines(process.stdout, lines),
+      tell: (lines: string | readonly string[]) => writeLines(process.stderr, lines),
     };
     return done(run(context, own, command.args));
   });
@@ -76,8 +86,7 @@ function addCommand(
 /** Whoever reads our output may have seen enough of it, and a terminal may be gone. */
 function endQuietly(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE' || (error.code === 'EIO' && this.isTTY)) process.exit();
-  process.stderr.write(`knockd-nft: cannot write (${error.code})
-`);
+  writeLines(process.stderr, `knockd-nft: cannot write (${error.code})`);
   process.exit(EXIT.FAILED);
 }
 

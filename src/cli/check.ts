@@ -1,18 +1,42 @@
 import { formatDuration } from '../config/duration.ts';
 import { formatPortRange } from '../config/ports.ts';
+import { ConfigError, formatProblem, type Problem } from '../config/problems.ts';
+import { configPath, readConfig } from '../config/read.ts';
 import type { Config, Service } from '../config/types.ts';
 import { count } from '../ruleset/describe.ts';
-import { type Context, EXIT, readConfiguration } from './context.ts';
+import { type Context, EXIT } from './context.ts';
+import { type Meaning, meaningHere, meaningLines } from './meaning.ts';
+import { readableWarnings } from './readable.ts';
 
 /** Ports that a single knock may go to, TCP and UDP: what a guesser has to try at each step. */
 const KNOCKS = 2 * 65_535;
 
-/** `check`: validates, and says what it means. */
+/** `check`: validates, and says what it means, here. With `--json` the problems are values of the result, too. */
 export async function checkCommand(context: Context, file: string | undefined): Promise<number> {
-  const { config, path } = readConfiguration(context, file);
-  if (context.json) context.print(JSON.stringify({ file: path, services: config.services.map(summary) }));
-  else for (const line of text(path, config)) context.print(line);
-  return EXIT.DONE;
+  const { env, json, print, tell } = context;
+  const path = file ?? configPath(context.config, env);
+  try {
+    const { config, warnings } = readConfig(path, env);
+    const meaning = await meaningHere(config, path, env);
+    const problems = [...warnings, ...readableWarnings(path, env), ...meaning.warnings];
+    for (const problem of problems) tell(formatProblem(problem));
+    if (json) print(JSON.stringify(result(path, config, meaning, problems)));
+    else print([...text(path, config), ...meaningLines(config, meaning).map(line => `  ${line}`)]);
+    return EXIT.DONE;
+  } catch (error) {
+    if (json && error instanceof ConfigError)
+      print(JSON.stringify({ file: path, valid: false, services: [], problems: error.problems }));
+    throw error;
+  }
+}
+
+function result(file: string, config: Config, { cuts, absent }: Meaning, problems: readonly Problem[]) {
+  const { policy, hook } = config;
+  return {
+    ...{ file, valid: true },
+    services: config.services.map(summary),
+    ...{ policy, hook, cuts, absentInterfaces: absent, problems },
+  };
 }
 
 function summary({ name, ports, sequences, openFor, knockTimeout, singleUse, closed }: Service) {

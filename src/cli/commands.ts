@@ -14,6 +14,7 @@ export interface Options {
   readonly knocks?: string;
   readonly allow?: readonly string[];
   readonly yes?: boolean;
+  readonly check?: boolean;
   readonly interval?: string;
   readonly gap?: string;
   readonly wait?: string | true;
@@ -97,7 +98,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'status',
     description: 'show who is in, who is knocking, and what was counted',
     example: 'sudo knockd-nft status',
-    run: async context => (await import('./status.ts')).statusCommand(context),
+    options: [['--check', 'for a monitor such as Nagios: one line, and exit status 0, 1, 2 or 3']],
+    run: async (context, { check = false }) =>
+      (await import('./status.ts')).statusCommand(context, { check }),
   },
   {
     group: 'The kernel',
@@ -174,7 +177,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['--service <name=ports...>', 'what to hide (default: ssh, where it listens)'],
       ['--knocks <number>', 'how many knocks a sequence has (default: 4)'],
       ['--allow <address...>', 'who needs no knock: your way back in'],
-      ['--force', 'replace a file that is there; a copy stays'],
+      ['--force', 'replace a file that is there, of which a copy stays; under a supervisor, write FILE.new'],
       ['--yes', 'ask nothing, as where there is no terminal'],
     ],
     run: async (context, options) => (await import('./init.ts')).initCommand(context, options),

@@ -9,14 +9,14 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-/** What every command is given: results go to `print`, messages to `tell`. */
+/** What every command is given: results go to `print`, messages to `tell`, each a line or several. */
 export interface Context {
   /** Of `--config`. */
   readonly config: string | undefined;
   readonly json: boolean;
   readonly env: NodeJS.ProcessEnv;
-  readonly print: (text: string) => void;
-  readonly tell: (text: string) => void;
+  readonly print: (lines: string | readonly string[]) => void;
+  readonly tell: (lines: string | readonly string[]) => void;
 }
 
 /** Reads the configuration and tells its warnings. `file` comes before `--config`. Throws ConfigError. */

@@ -28,11 +28,11 @@ export async function demoCommand(context: Context): Promise<number> {
     }
   } catch (error) {
     if (error instanceof NoStageError) {
-      context.tell(`knockd-nft demo: ${error.message}`);
+      context.tell(`knockd-nft demo: ${error.message}`.split('\n'));
       return error.permission ? EXIT.NOT_PERMITTED : EXIT.FAILED;
     }
     if (error instanceof NotSeenError) {
-      context.tell(`knockd-nft demo: this did not happen: ${error.message}`);
+      context.tell(`knockd-nft demo: this did not happen: ${error.message}`.split('\n'));
       return EXIT.FAILED;
     }
     throw error;

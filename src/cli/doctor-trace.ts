@@ -8,7 +8,6 @@ import { conclude, type Met, stopOf, type Trail } from '../doctor/trail.ts';
 import { withConnection, withKernel } from '../host/access.ts';
 import { interfaceName } from '../netlink/route.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
-import { printable } from '../ruleset/names.ts';
 import { painter } from '../terminal/paint.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 
@@ -42,15 +41,15 @@ export async function doctorTraceCommand(context: Context, word: string, time = 
       const way = await nameOf(trail.input);
       if (json) print(JSON.stringify(trailValue(trail, way)));
       else {
-        print(paint('bold', printable(`${what(trail)}${way === undefined ? '' : `, by ${way}`}`)));
-        for (const met of trail.met) print(`  ${paint(colour(met), printable(metText(met)))}`);
+        print(paint('bold', `${what(trail)}${way === undefined ? '' : `, by ${way}`}`));
+        for (const met of trail.met) print(`  ${paint(colour(met), metText(met))}`);
       }
       if (trails.length === MOST) tell(`${MOST} packets came, which is enough`);
       if (trails.length >= MOST || conclude(name, [trail]).in) ended.abort();
     }
   });
   const conclusion = conclude(name, trails);
-  print(json ? JSON.stringify({ address: name, ...conclusion }) : printable(conclusion.sentence));
+  print(json ? JSON.stringify({ address: name, ...conclusion }) : conclusion.sentence);
   return conclusion.in ? EXIT.DONE : EXIT.FAILED;
 }
 

@@ -5,16 +5,40 @@ import { readFacts } from '../doctor/read.ts';
 import { type Paint, painter } from '../terminal/paint.ts';
 import { textWidth, wrap } from '../terminal/wrap.ts';
 import { type Context, EXIT } from './context.ts';
+import { unreadable } from './readable.ts';
 
 /** `doctor`: looks at all that could keep clients out, or let strangers in, and says what to do about it. */
 export async function doctorCommand({ config, env, json, print }: Context): Promise<number> {
-  const facts = await readFacts(configPath(config, env), env);
-  const checked = examine(facts);
+  const path = configPath(config, env);
+  const facts = await readFacts(path, env);
+  const hidden = hiddenFinding(path, env);
+  const checked = examine(facts).map((it, index) =>
+    index === 0 && hidden ? { ...it, findings: [...it.findings, hidden] } : it,
+  );
   const findings = checked.flatMap(it => it.findings);
   if (json) print(JSON.stringify({ findings, checked: checked.map(({ name }) => name) }));
   else for (const line of text(checked, painter(env), textWidth(process.stdout))) print(line);
   if (facts.kernel.is === 'not permitted') return EXIT.NOT_PERMITTED;
-  return findings.some(({ severity }) => severity === 'broken') ? EXIT.FAILED : EXIT.DONE;
+  return findings.some(({ severity, id }) => severity === 'broken' || OPENS.has(id))
+    ? EXIT.FAILED
+    : EXIT.DONE;
+}
+
+/** Risks with which a guarded port may be open to everybody now: with them all is not well. */
+const OPENS: ReadonlySet<string> = new Set(['not-in-sync', 'no-interface']);
+
+/** What root reads, the services may not. */
+function hiddenFinding(path: string, env: NodeJS.ProcessEnv): Finding | undefined {
+  const found = unreadable(path, env);
+  return (
+    found && {
+      id: 'services-cannot-read',
+      severity: 'broken',
+      what: `${path}: ${found.what}`,
+      why: 'what is loaded from it by hand is taken back, and at the next boot it cannot be loaded',
+      mend: found.mend,
+    }
+  );
 }
 
 const COLOURS = { ok: 'green', broken: 'red', risk: 'yellow', note: 'cyan' } as const;

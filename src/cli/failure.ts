@@ -1,16 +1,30 @@
 import { ClientError } from '../client/error.ts';
-import { ConfigError } from '../config/problems.ts';
+import { ConfigError, formatProblem, UnreadableError } from '../config/problems.ts';
 import { explain, isNotPermitted } from '../table/explain.ts';
 import { EXIT, UsageError } from './context.ts';
 
+export interface Failure {
+  readonly lines: readonly string[];
+  readonly exit: number;
+}
+
 /** What to tell people when a command failed, and the exit status. What nobody expected is told with its stack. */
-export function failureOf(error: unknown): { readonly message: string; readonly exit: number } {
-  if (error instanceof ClientError) return { message: `knockd-nft: ${error.message}`, exit: EXIT.FAILED };
-  if (error instanceof ConfigError) return { message: error.message, exit: EXIT.CONFIG };
-  if (error instanceof UsageError) return { message: `knockd-nft: ${error.message}`, exit: EXIT.USAGE };
-  const message = explain(error) ?? (error instanceof Error ? error.stack : String(error));
+export function failureOf(error: unknown): Failure {
+  if (error instanceof ClientError) return { lines: [`knockd-nft: ${error.message}`], exit: EXIT.FAILED };
+  if (error instanceof ConfigError)
+    return {
+      lines: error.problems.map(formatProblem),
+      exit: error instanceof UnreadableError && error.permission ? EXIT.NOT_PERMITTED : EXIT.CONFIG,
+    };
+  if (error instanceof UsageError) return { lines: [`knockd-nft: ${error.message}`], exit: EXIT.USAGE };
+  const known = explain(error);
+  const lines = known === undefined ? stackOf(error).split('\n') : [known];
   return {
-    message: `knockd-nft: ${message}`,
+    lines: lines.map((line, index) => (index === 0 ? `knockd-nft: ${line}` : line)),
     exit: isNotPermitted(error) ? EXIT.NOT_PERMITTED : EXIT.FAILED,
   };
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

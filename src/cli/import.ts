@@ -1,7 +1,6 @@
 import { createReadStream, statSync } from 'node:fs';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
-import { printable } from '../config/report.ts';
 import { readWellKnown } from '../host/well-known.ts';
 import { type Conversion, convert } from '../import/convert.ts';
 import type { Note } from '../import/door.ts';
@@ -33,7 +32,7 @@ export async function importCommand({ json, print, tell }: Context, path: string
   const { text, configuration = null, notes } = conversion;
   if (text !== undefined) parseConfig(text, file, {}); // what we print is valid, or we have a bug
   if (json) print(JSON.stringify({ configuration, notes: notes.map(note => ({ file, ...note })) }));
-  else if (text !== undefined) print(text);
+  else if (text !== undefined) print(text.split('\n'));
   if (!json) {
     for (const note of notes) tell(noteText(file, note));
     tell(summary(conversion, conf.doors.length));
@@ -56,15 +55,19 @@ async function read(path: string): Promise<Buffer> {
 }
 
 function noteText(file: string, { line, door, message }: Note): string {
-  return `${file}:${line}: ${printable(`${door === null ? '' : `[${door}] `}${message}`)}`;
+  return `${file}:${line}: ${door === null ? '' : `[${door}] `}${message}`;
 }
 
-function summary({ services }: Conversion, all: number): string {
+function summary({ services }: Conversion, all: number): string[] {
   const carried = services.flatMap(({ doors }) => doors).length;
   if (carried === 0)
-    return 'knockd-nft import: no door could be carried over: "knockd-nft init" writes a configuration from scratch';
-  return `knockd-nft import: ${carried} of ${count(all, 'door')} carried over, as ${services.map(({ name }) => name).join(', ')}.
-Read it, save it, and try it: sudo knockd-nft try FILE --for 10m. Your firewall has
-to let everybody through to the guarded ports from then on: knockd-nft closes them
-before it, and opens nothing in it. At the end: sudo systemctl disable --now knockd`;
+    return [
+      'knockd-nft import: no door could be carried over: "knockd-nft init" writes a configuration from scratch',
+    ];
+  return [
+    `knockd-nft import: ${carried} of ${count(all, 'door')} carried over, as ${services.map(({ name }) => name).join(', ')}.`,
+    'Read it, save it, and try it: sudo knockd-nft try FILE --for 10m. Your firewall has',
+    'to let everybody through to the guarded ports from then on: knockd-nft closes them',
+    'before it, and opens nothing in it. At the end: sudo systemctl disable --now knockd',
+  ];
 }

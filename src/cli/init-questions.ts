@@ -3,6 +3,7 @@ import { type Choice, readChoices } from '../init/choice.ts';
 import type { Found } from '../init/found.ts';
 import { type Ask, withQuestions } from '../terminal/ask.ts';
 import { columns } from '../terminal/columns.ts';
+import { writeLines } from '../terminal/harmless.ts';
 import { painter } from '../terminal/paint.ts';
 import { textWidth, wrap } from '../terminal/wrap.ts';
 import type { Answers, Given } from './init.ts';
@@ -39,7 +40,7 @@ async function askServices(ask: Ask, { found, usual, env }: Asked): Promise<read
       [program, ...addresses].filter(Boolean).join(' '),
     ]);
     const [, ...lines] = columns(['', '', '', ''], rows);
-    process.stderr.write(`\n${lines.join('\n')}\n\n`);
+    writeLines(process.stderr, ['', ...lines, '']);
   }
   say(
     'Which of them shall be hidden? Names or numbers, or NAME=PORTS for what does not run yet, such as web=80,443.',
@@ -69,5 +70,5 @@ async function askAllow(ask: Ask, { login, env }: Asked): Promise<readonly strin
 }
 
 function say(text: string): void {
-  process.stderr.write(`${wrap(text, textWidth(process.stderr)).join('\n')}\n`);
+  writeLines(process.stderr, wrap(text, textWidth(process.stderr)));
 }

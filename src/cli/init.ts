@@ -4,6 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { formatAddress, formatNetwork, readNetwork } from '../config/networks.ts';
 import { parseConfig } from '../config/parse.ts';
 import { formatPortRange, overlap } from '../config/ports.ts';
+import { formatProblem } from '../config/problems.ts';
 import { configPath, DEFAULT_PATH } from '../config/read.ts';
 import { runningSupervisor } from '../host/hold.ts';
 import { type Choice, readChoices } from '../init/choice.ts';
@@ -17,7 +18,9 @@ import { clientsWay, nextSteps } from '../init/steps.ts';
 import { NoAnswerError } from '../terminal/ask.ts';
 import { textWidth } from '../terminal/wrap.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
+import { fittingClosed } from './init-closed.ts';
 import { askQuestions } from './init-questions.ts';
+import { readableWarnings } from './readable.ts';
 
 /** Ctrl-C, as shells tell it. */
 const INTERRUPTED = 130;
@@ -69,14 +72,27 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   const found = findServices(host);
   const services = options.service && readServices(options.service, found);
   const answers = await complete(context, { services, allow }, host, found, options.yes);
-  const draft = makeDraft(answers, knocks, host, found);
+  const usual = makeDraft(answers, knocks, host, found);
+  const { config: meant } = parseConfig(writeDraft(example, usual), place.path, {});
+  const draft = { ...usual, closed: await fittingClosed(meant) };
   const text = writeDraft(example, draft);
   parseConfig(text, place.path, {});
   const copy = writePlace(place, text);
+  for (const warning of readableWarnings(place.path, env)) context.tell(formatProblem(warning));
   if (json) {
     const { path: file, candidate } = place;
     const services = draft.services.map(it => ({ ...it, ports: it.ports.map(formatPortRange) }));
-    print(JSON.stringify({ file, candidate, copy, services, allow: draft.allow, hook: draft.hook }));
+    print(
+      JSON.stringify({
+        file,
+        candidate,
+        copy,
+        services,
+        allow: draft.allow,
+        hook: draft.hook,
+        closed: draft.closed,
+      }),
+    );
     return EXIT.DONE;
   }
   const written = {
@@ -151,6 +167,7 @@ function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly
   return {
     services: services.map(({ name, ports }, index) => ({ name, ports, sequence: sequences[index] ?? [] })),
     allow,
+    closed: 'drop',
     hook: ports.some(port => forwarded.some(it => overlap(it, port))) ? 'prerouting' : 'input',
     schema: findSchema(),
   };

@@ -12,6 +12,7 @@ import { refuseWhileTrying } from '../trial/notes.ts';
 import { forgetUnconfirmed, refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
+import { makeReadable } from './readable.ts';
 
 /** `load`: makes the kernel match the file, and says what changed. */
 export async function loadCommand(
@@ -19,7 +20,8 @@ export async function loadCommand(
   options: { readonly lastGood: boolean; readonly force: boolean },
 ): Promise<number> {
   refuseWhileTrying(context.env);
-  const { config, bytes } = readWanted(context, options);
+  const { config, bytes, path } = readWanted(context, options);
+  makeReadable(path, context);
   const wanted = compile(config, VERSION);
   const loaded = await withKernel(({ connection, sessions }) =>
     load(connection, wanted, sessions, [], () => refuseWhileTrying(context.env)),
@@ -62,7 +64,7 @@ function readWanted(
   } catch (error) {
     const path = lastGood ? lastGoodPath(context.env) : undefined;
     if (!(error instanceof ConfigError) || path === undefined || !existsSync(path)) throw error;
-    context.tell(error.message);
+    context.tell(error.problems.map(formatProblem));
     context.tell('knockd-nft: THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead');
     return readConfiguration(context, path);
   }

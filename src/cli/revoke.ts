@@ -8,7 +8,6 @@ import { NetlinkError } from '../netlink/errors.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
 import { addressText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
-import { printable } from '../ruleset/names.ts';
 import { isAllowed } from '../ruleset/program.ts';
 import { CannotChangeError } from '../table/errors.ts';
 import { type Revocation, type Revoked, revoke } from '../table/openings.ts';
@@ -95,8 +94,7 @@ function result({ openings }: Revoked, done: Cut | undefined) {
 /** One line for each opening; what became of the connections stands on the last one where there is one alone. */
 function openingLines({ revocation, openings }: Revoked, done: Cut | undefined): string[] {
   const lines = openings.map(
-    ({ service, client, user }) =>
-      `revoked ${printable(service)} from ${client}${user === null ? '' : ` (${printable(user)})`}`,
+    ({ service, client, user }) => `revoked ${service} from ${client}${user === null ? '' : ` (${user})`}`,
   );
   const [only = nobody(revocation), ...others] = lines;
   const connections = connectionsText(done);
@@ -104,7 +102,7 @@ function openingLines({ revocation, openings }: Revoked, done: Cut | undefined):
 }
 
 function nobody({ services, whom }: Revocation): string {
-  const where = services.length === 1 ? `let in to ${printable(services[0] ?? '')}` : 'in';
+  const where = services.length === 1 ? `let in to ${services[0]}` : 'in';
   if (whom.is === 'everybody') return `nobody was ${where}`;
   return whom.is === 'client' ? `${whom.client} was not ${where}` : `nobody was ${where} as ${whom.name}`;
 }

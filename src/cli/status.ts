@@ -15,10 +15,13 @@ import { observe } from '../table/observe.ts';
 import { columns } from '../terminal/columns.ts';
 import { VERSION } from '../version.ts';
 import { readUsable } from '../watch/wanted.ts';
+import { assess, STATES } from './assess.ts';
 import { type Context, EXIT } from './context.ts';
+import { readableWarnings } from './readable.ts';
 
 /** `status`: who is in, who is knocking, what was counted, and whether the kernel has what the file says. */
-export async function statusCommand(context: Context): Promise<number> {
+export async function statusCommand(context: Context, options: { readonly check: boolean }): Promise<number> {
+  if (options.check) return checkCommand(context);
   const { env, tell } = context;
   const path = configPath(context.config, env);
   const config = readUsable(path, env, tell);
@@ -27,12 +30,20 @@ export async function statusCommand(context: Context): Promise<number> {
     tables: await readForeign(connection),
   }));
   const hold = readHold(env);
-  context.print(context.json ? JSON.stringify(status) : statusText(status, hold !== undefined));
+  for (const warning of readableWarnings(path, env)) tell(formatProblem(warning));
+  context.print(context.json ? JSON.stringify(status) : statusLines(status, hold !== undefined));
   if (hold && !context.json) context.print(`held: ${holdText(hold)}`);
   for (const { what, since } of readTroubles(env))
     tell(`knockd-nft: the supervisor, since ${new Date(since).toISOString()}: ${what}`);
   if (config && status.loaded) warn(config, path, tables, tell);
   return EXIT.DONE;
+}
+
+/** `status --check`: one line for a monitor, and its exit status. */
+async function checkCommand({ config, env, json, print }: Context): Promise<number> {
+  const { state, text } = await assess(configPath(config, env), env);
+  print(json ? JSON.stringify({ state, text }) : `${state}: ${text}`);
+  return STATES[state];
 }
 
 /** A guarded port that stands out among those that another table drops or refuses shows where something is hidden. */
@@ -44,8 +55,8 @@ function warn(config: Config, path: string, tables: readonly ForeignTable[], tel
 
 const NOWHERE = { severity: 'warning', line: null, column: null } as const;
 
-function statusText(status: Status, held: boolean): string {
-  if (!status.loaded) return headline(status);
+function statusLines(status: Status, held: boolean): string[] {
+  if (!status.loaded) return [headline(status)];
   const services = Object.entries(status.services).map(
     ([name, { ports, clients, opened, accepted, refused }]) =>
       [name, ports.join(' '), clients.length, opened, accepted, refused].map(String),
@@ -61,5 +72,5 @@ function statusText(status: Status, held: boolean): string {
     '',
     ...shown.flatMap(({ head, rows }) => [...columns(head, rows), '']),
     `wrong knocks: ${status.wrongKnocks}`,
-  ].join('\n');
+  ];
 }

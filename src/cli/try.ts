@@ -12,6 +12,7 @@ import { isUnderWay, type Trial } from '../trial/notes.ts';
 import { confirmIfKnocked, endOf, type Settled, undoTrial } from '../trial/settle.ts';
 import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
 import { failureOf } from './failure.ts';
+import { makeReadable } from './readable.ts';
 
 /** In milliseconds. */
 const LOOK = 300;
@@ -30,6 +31,7 @@ export async function tryCommand(
   const candidate = file === undefined || isSame(file, path) ? null : resolve(file);
   refuseUnderSupervisor(context, path, candidate);
   const { config, bytes } = readConfiguration(context, candidate ?? path);
+  makeReadable(existsSync(path) ? path : (candidate ?? path), context); // a candidate takes its place with its rights
   const interrupted = new AbortController();
   process.once('SIGINT', () => {
     if (process.stdin.isTTY) context.tell(''); // below the ^C of the terminal
@@ -78,12 +80,14 @@ function tellBegun({ env, tell }: Context, { trial, undoer, sessions, changes }:
   for (const change of changes) tell(`  ${changeText(change)}`);
   if (sessions > 0) tell(`  ${count(sessions, 'running connection')} kept`);
   const by = undoer.is === 'systemd' ? 'a timer of systemd' : 'a process of its own';
-  tell(`
-It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, by ${by}, unless you
-  - log in anew, in another terminal, and type there:  sudo knockd-nft confirm
-  - or knock, and connect: that confirms it by itself.
-That does not need this terminal. Ctrl-C goes back at once.
-`);
+  tell([
+    '',
+    `It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, by ${by}, unless you`,
+    '  - log in anew, in another terminal, and type there:  sudo knockd-nft confirm',
+    '  - or knock, and connect: that confirms it by itself.',
+    'That does not need this terminal. Ctrl-C goes back at once.',
+    '',
+  ]);
 }
 
 /** Waits for the end of a trial; Ctrl-C is one. */
@@ -112,9 +116,9 @@ export function knockConfirms({ env, tell }: Context, id: string): () => Promise
     try {
       return await confirmIfKnocked(env, id);
     } catch (error) {
-      const { message } = failureOf(error);
-      if (message !== told) tell(message);
-      told = message;
+      const { lines } = failureOf(error);
+      if (lines.join() !== told) tell(lines);
+      told = lines.join();
       return undefined;
     }
   };

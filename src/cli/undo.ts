@@ -36,7 +36,7 @@ export async function undoLater(context: Context, id: string, after: number): Pr
       if (settled) tellEnd(context, settled);
       if (!isUnderWay(context.env, id)) return EXIT.DONE;
     } catch (error) {
-      context.tell(failureOf(error).message);
+      context.tell(failureOf(error).lines);
     }
     await delay(pause);
   }

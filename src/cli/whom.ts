@@ -5,7 +5,6 @@ import type { Family } from '../config/types.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
 import { masked } from '../ruleset/match.ts';
-import { printable } from '../ruleset/names.ts';
 import { compiledSequences, readPrefix, servicePorts } from '../ruleset/program.ts';
 import type { Revocation } from '../table/openings.ts';
 import { UsageError } from './context.ts';
@@ -49,12 +48,12 @@ export function readService(word: string, ruleset: Ruleset): string {
   const near = nearest(word, known);
   if (near === undefined)
     throw new UsageError(`there is no service ${quote(word)}: the table that is loaded guards nothing`);
-  const shown = known.slice(0, MOST_NAMES).map(printable).join(', ');
+  const shown = known.slice(0, MOST_NAMES).join(', ');
   const services = known.length > MOST_NAMES ? `${shown} and ${known.length - MOST_NAMES} more` : shown;
   if (isLikeAddress(word))
     throw new UsageError(`${quote(word)} is no service, which comes before the address: ${services}`);
   throw new UsageError(
-    `there is no service ${quote(word)} in the table that is loaded; the nearest is "${printable(near)}", of ${services}`,
+    `there is no service ${quote(word)} in the table that is loaded; the nearest is "${near}", of ${services}`,
   );
 }
 
@@ -95,7 +94,6 @@ export function readRevocation({ service: named, whom }: RevokeWords, ruleset: R
       `say whom: knockd-nft revoke ${whom} ADDRESS, or knockd-nft revoke ${whom} --all for everybody`,
     );
   const near = nearest(whom, [...new Set(services.flatMap(service => [...(users.get(service) ?? [])]))]);
-  const nobody =
-    near === undefined ? 'no sequence has a user there' : `the nearest user is "${printable(near)}"`;
+  const nobody = near === undefined ? 'no sequence has a user there' : `the nearest user is "${near}"`;
   throw new UsageError(`${quote(whom)} is neither an address nor a user: ${nobody}`);
 }

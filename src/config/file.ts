@@ -27,7 +27,10 @@ export function readBytes(
   } catch (error) {
     if (error instanceof Error && 'code' in error) {
       const code = String(error.code);
-      throw new UnreadableError(path, unreadable(code, wanted), code === 'ENOENT' || code === 'ENOTDIR');
+      throw new UnreadableError(path, unreadable(code, wanted), {
+        missing: MISSING.has(code),
+        permission: NOT_PERMITTED.has(code),
+      });
     }
     throw error;
   } finally {
@@ -35,14 +38,17 @@ export function readBytes(
   }
 }
 
+const MISSING: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
+const NOT_PERMITTED: ReadonlySet<string> = new Set(['EACCES', 'EPERM']);
 const TOO_LARGE = 'the file is too large; expected at most 8 MiB';
 
 function unreadable(code: string, wanted: string): string {
   const reasons: Readonly<Record<string, string>> = {
     ENOENT: `there is no such file; expected ${wanted}`,
     ENOTDIR: 'there is no such file: a part of its path is no folder; expected a configuration',
-    EACCES: 'the file cannot be read by this user (EACCES); expected read permission',
-    EPERM: 'the file cannot be read by this user (EPERM); expected read permission',
+    EACCES:
+      'not permitted: this user may not read the file (EACCES); expected read permission, which root has',
+    EPERM: 'not permitted: this user may not read the file (EPERM); expected read permission, which root has',
   };
   return reasons[code] ?? `the file cannot be read (${code}); expected a readable file`;
 }

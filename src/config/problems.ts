@@ -51,15 +51,23 @@ export class ConfigError extends Error {
   }
 }
 
-/** The file cannot be read at all; `missing` where it is not there. */
+/** The file cannot be read at all. */
 export class UnreadableError extends ConfigError {
+  /** It is not there. */
   readonly missing: boolean;
+  /** This user may not read it: the configuration itself may be fine. */
+  readonly permission: boolean;
   /** Without the file's name. */
   readonly reason: string;
 
-  constructor(file: string, reason: string, missing: boolean) {
+  constructor(
+    file: string,
+    reason: string,
+    { missing, permission }: { readonly missing: boolean; readonly permission: boolean },
+  ) {
     super([{ severity: 'error', file, line: null, column: null, message: reason }]);
     this.missing = missing;
+    this.permission = permission;
     this.reason = reason;
   }
 }

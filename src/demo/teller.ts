@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { written } from '../terminal/harmless.ts';
 import { isTerminal, painter } from '../terminal/paint.ts';
 
 /** One thing that the demo claims, and what it saw. */
@@ -21,8 +22,11 @@ export interface Teller {
   readonly wait: (milliseconds: number, what: string) => Promise<void>;
 }
 
+/** Prints a line, or several. */
+type Print = (lines: string | readonly string[]) => void;
+
 /** One JSON object for each step, and nothing else. */
-export function jsonTeller(print: (text: string) => void): Teller {
+export function jsonTeller(print: Print): Teller {
   const silent = () => {};
   return {
     title: silent,
@@ -35,14 +39,14 @@ export function jsonTeller(print: (text: string) => void): Teller {
 }
 
 /** For people: with colours and a countdown on a terminal, plain text elsewhere. */
-export function textTeller(print: (text: string) => void, env: NodeJS.ProcessEnv): Teller {
+export function textTeller(print: Print, env: NodeJS.ProcessEnv): Teller {
   const terminal = isTerminal(env);
   const paint = painter(env);
   let chapters = 0;
   return {
-    title: text => print(`\n${paint('bold', text)}\n`),
-    chapter: text => print(`\n${paint(['bold', 'cyan'], `${++chapters}. ${text}`)}\n`),
-    say: (...lines) => print(lines.map(line => `   ${line}`).join('\n')),
+    title: text => print(['', paint('bold', text), '']),
+    chapter: text => print(['', paint(['bold', 'cyan'], `${++chapters}. ${text}`), '']),
+    say: (...lines) => print(lines.map(line => `   ${line}`)),
     ran(command, output) {
       print(`   ${paint('yellow', `server# ${command}`)}`);
       for (const line of output?.trimEnd().split('\n') ?? [])
@@ -60,7 +64,7 @@ export function textTeller(print: (text: string) => void, env: NodeJS.ProcessEnv
       }
       const end = performance.now() + milliseconds;
       for (let left = milliseconds; left > 0; left = end - performance.now()) {
-        process.stdout.write(`\r   ${paint('gray', `${what}: ${Math.ceil(left / 1000)} s`)}\x1b[K`);
+        process.stdout.write(`\r   ${written(paint('gray', `${what}: ${Math.ceil(left / 1000)} s`))}\x1b[K`);
         await delay(Math.min(left, 250));
       }
       process.stdout.write('\r\x1b[K');

@@ -2,6 +2,7 @@ import type { Config, Port } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { HostFacts } from './facts.ts';
 import { type Checked, type Finding, list, shellWord } from './finding.ts';
+import { forGood } from './mend.ts';
 import { chainName, type Doorman, isBefore, passage, type Surroundings } from './passage.ts';
 
 /** A knock, named by its place in the file: its port is a secret. */
@@ -115,7 +116,7 @@ function lostFinding(config: Config, { visit, how, knocks }: Lost, path: string)
         id: 'knocks-dropped',
         severity: how === 'out' ? 'broken' : 'risk',
         what: `${chainName(visit)} ${visit.ruling.fate}s ${all} before we see it${how === 'out' ? '' : ', for all but some clients'}`,
-        why: 'sequences with it cannot be completed',
+        why: `sequences with it cannot be completed${byPriority(visit) ? '' : forGood(visit)}`,
         mend: letThrough(config, visit, [...knocks], path),
       };
   }
@@ -125,10 +126,14 @@ function placeOf({ table, chain }: Visit): string {
   return `${table.family} ${shellWord(table.name)} ${shellWord(chain.name)}`;
 }
 
+/** Whether our chain can come before it. */
+function byPriority({ chain: { hook } }: Visit): boolean {
+  return hook.name === 'input' && hook.priority > LOWEST;
+}
+
 function letThrough(config: Config, visit: Visit, [first]: readonly Knock[], path: string): string {
-  const { hook } = visit.chain;
-  return hook.name === 'input' && hook.priority > LOWEST
-    ? `"priority": ${Math.min(hook.priority, config.priority) - 1}  in ${path}`
+  return byPriority(visit)
+    ? `"priority": ${Math.min(visit.chain.hook.priority, config.priority) - 1}  in ${path}`
     : `nft insert rule ${placeOf(visit)} ${first?.protocol ?? 'tcp'} dport THE_PORT_OF_THAT_KNOCK accept`;
 }
 

@@ -36,6 +36,16 @@ export function acceptIn(
   }
 }
 
+/** What the command of {@link acceptIn} does not do: what is typed lasts until the tables are loaded from a file again. */
+export function forGood(visit: Visit): string {
+  const maker = makerOf(visit);
+  if (maker.is === 'nft')
+    return '. The command lasts until the ruleset is loaded again: write the rule into its file, too (/etc/nftables.conf, mostly)';
+  if (maker.is === 'iptables')
+    return '. The command lasts until the next boot: save the rules, too (netfilter-persistent save, mostly)';
+  return '';
+}
+
 /** Who made a chain: rules that are put into it by other means are lost when its maker writes it anew. */
 type Maker =
   | { readonly is: 'ufw' | 'nft' }

@@ -3,7 +3,7 @@ import type { Visit } from '../firewalls/journey.ts';
 import type { Unseen } from '../firewalls/unseen.ts';
 import { count } from '../ruleset/describe.ts';
 import { type Checked, type Finding, list, type Severity, shellWord } from './finding.ts';
-import { acceptIn, makerOf } from './mend.ts';
+import { acceptIn, forGood, makerOf } from './mend.ts';
 import {
   addressText,
   type Crossing,
@@ -109,7 +109,7 @@ function keepsOut(group: Group, families: readonly Family[]): Finding {
     id: 'clients-dropped',
     severity,
     what: `${doing(group, visit.ruling.fate)}${everywhere ? '' : ` over ${NAMES[family]}`}`,
-    why: 'who knocks correctly does not get in: what our table accepts, another may still drop',
+    why: `who knocks correctly does not get in: what our table accepts, another may still drop${forGood(visit)}`,
     mend: acceptIn(visit, ranges(group)),
   };
 }
@@ -120,7 +120,7 @@ function keepsSomeOut(group: Group): Finding {
     id: 'clients-restricted',
     severity: 'note',
     what: `${doing(group, visit.ruling.fate)} for all but some clients`,
-    why: 'it asks for more than the port, such as the source address: who knocks from elsewhere does not get in',
+    why: `it asks for more than the port, such as the source address: who knocks from elsewhere does not get in${forGood(visit)}`,
     mend: acceptIn(visit, ranges(group)),
   };
 }
@@ -177,7 +177,7 @@ function takesOutOfTracking(group: Group): Finding {
     id: 'untracked',
     severity: 'broken',
     what: `${doing(group, 'exempt')} from connection tracking`,
-    why: 'connections that run are not recognised, and are cut when the opening of their client ends',
+    why: `connections that run are not recognised, and are cut when the opening of their client ends${forGood(visit)}`,
     mend: acceptIn(visit, ranges(group), visit.chain.hook.name === 'output' ? 'sport' : 'dport'),
   };
 }

@@ -61,7 +61,7 @@ function reflects(names: readonly string[]): Finding {
     severity: 'note',
     what: `${list(names)} ${names.length === 1 ? 'is' : 'are'} on`,
     why: 'a knock loses the mark that it came with, so the answer to it may take another route than its neighbours',
-    mend: names.map(name => `sysctl -w ${name}=0`).join(' && '),
+    mend: `${names.map(name => `sysctl -w ${name}=0`).join(' && ')}  # and in /etc/sysctl.d`,
   };
 }
 
@@ -70,7 +70,7 @@ const HELPERS: Finding = {
   severity: 'note',
   what: `${SWITCHES.helper} is on`,
   why: 'whoever can make a helped service repeat a line opens ports that "policy": "drop" keeps closed; guarded ones stay guarded',
-  mend: `sysctl -w ${SWITCHES.helper}=0`,
+  mend: `sysctl -w ${SWITCHES.helper}=0  # and in /etc/sysctl.d`,
 };
 
 function legacy(tables: readonly string[]): Finding {

@@ -1,6 +1,7 @@
 import { networkInterfaces } from 'node:os';
 import ipaddr from 'ipaddr.js';
 import type { Config, Family } from '../config/types.ts';
+import { interfaceNames } from '../host/network.ts';
 import { readLines, readOr } from '../host/proc.ts';
 import { FAMILIES } from '../ruleset/names.ts';
 import { covers } from './covers.ts';
@@ -17,9 +18,7 @@ export function readWays(config: Config | undefined): Pick<HostFacts, 'families'
 /** Those with addresses that others can reach, and those without any. */
 function readInterfaces(): HostInterface[] {
   const addresses = networkInterfaces();
-  const names = readLines('/proc/self/net/dev')
-    .flatMap(line => /^\s*([^:\s]+):/.exec(line)?.[1] ?? [])
-    .filter(name => name !== 'lo');
+  const names = interfaceNames().filter(name => name !== 'lo');
   return names.map(name => {
     const usable = (addresses[name] ?? []).filter(({ address }) => !isLinkLocal(address));
     const first = (family: Family) => usable.find(it => it.family.toLowerCase() === family)?.address;

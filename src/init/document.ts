@@ -1,5 +1,5 @@
 import { formatPortRange } from '../config/ports.ts';
-import type { PortRange } from '../config/types.ts';
+import type { Closed, PortRange } from '../config/types.ts';
 
 /** What goes into a first configuration. */
 export interface Draft {
@@ -8,6 +8,8 @@ export interface Draft {
   /** Addresses that need no knock. */
   readonly allow: readonly string[];
   readonly hook: 'input' | 'prerouting';
+  /** What strangers see. */
+  readonly closed: Closed;
   /** Where editors find the schema; null where there is none here. */
   readonly schema: string | null;
 }
@@ -32,11 +34,13 @@ const IN_USE: readonly Change[] = [
 
 const SCHEMA = /\{ "\$schema": "\.\/knockd-nft\.schema\.json",/;
 const SEQUENCE = /"sequence": \[[\d, ]+\]/;
+/** Of all services; that of a single one is indented further. */
+const DEFAULT_CLOSED = /(?<=\n {2})\/\/ "closed": "drop"/;
 /** Where the Debian package has the schema. */
 export const PACKAGED_SCHEMA = '/usr/share/knockd-nft/knockd-nft.schema.json';
 
 /** A first configuration: the commented example (config/knockd-nft.json) with the draft in place of its service. */
-export function writeDraft(example: string, { services, allow, hook, schema }: Draft): string {
+export function writeDraft(example: string, { services, allow, hook, closed, schema }: Draft): string {
   const [first, ...more] = services;
   if (first === undefined) throw new Error('a draft without services');
   return change(example, [
@@ -47,6 +51,7 @@ export function writeDraft(example: string, { services, allow, hook, schema }: D
     [SEQUENCE, `"sequence": ${listText(first.sequence)}`],
     [/(?<=\n {4}\},\n)(?= {2}\},\n)/, more.map(serviceText).join('')],
     ...(allow.length > 0 ? [[/\/\/ "allow": \[\]/, `"allow": ${listText(allow)}`] as const] : []),
+    ...(closed === 'drop' ? [] : [[DEFAULT_CLOSED, `"closed": "${closed}"`] as const]),
     ...(hook === 'input' ? [] : [[/\/\/ "hook": "input"/, `"hook": "${hook}"`] as const]),
   ]);
 }

@@ -37,10 +37,14 @@ export function findPlace(
   file: string,
   { supervised, force, example }: { supervised: boolean; force: boolean; example: string },
 ): Place {
-  if (!force && exists(file) && !isUntouched(file, example))
+  if (!force && exists(file) && !isUntouched(file, example)) {
+    const forced = supervised
+      ? `--force writes a new one to ${file}.new, to be tried`
+      : '--force replaces it, and keeps the old one beside it';
     throw new RefusedError(
-      `${file} exists already, and stays as it is: edit it, or write another one with --config FILE; --force replaces it, and keeps the old one beside it`,
+      `${file} exists already, and stays as it is: edit it, or write another one with --config FILE; ${forced}`,
     );
+  }
   const path = supervised ? `${file}.new` : file;
   if (!force && supervised && exists(path))
     throw new RefusedError(

@@ -20,6 +20,19 @@ export function rulesetText({ table, counters, sets, chains }: Ruleset): string 
   return `${lines.join('\n')}\n`;
 }
 
+/**
+ * The same as a script that may be loaded again and again: the rules and the `program`, sets that no packet writes, are those of
+ * the script alone, and what packets wrote stays. One transaction, whatever was there.
+ */
+export function scriptText(ruleset: Ruleset, program: (set: NftSet) => boolean): string {
+  const { table } = ruleset;
+  const sets = ruleset.sets.filter(program).map(set => ({ ...set, elements: [] }));
+  const flush = sets.map(({ name, data }) => `flush ${data ? 'map' : 'set'} inet ${table.name} ${name}\n`);
+  // what is to be flushed has to be there
+  const empty = rulesetText({ table, counters: [], sets, chains: [] });
+  return `${empty}flush table inet ${table.name}\n${flush.join('')}${rulesetText(ruleset)}`;
+}
+
 function setLines(set: SetWithElements): string[] {
   const elements = set.interval ? intervalTexts(set) : set.elements.map(element => elementText(set, element));
   return [

@@ -19,7 +19,7 @@ interface Who {
 /** What happened between two looks at the kernel, as far as their difference tells. */
 export type Happening =
   /** A table is loaded, or another one, or none any more; or it now agrees with the file, or does not. */
-  | ({ readonly event: 'table' } & Pick<Status, 'loaded' | 'table' | 'inSync'>)
+  | ({ readonly event: 'table' } & Pick<Status, 'loaded' | 'table' | 'inSync' | 'guarded'>)
   | ({ readonly event: 'knocking' } & Omit<Knocker, 'expires'>)
   | { readonly event: 'wrongKnocks'; readonly count: number }
   | { readonly event: keyof Counts; readonly service: string; readonly count: number }
@@ -35,9 +35,9 @@ const RENEWED = 0.5;
  */
 export function happenings(before: Status | undefined, after: Status, seconds: number): Happening[] {
   const happened: Happening[] = [];
-  const { loaded, table, inSync } = after;
+  const { loaded, table, inSync, guarded } = after;
   if (!before || headline(before) !== headline(after))
-    happened.push({ event: 'table', loaded, table, inSync });
+    happened.push({ event: 'table', loaded, table, inSync, guarded });
   const was = new Map(before && knockers(before).map(one => [one.address, one]));
   for (const { expires: _, ...now } of knockers(after)) {
     const then = was.get(now.address);

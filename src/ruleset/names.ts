@@ -75,8 +75,3 @@ export function serviceOfGuard(chain: string): string | undefined {
 export function serviceOfOpen(chain: string): string | undefined {
   return chain.startsWith('open_') ? chain.slice('open_'.length) : undefined;
 }
-
-/** A name that was read from the kernel, for a screen: whoever wrote it there may have meant to write to that screen. */
-export function printable(name: string): string {
-  return name.replace(/[^ -~]/g, '?');
-}

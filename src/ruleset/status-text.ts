@@ -17,12 +17,13 @@ export interface Table {
 
 /** While it is `held`, a load is refused. */
 export function headline(
-  { loaded, table, inSync }: Pick<Status, 'loaded' | 'table' | 'inSync'>,
+  { loaded, table, inSync, guarded }: Pick<Status, 'loaded' | 'table' | 'inSync' | 'guarded'>,
   held = false,
 ): string {
   if (!loaded) return 'not loaded: nothing is guarded';
   const mend = inSync === false && !held ? ': "knockd-nft load" makes it so' : '';
-  return `table inet ${table}: ${SYNC.get(inSync)}${mend}`;
+  const open = guarded ? '' : '; NOTHING IS GUARDED';
+  return `table inet ${table}: ${SYNC.get(inSync)}${mend}${open}`;
 }
 
 export interface ClientOf extends Client {

@@ -4,14 +4,23 @@ import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
 import { clientText } from './client.ts';
-import { FAMILIES, names, printable } from './names.ts';
-import { type CompiledSequence, compiledSequences, readPrefix, servicePorts } from './program.ts';
+import { FAMILIES, names } from './names.ts';
+import {
+  type CompiledSequence,
+  compiledSequences,
+  guardedPorts,
+  isLookedAt,
+  readPrefix,
+  servicePorts,
+} from './program.ts';
 
 /** What `status --json` prints. Times in seconds; null for what never ends. */
 export interface Status {
   readonly loaded: boolean;
   /** Whether the kernel has what the file says; null where the file could not be read. */
   readonly inSync: boolean | null;
+  /** Whether a port is kept closed to anybody: not without services, nor where none of its `interfaces` exists. */
+  readonly guarded: boolean;
   readonly table: string;
   readonly services: Readonly<Record<string, ServiceStatus>>;
   readonly knocking: readonly Knocking[];
@@ -45,13 +54,12 @@ export interface Knocking {
   readonly expires: number | null;
 }
 
-/** Who is in, who is knocking and what was counted, from a table with its state. */
-export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
-  const sequences = compiledSequences(ruleset).map(({ service, user, places }) => ({
-    service: printable(service),
-    user: user && printable(user),
-    places,
-  }));
+/**
+ * Who is in, who is knocking and what was counted, from a table with its state. `interfaces` are those that exist; unless told,
+ * those that it looks at do.
+ */
+export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?: readonly string[]): Status {
+  const sequences = compiledSequences(ruleset);
   const users = new Map(sequences.map(({ places, user }) => [places.at(-1), user]));
   const counters = byName(ruleset.counters);
   const sets = byName(ruleset.sets);
@@ -63,10 +71,10 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
   const clients = (service: string): Client[] =>
     FAMILIES.flatMap(family => {
       const places = new Map(
-        elements(names.users(service, family)).map(({ key, data }) => [key.toString('hex'), data]),
+        elements(names.users(service, family)).map(({ key, data }) => [key.toString('latin1'), data]),
       );
       return elements(names.clients(service, family)).map(element => {
-        const place = places.get(element.key.toString('hex'));
+        const place = places.get(element.key.toString('latin1'));
         return {
           address: addressText(family, element, prefix),
           user: (Buffer.isBuffer(place) && users.get(place.readUInt32LE(0) as Place)) || null,
@@ -78,12 +86,13 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
   return {
     loaded: true,
     inSync,
-    table: printable(ruleset.table.name),
+    guarded: isGuarding(ruleset, interfaces),
+    table: ruleset.table.name,
     services: Object.fromEntries(
       [...servicePorts(ruleset)]
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
         .map(([name, ports]) => [
-          printable(name),
+          name,
           {
             ports: ports.map(formatPortRange),
             clients: clients(name),
@@ -104,7 +113,12 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null): Status {
 
 /** What there is to say where no table of ours is loaded. */
 export function emptyStatus(table: string): Status {
-  return { loaded: false, inSync: false, table, services: {}, knocking: [], wrongKnocks: 0 };
+  return { loaded: false, inSync: false, guarded: false, table, services: {}, knocking: [], wrongKnocks: 0 };
+}
+
+function isGuarding(ruleset: Ruleset, interfaces: readonly string[] | undefined): boolean {
+  const reached = !interfaces || interfaces.some(name => isLookedAt(ruleset, name));
+  return reached && guardedPorts(ruleset).size > 0;
 }
 
 function byPlace(

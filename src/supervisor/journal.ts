@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import { pino } from 'pino';
 import type { Log } from '../config/types.ts';
+import { harmless } from '../terminal/harmless.ts';
 
 /** What happens, by the word that the journal knows it by. */
 export type EventName =
@@ -52,7 +53,7 @@ export function openJournal(log: Pick<Log, 'level' | 'format'>, env: NodeJS.Proc
     log.format === 'text' || (log.format === 'auto' && (journald || process.stderr.isTTY === true));
   const logger = pino(
     { level: log.level, base: null },
-    { write: line => write(text ? `${textLine(line, journald)}\n` : line) },
+    { write: line => write(`${harmless(text ? textLine(line, journald) : line.trimEnd())}\n`) },
   );
   return {
     tell: (event, message, fields = {}, level = 'info') => logger[level]({ ...fields, event }, message),

@@ -1,3 +1,4 @@
+import { interfaceNames } from '../host/network.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
@@ -36,7 +37,11 @@ export async function observe(
 
 async function again(connection: Connection, before: Sight): Promise<Sight> {
   if (!before.loaded) return before;
-  const status = readStatus(await withStateNow(connection, before.loaded), before.status.inSync);
+  const status = readStatus(
+    await withStateNow(connection, before.loaded),
+    before.status.inSync,
+    interfaceNames(),
+  );
   return { ...before, status };
 }
 
@@ -49,7 +54,8 @@ async function read(connection: Connection, wanted: Ruleset | undefined): Promis
     return { status, generation, loaded, wanted };
   }
   const inSync = wanted ? await isAsWanted(wanted) : null;
-  return { status: readStatus(await withState(connection, loaded), inSync), generation, loaded, wanted };
+  const status = readStatus(await withState(connection, loaded), inSync, interfaceNames());
+  return { status, generation, loaded, wanted };
 
   async function isAsWanted(wanted: Ruleset): Promise<boolean> {
     try {

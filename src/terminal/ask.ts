@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline';
+import { written } from './harmless.ts';
 
 /** Shows the prompt, and gives the line that is typed, without spaces around it. */
 export type Ask = (prompt: string) => Promise<string>;
@@ -29,7 +30,7 @@ export async function withQuestions<T>(work: (ask: Ask) => Promise<T>): Promise<
   });
   try {
     return await work(async prompt => {
-      terminal.setPrompt(prompt);
+      terminal.setPrompt(written(prompt));
       terminal.prompt();
       const { value, done } = await lines.next();
       if (!done) return value.trim();

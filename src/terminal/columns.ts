@@ -1,3 +1,5 @@
+import { harmless } from './harmless.ts';
+
 /** How a column gives way where there is not room for all. */
 export interface Give {
   /** The columns with the smallest are left out first. */
@@ -18,7 +20,7 @@ const GAP = '  ';
 
 /** Lines of a table with columns as wide as their widest cell. */
 export function columns(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const all = [head, ...rows];
+  const all = [head, ...rows.map(cells)];
   return linesOf(
     all,
     head.map((_, index) => ({ index, width: widest(all, index) })),
@@ -32,7 +34,7 @@ export function fittedColumns(
   give: Readonly<Record<string, Give>>,
   width: number,
 ): string[] {
-  const all = [head, ...rows];
+  const all = [head, ...rows.map(cells)];
   const shown = head
     .map((title, index) => {
       const natural = widest(all, index);
@@ -51,9 +53,15 @@ export function fittedColumns(
   return linesOf(all, shown).map(line => cut(line, width));
 }
 
+/** As wide as they will be written. */
+function cells(row: readonly string[]): string[] {
+  return row.map(harmless);
+}
+
 /** The beginning of a text that is too long, with a sign that it is. */
 export function cut(text: string, width: number): string {
-  return text.length <= width ? text : `${text.slice(0, Math.max(width - 1, 0))}…`.slice(0, width);
+  const shown = harmless(text);
+  return shown.length <= width ? shown : `${shown.slice(0, Math.max(width - 1, 0))}…`.slice(0, width);
 }
 
 function widest(rows: readonly (readonly string[])[], index: number): number {

@@ -1,6 +1,7 @@
 import { styleText } from 'node:util';
+import { harmless, ours } from './harmless.ts';
 
-/** Adds colour to a text, or does not. */
+/** Adds colour to a text, or does not. It shows in what writes lines, and nowhere else. */
 export type Paint = typeof styleText;
 
 /** Whether somebody looks at a screen where the cursor can be moved. */
@@ -12,5 +13,6 @@ export function isTerminal(env: NodeJS.ProcessEnv, { isTTY }: NodeJS.WriteStream
 export function painter(env: NodeJS.ProcessEnv, stream: NodeJS.WriteStream = process.stdout): Paint {
   // before Node.js 20.12 there is no styleText
   const coloured = isTerminal(env, stream) && !env.NO_COLOR && typeof styleText === 'function';
-  return (style, text) => (coloured ? styleText(style, text, { validateStream: false }) : text);
+  return (style, text) =>
+    coloured ? ours(styleText(style, harmless(text), { validateStream: false })) : text;
 }

@@ -1,4 +1,5 @@
 import { emitKeypressEvents, type Key } from 'node:readline';
+import { written } from './harmless.ts';
 
 /** What a screen tells whoever draws on it. */
 export interface Listener {
@@ -109,7 +110,7 @@ export function openScreen(listener: Listener): Screen {
       const rows = Math.max(lines.length, shown.length);
       let changes = '';
       for (let row = 0; row < rows; row++)
-        if (lines[row] !== shown[row]) changes += `${goto(row + 1)}${CLEAR_LINE}${lines[row] ?? ''}`;
+        if (lines[row] !== shown[row]) changes += `${goto(row + 1)}${CLEAR_LINE}${written(lines[row] ?? '')}`;
       if (changes !== '') stdout.write(changes);
       shown = [...lines];
     },

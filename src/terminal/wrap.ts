@@ -1,3 +1,5 @@
+import { harmless } from './harmless.ts';
+
 /** The widest that text is set: what is wider is hard to read. */
 const WIDEST = 80;
 
@@ -9,7 +11,7 @@ export function textWidth({ columns }: NodeJS.WriteStream): number {
 /** Breaks a paragraph into lines of at most `width` characters, between words; a longer word has a line of its own. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
-  for (const word of text.split(/\s+/)) {
+  for (const word of harmless(text).split(/\s+/)) {
     const last = lines.at(-1);
     if (last === undefined || last.length + 1 + word.length > width) lines.push(word);
     else lines[lines.length - 1] = `${last} ${word}`;

@@ -1,5 +1,4 @@
 import { holdText, readHold } from '../host/hold.ts';
-import { printable } from '../ruleset/names.ts';
 import { painter } from '../terminal/paint.ts';
 import { openScreen } from '../terminal/screen.ts';
 import { type Look, PAUSE } from './looks.ts';
@@ -24,7 +23,7 @@ export async function watchLive(
     if (!story) return;
     const start = performance.now();
     const hold = readHold(env);
-    const hint = hold ? `held: ${printable(holdText(hold))}; ${end}` : end;
+    const hint = hold ? `held: ${holdText(hold)}; ${end}` : end;
     const now = aged(story.status, (performance.now() - looked) / 1000);
     screen.draw(view({ ...story, status: now }, new Date(), screen.size(), hint, paint));
     const done = performance.now();

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs';
-import { ConfigError } from '../config/problems.ts';
+import { ConfigError, formatProblem } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
@@ -10,13 +10,13 @@ import { VERSION } from '../version.ts';
 export function readUsable(
   path: string,
   env: NodeJS.ProcessEnv,
-  tell: (why: string) => void,
+  tell: (why: readonly string[]) => void,
 ): Config | undefined {
   try {
     return readConfig(path, env).config;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    tell(error.message);
+    tell(error.problems.map(formatProblem));
     return undefined;
   }
 }
@@ -25,7 +25,7 @@ export function readUsable(
 export function wantedReader(
   path: string,
   env: NodeJS.ProcessEnv,
-  tell: (why: string) => void,
+  tell: (why: readonly string[]) => void,
 ): () => Ruleset | undefined {
   let known: { readonly file: string; readonly wanted: Ruleset | undefined } | undefined;
   return () => {

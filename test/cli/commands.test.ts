@@ -348,6 +348,7 @@ t.test('status --json has the shape that scripts rely on, and the right numbers'
     status: 0,
     loaded: false,
     inSync: false,
+    guarded: false,
     table: 'knockd',
     services: {},
     knocking: [],
@@ -358,7 +359,7 @@ t.test('status --json has the shape that scripts rely on, and the right numbers'
 
   await world.knockd(['load']);
   const ssh = { ...empty, ports: ['22/tcp'] };
-  const all = { status: 0, loaded: true, inSync: true, table: 'knockd', wrongKnocks: 0 };
+  const all = { status: 0, loaded: true, inSync: true, guarded: true, table: 'knockd', wrongKnocks: 0 };
   t.same(await statusJson(world), { ...all, services: { admin: empty, ssh }, knocking: [] }, 'nobody yet');
 
   await world.host('server').listen(22);

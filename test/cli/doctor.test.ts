@@ -58,7 +58,8 @@ t.test('a finding is what, why and the command; in JSON the same', needs, async 
     stdout,
     `broken  table inet filter, chain input drops 22/tcp (ssh)
         who knocks correctly does not get in: what our table accepts, another
-        may still drop
+        may still drop. The command lasts until the ruleset is loaded again:
+        write the rule into its file, too (/etc/nftables.conf, mostly)
         nft insert rule inet filter input tcp dport 22 accept
 `,
   );

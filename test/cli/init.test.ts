@@ -100,7 +100,7 @@ t.test('what is printed opens the port that is hidden, with real packets', { ski
   t.equal(load.status, 0, load.stderr);
   const client = world.host('client');
   const reach = () => client.connect(world.server.ipv4, 22);
-  t.equal(await reach(), 'silent');
+  t.equal(await reach(), 'refused', 'as a port that nobody uses');
   const line = written.stdout.match(/^ *for port in .*$/m)?.[0] ?? '';
   t.match(line, '/dev/tcp/HOST/$port');
   await world.run('client', 'bash', ['-c', line.replaceAll('HOST', world.server.ipv4)]);
@@ -112,6 +112,39 @@ t.test('what is printed opens the port that is hidden, with real packets', { ski
     knocks.split(' ').map(port => `${port}/tcp`),
   );
   t.equal(await client.connect(world.server.ipv6, 22), 'open');
+});
+
+t.test(
+  'guarded ports look like those beside them, and doctor has nothing to say of that',
+  { skip },
+  async t => {
+    for (const [policy, closed] of [
+      ['accept', 'reject'],
+      ['drop', 'drop'],
+    ] as const) {
+      const world = await createWorld(t);
+      await listen(t, world, 'sshd', [22, '::']);
+      await world.nft(
+        `table inet filter { chain input { type filter hook input priority 0; policy ${policy}; tcp dport 22 accept; }; }`,
+      );
+      const written = await world.knockd(['init', '--json'], { env: { SSH_CONNECTION: '' } });
+      t.equal(JSON.parse(written.stdout).closed, closed);
+      await world.knockd(['load']);
+      t.notMatch((await world.knockd(['doctor'])).stdout, 'closed', policy);
+    }
+  },
+);
+
+t.test('under a supervisor, what is said of --force is what it does', { skip }, async t => {
+  const { world, environment: env, supervisor } = await supervised(t, { services: {} });
+  const refused = await world.knockd(['init'], { env });
+  t.equal(refused.status, 1);
+  t.match(refused.stderr, `--force writes a new one to ${world.configFile}.new, to be tried\n`);
+  const before = readFileSync(world.configFile, 'utf8');
+  t.equal((await world.knockd(['init', '--force'], { env })).status, 0);
+  t.equal(readFileSync(world.configFile, 'utf8'), before);
+  t.match(readFileSync(`${world.configFile}.new`, 'utf8'), '"sequence"');
+  await supervisor.stop();
 });
 
 t.test('with the printed lines for the client, a name is enough', { skip }, async t => {
@@ -126,7 +159,7 @@ t.test('with the printed lines for the client, a name is enough', { skip }, asyn
   t.match(stdout, `     Host ${world.server.ipv4}\n       ProxyCommand knockd-nft proxy %h %p\n`);
   t.equal((await world.knockd(['load'])).status, 0);
   const client = world.host('client');
-  t.equal(await client.connect(world.server.ipv4, 22), 'silent');
+  t.equal(await client.connect(world.server.ipv4, 22), 'refused');
   const env = { XDG_CONFIG_HOME: home };
   const knocked = await world.knockd(['knock', world.server.ipv4, '--wait'], {
     host: 'client',

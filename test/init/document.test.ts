@@ -15,6 +15,7 @@ t.test('the comments of the example stay, and what is true of the example alone 
     services: [{ name: 'ssh', ports: ports(22), sequence: [5000, 4000, 6000] }],
     allow: [],
     hook: 'input',
+    closed: 'drop',
     schema: null,
   });
   const changed = text.split('\n').filter(line => !example.includes(`${line}\n`));
@@ -28,6 +29,7 @@ t.test('whatever was chosen is what the file says', async t => {
     names: fc.uniqueArray(fc.stringMatching(/^[a-z][a-z0-9_-]{0,31}$/), { minLength: 1, maxLength: 3 }),
     allow: fc.subarray(['192.0.2.7', '2001:db8::/32']),
     hook: fc.constantFrom('input' as const, 'prerouting' as const),
+    closed: fc.constantFrom('drop' as const, 'reject' as const),
     schema: fc.constantFrom(null, '/a "b" $& c'),
   });
   fc.assert(
@@ -48,6 +50,7 @@ t.test('whatever was chosen is what the file says', async t => {
         services.map(({ name, ports, sequence }) => [name, ports, sequence]),
       );
       t.equal(config.hook, it.hook);
+      t.ok(config.services.every(({ closed }) => closed === it.closed));
       t.equal(config.allow.length, it.allow.length);
       t.equal(config.policy, 'accept');
     }),
@@ -58,7 +61,7 @@ t.test('whatever was chosen is what the file says', async t => {
 t.test('ranges and UDP ports are written as the file has them', async t => {
   const range = [{ protocol: 'udp' as const, first: 6000, last: 6010 }, ...ports(22)];
   const services = [{ name: 'game', ports: range, sequence: [5000, 4000, 7000] }];
-  const text = writeDraft(example, { services, allow: [], hook: 'input', schema: null });
+  const text = writeDraft(example, { services, allow: [], hook: 'input', closed: 'drop', schema: null });
   t.match(text, '"ports": ["6000-6010/udp", 22]');
   t.same(parseConfig(text, 'file', {}).config.services[0]?.ports.map(formatPortRange), [
     '6000-6010/udp',

@@ -7,7 +7,16 @@ const nobody: ServiceStatus = { ports: ['22/tcp'], clients: [], opened: 0, accep
 
 function loaded(ssh: Partial<ServiceStatus> = {}, rest: Partial<Status> = {}): Status {
   const services = { ssh: { ...nobody, ...ssh } };
-  return { loaded: true, inSync: true, table: 'knockd', services, knocking: [], wrongKnocks: 0, ...rest };
+  return {
+    loaded: true,
+    inSync: true,
+    guarded: true,
+    table: 'knockd',
+    services,
+    knocking: [],
+    wrongKnocks: 0,
+    ...rest,
+  };
 }
 
 const client = (address: string, expires: number | null, user: string | null = null) => ({

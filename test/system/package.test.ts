@@ -31,7 +31,8 @@ t.test('the Debian package', { skip: missing() }, async t => {
   const configuration = () => readFileSync(lab.path(CONFIG), 'utf8');
 
   await t.test('writes a configuration that guards nothing yet, and starts', async t => {
-    await install(lab, first);
+    const said = await install(lab, first);
+    t.match(said, /guards nothing yet\. To hide ssh: sudo knockd-nft init\n/, 'and says what to do next');
     t.equal(await isActive('knockd-nft-load'), 'active');
     t.equal(await isActive('knockd-nft'), 'active');
     t.match(await status(lab), { loaded: true, inSync: true, services: {} });
@@ -106,7 +107,7 @@ t.test('the Debian package', { skip: missing() }, async t => {
   });
 
   await t.test('removed, nothing is guarded; the file stays', async t => {
-    await succeed(lab, 'dpkg', '--remove', 'knockd-nft');
+    t.match(await succeed(lab, 'dpkg', '--remove', 'knockd-nft'), 'nothing is guarded any more');
     t.equal(await client.connect(SERVER, 22, { from: STRANGER }), 'open');
     t.equal(await isActive('knockd-nft'), 'inactive');
     t.equal(await isActive('knockd-nft-load'), 'inactive');
@@ -115,12 +116,42 @@ t.test('the Debian package', { skip: missing() }, async t => {
     t.notOk(existsSync(lab.path('/run/knockd-nft')));
   });
 
-  await t.test('installed again, it guards again', async t => {
-    await install(lab, newer);
+  await t.test('installed again, it guards again, also with a file that root alone could read', async t => {
+    await succeed(lab, 'sh', '-c', `chown root:root ${CONFIG} && chmod 600 ${CONFIG}`);
+    t.match(await install(lab, newer), /knockd-nft: OK: 1 service guarded/);
+    t.equal((await succeed(lab, 'stat', '-c', '%a %U:%G', CONFIG)).trim(), '640 root:knockd-nft');
     t.equal(await isActive('knockd-nft'), 'active');
     t.equal(await client.connect(SERVER, 22, { from: STRANGER }), 'silent');
     t.equal(statSync(lab.path(CONFIG)).mode & 0o777, 0o640);
   });
+
+  await t.test(
+    'a file that the services cannot read is mended by load, or refused, and told by doctor',
+    async t => {
+      await succeed(lab, 'sh', '-c', `chown root:root ${CONFIG} && chmod 600 ${CONFIG}`);
+      const doctor = await lab.run('knockd-nft', ['doctor']);
+      t.equal(doctor.status, 1);
+      t.match(doctor.stdout, /^broken +\S+: user knockd-nft, as whom the services run,/m);
+      t.match((await lab.run('knockd-nft', ['check'])).stderr, 'warning: user knockd-nft');
+      t.equal((await lab.run('knockd-nft', ['status', '--check'])).status, 1);
+      const load = await lab.run('knockd-nft', ['load']);
+      t.equal(load.status, 0, load.stderr);
+      t.match(load.stderr, /its group may, now \(root:knockd-nft, 0640\)\n$/);
+      t.equal((await lab.run('knockd-nft', ['status', '--check'])).status, 0);
+      t.notMatch((await lab.run('knockd-nft', ['doctor'])).stdout, 'cannot read');
+
+      const [hidden, back] = [
+        `mkdir -m 700 /root/secret && mv ${CONFIG} /root/secret && ln -s /root/secret/knockd-nft.json ${CONFIG}`,
+        `rm ${CONFIG} && mv /root/secret/knockd-nft.json ${CONFIG} && rmdir /root/secret`,
+      ];
+      await succeed(lab, 'sh', '-c', hidden);
+      const refused = await lab.run('knockd-nft', ['load']);
+      t.equal(refused.status, 78);
+      t.match(refused.stderr, /it may not enter \/root[^\n]*; nothing was changed\n$/);
+      await succeed(lab, 'sh', '-c', back);
+      await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
+    },
+  );
 
   await t.test('removed under a file that is not valid, nothing is guarded either', async t => {
     write(lab, '{');
@@ -154,7 +185,16 @@ t.test('the Debian package', { skip: missing() }, async t => {
     },
   );
 
-  await t.test('purged, file and state are gone', async t => {
+  await t.test('purged, file and state are gone, with all copies', async t => {
+    for (const name of [
+      '.new',
+      '.bak',
+      '.bak2',
+      '.new.bak',
+      '.0123456789ab',
+      '.new.0123456789ab.abcdef012345.tmp',
+    ])
+      write(lab, { services: { ssh } }, `${CONFIG}${name}`);
     await succeed(lab, 'dpkg', '--purge', 'knockd-nft');
     for (const path of [CONFIG, '/var/lib/knockd-nft', '/run/knockd-nft', '/usr/lib/knockd-nft'])
       t.notOk(existsSync(lab.path(path)), path);

@@ -15,6 +15,7 @@ function status(services: Record<string, Partial<ServiceStatus>>, rest: Partial<
   return {
     loaded: true,
     inSync: true,
+    guarded: true,
     table: 'knockd',
     services: Object.fromEntries(
       Object.entries(services).map(([name, service]) => [name, { ...quiet, ...service }]),
@@ -193,6 +194,7 @@ t.test('whatever there is, it fits on whatever screen', async t => {
   const looks = fc.record({
     loaded: fc.boolean(),
     inSync: fc.option(fc.boolean()),
+    guarded: fc.boolean(),
     table: name,
     services: fc.dictionary(name, service),
     knocking: fc.array(fc.record({ address, service: name, user, step, of: step, expires })),

@@ -1,0 +1,87 @@
+import { formatNetwork } from '../config/networks.ts';
+import { formatPortRange, mergePortRanges, overlap } from '../config/ports.ts';
+import type { Problem } from '../config/problems.ts';
+import type { Config, PortRange } from '../config/types.ts';
+import { covers } from '../doctor/covers.ts';
+import { interfaceNames } from '../host/network.ts';
+import { findServices } from '../init/found.ts';
+import { readHost } from '../init/host.ts';
+
+/** What a configuration would do on this host, as far as anybody may look. */
+export interface Meaning {
+  /** What listens here for others and `"policy": "drop"` would close to them: `nginx 8080/tcp`. */
+  readonly cuts: readonly string[];
+  /** Names in `interfaces` that no interface has. */
+  readonly absent: readonly string[];
+  /** Interfaces, but the loopback, whose packets would not be looked at. */
+  readonly unguarded: readonly string[];
+  readonly warnings: readonly Problem[];
+}
+
+/** Reads only, and needs no privileges. */
+export async function meaningHere(config: Config, path: string, env: NodeJS.ProcessEnv): Promise<Meaning> {
+  const here = interfaceNames().filter(name => name !== 'lo');
+  const { interfaces } = config;
+  const absent = interfaces.filter(pattern => !here.some(name => covers(pattern, name)));
+  const unguarded =
+    interfaces.length === 0 ? [] : here.filter(name => !interfaces.some(pattern => covers(pattern, name)));
+  const cuts = config.policy === 'drop' ? await cutListeners(config, env) : [];
+  return { cuts, absent, unguarded, warnings: absentWarnings(config, absent, path) };
+}
+
+/** One line for each key that does more than its default. */
+export function meaningLines(config: Config, { cuts, unguarded }: Meaning): string[] {
+  const { policy, hook, interfaces } = config;
+  const drops = policy === 'drop';
+  const open = config.public.map(formatPortRange).join(', ');
+  const allowed = config.allow.map(formatNetwork).join(', ');
+  return [
+    ...(drops
+      ? ['policy: all is dropped that is not named here, but answers, pings and what IP itself needs']
+      : []),
+    ...(cuts.length > 0
+      ? [`policy: this closes what listens here, unless "public" names it: ${cuts.join(', ')}`]
+      : []),
+    ...(open ? [`public: open to everybody: ${open}`] : []),
+    ...(allowed
+      ? [`allow: ${allowed} ${drops ? 'reach every port' : 'reach the guarded ports'} without a knock`]
+      : []),
+    ...(interfaces.length > 0
+      ? [`interfaces: only what comes in by ${interfaces.join(', ')} is looked at`]
+      : []),
+    ...(unguarded.length > 0 ? [`interfaces: NOT guarded is what comes in by ${unguarded.join(', ')}`] : []),
+    ...(hook === 'prerouting'
+      ? ['hook: also ports that are forwarded are guarded, by the number that clients see']
+      : []),
+  ];
+}
+
+function absentWarnings({ interfaces }: Config, absent: readonly string[], file: string): Problem[] {
+  if (absent.length === 0) return [];
+  const names = absent.map(name => `"${name}"`).join(', ');
+  const none = absent.length === interfaces.length ? ', so nothing is guarded' : '';
+  const message = `interfaces: ${names} ${absent.length === 1 ? 'is' : 'are'} not here at present${none}`;
+  return [{ severity: 'warning', file, line: null, column: null, message }];
+}
+
+/** DHCP's and DHCPv6's answers come in all the same. */
+const KEPT: readonly PortRange[] = [68, 546].map(port => ({ protocol: 'udp', first: port, last: port }));
+
+/** What cannot be looked at is not told. */
+async function cutListeners(config: Config, env: NodeJS.ProcessEnv): Promise<string[]> {
+  const named = [...config.public, ...config.services.flatMap(({ ports }) => ports), ...KEPT];
+  const found = await readHost(env).then(findServices, () => []);
+  return found.flatMap(({ name, program, ports }) =>
+    mergePortRanges(ports.flatMap(eachPort).filter(port => !named.some(it => overlap(it, port)))).map(
+      range => `${program ?? name} ${formatPortRange(range)}`,
+    ),
+  );
+}
+
+function eachPort({ protocol, first, last }: PortRange): PortRange[] {
+  return Array.from({ length: last - first + 1 }, (_, index) => ({
+    protocol,
+    first: first + index,
+    last: first + index,
+  }));
+}

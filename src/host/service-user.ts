@@ -1,0 +1,96 @@
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  openSync,
+  realpathSync,
+} from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { readOr } from './proc.ts';
+
+/** The user whom the units run the services as; the package makes it. */
+export const SERVICE_USER = 'knockd-nft';
+
+interface User {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Of the system's files; undefined where there is none of that name. */
+export function findUser(name: string): User | undefined {
+  const line = readOr('/etc/passwd', '')
+    .split('\n')
+    .find(it => it.startsWith(`${name}:`));
+  const [, , uid, gid] = line?.split(':') ?? [];
+  return uid && gid ? { uid: Number(uid), gid: Number(gid) } : undefined;
+}
+
+/** Becomes the user named first, and says which of the folders, or of the file at the end, it may not get at. */
+const ASK = `
+const { accessSync, constants: { R_OK, X_OK } } = require('node:fs');
+const [name, uid, gid, ...paths] = process.argv.slice(1);
+process.initgroups(name, Number(gid));
+process.setgid(Number(gid));
+process.setuid(Number(uid));
+const closed = paths.find((path, index) => {
+  try { accessSync(path, index === paths.length - 1 ? R_OK : X_OK); } catch { return true; }
+});
+process.stdout.write(JSON.stringify(closed ?? null));
+`;
+
+/**
+ * What keeps a user from reading a file: a folder on the way, also behind links, or the file itself; undefined for nothing. The
+ * kernel is asked, by a process that becomes that user, so access lists and groups count. Null where only it could tell: we
+ * are not root, or may not become another user here.
+ */
+export function keptFrom(name: string, path: string): string | null | undefined {
+  const user = findUser(name);
+  if (!user || process.geteuid?.() !== 0) return null;
+  const file = realpathSync(path);
+  const way = [...new Set([...foldersTo(resolve(path)), ...foldersTo(file)]), file];
+  const words = [name, user.uid, user.gid].map(String);
+  const { status, stdout } = spawnSync(process.execPath, ['-e', ASK, ...words, ...way], {
+    env: {},
+    encoding: 'utf8',
+  });
+  if (status !== 0) return null;
+  return (JSON.parse(stdout) as string | null) ?? undefined;
+}
+
+/** From the root on. */
+function foldersTo(path: string): string[] {
+  const folder = dirname(path);
+  return folder === path ? [] : [...foldersTo(folder), folder];
+}
+
+/**
+ * Lets the user's group read a file of root's that nobody but root may read: `root:knockd-nft` and 0640, say. False where that
+ * would take something from others, whom its group, or its owner, tells of.
+ */
+export function letRead(name: string, path: string): boolean {
+  const user = findUser(name);
+  if (!user) return false;
+  const descriptor = openSync(realpathSync(path), constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const { uid, gid, mode } = fstatSync(descriptor);
+    const ofOthers = uid !== 0 || (gid !== 0 && gid !== user.gid && (mode & 0o070) !== 0);
+    if (ofOthers) return false;
+    fchownSync(descriptor, uid, user.gid);
+    fchmodSync(descriptor, (mode & 0o707) | 0o040);
+    return true;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** Where units are found. */
+const UNITS = ['/etc/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system'];
+
+/** Whether systemd can start the services here. */
+export function hasServices(): boolean {
+  return UNITS.some(folder => existsSync(`${folder}/knockd-nft.service`));
+}

@@ -1,0 +1,45 @@
+/** `check`: what a file means on this host, and what is wrong with it as values. */
+import t from 'tap';
+import { createWorld, missing } from '../kernel/world.ts';
+
+const skip = missing('namespaces', 'knockd');
+const services = { ssh: { ports: [22], sequence: [10000, 2345, 3456, 1234] } };
+
+t.test('it names what "policy": "drop" would cut off, and what the other keys do here', { skip }, async t => {
+  const world = await createWorld(t);
+  for (const port of [22, 80, 8080]) await world.host('server').listen(port);
+  world.write({
+    ...{ services, policy: 'drop', public: [80], allow: ['192.0.2.0/24'] },
+    ...{ interfaces: ['eth0', 'wg*'], hook: 'prerouting' },
+  });
+  const { status, stdout, stderr } = await world.knockd(['check']);
+  t.equal(status, 0);
+  t.match(stdout, /^ {2}policy: this closes what listens here, unless "public" names it: \S+ 8080\/tcp$/m);
+  t.match(stdout, /^ {2}public: .* 80\/tcp$/m);
+  t.match(stdout, /^ {2}allow: 192\.0\.2\.0\/24 reach every port/m);
+  t.match(stdout, /^ {2}interfaces: only what comes in by eth0, wg\* is looked at$/m);
+  t.match(stdout, /^ {2}hook: /m);
+  t.match(stderr, /warning: interfaces: "wg\*" is not here at present\n/);
+  const json = JSON.parse((await world.knockd(['check', '--json'])).stdout);
+  t.match(json, { valid: true, policy: 'drop', hook: 'prerouting', absentInterfaces: ['wg*'] });
+  t.match(json.cuts, [/ 8080\/tcp$/]);
+  t.equal(json.cuts.length, 1);
+  t.match(json.problems, [{ severity: 'warning', message: /^interfaces: / }]);
+});
+
+t.test('interfaces of which none is here guard nothing, which is said', { skip }, async t => {
+  const world = await createWorld(t);
+  world.write({ services, interfaces: ['enp3s0'] });
+  t.match((await world.knockd(['check'])).stderr, /"enp3s0" is not here at present, so nothing is guarded\n/);
+});
+
+t.test('with --json what is wrong is a value, too', { skip }, async t => {
+  const world = await createWorld(t);
+  const file = world.write(`{\n  "services": { "ssh": { "prots": [22], "sequence": [10000, 10000] } }\n}`);
+  const { status, stdout, stderr } = await world.knockd(['check', '--json']);
+  t.equal(status, 78);
+  const { valid, problems, ...rest } = JSON.parse(stdout);
+  t.same({ valid, ...rest }, { valid: false, file, services: [] });
+  t.match(problems, [{ severity: 'error', file, line: 2, column: Number, message: String }]);
+  t.equal(problems.length, stderr.trimEnd().split('\n').length, 'as many as lines');
+});
