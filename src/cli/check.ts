@@ -4,6 +4,7 @@ import { ConfigError, formatProblem, type Problem } from '../config/problems.ts'
 import { configPath, readConfig } from '../config/read.ts';
 import type { Config, Service } from '../config/types.ts';
 import { count } from '../ruleset/describe.ts';
+import { refuseWhileTrying } from '../trial/notes.ts';
 import { type Context, EXIT } from './context.ts';
 import { type Meaning, meaningHere, meaningLines } from './meaning.ts';
 import { readableWarnings } from './readable.ts';
@@ -11,9 +12,18 @@ import { readableWarnings } from './readable.ts';
 /** Ports that a single knock may go to, TCP and UDP: what a guesser has to try at each step. */
 const KNOCKS = 2 * 65_535;
 
-/** `check`: validates, and says what it means, here. With `--json` the problems are values of the result, too. */
-export async function checkCommand(context: Context, file: string | undefined): Promise<number> {
+/**
+ * `check`: validates, and says what it means, here. With `--json` the problems are values of the result, too. With `reload`, as
+ * the supervisor's unit calls it before it has the file read again, it fails while something is tried: nothing would be read
+ * then.
+ */
+export async function checkCommand(
+  context: Context,
+  file: string | undefined,
+  reload: boolean,
+): Promise<number> {
   const { env, json, print, tell } = context;
+  if (reload) refuseWhileTrying(env);
   const path = file ?? configPath(context.config, env);
   try {
     const { config, warnings } = readConfig(path, env);

@@ -4,6 +4,7 @@ import { KNOCKD_OPTIONS, refuseKnockdOptions } from './knockd-words.ts';
 /** Options of single commands, by commander's names for them. */
 export interface Options {
   readonly lastGood?: boolean;
+  readonly reload?: boolean;
   readonly force?: boolean;
   readonly for?: string;
   readonly all?: boolean;
@@ -56,7 +57,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'check [file]',
     description: 'validate a configuration and say what it means',
     example: 'knockd-nft check ./new.json',
-    run: async (context, _, [file]) => (await import('./check.ts')).checkCommand(context, file),
+    options: [['--reload']],
+    run: async (context, { reload = false }, [file]) =>
+      (await import('./check.ts')).checkCommand(context, file, reload),
   },
   {
     group: 'The kernel',
@@ -65,7 +68,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'sudo knockd-nft load',
     options: [
       ['--last-good', 'if the file is not valid, load the last one that was'],
-      ['--force', 'also what was tried and not confirmed'],
+      ['--force', 'also what was tried and not confirmed, and under a supervisor of another file'],
     ],
     run: async (context, { lastGood = false, force = false }) =>
       (await import('./load.ts')).loadCommand(context, { lastGood, force }),

@@ -6,7 +6,7 @@ import { parseConfig } from '../config/parse.ts';
 import { formatPortRange, overlap } from '../config/ports.ts';
 import { formatProblem } from '../config/problems.ts';
 import { configPath, DEFAULT_PATH } from '../config/read.ts';
-import { runningSupervisor } from '../host/hold.ts';
+import { follows, runningSupervisor } from '../host/hold.ts';
 import { type Choice, readChoices } from '../init/choice.ts';
 import { type Draft, PACKAGED_SCHEMA, writeDraft } from '../init/document.ts';
 import { type Found, findServices, isForwarded } from '../init/found.ts';
@@ -126,9 +126,7 @@ function readServices(words: readonly string[], found: readonly Found[]): readon
 /** A supervisor would put the file in force as soon as it is written. */
 function isFollowed(config: string, env: NodeJS.ProcessEnv): boolean {
   const supervisor = runningSupervisor(env);
-  if (!supervisor) return false;
-  const real = (path: string) => (existsSync(path) ? realpathSync(path) : path);
-  return supervisor.config === '' || real(supervisor.config) === real(config);
+  return supervisor !== undefined && follows(supervisor, config);
 }
 
 /** Fills in what no option said: by questions on a terminal, elsewhere by what most people want, which is told. */

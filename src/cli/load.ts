@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { ConfigError, formatProblem } from '../config/problems.ts';
+import { configPath } from '../config/read.ts';
 import { withKernel } from '../host/access.ts';
-import { endHold } from '../host/hold.ts';
+import { endHold, follows, type Hold, readHold, runningSupervisor, writeHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
@@ -11,7 +13,7 @@ import { type Loaded, load } from '../table/load.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import { forgetUnconfirmed, refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { VERSION } from '../version.ts';
-import { type Context, EXIT, readConfiguration } from './context.ts';
+import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
 import { makeReadable } from './readable.ts';
 
 /** `load`: makes the kernel match the file, and says what changed. */
@@ -19,19 +21,26 @@ export async function loadCommand(
   context: Context,
   options: { readonly lastGood: boolean; readonly force: boolean },
 ): Promise<number> {
-  refuseWhileTrying(context.env);
+  const { env } = context;
+  refuseWhileTrying(env);
+  const hold = holdAgainstSupervisor(context, options.force);
   const { config, bytes, path } = readWanted(context, options);
   makeReadable(path, context);
   const wanted = compile(config, VERSION);
+  const before = readHold(env);
+  if (hold) writeHold(env, hold);
   const loaded = await withKernel(({ connection, sessions }) =>
-    load(connection, wanted, sessions, [], () => refuseWhileTrying(context.env)),
-  );
-  const kept = lastGoodPath(context.env);
+    load(connection, wanted, sessions, [], () => refuseWhileTrying(env)),
+  ).catch(error => {
+    if (hold && !before) endHold(env);
+    throw error;
+  });
+  const kept = hold ? undefined : lastGoodPath(env);
   if (kept !== undefined)
     for (const warning of keepLastGood(kept, bytes)) context.tell(formatProblem(warning));
   for (const dropped of loaded.dropped) context.tell(droppedText(dropped));
-  if (options.force) forgetUnconfirmed(context.env, bytes);
-  endHold(context.env);
+  if (options.force) forgetUnconfirmed(env, bytes);
+  if (!hold) endHold(env);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
   const changes = event === 'swapped' ? differences(loaded.before, wanted) : [];
   if (context.json)
@@ -50,6 +59,21 @@ export async function loadCommand(
     for (const change of changes) context.print(`  ${changeText(change)}`);
   }
   return EXIT.DONE;
+}
+
+/**
+ * A supervisor that follows another file would go back to that within seconds. Throws {@link UsageError}; or with `force`
+ * returns what makes it leave the kernel alone until the next load of its own file.
+ */
+function holdAgainstSupervisor({ config, env }: Context, force: boolean): Hold | undefined {
+  const path = resolve(configPath(config, env));
+  const supervisor = runningSupervisor(env);
+  if (!supervisor || follows(supervisor, path)) return undefined;
+  if (!force)
+    throw new UsageError(
+      `the supervisor that runs (process ${supervisor.pid}) follows another file, and would load that again: knockd-nft --config ${supervisor.config} load; or use --force to make it leave ${path} loaded until the next load of its own`,
+    );
+  return { reason: `${path} is loaded by hand`, until: null };
 }
 
 /** The configuration; or the last one that could be loaded, where it is not valid and that is wanted: at boot. */

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
 import { quote } from '../config/report.ts';
-import { runningSupervisor } from '../host/hold.ts';
+import { follows, runningSupervisor } from '../host/hold.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import { painter } from '../terminal/paint.ts';
 import { type Begun, beginTrial } from '../trial/begin.ts';
@@ -53,7 +53,7 @@ function isSame(file: string, path: string): boolean {
 function refuseUnderSupervisor({ env }: Context, path: string, candidate: string | null): void {
   const supervisor = runningSupervisor(env);
   if (!supervisor) return;
-  if (supervisor.config !== '' && !isSame(supervisor.config, path) && supervisor.config !== path)
+  if (!follows(supervisor, path))
     throw new UsageError(
       `the supervisor that runs (process ${supervisor.pid}) follows another file: knockd-nft --config ${supervisor.config} try FILE`,
     );

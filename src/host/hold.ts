@@ -1,6 +1,8 @@
-import { mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readPlain, writeWhole } from './files.ts';
+import { ownNetwork } from './network.ts';
+import { startOf } from './proc.ts';
 
 /** Asks the supervisor to leave the kernel as it is: after `unload`, and while a `try` is not confirmed. */
 export interface Hold {
@@ -65,7 +67,8 @@ export function endHold(env: NodeJS.ProcessEnv): void {
 /** Lets others know that a supervisor of `config` runs here. Throws where that cannot be written. */
 export function announceSupervisor(env: NodeJS.ProcessEnv, config: string): void {
   mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
-  writeWhole(pidPath(env), `${process.pid}\n${resolve(config)}\n`, { mode: 0o644 });
+  const lines = [process.pid, resolve(config), startOf(process.pid), ownNetwork()];
+  writeWhole(pidPath(env), `${lines.join('\n')}\n`, { mode: 0o644 });
 }
 
 /** It ends. */
@@ -112,14 +115,19 @@ export interface RunningSupervisor {
   readonly config: string;
 }
 
-/** The supervisor that runs here, if one does. */
+/** The supervisor of this network, if one runs: not whoever has its number by now. */
 export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | undefined {
   try {
-    const [line, config = ''] = readPlain(pidPath(env)).split('\n');
-    const pid = Number(line);
-    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    return pid > 0 && words.includes('run') ? { pid, config } : undefined;
+    const [number, config = '', start, network] = readPlain(pidPath(env)).split('\n');
+    const pid = Number(number);
+    return start && startOf(pid) === start && network === ownNetwork() ? { pid, config } : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Whether a supervisor follows the file of that path, by whatever way it leads there. */
+export function follows({ config }: RunningSupervisor, path: string): boolean {
+  const real = (name: string) => (existsSync(name) ? realpathSync(name) : resolve(name));
+  return real(config) === real(path);
 }

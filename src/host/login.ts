@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { readNetwork } from '../config/networks.ts';
+import { parentOf } from './proc.ts';
 import type { Session } from './sessions.ts';
 
 /**
@@ -35,18 +36,6 @@ function readConnection(text: string): Session | undefined {
 function readAddress(text: string): Pick<Session, 'family' | 'peer'> | undefined {
   const read = readNetwork(text.replace(/%.*$/, '').replace(/^::ffff:(?=[\d.]+$)/i, ''));
   return read.ok ? { family: read.value.family, peer: Buffer.from(read.value.address) } : undefined;
-}
-
-function parentOf(pid: number): number {
-  try {
-    // the name in parentheses may contain anything
-    const [, parent] = readFileSync(`/proc/${pid}/stat`, 'utf8')
-      .replace(/^.*\) /s, '')
-      .split(' ');
-    return Number(parent);
-  } catch {
-    return 0;
-  }
 }
 
 function variableOf(pid: number): string | undefined {

@@ -16,6 +16,26 @@ export function readLines(path: string): string[] {
     .filter(line => line.trim() !== '');
 }
 
+/** What `/proc/PID/stat` says behind the name, from the state on, which is field 3 (proc(5)); undefined where it has ended. */
+function statOf(pid: number): readonly string[] | undefined {
+  // the name in parentheses may contain anything
+  const [, fields] = /^.*\) (.*)$/s.exec(readOr(`/proc/${pid}/stat`, '')) ?? [];
+  return fields?.split(' ');
+}
+
+/** 0 where the process has ended. */
+export function parentOf(pid: number): number {
+  return Number(statOf(pid)?.[1] ?? 0);
+}
+
+/**
+ * When a process began, in the kernel's ticks since boot; undefined where it has ended. With its number that names it for
+ * good: numbers are given anew.
+ */
+export function startOf(pid: number): string | undefined {
+  return statOf(pid)?.[19];
+}
+
 /** The inodes of the sockets that a process holds; undefined where it has ended, or is not ours to look at. */
 export function socketsOf(pid: number): readonly number[] | undefined {
   const folder = `/proc/${pid}/fd`;

@@ -3,7 +3,14 @@ import { formatProblem } from '../config/problems.ts';
 import { readSettings } from '../config/settings.ts';
 import type { Log } from '../config/types.ts';
 import { monotonic } from '../host/clock.ts';
-import { announceSupervisor, endHold, readHold, retractSupervisor, writeTroubles } from '../host/hold.ts';
+import {
+  announceSupervisor,
+  endHold,
+  holdText,
+  readHold,
+  retractSupervisor,
+  writeTroubles,
+} from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -133,7 +140,9 @@ export class Supervisor {
   #reload(): void {
     const now = process.hrtime.bigint() / 1000n;
     this.#notify.send('RELOADING=1', `MONOTONIC_USEC=${now}`);
-    if (this.#state.hold?.until === null) endHold(this.#env); // a `try` ends by itself
+    const { hold } = this.#state;
+    if (hold?.until === null) endHold(this.#env);
+    else if (hold) this.#journal.note('warn', `not reloaded: ${holdText(hold)}`); // a `try` ends by itself
     this.#happens({ is: 'reload' });
   }
 
