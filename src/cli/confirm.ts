@@ -1,6 +1,7 @@
 import { isFromHere, sshConnection } from '../host/login.ts';
 import { readTrial, type Trial } from '../trial/notes.ts';
-import { confirmTrial, sessionId } from '../trial/settle.ts';
+import { confirmTrial } from '../trial/settle.ts';
+import { sessionId } from '../trial/witness.ts';
 import { type Context, EXIT } from './context.ts';
 import { tellEnd } from './try.ts';
 

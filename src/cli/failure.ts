@@ -1,7 +1,7 @@
 import { ClientError } from '../client/error.ts';
 import { ConfigError, formatProblem, UnreadableError } from '../config/problems.ts';
 import { explain, isNotPermitted } from '../table/explain.ts';
-import { EXIT, UsageError } from './context.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
 
 export interface Failure {
   readonly lines: readonly string[];
@@ -27,4 +27,14 @@ export function failureOf(error: unknown): Failure {
 
 function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+/** Tells why something failed, unless that is what was told last. */
+export function tellingOnce({ tell }: Context): (error: unknown) => void {
+  let told: string | undefined;
+  return error => {
+    const { lines } = failureOf(error);
+    if (lines.join('\n') !== told) tell(lines);
+    told = lines.join('\n');
+  };
 }

@@ -5,17 +5,18 @@ import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
 import { quote } from '../config/report.ts';
 import { follows, runningSupervisor } from '../host/hold.ts';
+import { isFromHere, sshConnection } from '../host/login.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import { painter } from '../terminal/paint.ts';
 import { type Begun, beginTrial } from '../trial/begin.ts';
 import { isUnderWay, type Trial } from '../trial/notes.ts';
-import { confirmIfKnocked, endOf, type Settled, undoTrial } from '../trial/settle.ts';
+import { endOf, type Settled, undoTrial } from '../trial/settle.ts';
+import { knockConfirms, LOOK } from '../trial/wait.ts';
+import type { Start } from '../trial/witness.ts';
 import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
-import { failureOf } from './failure.ts';
+import { tellingOnce } from './failure.ts';
 import { makeReadable } from './readable.ts';
 
-/** In milliseconds. */
-const LOOK = 300;
 /** How long the undo may come late before we do it here. */
 const LATE = 5000;
 
@@ -37,7 +38,15 @@ export async function tryCommand(
     if (process.stdin.isTTY) context.tell(''); // below the ^C of the terminal
     interrupted.abort();
   });
-  const begun = await beginTrial(context.env, { config, bytes, path, candidate, duration: time.value });
+  const login = sshConnection(context.env);
+  const begun = await beginTrial(context.env, {
+    config,
+    bytes,
+    path,
+    candidate,
+    duration: time.value,
+    login: login && !isFromHere(login) ? login : undefined,
+  });
   if (!begun) return nothingToTry(context, path, candidate);
   tellBegun(context, begun, time.value);
   const ended = await settled(context, begun.trial, time.value, interrupted.signal);
@@ -74,7 +83,11 @@ function clock(milliseconds: number): string {
   return new Date(milliseconds).toTimeString().slice(0, 8);
 }
 
-function tellBegun({ env, tell }: Context, { trial, undoer, sessions, changes }: Begun, time: number): void {
+function tellBegun(
+  { env, tell }: Context,
+  { trial, start, undoer, sessions, changes }: Begun,
+  time: number,
+): void {
   const paint = painter(env, process.stderr);
   tell(paint('bold', `trying ${trial.candidate ?? trial.config}`));
   for (const change of changes) tell(`  ${changeText(change)}`);
@@ -84,10 +97,17 @@ function tellBegun({ env, tell }: Context, { trial, undoer, sessions, changes }:
     '',
     `It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, by ${by}, unless you`,
     '  - log in anew, in another terminal, and type there:  sudo knockd-nft confirm',
-    '  - or knock, and connect: that confirms it by itself.',
+    ...knockLines(start),
     'That does not need this terminal. Ctrl-C goes back at once.',
     '',
   ]);
+}
+
+/** Where no knock shows what is tried, nothing. */
+function knockLines({ proofs }: Start): string[] {
+  if (proofs.length === 0) return [];
+  const from = proofs.some(({ anybody }) => anybody.size > 0) ? '' : ' from where you are';
+  return [`  - or knock${from}, and connect: that confirms it by itself.`];
 }
 
 /** Waits for the end of a trial; Ctrl-C is one. */
@@ -99,7 +119,7 @@ async function settled(
 ): Promise<Settled> {
   const { env } = context;
   const late = performance.now() + time + LATE; // not by the clock, which may be set meanwhile
-  const confirmIfKnocked = knockConfirms(context, trial.id);
+  const confirmIfKnocked = knockConfirms(env, trial.id, tellingOnce(context));
   while (isUnderWay(env, trial.id)) {
     await delay(LOOK, undefined, { signal: interrupted }).catch(() => {});
     const over = interrupted.aborted || performance.now() > late;
@@ -109,33 +129,20 @@ async function settled(
   return endOf(env, trial);
 }
 
-/** Confirms a trial if a client knocked and came in. Where that cannot be, it tells why, once: the trial goes on. */
-export function knockConfirms({ env, tell }: Context, id: string): () => Promise<Settled | undefined> {
-  let told: string | undefined;
-  return async () => {
-    try {
-      return await confirmIfKnocked(env, id);
-    } catch (error) {
-      const { lines } = failureOf(error);
-      if (lines.join() !== told) tell(lines);
-      told = lines.join();
-      return undefined;
-    }
-  };
-}
-
 /** Tells how a trial ended. */
 export function tellEnd({ env, json, print }: Context, settled: Settled): void {
-  const { is, trial, knocked = null } = settled;
-  if (json) print(JSON.stringify({ event: is, file: trial.config, knocked }));
+  const { is, trial, shown } = settled;
+  const knocked = shown ? { knocked: shown.service, user: shown.user } : { knocked: null, user: null };
+  if (json) print(JSON.stringify({ event: is, file: trial.config, ...knocked }));
   else print(painter(env)(is === 'confirmed' ? 'green' : 'yellow', endText(settled)));
 }
 
-function endText({ is, knocked, trial: { candidate, config, former } }: Settled): string {
+function endText({ is, shown, trial: { candidate, config, former } }: Settled): string {
   if (is === 'undone')
     return former
       ? `undone: the rules that were before are back; ${candidate ?? config} is as you left it`
       : `undone: nothing is guarded, as before; ${candidate ?? config} is as you left it`;
-  const how = knocked === undefined ? '' : ` by a knock: a client opened ${knocked} and came in`;
+  const as = shown?.user ? ` as ${shown.user}` : '';
+  const how = shown ? ` by a knock: a client opened ${shown.service}${as} and came in` : '';
   return `confirmed${how}; ${candidate === null ? `${config} is in force` : `${candidate} is ${config} now`}`;
 }

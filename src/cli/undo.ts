@@ -1,54 +1,50 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { isUnderWay } from '../trial/notes.ts';
+import { endHold } from '../host/hold.ts';
+import { dropUnreadable, UnreadableTrialError } from '../trial/notes.ts';
 import { undoTrial } from '../trial/settle.ts';
+import { settleInTime } from '../trial/wait.ts';
 import { type Context, EXIT } from './context.ts';
-import { failureOf } from './failure.ts';
-import { knockConfirms, tellEnd } from './try.ts';
-
-/** In milliseconds; more often until the trial is there, since it may end soon. */
-const LOOK = 500;
-const LOOK_FOR = 50;
-/** How long after another to go back when the kernel does not let us: longer each time. */
-const PAUSE = 1000;
-const LONGEST = 30_000;
+import { tellingOnce } from './failure.ts';
+import { loadCommand } from './load.ts';
+import { tellEnd } from './try.ts';
 
 /** `undo`: goes back at once from what is being tried. */
 export async function undoCommand(context: Context): Promise<number> {
-  const settled = await undoTrial(context.env);
-  if (!settled) {
-    context.tell('knockd-nft: nothing is being tried, or it was confirmed: there is nothing to undo');
-    return EXIT.FAILED;
-  }
-  tellEnd(context, settled);
-  return EXIT.DONE;
+  return withoutNotes(context, async () => {
+    const settled = await undoTrial(context.env);
+    if (settled) tellEnd(context, settled);
+    else context.tell('knockd-nft: nothing is being tried, or it was confirmed: there is nothing to undo');
+    return settled ? EXIT.DONE : EXIT.FAILED;
+  });
 }
 
 /**
- * What `try` starts, for when its time is over: goes back unless a client knocked and came in. With `after` it waits here
- * for so many milliseconds, or until the trial has ended otherwise. It does not give up.
+ * What `try` starts, for when its time is over, `after` milliseconds from now: goes back unless that is confirmed. It does not
+ * give up; should it end all the same, with another status than 0, it is started again.
  */
 export async function undoLater(context: Context, id: string, after: number): Promise<number> {
-  await itsTime(context, id, after);
-  const confirmIfKnocked = knockConfirms(context, id); // what that cannot keep is undone as well
-  for (let pause = PAUSE; ; pause = Math.min(2 * pause, LONGEST)) {
-    try {
-      const settled = (await confirmIfKnocked()) ?? (await undoTrial(context.env, id));
-      if (settled) tellEnd(context, settled);
-      if (!isUnderWay(context.env, id)) return EXIT.DONE;
-    } catch (error) {
-      context.tell(failureOf(error).lines);
-    }
-    await delay(pause);
-  }
+  // nobody may listen any more
+  for (const stream of [process.stdout, process.stderr])
+    stream.removeAllListeners('error').on('error', () => {});
+  context.print(`looks after what is tried as ${id}`); // who started it waits for that
+  return withoutNotes(context, async () => {
+    const settled = await settleInTime(context.env, id, after, tellingOnce(context));
+    if (settled) tellEnd(context, settled);
+    return EXIT.DONE;
+  });
 }
 
-/** Not by the clock, which may be set meanwhile. The trial begins only when we stand ready. */
-async function itsTime({ env }: Context, id: string, after: number): Promise<void> {
-  const end = performance.now() + after;
-  for (let seen = false; performance.now() < end; ) {
-    const there = isUnderWay(env, id);
-    if (seen && !there) return;
-    seen ||= there;
-    await delay(Math.min(seen ? LOOK : LOOK_FOR, Math.max(end - performance.now(), 0)));
+/** Where the notes of a trial cannot be read, what the configuration says is what there is to go back to. */
+async function withoutNotes(context: Context, act: () => Promise<number>): Promise<number> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof UnreadableTrialError)) throw error;
+    context.tell(
+      'knockd-nft: what is being tried was begun by another version: the configuration is loaded instead',
+    );
+    endHold(context.env);
+    const status = await loadCommand(context, { lastGood: true, force: false });
+    dropUnreadable(context.env);
+    return status;
   }
 }

@@ -26,6 +26,8 @@ export interface Flow {
    * with the packet of either end, and so does UDP after a pause.
    */
   readonly fromStart: boolean;
+  /** Packets went to and fro, so that the entry stays when there are too many: of TCP, its handshake was completed. */
+  readonly assured: boolean;
   /** Attributes that name this very entry, as the kernel gave them. */
   readonly handle: readonly (readonly [type: number, value: Buffer])[];
 }
@@ -45,7 +47,11 @@ const CTA = {
   TIMEOUT: 7,
   ID: 12,
   ZONE: 18,
+  FILTER: 25,
 } as const;
+const CTA_FILTER_ORIG_FLAGS = 1;
+/** Of what CTA_TUPLE_ORIG says, only the source address is compared (net/netfilter/nf_internals.h). */
+const CTA_FILTER_F_CTA_IP_SRC = 1;
 const IPS = { SEEN_REPLY: 2, ASSURED: 4, CONFIRMED: 8 } as const;
 const CTA_TUPLE = { IP: 1, PROTO: 2 } as const;
 const CTA_IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
@@ -74,6 +80,21 @@ export function listFlows(family: keyof typeof AF): Request {
   return requestOf(
     message(IPCTNL_MSG_CT.GET, 0, () => {}),
     AF[family],
+  );
+}
+
+/** Asks for those whose first packet came from that address, of 4 or 16 bytes. */
+export function listFlowsFrom(address: Buffer): Request {
+  const [family, source] =
+    address.length === 4 ? ([AF_INET, CTA_IP.V4_SRC] as const) : ([AF_INET6, CTA_IP.V6_SRC] as const);
+  return requestOf(
+    message(IPCTNL_MSG_CT.GET, 0, writer => {
+      writer.nested(CTA.TUPLE_ORIG, tuple => tuple.nested(CTA_TUPLE.IP, ip => ip.bytes(source, address)));
+      writer.nested(CTA.FILTER, filter =>
+        filter.bytes(CTA_FILTER_ORIG_FLAGS, Buffer.from([CTA_FILTER_F_CTA_IP_SRC, 0, 0, 0])),
+      );
+    }),
+    family,
   );
 }
 
@@ -160,9 +181,11 @@ export function decodeFlow(payload: Buffer): Flow | undefined {
   let original: Tuple | undefined;
   let answers: Tuple | undefined;
   let tcp: TcpInfo = {};
+  let status = 0;
   while (reader.next()) {
     if (reader.type === CTA.TUPLE_ORIG) original = decodeTuple(reader.nested());
     else if (reader.type === CTA.TUPLE_REPLY) answers = decodeTuple(reader.nested());
+    else if (reader.type === CTA.STATUS) status = reader.be32();
     else if (reader.type === CTA.PROTOINFO) tcp = decodeTcp(reader.nested());
     if (reader.type === CTA.TUPLE_ORIG || reader.type === CTA.ID || reader.type === CTA.ZONE)
       handle.push([reader.type, reader.bytes()]);
@@ -179,6 +202,7 @@ export function decodeFlow(payload: Buffer): Flow | undefined {
     answers: { source: replies.source, destination: replies.destination },
     ended: ENDED.includes(tcp.state),
     fromStart: tcp.flags !== undefined && (tcp.flags & IP_CT_TCP_FLAG_BE_LIBERAL) === 0,
+    assured: (status & IPS.ASSURED) !== 0,
     handle,
   };
 }

@@ -62,7 +62,8 @@ async function readTable(connection: Connection, table: Table): Promise<Ruleset>
   };
 }
 
-async function readCounters(connection: Connection, table: string): Promise<NamedCounter[]> {
+/** The named counters of a table, and nothing else of it. */
+export async function readCounters(connection: Connection, table: string): Promise<NamedCounter[]> {
   const replies = await dump(connection, getCounters(table));
   return replies.flatMap(reply => decodeCounter(attributesOf(reply.payload)) ?? []);
 }
@@ -74,7 +75,11 @@ export async function readSets(connection: Connection, table: string): Promise<N
 }
 
 /** The elements of a set at this moment; those of state change with every packet. */
-export async function readElements(connection: Connection, table: string, set: NftSet): Promise<Element[]> {
+export async function readElements(
+  connection: Connection,
+  table: string,
+  set: Pick<NftSet, 'name' | 'interval' | 'count' | 'size'>,
+): Promise<Element[]> {
   // of ranges the kernel counts halves, and one that ends with the last address counts as none
   if (set.count === 0 && set.size !== undefined && !set.interval) return [];
   const replies = await dump(connection, getElements(table, set.name));

@@ -3,6 +3,8 @@ import { type Access, withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import { endHold, readHold, writeHold } from '../host/hold.ts';
 import { ownNetwork } from '../host/network.ts';
+import { startOf } from '../host/proc.ts';
+import type { Session } from '../host/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { ANY_GENERATION, commit } from '../netlink/nfnetlink.ts';
@@ -15,10 +17,11 @@ import { load, planLoad } from '../table/load.ts';
 import { plan } from '../table/plan.ts';
 import { readAtOnce, withState } from '../table/read.ts';
 import { VERSION } from '../version.ts';
-import { type Claim, newTrialId, refuseSecondTrial, startCounting, type Trial, writeTrial } from './notes.ts';
-import { readCounters, restore, sessionId } from './settle.ts';
+import { type Claim, newTrialId, refuseSecondTrial, type Trial, writeStart, writeTrial } from './notes.ts';
+import { restore } from './settle.ts';
 import { rememberUnconfirmed } from './unconfirmed.ts';
 import { armUndo, type Undoer } from './undoer.ts';
+import { beginWitness, type Start, sessionId } from './witness.ts';
 
 /** What is to be tried. */
 export interface Attempt {
@@ -29,10 +32,13 @@ export interface Attempt {
   readonly candidate: string | null;
   /** In milliseconds. */
   readonly duration: number;
+  /** The connection that it is tried over, where there is one. */
+  readonly login: Session | undefined;
 }
 
 export interface Begun {
   readonly trial: Trial;
+  readonly start: Start;
   readonly undoer: Undoer;
   /** Running connections that were put on record. */
   readonly sessions: number;
@@ -50,44 +56,47 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
   refuseSecondTrial(env);
   return withKernel(async access => {
     const { connection, sessions } = access;
-    const { config, bytes, path, candidate, duration } = attempt;
+    const { config, bytes, path, candidate, duration, login } = attempt;
     const wanted = compile(config, VERSION);
     const seen = monotonic();
     const kernel = await readAtOnce(connection);
     const { messages, before } = await planLoad(connection, kernel, wanted, async () => []);
     if (messages.length === 0) return undefined;
     if (before) await refuseIrrevocable(connection, before);
-    const trial: Trial = {
-      id: newTrialId(),
-      network: ownNetwork(),
-      config: path,
-      candidate,
-      bytes,
-      former: before ?? null,
-      clients: before ? knownClients(await withState(connection, before), monotonic()) : [],
-      seen,
-      stateFolder: env.STATE_DIRECTORY ?? null,
-      hold: readHold(env) ?? null,
-      sessions: (await sessions()).map(sessionId),
-      until: Date.now() + duration,
-      counters: null,
-    };
-    const undoer = await armUndo(trial.id, duration, env);
+    const id = newTrialId();
+    const undoer = await armUndo({ id, delay: duration, config: path }, env);
     let claim: Claim | undefined;
     try {
+      const trial: Trial = {
+        id,
+        network: ownNetwork(),
+        config: path,
+        candidate,
+        bytes,
+        former: before ?? null,
+        clients: before ? knownClients(await withState(connection, before), monotonic()) : [],
+        seen,
+        stateFolder: env.STATE_DIRECTORY ?? null,
+        hold: readHold(env) ?? null,
+        sessions: (await sessions()).map(sessionId),
+        until: Date.now() + duration,
+        ends: monotonic() + duration,
+        by: { pid: process.pid, start: startOf(process.pid) ?? null },
+        start: null,
+      };
       claim = writeTrial(env, trial);
       if (candidate === null) rememberUnconfirmed(env, bytes);
       writeHold(env, { reason: `trying ${candidate ?? path}`, until: trial.until + GRACE });
       const loaded = await load(connection, wanted, sessions);
-      const counters = await readCounters(connection, config.table);
-      if (!startCounting(env, claim, { former: loaded.before ?? null, counters }))
+      const changes = loaded.before ? differences(loaded.before, wanted) : [];
+      const start = await beginWitness(connection, loaded.before, wanted, {
+        changes,
+        login,
+        sessions: trial.sessions,
+      });
+      if (!writeStart(env, claim, { former: loaded.before ?? null, start }))
         throw new TrialError('it took longer to load than it was to be tried for: use a longer --for');
-      return {
-        trial,
-        undoer,
-        sessions: loaded.sessions,
-        changes: loaded.before ? differences(loaded.before, wanted) : [],
-      };
+      return { trial, start, undoer, sessions: loaded.sessions, changes };
     } catch (error) {
       if (claim) await abandon(env, access, claim);
       await undoer.disarm();
@@ -101,7 +110,7 @@ async function abandon(env: NodeJS.ProcessEnv, access: Access, { trial, drop }: 
   await restore(access, env, trial);
   if (trial.hold) writeHold(env, trial.hold);
   else endHold(env);
-  drop();
+  drop({ is: 'undone' });
 }
 
 /**

@@ -3,6 +3,7 @@ import { closeSync, fstatSync, linkSync, mkdirSync, readFileSync, readSync, rmSy
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deserialize, serialize } from 'node:v8';
+import { monotonic } from '../host/clock.ts';
 import { openPlain, writeWhole } from '../host/files.ts';
 import { type Hold, readHold, runtimeFolder } from '../host/hold.ts';
 import { tryLock } from '../host/lock.ts';
@@ -11,6 +12,8 @@ import type { Ruleset } from '../nftables/ruleset.ts';
 import { restoreRuleset, type SavedRuleset, saveRuleset } from '../nftables/saved.ts';
 import type { KnownClient } from '../table/clients.ts';
 import { TrialError } from '../table/errors.ts';
+import { type End, writeEnd } from './end.ts';
+import type { Start } from './witness.ts';
 
 /** What `try` remembers in the runtime folder, so that any process can confirm it or go back. */
 export interface Trial {
@@ -35,13 +38,26 @@ export interface Trial {
   readonly hold: Hold | null;
   /** Running connections, by {@link sessionId}: a login over one of them proves nothing about the new rules. */
   readonly sessions: readonly string[];
-  /** When it is undone, in milliseconds of the epoch. */
+  /** When it is undone, in milliseconds of the epoch: for people. */
   readonly until: number;
-  /** Packets of the named counters under the new rules, from the beginning; null while these are being loaded. */
-  readonly counters: ReadonlyMap<string, number> | null;
+  /** The same as `monotonic` counts, for whoever undoes it: the clock may be set meanwhile. */
+  readonly ends: number;
+  /** The process of `try`, which looks for what confirms as long as it runs. */
+  readonly by: { readonly pid: number; readonly start: string | null };
+  /** What there was when the new rules came into force; null before that, and where nobody looked: only `confirm` counts then. */
+  readonly start: Start | null;
 }
 
-type SavedTrial = Omit<Trial, 'former'> & { readonly former: SavedRuleset | null };
+/** The notes as they are written. Version 1 is that of knockd-nft 1.0.0, which did not say so. */
+const NOTES_VERSION = 2;
+
+interface SavedTrial extends Omit<Trial, 'former'> {
+  readonly version: typeof NOTES_VERSION;
+  readonly former: SavedRuleset | null;
+}
+
+/** Of version 1; its counters tell nothing about who came in. */
+type FirstTrial = Omit<SavedTrial, 'version' | 'ends' | 'by' | 'start'>;
 
 const trialPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'trial');
 const SECRET = { mode: 0o600 } as const;
@@ -53,13 +69,48 @@ export function newTrialId(): string {
 }
 
 function encode({ former, ...trial }: Trial): Buffer {
-  const saved = { ...trial, former: former && saveRuleset(former) } satisfies SavedTrial;
+  const saved = {
+    version: NOTES_VERSION,
+    ...trial,
+    former: former && saveRuleset(former),
+  } satisfies SavedTrial;
   return Buffer.concat([Buffer.from(trial.id), serialize(saved)]);
 }
 
+/** What is being tried was noted by a version that this one does not understand; or somebody damaged the notes. */
+export class UnreadableTrialError extends TrialError {
+  constructor() {
+    super(
+      'what is being tried was begun by another version of knockd-nft, whose notes this one cannot read: "knockd-nft undo" goes back to what the configuration says',
+    );
+  }
+}
+
 function decode(descriptor: number): Trial {
-  const { former, ...trial } = deserialize(readFileSync(descriptor).subarray(2 * ID)) as SavedTrial;
-  return { ...trial, former: former && restoreRuleset(former) };
+  const saved = deserializeOr(readFileSync(descriptor).subarray(2 * ID));
+  if (typeof saved !== 'object' || saved === null) throw new UnreadableTrialError();
+  const { version, former, ...trial } = { version: 1, ...saved } as
+    | SavedTrial
+    | (FirstTrial & { version: 1 });
+  const restored = (): Ruleset | null => former && restoreRuleset(former);
+  switch (version) {
+    case NOTES_VERSION:
+      return { ...(trial as Omit<SavedTrial, 'version' | 'former'>), former: restored() };
+    case 1: {
+      const ends = monotonic() + trial.until - Date.now();
+      return { ...trial, ends, by: { pid: 0, start: null }, start: null, former: restored() };
+    }
+    default:
+      throw new UnreadableTrialError();
+  }
+}
+
+function deserializeOr(bytes: Buffer): unknown {
+  try {
+    return deserialize(bytes);
+  } catch {
+    return undefined; // another Node.js may write what this one does not know
+  }
 }
 
 /** Undefined where nothing is being tried. Throws {@link TrialError} for what another user wrote: root acts on what it says. */
@@ -132,7 +183,7 @@ export interface Claim {
   readonly trial: Trial;
   readonly isThere: () => boolean;
   /** It is over. */
-  readonly drop: () => void;
+  readonly drop: (end: End) => void;
   /** It goes on. */
   readonly release: () => void;
 }
@@ -143,8 +194,11 @@ function claimOf(env: NodeJS.ProcessEnv, descriptor: number, trial: Trial): Clai
   return {
     trial,
     isThere,
-    drop() {
-      if (isThere()) rmSync(path);
+    drop(end) {
+      if (isThere()) {
+        writeEnd(env, trial.id, end);
+        rmSync(path);
+      }
       closeSync(descriptor);
     },
     release: () => closeSync(descriptor),
@@ -176,11 +230,11 @@ export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): Claim {
   }
 }
 
-/** Writes down what the load replaced, and how the counters stand since; releases the claim. False where the trial is over. */
-export function startCounting(
+/** Writes down what the load replaced, and what there was when it had; releases the claim. False where the trial is over. */
+export function writeStart(
   env: NodeJS.ProcessEnv,
   claim: Claim,
-  begun: Pick<Trial, 'former' | 'counters'>,
+  begun: Pick<Trial, 'former' | 'start'>,
 ): boolean {
   if (!claim.isThere()) return false;
   writeWhole(trialPath(env), encode({ ...claim.trial, ...begun }), SECRET);
@@ -231,6 +285,11 @@ export async function awaitTrial(
     if (claim !== 'taken') return claim;
     if (late) throw new TrialError('what is tried is being loaded or undone: try again in a few seconds');
   }
+}
+
+/** Takes away the notes of a trial that nobody can read. */
+export function dropUnreadable(env: NodeJS.ProcessEnv): void {
+  rmSync(trialPath(env), { force: true });
 }
 
 /** Throws {@link TrialError} while something is being tried: what else changes the rules would be undone with it. */

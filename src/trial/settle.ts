@@ -3,111 +3,72 @@ import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import { type Access, withKernel } from '../host/access.ts';
 import { type FileRights, writeWhole } from '../host/files.ts';
-import { endHold, writeHold } from '../host/hold.ts';
+import { endHold, readHold, writeHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
-import type { Session } from '../host/sessions.ts';
-import type { Connection } from '../netlink/connection.ts';
-import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
-import { names } from '../ruleset/names.ts';
-import { servicePorts } from '../ruleset/program.ts';
 import { TrialError } from '../table/errors.ts';
 import { load, planLoad, unload } from '../table/load.ts';
 import { readKernel } from '../table/read.ts';
 import { withoutRevoked } from '../table/revocations.ts';
 import { VERSION } from '../version.ts';
-import { awaitTrial, type Claim, readTrial, type Trial } from './notes.ts';
+import { type End, readEnd } from './end.ts';
+import { awaitTrial, type Claim, type Trial } from './notes.ts';
 import { forgetUnconfirmed, isUnconfirmed } from './unconfirmed.ts';
 import { disarmUndo } from './undoer.ts';
+import type { Shown } from './witness.ts';
 
-/** How a trial ended. */
-export interface Settled {
-  readonly is: 'confirmed' | 'undone';
+/** A trial that ended. */
+export interface Settled extends End {
   readonly trial: Trial;
-  /** The service whose client knocked and came in: that is what confirmed it. */
-  readonly knocked?: string;
-}
-
-/** Tells connections apart, however a socket names the peer. */
-export function sessionId({ peer, peerPort, port }: Session): string {
-  return `${peer.toString('hex')} ${peerPort} ${port}`;
-}
-
-/** The table of a ruleset that is in the kernel: by its name, or else ours under another name. */
-async function ours(connection: Connection, table: string): Promise<Ruleset | undefined> {
-  const kernel = await readKernel(connection);
-  return kernel.ours.find(it => it.table.name === table) ?? kernel.ours[0];
-}
-
-/** Packets by the name of the counter. */
-export async function readCounters(connection: Connection, table: string): Promise<Map<string, number>> {
-  const counters = (await ours(connection, table))?.counters ?? [];
-  return new Map(counters.map(({ name, packets }) => [name, packets]));
-}
-
-/** A service that a client opened by knocking and then entered, since the candidate's rules are in force. */
-async function knockedService({ connection }: Access, { counters }: Trial): Promise<string | undefined> {
-  if (counters === null) return undefined;
-  const kernel = await readKernel(connection);
-  for (const ruleset of kernel.ours) {
-    const now = byName(ruleset.counters);
-    const rose = (name: string) => (now.get(name)?.packets ?? 0) > (counters.get(name) ?? 0);
-    for (const service of servicePorts(ruleset).keys())
-      if (rose(names.opened(service)) && rose(names.accepted(service))) return service;
-  }
-  return undefined;
 }
 
 /**
  * Keeps what is tried: the candidate becomes the configuration. Undefined where nothing is being tried, or where somebody
  * else has just ended it. Throws {@link TrialError} where the kernel no longer has what was tried.
  */
-export async function confirmTrial(env: NodeJS.ProcessEnv, id?: string): Promise<Settled | undefined> {
-  return end(await awaitTrial(env, id, { force: false }), async claim => {
-    await withKernel(access => confirm(access, env, claim));
-    return { is: 'confirmed', trial: claim.trial };
-  });
+export async function confirmTrial(
+  env: NodeJS.ProcessEnv,
+  id?: string,
+  shown?: Shown,
+): Promise<Settled | undefined> {
+  return end(
+    await awaitTrial(env, id, { force: false }),
+    { is: 'confirmed', ...(shown && { shown }) },
+    claim => withKernel(access => confirm(access, env, claim)),
+  );
 }
 
 /** Goes back to the ruleset that was, or to none, with the clients that were in. Undefined as in {@link confirmTrial}. */
 export async function undoTrial(env: NodeJS.ProcessEnv, id?: string): Promise<Settled | undefined> {
-  return end(await awaitTrial(env, id, { force: true }), async claim => {
-    await withKernel(access => undo(access, env, claim.trial));
-    return { is: 'undone', trial: claim.trial };
-  });
-}
-
-/** Confirms a trial if a client knocked and came in. */
-export async function confirmIfKnocked(env: NodeJS.ProcessEnv, id: string): Promise<Settled | undefined> {
-  const trial = readTrial(env);
-  if (trial?.id !== id) return undefined;
-  const knocked = await withKernel(access => knockedService(access, trial));
-  if (knocked === undefined) return undefined;
-  const settled = await confirmTrial(env, id);
-  return settled && { ...settled, knocked };
+  return end(await awaitTrial(env, id, { force: true }), { is: 'undone' }, ({ trial }) =>
+    withKernel(access => undo(access, env, trial)),
+  );
 }
 
 async function end(
   claim: Claim | undefined,
-  act: (claim: Claim) => Promise<Settled>,
+  how: End,
+  act: (claim: Claim) => Promise<void>,
 ): Promise<Settled | undefined> {
   if (!claim) return undefined;
   try {
-    const settled = await act(claim);
-    claim.drop();
-    await disarmUndo(claim.trial.id);
-    return settled;
+    await act(claim);
+    claim.drop(how);
   } catch (error) {
     claim.release();
     throw error;
   }
+  await disarmUndo(claim.trial.id);
+  return { ...how, trial: claim.trial };
 }
 
 /**
- * How a trial ended that is not there any more. It may be gone because somebody removed the runtime folder: what is in force
+ * How a trial ended that is not there any more. Where nobody left a word about that, it may be gone because somebody removed the runtime folder: what is in force
  * then without being kept is undone here and now, since nobody else can.
  */
-export function endOf(env: NodeJS.ProcessEnv, trial: Trial): Promise<Settled> {
+export async function endOf(env: NodeJS.ProcessEnv, trial: Trial): Promise<Settled> {
+  const end = readEnd(env, trial.id);
+  if (end) return { ...end, trial };
   return withKernel(async access => {
     if (!(await isInForce(access, trial, env))) return { is: 'undone', trial };
     if (isKept(env, trial)) return { is: 'confirmed', trial };
@@ -179,6 +140,8 @@ async function undo(access: Access, env: NodeJS.ProcessEnv, trial: Trial): Promi
   await restore(access, env, trial);
   if (trial.hold) writeHold(env, trial.hold);
   else endHold(env);
+  if (!trial.hold && readHold(env))
+    throw new TrialError('what keeps the supervisor from its work cannot be removed');
 }
 
 /** What was there before the trial. */

@@ -1,9 +1,9 @@
 /** What the tests of `try` share: the command as a login starts it, and what it must bring back. */
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Test } from 'tap';
 import type { Running } from './process.ts';
-import { createWorld, type World } from './world.ts';
+import { createWorld, type World, type WorldOptions } from './world.ts';
 
 export const trying = /is undone at/;
 
@@ -39,8 +39,8 @@ export function startTry(
 }
 
 /** A server with a listener that somebody else's host may reach, and its rules. */
-export async function loaded(t: Test, config: object | undefined) {
-  const world = await createWorld(t);
+export async function loaded(t: Test, config: object | undefined, options: WorldOptions = {}) {
+  const world = await createWorld(t, options);
   const environment = { STATE_DIRECTORY: join(dirname(world.configFile), 'state') };
   await world.host('server').listen(22);
   if (config) {
@@ -48,6 +48,13 @@ export async function loaded(t: Test, config: object | undefined) {
     t.equal((await world.knockd(['load'])).status, 0);
   }
   return { world, environment };
+}
+
+/** A folder for the runtime files that the test can reach, too. */
+export function runtime(world: World): { readonly RUNTIME_DIRECTORY: string } {
+  const RUNTIME_DIRECTORY = `${world.configFile}.run`;
+  mkdirSync(RUNTIME_DIRECTORY);
+  return { RUNTIME_DIRECTORY };
 }
 
 interface Listed {

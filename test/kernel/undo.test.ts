@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { supervised } from '../supervisor/supervised.ts';
 import { ssh, sshKnocks, status, until } from './loaded.ts';
-import { candidate, enough, loaded, reach, rules, startTry, trying } from './trying.ts';
+import { candidate, enough, loaded, reach, rules, runtime, startTry, trying } from './trying.ts';
 import { missing, sendsLarge, type World } from './world.ts';
 
 const skip = missing('namespaces', 'nft', 'knockd');
@@ -20,13 +20,6 @@ const many = Object.fromEntries(
     { ports: [20000 + index], sequence: [4000 + index, 5000 + index, 6000 + index] },
   ]),
 );
-
-/** A folder for the runtime files that the test can reach, too. */
-function runtime(world: World): { readonly RUNTIME_DIRECTORY: string } {
-  const RUNTIME_DIRECTORY = `${world.configFile}.run`;
-  mkdirSync(RUNTIME_DIRECTORY);
-  return { RUNTIME_DIRECTORY };
-}
 
 const becomes = (world: World, was: string) =>
   until(

@@ -118,14 +118,43 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
       );
     });
 
+  await t.test('a reload fails while something is tried', async t => {
+    await succeed(lab, 'systemctl', 'start', 'knockd-nft');
+    write(lab, lockout, CANDIDATE);
+    await tryIn(lab, 'login', CANDIDATE, '--for', '10m');
+    await locksOut(t, lab);
+    t.not((await lab.run('systemctl', ['reload', 'knockd-nft'])).status, 0);
+    t.match(await succeed(lab, 'journalctl', '-u', 'knockd-nft', '-o', 'cat'), /^knockd-nft: trying /m);
+    await succeed(lab, 'knockd-nft', 'undo');
+    await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
+    t.equal(await rules(lab), was);
+    await lab.run('systemctl', ['stop', 'login']); // it may not have seen that yet
+  });
+
+  await t.test('an undoer that is killed is started again, and goes back', async t => {
+    write(lab, lockout, CANDIDATE);
+    await tryIn(lab, 'login', CANDIDATE, '--for', '8s');
+    await locksOut(t, lab);
+    await succeed(lab, 'systemctl', 'stop', 'login');
+    await succeed(lab, 'systemctl', 'kill', '--signal=KILL', 'knockd-nft-undo-*.service');
+    t.equal(
+      await eventually(
+        () => rules(lab),
+        now => now === was,
+      ),
+      was,
+    );
+  });
+
   await t.test('what a knock confirms is the configuration, and no timer is left', async t => {
     await succeed(lab, 'systemctl', 'start', 'knockd-nft');
     const journal = await follow(lab);
-    write(lab, { services: { ssh } }, CANDIDATE);
+    const sequence = [12000, 2345, 3456, 1234];
+    write(lab, { services: { ssh: { ...ssh, sequence } } }, CANDIDATE);
     await tryIn(lab, 'login', CANDIDATE, '--for', '1m');
     await journal.line(/^held: trying \/etc\/knockd-nft\.json\.new/);
     await locksOut(t, lab);
-    await lab.client().knock(SERVER, sshKnocks);
+    await lab.client().knock(SERVER, ['12000/tcp', ...sshKnocks.slice(1)]);
     t.equal(await reach(lab), 'open');
     await journal.line(/^unchanged table inet knockd, 1 service/);
     t.notOk(existsSync(lab.path(CANDIDATE)));

@@ -1,0 +1,156 @@
+/** What `try` starts, and what must not end before its work is done. */
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { deserialize, serialize } from 'node:v8';
+import t from 'tap';
+import { callsOf, errorOf, runFailing, some } from './failing-calls.ts';
+import { ssh, sshKnocks, status, until } from './loaded.ts';
+import { lacking } from './process.ts';
+import { candidate, enough, loaded, reach, rules, runtime, startTry, trying } from './trying.ts';
+import { missing, type World } from './world.ts';
+
+const skip = missing('namespaces', 'nft', 'knockd');
+t.jobs = 2;
+
+const before = { services: { ssh }, allow: ['10.77.0.2'] };
+const lockout = { services: { ssh: { ...ssh, sequence: [11000, 2345, 3456, 1234] } } };
+
+/** Ends what `try` started, by its trial's id. */
+async function killUndoer(world: World, id: string): Promise<void> {
+  const { stdout } = await world.run('server', 'pgrep', ['--full', `undo --id ${id}`]);
+  const pids = stdout.trim().split('\n').filter(Boolean);
+  if (pids.length < 2) throw new Error(`no shell and no program look after ${id}`);
+  await world.run('server', 'kill', ['-KILL', ...pids]);
+}
+
+/** From the first look at the notes to their removal. */
+const WORK = { from: /json\.run\/trial"/, to: /unlink\(.*json\.run\/trial"/ };
+
+const idOf = (notes: Buffer) => notes.subarray(0, 12).toString();
+
+t.test(
+  'whatever call to the system fails, once, what was tried is undone',
+  { skip: skip || lacking('strace', 'pgrep') },
+  async t => {
+    const { world } = await loaded(t, before);
+    const env = runtime(world);
+    const [trial, hold] = ['trial', 'hold'].map(name => join(env.RUNTIME_DIRECTORY, name));
+    if (!trial || !hold) return;
+    const was = await rules(world);
+    const command = startTry(world, [candidate(world, lockout), '--for', '1s'], env);
+    await command.line(trying);
+    const notes = readFileSync(trial);
+    const id = idOf(notes);
+    await killUndoer(world, id);
+    await command.stop('SIGKILL');
+    const held = JSON.stringify({ reason: 'trying', until: Date.now() + 3_600_000 });
+    const tried = await world.list();
+    const again = async (): Promise<void> => {
+      writeFileSync(trial, notes, { mode: 0o600 });
+      writeFileSync(hold, held);
+      rmSync(join(env.RUNTIME_DIRECTORY, 'tried'), { force: true });
+      await world.nft(`flush ruleset\n${tried}`);
+    };
+    const undo = [process.execPath, 'dist/knockd-nft.cjs', '--config', world.configFile, 'undo', '--id', id];
+    await again();
+    const calls = await callsOf(world, WORK, ['env', `RUNTIME_DIRECTORY=${env.RUNTIME_DIRECTORY}`, ...undo]);
+    t.equal(await rules(world), was, 'without a fault');
+    t.ok(calls.length > 100);
+    for (const call of some(calls, Number(process.env.KNOCKD_NFT_FAULTS ?? 2))) {
+      await again();
+      const { status } = await runFailing(world, call, undo, env);
+      // who started it starts it again
+      const ended =
+        status === 0 ? 0 : (await world.run('server', undo[0] ?? '', undo.slice(1), { env })).status;
+      const what = `${errorOf(call)} of ${call.name} ${call.number} (${status})`;
+      t.same([status === 137, ended], [false, 0], `${what}: it ended`);
+      t.equal(await rules(world), was, `${what}: the rules are back`);
+      t.notOk(existsSync(trial) || existsSync(hold), 'and nothing is left of it');
+    }
+  },
+);
+
+t.test(
+  'what looks after a trial is started again when it ends',
+  { skip: skip || lacking('pgrep') },
+  async t => {
+    const { world } = await loaded(t, before);
+    const env = runtime(world);
+    const was = await rules(world);
+    const command = startTry(world, [candidate(world, lockout), '--for', await enough(world, 3)], env);
+    await command.line(trying);
+    command.signal('SIGKILL');
+    const id = idOf(readFileSync(join(env.RUNTIME_DIRECTORY, 'trial')));
+    const { stdout } = await world.run('server', 'pgrep', [
+      '--full',
+      `^${process.execPath} .*undo --id ${id}`,
+    ]);
+    t.equal((await world.run('server', 'kill', ['-KILL', stdout.trim()])).status, 0);
+    await until(
+      () => rules(world),
+      now => now === was,
+    );
+    t.equal(await reach(world), 'open');
+  },
+);
+
+t.test('notes that are taken away when the command is gone, too, are no end', { skip }, async t => {
+  const { world } = await loaded(t, before);
+  const env = runtime(world);
+  const was = await rules(world);
+  const command = startTry(world, [candidate(world, lockout), '--for', '10m'], env);
+  await command.line(trying);
+  command.signal('SIGKILL');
+  rmSync(env.RUNTIME_DIRECTORY, { recursive: true });
+  await until(
+    () => rules(world),
+    now => now === was,
+  );
+  t.equal(await reach(world), 'open');
+});
+
+t.test('a trial that version 1.0.0 began is undone by this one', { skip }, async t => {
+  const { world } = await loaded(t, lockout);
+  const env = runtime(world);
+  const bytes = readFileSync('test/kernel/trial-1.0.0');
+  const saved = deserialize(bytes.subarray(12)) as object;
+  const network = (await world.run('server', 'readlink', ['/proc/self/ns/net'])).stdout.trim();
+  const notes = { ...saved, network, config: world.configFile, candidate: `${world.configFile}.new` };
+  const trial = join(env.RUNTIME_DIRECTORY, 'trial');
+  writeFileSync(trial, Buffer.concat([bytes.subarray(0, 12), serialize(notes)]), { mode: 0o600 });
+  const { status: done, stdout, stderr } = await world.knockd(['undo', '--id', idOf(bytes)], { env });
+  t.equal(done, 0, stderr);
+  t.match(stdout, /^undone: the rules that were before are back/m);
+  const { services, inSync } = await status(world);
+  t.same(Object.keys(services), ['admin', 'ssh']);
+  t.match(services.ssh, { ports: ['22/tcp'] });
+  t.equal(inSync, false);
+  await world.host('client').knock(world.server.ipv4, sshKnocks);
+  t.match(
+    (await status(world)).services.ssh?.clients,
+    [{ address: world.client.ipv4 }],
+    'by the old sequence',
+  );
+  t.notOk(existsSync(trial));
+});
+
+t.test('notes of a version to come are told, and what the file says is loaded', { skip }, async t => {
+  for (const words of [['undo'], ['undo', '--id', '0123456789ab']]) {
+    const { world } = await loaded(t, before);
+    const env = runtime(world);
+    const was = await rules(world);
+    const trial = join(env.RUNTIME_DIRECTORY, 'trial');
+    const command = startTry(world, [candidate(world, lockout), '--for', '10m'], env);
+    await command.line(trying);
+    writeFileSync(trial, Buffer.concat([Buffer.from('0123456789ab'), serialize({ version: 1000 })]));
+    const confirm = await world.knockd(['confirm'], { env });
+    t.equal(confirm.status, 1);
+    t.match(confirm.stderr, /^knockd-nft: what is being tried was begun by another version of knockd-nft, /);
+    const undo = await world.knockd(words, { env });
+    t.equal(undo.status, 0, undo.stderr);
+    t.match(undo.stderr, /was begun by another version: the configuration is loaded instead/);
+    t.equal(await rules(world), was);
+    t.notOk(existsSync(trial));
+    await command.ended;
+  }
+});
