@@ -1,12 +1,13 @@
-/** `npm run bench`: `packets`, `load`, `supervisor`, `client` and `large` as words choose; without a word, all but the last. */
+/** `npm run bench`: `packets`, `load`, `supervisor`, `trial`, `client` and `large` as words choose; without a word, all but the last. */
 import { missing } from '../test/kernel/world.ts';
 import { benchClient } from './client.ts';
 import { benchLoad } from './load.ts';
 import { benchPackets } from './packets.ts';
 import { benchSupervisor } from './supervisor.ts';
+import { benchTrial } from './trial.ts';
 
 const words = process.argv.slice(2);
-const chosen = words.length > 0 ? words : ['packets', 'load', 'supervisor', 'client'];
+const chosen = words.length > 0 ? words : ['packets', 'load', 'supervisor', 'trial', 'client'];
 const why = missing('namespaces', 'nft', 'knockd');
 if (why) {
   console.error(`cannot measure: ${why}`);
@@ -19,6 +20,7 @@ try {
   if (chosen.includes('packets')) await benchPackets(t);
   if (chosen.includes('load')) await benchLoad(t, false);
   if (chosen.includes('supervisor')) await benchSupervisor(t);
+  if (chosen.includes('trial')) await benchTrial(t);
   if (chosen.includes('client')) await benchClient(t);
   if (chosen.includes('large')) await benchLoad(t, true);
 } finally {

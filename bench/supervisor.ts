@@ -1,5 +1,5 @@
 /** What the supervisor costs: from a save to the kernel's new ruleset, its memory, and what it does when nothing happens. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,7 @@ import { createWorld, type World } from '../test/kernel/world.ts';
 import { knocks } from '../test/supervisor/supervised.ts';
 import { printTable, quantile, ratio } from './figures.ts';
 import { configuration } from './subjects.ts';
+import { work } from './work.ts';
 
 const COUNTS = [1, 100, 1000] as const;
 const ROUNDS = 7;
@@ -41,23 +42,6 @@ function memory(pid: number): readonly [resident: number, own: number] {
       0,
     );
   return [kilobytes(/^Rss:\s+(\d+)/gm) / 1024, kilobytes(/^Private_\w+:\s+(\d+)/gm) / 1024];
-}
-
-/** Of all threads: seconds of CPU, and how often one waited for something. */
-function work(pid: number): { readonly seconds: number; readonly waits: number } {
-  const threads = readdirSync(`/proc/${pid}/task`).map(thread => `/proc/${pid}/task/${thread}`);
-  return {
-    seconds: threads.reduce(
-      (sum, thread) => sum + Number(readFileSync(`${thread}/schedstat`, 'utf8').split(' ')[0]) / 1e9,
-      0,
-    ),
-    waits: threads.reduce(
-      (sum, thread) =>
-        sum +
-        Number(/^voluntary_ctxt_switches:\s+(\d+)/m.exec(readFileSync(`${thread}/status`, 'utf8'))?.[1]),
-      0,
-    ),
-  };
 }
 
 export async function benchSupervisor(t: Parameters<typeof createWorld>[0]): Promise<void> {
