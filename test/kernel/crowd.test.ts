@@ -34,6 +34,6 @@ t.test('status with 131,070 clients in', { skip }, async t => {
   t.equal(clients.length, 2 * FULL);
   t.equal(new Set(clients.map(({ address }) => address)).size, 2 * FULL);
   const calls = Number(/^ *[\d.]+ +[\d.]+ +\d+ +(\d+) .*recvmsg$/m.exec(stderr)?.[1]);
-  // a page at a time they are more than 2,000, and for each of them the kernel begins anew
+  // a page at a time they are more than 1,600, and for each of them the kernel begins anew
   t.ok(calls < 800, `read in ${calls} pieces`);
 });
