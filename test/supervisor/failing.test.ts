@@ -70,7 +70,7 @@ t.test(
       ],
       env,
     );
-    await supervisor.line(/cannot load .*cannot be read by this user \(EACCES\).*it is tried again/);
+    await supervisor.line(/cannot load .*this user may not read the file \(EACCES\).*it is tried again/);
     const trouble = join(env.RUNTIME_DIRECTORY ?? '', 'trouble');
     await until(async () => existsSync(trouble), Boolean);
     t.match(readFileSync(trouble, 'utf8'), /cannot be read by this user/);
