@@ -4,13 +4,13 @@
 _knockd_nft() {
   COMPREPLY=()
   local current=${COMP_WORDS[COMP_CWORD]} command='' option='' words='' config=() operands=() word i
-  local commands='check load unload render diff status run try confirm undo grant revoke watch init import doctor knock proxy demo help'
+  local commands='check load unload render diff status run try confirm undo grant revoke watch init import doctor knock proxy page demo help'
 
   # What stands before the cursor. `--for=1m` is three words.
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -c | --config | --for | --trace | --interval | --knocks | --service | --allow | --gap | --timeout)
+      -c | --config | --for | --trace | --interval | --knocks | --service | --allow | --gap | --timeout | --host | --realm | --port | --secret-file | --url | --open-for)
         [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
         if ((++i >= COMP_CWORD)); then
           option=$word
@@ -26,7 +26,8 @@ _knockd_nft() {
 
   case $option in
     '') ;;
-    -c | --config) compopt -o default 2>/dev/null; return ;; # the names of files
+    --host) words=$(_knockd_nft_ask "$1" hosts) ;;
+    -c | --config | --secret-file) compopt -o default 2>/dev/null; return ;; # the names of files
     *) return ;;
   esac
 
@@ -45,6 +46,7 @@ _knockd_nft() {
       init) words+=' --json --service --knocks --allow --force --yes' ;;
       knock) words+=' --json --wait --gap --timeout' ;;
       proxy) words+=' --json --gap --timeout' ;;
+      page) words+=' --json --host --service --realm --port --secret-file --url --open-for' ;;
       *) words+=' --json' ;;
     esac
   else

@@ -25,7 +25,9 @@ await build({
   banner: { js: `#!/usr/bin/env node\n${GUARD}` },
   mainFields: ['module', 'main'],
   legalComments: 'eof',
-  // what `init` starts from
-  define: { SHIPPED_CONFIGURATION: JSON.stringify(readFileSync('config/knockd-nft.json', 'utf8')) },
+  define: {
+    SHIPPED_CONFIGURATION: JSON.stringify(readFileSync('config/knockd-nft.json', 'utf8')), // what `init` starts from
+    SHIPPED_PAGE: JSON.stringify(readFileSync('page/knock.html', 'utf8')),
+  },
 });
 chmodSync('dist/knockd-nft.cjs', 0o755);

@@ -147,7 +147,8 @@ function stageProgram(tree) {
   tree.write('usr/share/doc/knockd-nft/copyright', copyright());
   if (existsSync(join(root, 'README.md')))
     tree.copy(join(root, 'README.md'), 'usr/share/doc/knockd-nft/README.md');
-  for (const name of readdirSync(join(root, 'docs')).sort())
+  tree.copy(join(root, 'page/knock.html'), 'usr/share/doc/knockd-nft/page/knock.html');
+  for (const name of filesOf(join(root, 'docs')))
     tree.copy(join(root, 'docs', name), `usr/share/doc/knockd-nft/docs/${name}`);
 }
 

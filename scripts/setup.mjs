@@ -32,6 +32,11 @@ const systemPackages = {
   strace: ['strace'], // system calls that fail
   acl: ['setfacl'],
   bsdutils: ['script'],
+  // what one-time tokens are sent with
+  dash: ['dash'],
+  busybox: ['busybox'],
+  chromium: ['chromium'],
+  'firefox-esr': ['firefox-esr'],
   // what the manual pages are read with
   'man-db': ['man'],
   mandoc: ['mandoc'],
@@ -95,6 +100,7 @@ function build() {
     'test',
     'bench',
     'config',
+    'page',
     'scripts/bundle.mjs',
     'package.json',
     'package-lock.json',

@@ -10,7 +10,8 @@ import { configSchema } from '../src/config/schema.ts';
 
 const HANDBOOK = 'docs/operating.md';
 const INSIDE = 'docs/how-it-works.md';
-const FILES = ['README.md', ...readdirSync('docs').map(name => `docs/${name}`)];
+const pages = readdirSync('docs').filter(name => name.endsWith('.md'));
+const FILES = ['README.md', ...pages.map(name => `docs/${name}`)];
 const text = new Map(FILES.map(file => [file, readFileSync(file, 'utf8')]));
 const inside = text.get(INSIDE) ?? '';
 

@@ -11,7 +11,8 @@ export interface Options {
   readonly cut?: boolean;
   readonly id?: string;
   readonly after?: string;
-  readonly service?: readonly string[];
+  /** Of `init` several, of `page` one. */
+  readonly service?: readonly string[] | string;
   readonly knocks?: string;
   readonly allow?: readonly string[];
   readonly yes?: boolean;
@@ -21,6 +22,12 @@ export interface Options {
   readonly wait?: string | true;
   readonly timeout?: string;
   readonly trace?: string;
+  readonly host?: string;
+  readonly realm?: string;
+  readonly port?: string;
+  readonly secretFile?: string;
+  readonly url?: string;
+  readonly openFor?: string;
 }
 
 /** Headings of the help. */
@@ -183,7 +190,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['--force', 'replace a file that is there, of which a copy stays; under a supervisor, write FILE.new'],
       ['--yes', 'ask nothing, as where there is no terminal'],
     ],
-    run: async (context, options) => (await import('./init.ts')).initCommand(context, options),
+    run: async (context, { service, ...options }) =>
+      (await import('./init.ts')).initCommand(context, {
+        ...options,
+        ...(service !== undefined && { service: [service].flat() }),
+      }),
   },
   {
     group: 'The configuration',
@@ -221,6 +232,24 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     run: async (context, options, words) =>
       (await import('./proxy.ts')).proxyCommand(context, words, options),
+  },
+  {
+    group: "The client's side",
+    usage: 'page',
+    summary: 'print a web page that knocks with tokens',
+    description: 'print a web page that knocks with tokens, for a phone or any browser',
+    example: 'knockd-nft page --host bastion >bastion.html',
+    options: [
+      ['--host <host>', 'whom it knocks on: an entry of hosts.json, or an address'],
+      ['--service <name>', 'the service, unless hosts.json says it'],
+      ['--realm <name>', 'the realm of the server (default: "default")'],
+      ['--port <port>', 'where the server expects tokens (default: 62201)'],
+      ['--secret-file <file>', 'a file with the secret, unless hosts.json has it'],
+      ['--url <url>', 'where to go when it is open'],
+      ['--open-for <duration>', 'how long that is (default: 10s)'],
+    ],
+    run: async (context, options) =>
+      (await import('./page.ts')).pageCommand(context, { ...options, service: options.service?.toString() }),
   },
   {
     group: 'More',

@@ -1,7 +1,9 @@
-import { type Door, knockOnce, openDoor } from '../client/door.ts';
+import type { Destination, Door, Patience } from '../client/door.ts';
+import { knockOnce } from '../client/knocking.ts';
 import { resolveHost } from '../client/resolve.ts';
+import { sendToken } from '../client/spending.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
-import { adviceFor, readTarget, readTcpPort, readTimeout, stillClosed, type Target } from './target.ts';
+import { adviceFor, openTarget, readTarget, readTcpPort, readTimeout, type Target } from './target.ts';
 
 export interface KnockOptions {
   readonly gap?: string | undefined;
@@ -28,16 +30,17 @@ export async function knockCommand(
   { gap, wait, timeout }: KnockOptions,
 ): Promise<number> {
   const target = readTarget(context, name, words, { gap });
-  if (target.knocks.length === 0) throw new UsageError(adviceFor(context, name, target));
+  if (target.key.kind === 'unknown') throw new UsageError(adviceFor(context, name, target));
   const port = wait === undefined ? undefined : waitPort(name, wait, target);
   const limit = readTimeout(timeout);
   const addresses = await resolveHost(target.host);
   const door = { ...target, name, addresses, advice: adviceFor(context, name, target) };
+  const patience = { timeout: limit, tryFirst: false, tell: context.tell, env: context.env };
   const start = performance.now();
   const done =
     port === undefined
-      ? { addresses: await knockOnce(door, { timeout: limit, env: context.env }), open: null, rounds: 1 }
-      : await knockAndWait(context, { ...door, port }, limit);
+      ? { addresses: await once(door, patience), open: null, rounds: 1 }
+      : await knockAndWait({ ...door, port }, patience);
   const knocked = { ...done, seconds: Number(((performance.now() - start) / 1000).toFixed(2)) };
   context.print(context.json ? JSON.stringify(knocked) : sentence(knocked));
   return EXIT.DONE;
@@ -49,13 +52,20 @@ function waitPort(name: string, wait: string | true, { port }: Target): number {
   throw new UsageError(`--wait: no port is known for ${name}: add it, as in --wait 22`);
 }
 
-async function knockAndWait(
-  { tell, env }: Context,
-  door: Door,
-  timeout: number,
-): Promise<Omit<Knocked, 'seconds'>> {
-  const onAgain = (addresses: readonly string[]) => tell(stillClosed(door, addresses));
-  const { socket, rounds } = await openDoor(door, { timeout, tryFirst: false, onAgain, env });
+/** Gives the addresses that were knocked on. */
+async function once({ key, ...to }: Destination, patience: Patience): Promise<readonly string[]> {
+  switch (key.kind) {
+    case 'knocks':
+      return knockOnce({ ...to, key }, patience);
+    case 'token':
+      return [await sendToken({ ...to, key }, patience)];
+    case 'unknown':
+      return [];
+  }
+}
+
+async function knockAndWait(door: Door, patience: Patience): Promise<Omit<Knocked, 'seconds'>> {
+  const { socket, rounds } = await openTarget(door, patience);
   const { remoteAddress: address = '' } = socket;
   socket.destroy();
   return { addresses: door.addresses, open: { address, port: door.port }, rounds };

@@ -1,8 +1,7 @@
-import { openDoor } from '../client/door.ts';
 import { pipeStandard } from '../client/pipe.ts';
 import { resolveHost } from '../client/resolve.ts';
 import { type Context, EXIT } from './context.ts';
-import { adviceFor, readTarget, readTcpPort, readTimeout, stillClosed } from './target.ts';
+import { adviceFor, openTarget, readTarget, readTcpPort, readTimeout } from './target.ts';
 
 export interface ProxyOptions {
   readonly gap?: string | undefined;
@@ -20,8 +19,8 @@ export async function proxyCommand(
   const limit = readTimeout(timeout);
   const addresses = await resolveHost(target.host);
   const door = { ...target, name, addresses, port, advice: adviceFor(context, name, target) };
-  const onAgain = (next: readonly string[]) => context.tell(`knockd-nft: ${stillClosed(door, next)}`);
-  const { socket } = await openDoor(door, { timeout: limit, tryFirst: true, onAgain, env: context.env });
+  const tell = (text: string) => context.tell(`knockd-nft: ${text}`);
+  const { socket } = await openTarget(door, { timeout: limit, tryFirst: true, tell, env: context.env });
   await pipeStandard(socket);
   return EXIT.DONE;
 }

@@ -1,7 +1,9 @@
-import type { Door } from '../client/door.ts';
+import { type Door, type Key, type Opened, onlyConnect, openDoor, type Patience } from '../client/door.ts';
 import { hostsPath } from '../client/folders.ts';
-import { findHost, GAP, HOST, readHosts } from '../client/hosts.ts';
+import { findHost, GAP, HOST, readHosts, type TokenEntry } from '../client/hosts.ts';
 import { readKnock } from '../client/knock.ts';
+import { keepKnocking } from '../client/knocking.ts';
+import { spendTokens } from '../client/spending.ts';
 import { readDurationWord, type Span } from '../config/duration.ts';
 import { readPort } from '../config/ports.ts';
 import type { Port } from '../config/types.ts';
@@ -20,10 +22,7 @@ const TIMEOUT: Span = {
 export interface Target {
   /** Name or address to go to. */
   readonly host: string;
-  /** Empty where none are known. */
-  readonly knocks: readonly Port[];
-  /** Milliseconds. */
-  readonly gap: number;
+  readonly key: Key;
   /** Of the file. */
   readonly port: number | undefined;
 }
@@ -37,25 +36,43 @@ export function readTarget(
 ): Target {
   if (!HOST.pattern.test(host)) throw new UsageError(`"${host}" is no host; expected ${HOST.expected}`);
   const known = words.length > 0 ? undefined : findHost(readHosts(hostsPath(env)), host, port);
+  const pause = gap === undefined ? (known?.gap ?? DEFAULT_GAP) : readGap(gap);
   return {
     host: known?.host ?? host,
-    knocks: known?.knocks ?? words.map(readWord),
-    gap: gap === undefined ? (known?.gap ?? DEFAULT_GAP) : readGap(gap),
+    key: keyOf(known?.token, known?.knocks ?? words.map(readWord), pause),
     port: known?.port,
   };
 }
 
-/** What to do when the port of `name` stays closed. */
-export function adviceFor({ env }: Context, name: string, { knocks }: Target): string {
-  return knocks.length === 0
-    ? `no knocks are known for ${name}; write them at the end of the command, or into ${hostsPath(env)}`
-    : 'check that the knocks are those of the server and that something listens there; on the server, "knockd-nft status" shows how far they come';
+function keyOf(token: TokenEntry | undefined, knocks: readonly Port[], gap: number): Key {
+  if (token) return { kind: 'token', token };
+  return knocks.length > 0 ? { kind: 'knocks', knocks, gap } : { kind: 'unknown' };
 }
 
-/** Before it is knocked on `next`, which may be all of its addresses. */
-export function stillClosed({ name, port, addresses }: Door, next: readonly string[]): string {
-  const where = next.length < addresses.length ? ` on ${next.join(' and ')}` : '';
-  return `${name} port ${port} is still closed; knocking again${where}`;
+/** Opens the port of a target with what there is. */
+export function openTarget(door: Door, patience: Patience): Promise<Opened> {
+  const { key } = door;
+  switch (key.kind) {
+    case 'knocks':
+      return openDoor({ ...door, key }, patience, keepKnocking);
+    case 'token':
+      return openDoor({ ...door, key }, patience, spendTokens);
+    case 'unknown':
+      return openDoor({ ...door, key }, patience, onlyConnect);
+  }
+}
+
+/** What to do when the port of `name` stays closed. */
+export function adviceFor({ env }: Context, name: string, { key }: Target): string {
+  const server = 'on the server, "knockd-nft status" shows';
+  switch (key.kind) {
+    case 'knocks':
+      return `check that the knocks are those of the server and that something listens there; ${server} how far they come`;
+    case 'token':
+      return `check that secret, realm and service are those of the server, the clock, and that something listens there; ${server} who is in`;
+    case 'unknown':
+      return `no knocks are known for ${name}; write them at the end of the command, or into ${hostsPath(env)}`;
+  }
 }
 
 /** Milliseconds. */

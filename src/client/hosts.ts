@@ -1,23 +1,35 @@
-import { existsSync } from 'node:fs';
+import { existsSync, type Stats } from 'node:fs';
 import { durationWithin, type Span } from '../config/duration.ts';
 import { decode, formatMode, readBytes, tellOwner } from '../config/file.ts';
 import { bad, good } from '../config/outcome.ts';
-import { knocks } from '../config/ports.ts';
+import { knocks, readPort } from '../config/ports.ts';
 import { ConfigError } from '../config/problems.ts';
 import { Report } from '../config/report.ts';
-import { dictionary, integer, object, type Shape } from '../config/shape.ts';
-import type { Port } from '../config/types.ts';
+import { secret } from '../config/secret.ts';
+import { dictionary, integer, list, NAMING, type Naming, object, type Shape } from '../config/shape.ts';
+import type { Port, Protocol } from '../config/types.ts';
+import type { TokenKey } from '../token/derive.ts';
 
 /** A host of the user's file. */
 export interface KnownHost {
   readonly name: string;
   /** Name or address to go to. */
   readonly host: string;
+  /** Empty where a token opens it. */
   readonly knocks: readonly Port[];
+  readonly token?: TokenEntry;
   /** Milliseconds between two knocks. */
   readonly gap?: number;
   /** The port behind the knocks. */
   readonly port?: number;
+}
+
+/** One-time tokens of a service, and where they are sent. */
+export interface TokenEntry extends TokenKey {
+  /** UDP. */
+  readonly port: number;
+  /** TCP ports with listeners where tokens count, too: for networks that pass no UDP. */
+  readonly payload: readonly number[];
 }
 
 /** Pauses between knocks. */
@@ -30,23 +42,85 @@ export const GAP: Span = {
 /** Names and addresses, as they are typed; like ssh, none that looks like an option. */
 export const HOST = { pattern: /^(?!-)\S{1,253}$/, expected: 'a name or an address, without spaces' };
 
-const hostName: Shape<string> = {
-  schema: { type: 'string', pattern: HOST.pattern.source },
+function named(what: string, { pattern, expected }: Naming): Shape<string> {
+  return {
+    schema: { type: 'string', pattern: pattern.source },
+    read(node, report, where) {
+      const is = node.kind === 'string' && pattern.test(node.value);
+      return report.outcome(node, where, is ? good(node.value) : bad(`is no ${what}`, expected));
+    },
+  };
+}
+
+const hostName = named('host', HOST);
+
+/** Its number. */
+function portOf(protocol: Protocol): Shape<number> {
+  const expected = protocol === 'udp' ? '"N/udp"' : 'a number from 1 to 65535, or "N/tcp"';
+  return {
+    schema: { anyOf: [{ type: 'integer' }, { type: 'string', pattern: `^[0-9]+/${protocol}$` }] },
+    read(node, report, where) {
+      const port = node.kind === 'string' || node.kind === 'number' ? readPort(node.value) : undefined;
+      const is = port?.ok && port.value.protocol === protocol;
+      return report.outcome(node, where, is ? good(port.value.port) : bad('is wrong', expected));
+    },
+  };
+}
+
+export const REALM: Naming = {
+  pattern: /^[A-Za-z0-9._-]{1,64}$/,
+  expected: '1 to 64 letters, digits, ".", "_" or "-"',
+};
+
+const TOKEN = object({
+  secret: { shape: secret, doc: 'the secret of this device', required: true },
+  service: { shape: named('service', NAMING), doc: 'name of the service on the server', required: true },
+  realm: { shape: named('realm', REALM), doc: 'the realm of the server' },
+  port: { shape: portOf('udp'), doc: 'where the server expects tokens' },
+  payload: { shape: list(portOf('tcp'), { least: 0, of: 'TCP ports' }), doc: 'where it does, too' },
+});
+
+const token: Shape<TokenEntry> = {
+  get schema() {
+    return TOKEN.schema;
+  },
   read(node, report, where) {
-    const is = node.kind === 'string' && HOST.pattern.test(node.value);
-    return report.outcome(node, where, is ? good(node.value) : bad('is no host', HOST.expected));
+    const {
+      secret,
+      service,
+      realm = 'default',
+      port = 62201,
+      payload = [],
+    } = TOKEN.read(node, report, where) ?? {};
+    if (secret === undefined || service === undefined) return undefined; // which was told
+    return { secret, service, realm, port, payload };
   },
 };
 
-const FILE = dictionary(
-  object({
-    host: { shape: hostName, doc: 'name or address to go to' },
-    knocks: { shape: knocks, doc: 'the knocks, in order: [10000, "2345/udp"]', required: true },
-    gap: { shape: durationWithin(GAP), doc: 'pause between two knocks' },
-    port: { shape: integer(1, 65535), doc: 'the TCP port behind the knocks' },
-  }),
-  { what: 'host', least: 0, naming: HOST },
-);
+const ENTRY = object({
+  host: { shape: hostName, doc: 'name or address to go to' },
+  knocks: { shape: knocks, doc: 'the knocks, in order: [10000, "2345/udp"]' },
+  token: { shape: token, doc: 'one-time tokens, instead of knocks' },
+  gap: { shape: durationWithin(GAP), doc: 'pause between two knocks' },
+  port: { shape: integer(1, 65535), doc: 'the TCP port behind them' },
+});
+
+/** With one of the two ways in. */
+const entry: typeof ENTRY = {
+  schema: ENTRY.schema,
+  read(node, report, where) {
+    const ways =
+      node.kind === 'object' ? node.members.filter(({ name }) => /^(knocks|token)$/.test(name)) : [];
+    const [one, other] = ways.map(({ name }) => name);
+    if (one === undefined && node.kind === 'object')
+      report.wrong(node.at, where, 'the key "knocks" or "token" is missing', 'one of them');
+    if (other !== undefined && other !== one && ways[1])
+      report.wrong(ways[1].at, where, `"${other}" stands beside "${one}"`, 'one of them');
+    return ENTRY.read(node, report, where);
+  },
+};
+
+const FILE = dictionary(entry, { what: 'host', least: 0, naming: HOST });
 
 /**
  * The hosts of the file, in its order; none where there is no file. Throws {@link ConfigError} with all that is wrong,
@@ -57,23 +131,29 @@ export function readHosts(path: string): readonly KnownHost[] {
   if (!existsSync(path)) return [];
   const { stats, bytes } = readBytes(path);
   const report = new Report(path);
-  if (process.platform !== 'win32' && (stats.mode & 0o077) !== 0)
+  if (openToOthers(stats))
     report.error(
       null,
-      `others than its owner may get at the file, which holds knocks (mode ${formatMode(stats)}); expected 0600: chmod 600 ${path}`,
+      `others than its owner may get at the file, which holds secrets (mode ${formatMode(stats)}); expected 0600: chmod 600 ${path}`,
     );
   tellOwner(stats, report);
   const tree = decode(bytes);
   if ('wrong' in tree) report.error(tree.at, tree.wrong);
   const hosts = 'wrong' in tree ? undefined : FILE.read(tree.root, report, '');
   if (report.problems.length > 0) throw new ConfigError(report.problems);
-  return (hosts ?? []).map(({ name, value: { host = name, knocks, gap, port } }) => ({
+  return (hosts ?? []).map(({ name, value: { host = name, knocks, token, gap, port } }) => ({
     name,
     host,
     knocks: (knocks?.value ?? []).flatMap(knock => knock?.value ?? []),
+    ...(token !== undefined && { token }),
     ...(gap !== undefined && { gap }),
     ...(port !== undefined && { port }),
   }));
+}
+
+/** Whether others than its owner may get at a file; on Windows the mode does not say. */
+export function openToOthers({ mode }: Stats): boolean {
+  return process.platform !== 'win32' && (mode & 0o077) !== 0;
 }
 
 /**

@@ -66,12 +66,12 @@ function sendSyn(host: string, port: number): Promise<void> {
 }
 
 /** From a socket that is not connected, which hears of no ICMP errors. */
-async function sendDatagram(address: string, port: number): Promise<void> {
+export async function sendDatagram(address: string, port: number, data = ''): Promise<void> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   try {
     await new Promise<void>((resolve, reject) => {
       socket.once('error', reject);
-      socket.send(Buffer.alloc(0), port, address, error => (error ? reject(error) : resolve()));
+      socket.send(data, port, address, error => (error ? reject(error) : resolve()));
     });
   } finally {
     socket.close();

@@ -1,7 +1,7 @@
 /**
  * One after the other: who knocks on an address while another process of the same user does would put both back to the start.
  *
- * This is Lamport's bakery, with a file for each place in the queue: `ADDRESS-NUMBER-PID-START`. Nobody writes a file of
+ * This is Lamport's bakery, with a file for each place in the queue: `KEY-NUMBER-PID-START`. Nobody writes a file of
  * somebody else, and no name comes twice; so whoever sees that a process is gone may take its place away, and a lock file's
  * classic fault, that two find the same dead one and one of them removes the other's new one, has no place to happen. It
  * needs nothing of the system but files and process ids.
@@ -10,7 +10,6 @@ import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readOr } from '../host/proc.ts';
-import { runtimeFolder } from './folders.ts';
 
 interface Place {
   readonly name: string;
@@ -31,19 +30,23 @@ export interface Turn {
 /** Milliseconds between two looks at who is before us. */
 const LOOK = 20;
 
-/** Whether somebody has a turn at one of the `keys`, which are addresses, or waits for it. */
-export function isQueue(env: NodeJS.ProcessEnv, keys: readonly string[]): boolean {
-  return keys.some(key => queue(runtimeFolder(env), key).length > 0);
+/** What only one of a user's processes does at a time, in a folder of that user: knocks on these addresses, for one. */
+export interface Line {
+  readonly folder: string;
+  readonly keys: readonly string[];
+}
+
+/** Whether somebody has a turn at one of the keys, or waits for it. */
+export function isQueue({ folder, keys }: Line): boolean {
+  return keys.some(key => queue(folder, key).length > 0);
 }
 
 /**
- * Resolves when no living process of this user is before us at any of the `keys`, which are addresses; rejects with an
- * AbortError. `onWait` is called when it has to wait. Where no file can be written nobody waits: to disturb others is better
+ * Resolves when no living process of this user is before us at any of the keys; rejects with an AbortError. `onWait` is called when it has to wait. Where no file can be written nobody waits: to disturb others is better
  * than not to come in.
  */
 export async function takeTurn(
-  env: NodeJS.ProcessEnv,
-  keys: readonly string[],
+  { folder, keys }: Line,
   signal: AbortSignal,
   onWait: () => void,
 ): Promise<Turn> {
@@ -60,7 +63,7 @@ export async function takeTurn(
   try {
     // always in this order: else two could wait for each other
     for (const key of keys.toSorted()) {
-      const place = enter(env, key);
+      const place = enter(folder, key);
       if (place === undefined) continue;
       taken.push(place.path);
       // a folder that changes while it is read may hide a name: so it is read twice
@@ -74,8 +77,7 @@ export async function takeTurn(
 }
 
 /** Takes the last place; undefined where no file can be written. */
-function enter(env: NodeJS.ProcessEnv, key: string) {
-  const folder = runtimeFolder(env);
+function enter(folder: string, key: string) {
   const name = (number: number) => `${fileName(key)}-${number}-${process.pid}-${startOf(process.pid)}`;
   const choosing = join(folder, name(0));
   try {
@@ -115,9 +117,9 @@ function remove(path: string): false {
   return false;
 }
 
-/** Colons are none of a file's name everywhere. */
-function fileName(address: string): string {
-  return address.replace(/[^\w.]/g, '_');
+/** An address has colons, which no name of a file has on Windows. */
+function fileName(key: string): string {
+  return key.replace(/[^\w.]/g, '_');
 }
 
 function readPlace(name: string): Place | undefined {

@@ -65,7 +65,7 @@ t.test('all that is wrong is told with its place, and no knock', async t => {
 }`;
   const lines = told(written(t, text));
   t.match(lines, [
-    /^FILE:2:14: bastion: the key "knocks" is missing; expected/,
+    /^FILE:2:14: bastion: the key "knocks" or "token" is missing; expected/,
     /^FILE:2:16: bastion: unknown key "knock", the nearest is "knocks"/,
     /^FILE:2:48: bastion\.gap: "2h" is too long; expected .* "200ms" or "1s", from 1 ms to 60 s$/,
     /^FILE:2:62: bastion\.port: "22\/tcp" is wrong; expected an integer from 1 to 65535$/,
@@ -82,12 +82,57 @@ t.test('all that is wrong is told with its place, and no knock', async t => {
   t.match(told(written(t, '{ "a": { "knocks": [1 2] } }')), [/^FILE:1:23: expected ","/]);
 });
 
+t.test('a host may have a token instead of knocks', async t => {
+  const secret = '0123456789abcdef'.repeat(4);
+  const full = { secret, service: 'web', realm: 'example.org', port: '4000/udp', payload: [80, '443/tcp'] };
+  const hosts = { bastion: { token: { secret, service: 'ssh' }, port: 22 }, web: { token: full } };
+  const bytes = Buffer.from(secret, 'hex');
+  t.match(readHosts(written(t, JSON.stringify(hosts))), [
+    {
+      name: 'bastion',
+      knocks: [],
+      port: 22,
+      token: { service: 'ssh', realm: 'default', port: 62201, payload: [] },
+    },
+    {
+      name: 'web',
+      token: { secret: bytes, service: 'web', realm: 'example.org', port: 4000, payload: [80, 443] },
+    },
+  ]);
+});
+
+t.test('what is wrong with a token is told without the secret', async t => {
+  const lines = told(
+    written(
+      t,
+      `{
+  "a": { "token": { "secret": "0123456789abcdef", "service": "SSH", "realm": "a b", "port": 62201, "payload": ["53/udp"] } },
+  "b": { "token": { "service": "ssh" } },
+  "c": { "token": "0123456789abcdef" },
+  "d": { "knocks": [1, 2, 3], "token": { "secret": "${'5a'.repeat(32)}", "service": "ssh" } }
+}`,
+    ),
+  );
+  t.match(lines, [
+    /^FILE:2:31: a\.token\.secret: this is no secret; expected 64 hexadecimal digits$/,
+    /^FILE:2:62: a\.token\.service: "SSH" is no service; expected/,
+    /^FILE:2:78: a\.token\.realm: "a b" is no realm; expected/,
+    /^FILE:2:93: a\.token\.port: 62201 is wrong; expected "N\/udp"$/,
+    /^FILE:2:112: a\.token\.payload: "53\/udp" is wrong; expected a number from 1 to 65535, or "N\/tcp"$/,
+    /^FILE:3:19: b\.token: the key "secret" is missing/,
+    /^FILE:4:19: c\.token: this is a string; expected an object$/,
+    /^FILE:5:\d+: d: "token" stands beside "knocks"; expected one of them$/,
+  ]);
+  t.equal(lines.length, 8);
+  t.notMatch(lines.join('\n'), /0123456789|5a5a/);
+});
+
 t.test('only its owner may get at the file', async t => {
   const text = '{ "bastion": { "knocks": [1, 3, 2] } }';
   for (const mode of [0o600, 0o400, 0o700]) t.equal(readHosts(written(t, text, mode)).length, 1);
   for (const mode of [0o640, 0o604, 0o644, 0o620, 0o602, 0o666, 0o610]) {
     const path = written(t, text, mode);
-    const expected = `FILE: others than its owner may get at the file, which holds knocks (mode 0${mode.toString(8)}); expected 0600: chmod 600 FILE`;
+    const expected = `FILE: others than its owner may get at the file, which holds secrets (mode 0${mode.toString(8)}); expected 0600: chmod 600 FILE`;
     t.same(told(path), [expected]);
   }
 });

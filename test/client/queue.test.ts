@@ -12,22 +12,22 @@ import { until } from '../kernel/loaded.ts';
 
 /** Takes a turn at the addresses that are its words, says so, and ends it when its stdin ends. */
 const queuer = `import { takeTurn } from ${JSON.stringify(fileURLToPath(new URL('../../src/client/queue.js', import.meta.url)))};
-const turn = await takeTurn(process.env, process.argv.slice(1), new AbortController().signal, () => console.log('waits'));
+const turn = await takeTurn({ folder: process.env.FOLDER, keys: process.argv.slice(1) }, new AbortController().signal, () => console.log('waits'));
 console.log('has it');
 for await (const _ of process.stdin);
 turn.end();
 console.log('ended');`;
 
 function emptyFolder(t: Pick<Test, 'teardown'>) {
-  const XDG_RUNTIME_DIR = mkdtempSync(join(tmpdir(), 'knockd-nft-queue-'));
-  t.teardown(() => rmSync(XDG_RUNTIME_DIR, { recursive: true, force: true }));
-  return { env: { XDG_RUNTIME_DIR }, folder: join(XDG_RUNTIME_DIR, 'knockd-nft') };
+  const parent = mkdtempSync(join(tmpdir(), 'knockd-nft-queue-'));
+  t.teardown(() => rmSync(parent, { recursive: true, force: true }));
+  return join(parent, 'knockd-nft');
 }
 
 /** A process that takes a turn; `line` resolves with the next thing that it says. */
-function other(t: Pick<Test, 'teardown'>, env: NodeJS.ProcessEnv, ...addresses: readonly string[]) {
+function other(t: Pick<Test, 'teardown'>, FOLDER: string, ...addresses: readonly string[]) {
   const child = spawn(process.execPath, ['--input-type=module', '-e', queuer, ...addresses], {
-    env: { ...process.env, ...env },
+    env: { ...process.env, FOLDER },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   t.teardown(() => void child.kill('SIGKILL'));
@@ -38,15 +38,15 @@ function other(t: Pick<Test, 'teardown'>, env: NodeJS.ProcessEnv, ...addresses: 
 const patient = () => new AbortController().signal;
 
 t.test('one has the turn, the next one waits for its end', async t => {
-  const { env, folder } = emptyFolder(t);
-  t.equal(isQueue(env, ['10.77.0.1']), false);
+  const folder = emptyFolder(t);
+  t.equal(isQueue({ folder, keys: ['10.77.0.1'] }), false);
   t.notOk(existsSync(folder), 'who only asks leaves nothing');
-  const first = other(t, env, '10.77.0.1');
+  const first = other(t, folder, '10.77.0.1');
   t.equal(await first.line(), 'has it');
-  t.equal(isQueue(env, ['10.77.0.1']), true);
-  t.equal(isQueue(env, ['fd77::1']), false);
+  t.equal(isQueue({ folder, keys: ['10.77.0.1'] }), true);
+  t.equal(isQueue({ folder, keys: ['fd77::1'] }), false);
   t.equal(statSync(folder).mode & 0o777, 0o700);
-  const second = other(t, env, '10.77.0.1', 'fd77::1');
+  const second = other(t, folder, '10.77.0.1', 'fd77::1');
   t.equal(await second.line(), 'waits');
   first.child.stdin.end();
   t.equal(await second.line(), 'has it');
@@ -57,72 +57,72 @@ t.test('one has the turn, the next one waits for its end', async t => {
 });
 
 t.test('who knocks on other addresses does not wait', async t => {
-  const { env } = emptyFolder(t);
-  const first = other(t, env, '10.77.0.1');
+  const folder = emptyFolder(t);
+  const first = other(t, folder, '10.77.0.1');
   t.equal(await first.line(), 'has it');
-  const turn = await takeTurn(env, ['10.77.0.2'], patient(), () => t.fail('it waits'));
+  const turn = await takeTurn({ folder, keys: ['10.77.0.2'] }, patient(), () => t.fail('it waits'));
   t.equal(turn.waited, false);
   turn.end();
 });
 
 for (const signal of ['SIGKILL', 'SIGSTOP'] as const)
   t.test(`a process after ${signal} keeps nobody waiting`, async t => {
-    const { env } = emptyFolder(t);
-    const first = other(t, env, '10.77.0.1');
+    const folder = emptyFolder(t);
+    const first = other(t, folder, '10.77.0.1');
     t.equal(await first.line(), 'has it');
-    const second = other(t, env, '10.77.0.1');
+    const second = other(t, folder, '10.77.0.1');
     t.equal(await second.line(), 'waits');
     first.child.kill(signal);
     t.equal(await second.line(), 'has it');
   });
 
 t.test('a process that has the id of a dead one is not taken for it', async t => {
-  const { env, folder } = emptyFolder(t);
-  (await takeTurn(env, ['10.77.0.1'], patient(), () => {})).end();
+  const folder = emptyFolder(t);
+  (await takeTurn({ folder, keys: ['10.77.0.1'] }, patient(), () => {})).end();
   writeFileSync(join(folder, `10.77.0.1-1-${process.ppid}-1`), ''); // it lives, but began later than that
   writeFileSync(join(folder, 'a file of somebody else'), '');
-  const turn = await takeTurn(env, ['10.77.0.1'], patient(), () => t.fail('it waits'));
+  const turn = await takeTurn({ folder, keys: ['10.77.0.1'] }, patient(), () => t.fail('it waits'));
   turn.end();
   t.same(readdirSync(folder), ['a file of somebody else']);
 });
 
 t.test('a signal ends the waiting, and leaves nothing', async t => {
-  const { env, folder } = emptyFolder(t);
-  const first = other(t, env, '10.77.0.1');
+  const folder = emptyFolder(t);
+  const first = other(t, folder, '10.77.0.1');
   await first.line();
   const over = new AbortController();
   await t.rejects(
-    takeTurn(env, ['10.77.0.1', 'fd77::1'], over.signal, () => over.abort()),
+    takeTurn({ folder, keys: ['10.77.0.1', 'fd77::1'] }, over.signal, () => over.abort()),
     { name: 'AbortError' },
   );
   t.equal(readdirSync(folder).length, 1);
 });
 
 t.test('where nothing can be written nobody waits', async t => {
-  const { env, folder } = emptyFolder(t);
+  const folder = emptyFolder(t);
   writeFileSync(folder, ''); // not even root makes a folder of that
   chmodSync(folder, 0o400);
-  t.equal(isQueue(env, ['10.77.0.1']), false);
-  const turn = await takeTurn(env, ['10.77.0.1'], patient(), () => t.fail('it waits'));
+  t.equal(isQueue({ folder, keys: ['10.77.0.1'] }), false);
+  const turn = await takeTurn({ folder, keys: ['10.77.0.1'] }, patient(), () => t.fail('it waits'));
   turn.end();
 });
 
 t.test('of many at once one at a time has the turn, in the order in which they came', async t => {
-  const { env } = emptyFolder(t);
+  const folder = emptyFolder(t);
   const rounds = 30;
   // each writes what it sees into a file of its own turn: two at once would find each other's
   const script = `${queuer.split('\n')[0]}
 import { rmSync, writeFileSync } from 'node:fs';
 for (let round = 0; round < ${rounds}; round++) {
-  const turn = await takeTurn(process.env, ['10.77.0.1'], new AbortController().signal, () => {});
-  const mark = process.env.XDG_RUNTIME_DIR + '/mark';
+  const turn = await takeTurn({ folder: process.env.FOLDER, keys: ['10.77.0.1'] }, new AbortController().signal, () => {});
+  const mark = process.env.FOLDER + '/mark';
   writeFileSync(mark, '', { flag: 'wx' });
   rmSync(mark);
   turn.end();
 }`;
   const all = Array.from({ length: 8 }, () =>
     spawn(process.execPath, ['--input-type=module', '-e', script], {
-      env: { ...process.env, ...env },
+      env: { ...process.env, FOLDER: folder },
       stdio: ['ignore', 'ignore', 'inherit'],
     }),
   );
@@ -132,7 +132,7 @@ for (let round = 0; round < ${rounds}; round++) {
     all.map(() => 0),
   );
   await until(
-    async () => isQueue(env, ['10.77.0.1']),
+    async () => isQueue({ folder, keys: ['10.77.0.1'] }),
     queue => !queue,
   );
 });

@@ -1,0 +1,101 @@
+import { hostsPath } from '../client/folders.ts';
+import { findHost, HOST, openToOthers, REALM, readHosts } from '../client/hosts.ts';
+import { makePage, type PageSettings } from '../client/page.ts';
+import { resolveHost } from '../client/resolve.ts';
+import { readDurationWord } from '../config/duration.ts';
+import { formatMode, readBytes } from '../config/file.ts';
+import { readPort } from '../config/ports.ts';
+import { SECRET } from '../config/secret.ts';
+import { NAMING, type Naming } from '../config/shape.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
+
+export interface PageOptions {
+  readonly host?: string | undefined;
+  readonly service?: string | undefined;
+  readonly realm?: string | undefined;
+  readonly port?: string | undefined;
+  readonly secretFile?: string | undefined;
+  readonly url?: string | undefined;
+  readonly openFor?: string | undefined;
+}
+
+/** `page`: prints the page that knocks, with what one device needs in it, or with nothing. */
+export async function pageCommand(context: Context, options: PageOptions): Promise<number> {
+  const { host, ...more } = options;
+  if (host === undefined && Object.values(more).some(value => value !== undefined))
+    throw new UsageError('--host is missing: for whom the page is, as in --host bastion');
+  const settings =
+    host === undefined ? null : await withAddress(context, readSettings(context, host, options));
+  const html = makePage(settings).trimEnd();
+  context.print(context.json ? JSON.stringify({ html }) : html);
+  if (settings)
+    context.tell(
+      `the page holds the secret of ${settings.name}: keep it like a key, and bring it only to whom it is for`,
+    );
+  return EXIT.DONE;
+}
+
+/** Browsers send nothing to a name. */
+async function withAddress({ tell }: Context, settings: PageSettings): Promise<PageSettings> {
+  const [address = settings.host] = await resolveHost(settings.host);
+  if (address !== settings.host)
+    tell(
+      `${settings.host} is ${address} now, which is what the page knocks on: make it anew when that changes`,
+    );
+  return { ...settings, host: address };
+}
+
+/** What the options say, else the user's file of hosts. */
+function readSettings(context: Context, name: string, options: PageOptions): PageSettings {
+  checkName('--host', name, HOST);
+  const path = hostsPath(context.env);
+  const { host = name, token } = findHost(readHosts(path), name, undefined) ?? {};
+  const secret = options.secretFile === undefined ? token?.secret : readSecret(options.secretFile);
+  if (!secret) throw new UsageError(`no secret is known for ${name}: add it to ${path}, or --secret-file`);
+  const service = options.service ?? token?.service;
+  if (service === undefined) throw new UsageError('--service is missing: its name on the server, as in ssh');
+  checkName('--service', service, NAMING);
+  const realm = options.realm ?? token?.realm ?? 'default';
+  checkName('--realm', realm, REALM);
+  const settings = { name, host, port: readUdpPort(options.port) ?? token?.port ?? 62201, service, realm };
+  return {
+    ...settings,
+    secret: Buffer.from(secret).toString('hex'),
+    ...(options.url !== undefined && { url: readUrl(options.url) }),
+    ...(options.openFor !== undefined && { openFor: readSeconds(options.openFor) }),
+  };
+}
+
+function checkName(option: string, word: string, { pattern, expected }: Naming): void {
+  if (!pattern.test(word))
+    throw new UsageError(`${option} ${JSON.stringify(word)} is wrong; expected ${expected}`);
+}
+
+/** As with hosts.json, nobody else may read it. */
+function readSecret(path: string): Uint8Array {
+  const { stats, bytes } = readBytes(path, 'a file with a secret');
+  if (openToOthers(stats))
+    throw new UsageError(`others may read ${path} (mode ${formatMode(stats)}): chmod 600 ${path}`);
+  const text = bytes.toString().trim();
+  if (!SECRET.test(text))
+    throw new UsageError(`there is no secret in ${path}; expected 64 hexadecimal digits`);
+  return Buffer.from(text, 'hex');
+}
+
+function readUdpPort(word: string | undefined): number | undefined {
+  if (word === undefined) return undefined;
+  const port = readPort(/^\d+$/.test(word) ? `${word}/udp` : word);
+  if (port.ok && port.value.protocol === 'udp') return port.value.port;
+  throw new UsageError(`--port ${word} is no UDP port; expected a number from 1 to 65535`);
+}
+
+function readUrl(word: string): string {
+  if (URL.canParse(word)) return word;
+  throw new UsageError(`--url ${word} is no URL; expected one such as https://192.0.2.1/`);
+}
+
+function readSeconds(word: string): number {
+  const duration = readDurationWord(word);
+  if (duration.ok) return duration.value / 1000;
+  throw new UsageError(`--open-for ${word} ${duration.wrong}; expected ${duration.expected}`);
+}

@@ -1,0 +1,68 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { deriveToken, type TokenKey, windowAt } from '../token/derive.ts';
+import { stateFolder } from './folders.ts';
+import type { Line } from './queue.ts';
+import { idOf, nextWindow, type Used, UsedFile, type Way } from './used.ts';
+
+/** The tokens of one device for one service: gives each once. Whoever takes one has the turn of `line`. */
+export class Purse {
+  readonly line: Line;
+  readonly #key: TokenKey;
+  readonly #file: UsedFile;
+  readonly #tell: (text: string) => void;
+  #used: Partial<Used>;
+
+  constructor(env: NodeJS.ProcessEnv, key: TokenKey, tell: (text: string) => void) {
+    this.line = { folder: stateFolder(env), keys: [`token_${idOf(key)}`] };
+    this.#key = key;
+    this.#file = new UsedFile(env, key);
+    this.#tell = tell;
+    this.#used = this.#file.read();
+  }
+
+  /** How and where a token opened the last time. */
+  get last(): Pick<Partial<Used>, 'way' | 'address'> {
+    return this.#used;
+  }
+
+  /** Whether what the last token opened may still be open. */
+  get isRecent(): boolean {
+    return (this.#used.window ?? 0) >= windowAt(Date.now());
+  }
+
+  /** Reads again what others have used; to be called when the turn has come. */
+  look(): void {
+    this.#used = this.#file.read();
+  }
+
+  /**
+   * The next token, written down as used. Where those that may be sent now are used up it calls `onWait` with the time, in
+   * milliseconds of the epoch, and waits. Rejects with an AbortError.
+   */
+  async take(signal: AbortSignal, onWait: (until: number) => void): Promise<string> {
+    const { window, from } = nextWindow(this.#used.window, Date.now());
+    while (Date.now() < from) {
+      onWait(from);
+      await delay(from - Date.now(), undefined, { signal });
+    }
+    this.#write({ ...this.#used, window });
+    return deriveToken(this.#key, window);
+  }
+
+  /** Writes down that the last token opened, to begin with that the next time. */
+  opened(way: Way, address: string): void {
+    if (this.#used.window !== undefined) this.#write({ window: this.#used.window, way, address });
+  }
+
+  #write(used: Used): void {
+    this.#used = used;
+    try {
+      this.#file.write(used);
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : error;
+      this.#tell(
+        `which tokens are used cannot be written to ${this.#file.path} (${code}); one may be sent twice`,
+      );
+    }
+  }
+}

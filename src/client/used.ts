@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { writeWhole } from '../host/files.ts';
+import { beginOf, type TokenKey, windowAt } from '../token/derive.ts';
+import { stateFolder } from './folders.ts';
+
+/** Windows that a client may use before their time: the server has their tokens, and its clock may go before ours. */
+const AHEAD = 2;
+
+export type Way = 'udp' | 'payload';
+
+/** What this device knows of its tokens for one service. */
+export interface Used {
+  /** The last window whose token was sent. */
+  readonly window: number;
+  /** How and where a token opened the last time. */
+  readonly way?: Way;
+  readonly address?: string;
+}
+
+/** Tells devices and services apart, and tells nothing of the secret. */
+export function idOf({ secret, realm, service }: TokenKey): string {
+  return createHash('sha256').update(secret).update(` ${realm} ${service}`).digest('hex').slice(0, 16);
+}
+
+/** The state file of one device and service. Only who has the turn at its {@link idOf} may write it. */
+export class UsedFile {
+  readonly path: string;
+
+  constructor(env: NodeJS.ProcessEnv, key: TokenKey) {
+    this.path = join(stateFolder(env), `token-${idOf(key)}.json`);
+  }
+
+  /** Nothing where there is no file, or one that says nothing understandable. */
+  read(): Partial<Used> {
+    try {
+      const { window, way, address } = JSON.parse(readFileSync(this.path, 'utf8')) as Partial<Used>;
+      return {
+        ...(Number.isSafeInteger(window) && { window }),
+        ...((way === 'udp' || way === 'payload') && { way }),
+        ...(typeof address === 'string' && { address }),
+      };
+    } catch {
+      return {};
+    }
+  }
+
+  /** Throws the system's error. */
+  write(used: Used): void {
+    mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 });
+    writeWhole(this.path, `${JSON.stringify(used)}\n`, { mode: 0o600 });
+  }
+}
+
+/**
+ * The window whose token comes next, at a time in milliseconds of the epoch, and when it may be sent: at once, or later if
+ * those that may be used before their time are used up. What lies further ahead was used by a clock that was set back since.
+ */
+export function nextWindow(
+  last: number | undefined,
+  now: number,
+): { readonly window: number; readonly from: number } {
+  const current = windowAt(now);
+  const behind = last === undefined || last < current || last > current + AHEAD + 1;
+  const window = behind ? current : last + 1;
+  return { window, from: Math.max(now, beginOf(window - AHEAD)) };
+}
