@@ -27,7 +27,7 @@ export async function pageCommand(context: Context, options: PageOptions): Promi
   const settings =
     host === undefined ? null : await withAddress(context, readSettings(context, host, options));
   const html = makePage(settings).trimEnd();
-  context.print(context.json ? JSON.stringify({ html }) : html);
+  context.print(context.json ? JSON.stringify({ html }) : html.trimEnd().split('\n'));
   if (settings)
     context.tell(
       `the page holds the secret of ${settings.name}: keep it like a key, and bring it only to whom it is for`,
