@@ -32,6 +32,9 @@ const systemPackages = {
   strace: ['strace'], // system calls that fail
   acl: ['setfacl'],
   bsdutils: ['script'],
+  // beside which doctor and its advice are tried
+  firewalld: ['firewalld', 'firewall-cmd'],
+  fail2ban: ['fail2ban-server', 'fail2ban-client'],
   // what one-time tokens are sent with
   dash: ['dash'],
   busybox: ['busybox'],

@@ -1,8 +1,9 @@
-import { ConfigError, formatProblem, UnreadableError } from '../config/problems.ts';
+import { ConfigError, formatProblem, type Problem, UnreadableError, warningOf } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
 import { type Hold, holdText, readHold } from '../host/hold.ts';
+import { lookHere, troublesOf } from '../host/interfaces.ts';
 import { compile } from '../ruleset/compile.ts';
 import { count } from '../ruleset/describe.ts';
 import type { Status } from '../ruleset/status.ts';
@@ -27,7 +28,9 @@ export async function assess(path: string, env: NodeJS.ProcessEnv): Promise<Asse
     const read = readOrWhy(path, env);
     const wanted = 'config' in read ? compile(read.config, VERSION) : undefined;
     const { status } = await withKernel(({ connection }) => observe(connection, wanted));
-    return judge(status, readHold(env), 'why' in read ? read.why : undefined, readableWarnings(path, env));
+    const unusable = 'why' in read ? read.why : undefined;
+    const astray = 'config' in read ? await astrayWarnings(read.config, path) : [];
+    return judge(status, readHold(env), unusable, [...readableWarnings(path, env), ...astray]);
   } catch (error) {
     return { state: 'UNKNOWN', text: (failureOf(error).lines[0] ?? '').replace(/^knockd-nft: /, '') };
   }
@@ -46,11 +49,18 @@ function readOrWhy(
   }
 }
 
+/** An interface that is not there may come; what comes in by another one than its name says does so now. */
+async function astrayWarnings(config: Config, path: string): Promise<Problem[]> {
+  const { at, astray } = await lookHere(config);
+  const now = astray.filter(({ is }) => is !== 'absent');
+  return troublesOf({ at, astray: now }).map(text => warningOf(path, text));
+}
+
 function judge(
   status: Status,
   hold: Hold | undefined,
   unusable: string | undefined,
-  warnings: ReturnType<typeof readableWarnings>,
+  warnings: readonly Problem[],
 ): Assessment {
   const held = hold ? `; held: ${holdText(hold)}` : '';
   if (!status.guarded) return { state: 'CRITICAL', text: `${headline(status, hold !== undefined)}${held}` };

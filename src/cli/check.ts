@@ -1,6 +1,6 @@
 import { formatDuration } from '../config/duration.ts';
 import { formatPortRange } from '../config/ports.ts';
-import { ConfigError, formatProblem, type Problem } from '../config/problems.ts';
+import { ConfigError, formatProblem, type Problem, warningOf } from '../config/problems.ts';
 import { configPath, readConfig } from '../config/read.ts';
 import type { Config, Service } from '../config/types.ts';
 import { count } from '../ruleset/describe.ts';
@@ -27,8 +27,12 @@ export async function checkCommand(
   const path = file ?? configPath(context.config, env);
   try {
     const { config, warnings } = readConfig(path, env);
-    const meaning = await meaningHere(config, path, env);
-    const problems = [...warnings, ...readableWarnings(path, env), ...meaning.warnings];
+    const meaning = await meaningHere(config, env);
+    const problems = [
+      ...warnings,
+      ...readableWarnings(path, env),
+      ...meaning.troubles.map(it => warningOf(path, it)),
+    ];
     for (const problem of problems) tell(formatProblem(problem));
     if (json) print(JSON.stringify(result(path, config, meaning, problems)));
     else print([...text(path, config), ...meaningLines(config, meaning).map(line => `  ${line}`)]);

@@ -19,13 +19,8 @@ export async function doctorCommand({ config, env, json, print }: Context): Prom
   if (json) print(JSON.stringify({ findings, checked: checked.map(({ name }) => name) }));
   else for (const line of text(checked, painter(env), textWidth(process.stdout))) print(line);
   if (facts.kernel.is === 'not permitted') return EXIT.NOT_PERMITTED;
-  return findings.some(({ severity, id }) => severity === 'broken' || OPENS.has(id))
-    ? EXIT.FAILED
-    : EXIT.DONE;
+  return findings.some(({ severity }) => severity === 'broken') ? EXIT.FAILED : EXIT.DONE;
 }
-
-/** Risks with which a guarded port may be open to everybody now: with them all is not well. */
-const OPENS: ReadonlySet<string> = new Set(['not-in-sync', 'no-interface']);
 
 /** What root reads, the services may not. */
 function hiddenFinding(path: string, env: NodeJS.ProcessEnv): Finding | undefined {

@@ -6,6 +6,11 @@ import { parseConfig } from '../config/parse.ts';
 import { formatPortRange, overlap } from '../config/ports.ts';
 import { formatProblem } from '../config/problems.ts';
 import { configPath, DEFAULT_PATH } from '../config/read.ts';
+import { fittingClosed } from '../doctor/appearance.ts';
+import { surroundings } from '../doctor/passage.ts';
+import { readWays } from '../doctor/ways.ts';
+import { readForeign } from '../firewalls/read.ts';
+import { withKernel } from '../host/access.ts';
 import { follows, runningSupervisor } from '../host/hold.ts';
 import { type Choice, readChoices } from '../init/choice.ts';
 import { type Draft, PACKAGED_SCHEMA, writeDraft } from '../init/document.ts';
@@ -15,10 +20,10 @@ import { findPlace, RefusedError, writePlace } from '../init/place.ts';
 import { chooseSequences, freePorts } from '../init/sequence.ts';
 import { shippedConfiguration } from '../init/shipped.ts';
 import { clientsWay, nextSteps } from '../init/steps.ts';
+import { NetlinkError } from '../netlink/errors.ts';
 import { NoAnswerError } from '../terminal/ask.ts';
 import { textWidth } from '../terminal/wrap.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
-import { fittingClosed } from './init-closed.ts';
 import { askQuestions } from './init-questions.ts';
 import { readableWarnings } from './readable.ts';
 
@@ -72,9 +77,7 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   const found = findServices(host);
   const services = options.service && readServices(options.service, found);
   const answers = await complete(context, { services, allow }, host, found, options.yes);
-  const usual = makeDraft(answers, knocks, host, found);
-  const { config: meant } = parseConfig(writeDraft(example, usual), place.path, {});
-  const draft = { ...usual, closed: await fittingClosed(meant) };
+  const draft = await disguised(makeDraft(answers, knocks, host, found), example);
   const text = writeDraft(example, draft);
   parseConfig(text, place.path, {});
   const copy = writePlace(place, text);
@@ -82,17 +85,8 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   if (json) {
     const { path: file, candidate } = place;
     const services = draft.services.map(it => ({ ...it, ports: it.ports.map(formatPortRange) }));
-    print(
-      JSON.stringify({
-        file,
-        candidate,
-        copy,
-        services,
-        allow: draft.allow,
-        hook: draft.hook,
-        closed: draft.closed,
-      }),
-    );
+    const { allow, hook, closed } = draft;
+    print(JSON.stringify({ file, candidate, copy, services, allow, hook, closed }));
     return EXIT.DONE;
   }
   const written = {
@@ -165,10 +159,28 @@ function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly
   return {
     services: services.map(({ name, ports }, index) => ({ name, ports, sequence: sequences[index] ?? [] })),
     allow,
-    closed: 'drop',
     hook: ports.some(port => forwarded.some(it => overlap(it, port))) ? 'prerouting' : 'input',
+    closed: 'drop',
     schema: findSchema(),
   };
+}
+
+/** With the look of the ports beside each service, as `doctor` judges it, where the tables of others may be read. */
+async function disguised(draft: Draft, example: string): Promise<Draft> {
+  const { config } = parseConfig(writeDraft(example, draft), '', {});
+  const tables = await withKernel(({ connection }) => readForeign(connection)).catch(error => {
+    if (error instanceof NetlinkError) return undefined; // not permitted, or no nf_tables
+    throw error;
+  });
+  if (!tables) return draft;
+  const around = surroundings(await readWays(config), { tables, unseen: [] });
+  const looks = new Map(config.services.map(it => [it.name, fittingClosed(it, config, around) ?? it.closed]));
+  const closed = looks.get(draft.services[0]?.name ?? '') ?? draft.closed;
+  const services = draft.services.map(service => {
+    const look = looks.get(service.name);
+    return look === undefined || look === closed ? service : { ...service, closed: look };
+  });
+  return { ...draft, closed, services };
 }
 
 /** Of the package, or of the clone that this program is in. */

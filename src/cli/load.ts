@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { ConfigError, formatProblem } from '../config/problems.ts';
+import { ConfigError, formatProblem, warningOf } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold, follows, type Hold, readHold, runningSupervisor, writeHold } from '../host/hold.ts';
+import { interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
@@ -41,6 +42,8 @@ export async function loadCommand(
   for (const dropped of loaded.dropped) context.tell(droppedText(dropped));
   if (options.force) forgetUnconfirmed(env, bytes);
   if (!hold) endHold(env);
+  for (const message of (await interfaceTroubles(config)).texts)
+    context.tell(formatProblem(warningOf(path, message)));
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
   const changes = event === 'swapped' ? differences(loaded.before, wanted) : [];
   if (context.json)

@@ -1,9 +1,7 @@
 import { formatNetwork } from '../config/networks.ts';
 import { formatPortRange, mergePortRanges, overlap } from '../config/ports.ts';
-import type { Problem } from '../config/problems.ts';
 import type { Config, PortRange } from '../config/types.ts';
-import { covers } from '../doctor/covers.ts';
-import { interfaceNames } from '../host/network.ts';
+import { type Looked, lookHere, troublesOf } from '../host/interfaces.ts';
 import { findServices } from '../init/found.ts';
 import { readHost } from '../init/host.ts';
 
@@ -15,18 +13,19 @@ export interface Meaning {
   readonly absent: readonly string[];
   /** Interfaces, but the loopback, whose packets would not be looked at. */
   readonly unguarded: readonly string[];
-  readonly warnings: readonly Problem[];
+  /** What is wrong with `interfaces`, in sentences. */
+  readonly troubles: readonly string[];
 }
 
+/** What cannot be looked at is not told. */
+const UNKNOWN: Looked = { at: [], past: [], astray: [] };
+
 /** Reads only, and needs no privileges. */
-export async function meaningHere(config: Config, path: string, env: NodeJS.ProcessEnv): Promise<Meaning> {
-  const here = interfaceNames().filter(name => name !== 'lo');
-  const { interfaces } = config;
-  const absent = interfaces.filter(pattern => !here.some(name => covers(pattern, name)));
-  const unguarded =
-    interfaces.length === 0 ? [] : here.filter(name => !interfaces.some(pattern => covers(pattern, name)));
+export async function meaningHere(config: Config, env: NodeJS.ProcessEnv): Promise<Meaning> {
+  const looked = await lookHere(config).catch(() => UNKNOWN);
+  const absent = looked.astray.filter(({ is }) => is === 'absent').map(({ pattern }) => pattern);
   const cuts = config.policy === 'drop' ? await cutListeners(config, env) : [];
-  return { cuts, absent, unguarded, warnings: absentWarnings(config, absent, path) };
+  return { cuts, absent, unguarded: looked.past, troubles: troublesOf(looked) };
 }
 
 /** One line for each key that does more than its default. */
@@ -56,18 +55,9 @@ export function meaningLines(config: Config, { cuts, unguarded }: Meaning): stri
   ];
 }
 
-function absentWarnings({ interfaces }: Config, absent: readonly string[], file: string): Problem[] {
-  if (absent.length === 0) return [];
-  const names = absent.map(name => `"${name}"`).join(', ');
-  const none = absent.length === interfaces.length ? ', so nothing is guarded' : '';
-  const message = `interfaces: ${names} ${absent.length === 1 ? 'is' : 'are'} not here at present${none}`;
-  return [{ severity: 'warning', file, line: null, column: null, message }];
-}
-
 /** DHCP's and DHCPv6's answers come in all the same. */
 const KEPT: readonly PortRange[] = [68, 546].map(port => ({ protocol: 'udp', first: port, last: port }));
 
-/** What cannot be looked at is not told. */
 async function cutListeners(config: Config, env: NodeJS.ProcessEnv): Promise<string[]> {
   const named = [...config.public, ...config.services.flatMap(({ ports }) => ports), ...KEPT];
   const found = await readHost(env).then(findServices, () => []);

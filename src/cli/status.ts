@@ -1,4 +1,4 @@
-import { formatProblem } from '../config/problems.ts';
+import { formatProblem, warningOf } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
 import { mismatches, mismatchText } from '../doctor/appearance.ts';
@@ -8,6 +8,7 @@ import { readForeign } from '../firewalls/read.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
 import { withKernel } from '../host/access.ts';
 import { holdText, readHold, readTroubles } from '../host/hold.ts';
+import { troublesOf } from '../host/interfaces.ts';
 import { compile } from '../ruleset/compile.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clientsIn, clientTable, headline, knockingTable } from '../ruleset/status-text.ts';
@@ -35,7 +36,7 @@ export async function statusCommand(context: Context, options: { readonly check:
   if (hold && !context.json) context.print(`held: ${holdText(hold)}`);
   for (const { what, since } of readTroubles(env))
     tell(`knockd-nft: the supervisor, since ${new Date(since).toISOString()}: ${what}`);
-  if (config && status.loaded) warn(config, path, tables, tell);
+  if (config && status.loaded) await warn(config, path, tables, tell);
   return EXIT.DONE;
 }
 
@@ -46,14 +47,19 @@ async function checkCommand({ config, env, json, print }: Context): Promise<numb
   return STATES[state];
 }
 
-/** A guarded port that stands out among those that another table drops or refuses shows where something is hidden. */
-function warn(config: Config, path: string, tables: readonly ForeignTable[], tell: Context['tell']): void {
-  const around = surroundings(readWays(config), { tables, unseen: [] });
-  const [first] = mismatches(config, around).filter(({ neighbours }) => neighbours.look !== 'answer');
-  if (first) tell(formatProblem({ ...NOWHERE, file: path, message: mismatchText(first) }));
+/** Interfaces that nothing comes in by; and a guarded port that stands out among those that another table stops. */
+async function warn(
+  config: Config,
+  path: string,
+  tables: readonly ForeignTable[],
+  tell: Context['tell'],
+): Promise<void> {
+  const here = await readWays(config);
+  const around = surroundings(here, { tables, unseen: [] });
+  const [first] = mismatches(config, around).filter(({ neighbours }) => neighbours.by !== undefined);
+  const messages = [...troublesOf(here.looked), ...(first ? [mismatchText(first)] : [])];
+  for (const message of messages) tell(formatProblem(warningOf(path, message)));
 }
-
-const NOWHERE = { severity: 'warning', line: null, column: null } as const;
 
 function statusLines(status: Status, held: boolean): string[] {
   if (!status.loaded) return [headline(status)];

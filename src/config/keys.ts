@@ -11,7 +11,7 @@ const MOST_ELEMENTS = 2 ** 24;
 /** Chains at -200 or before see packets before connection tracking does. */
 const CONNTRACK_PRIORITY = -200;
 
-const CLOSED = choice('drop', 'reject');
+const CLOSED = choice('drop', 'reject', 'prohibited');
 
 const SERVICE = {
   ports: key(portRanges(1), {
@@ -76,7 +76,7 @@ export const FILE = {
   ),
   closed: key(CLOSED, {
     default: 'drop',
-    doc: 'What a guarded port shows to strangers: nothing, or a refusal (TCP reset, ICMP port unreachable).',
+    doc: 'What a guarded port shows to strangers: nothing; "reject": closed (TCP reset, ICMP port unreachable); "prohibited": forbidden (ICMP admin-prohibited), as firewalld answers. Best what the ports beside it show: see "doctor".',
   }),
   policy: key(choice('accept', 'drop'), {
     default: 'accept',
@@ -92,7 +92,7 @@ export const FILE = {
   }),
   interfaces: key(list(interfaceName, { least: 0, of: 'interface names' }), {
     default: [],
-    doc: 'Only packets that come in here are looked at; "wg*" for all that begin so; empty for all.',
+    doc: 'Only packets that come in here are looked at; "wg*" for all that begin so; empty for all. Of a bridge, bond or VRF its own name, not that of a port.',
   }),
   hook: key(choice('input', 'prerouting'), {
     default: 'input',

@@ -3,8 +3,11 @@ import { bad, good, type Outcome } from './outcome.ts';
 import type { Shape } from './shape.ts';
 
 const TABLE = /^[a-z][a-z0-9_]{0,31}$/;
-/** Printable ASCII that can stand in quotes in nft's language, without what the kernel refuses in a device's name. */
-const INTERFACE = /^(?!\.{1,2}$)(?!\*$)(?=.{1,15}$)[!#-)+-.0-9;-[\]-~]*\*?$/;
+/**
+ * Printable ASCII that can stand in quotes in nft's language, without what the kernel refuses in a device's name, and without
+ * the comma: whoever writes one means two names.
+ */
+const INTERFACE = /^(?!\.{1,2}$)(?!\*$)(?=.{1,15}$)[!#-)+\-.0-9;-[\]-~]*\*?$/;
 
 /** Name of the table: an administrator has to be able to type it in nft commands. */
 export const tableName: Shape<string> = {
@@ -57,6 +60,6 @@ function readInterface(name: string): Outcome<string> {
   if (INTERFACE.test(name)) return good(name);
   return bad(
     'is no interface name',
-    'up to 15 printable characters, none of them a space, "/", ":", quote or backslash, and "*" only at the end',
+    'one name: up to 15 printable characters, none of them a space, comma, "/", ":", quote or backslash, and "*" only at the end',
   );
 }

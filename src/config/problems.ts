@@ -23,6 +23,11 @@ export function formatProblem(problem: Problem): string {
   return `${problem.file}${place}: ${severity}${problem.message}`;
 }
 
+/** A warning about the file as a whole. */
+export function warningOf(file: string, message: string): Problem {
+  return { severity: 'warning', file, line: null, column: null, message };
+}
+
 /** Negative if `a` stands before `b` in the file. */
 export function comparePositions(a: Position, b: Position): number {
   return a.line - b.line || a.column - b.column;

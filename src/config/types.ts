@@ -29,8 +29,8 @@ export interface Sequence {
   readonly knocks: readonly Port[];
 }
 
-/** What a guarded port shows to strangers. */
-export type Closed = 'drop' | 'reject';
+/** What a guarded port shows to strangers: nothing, that it is closed, or that the host forbids it. */
+export type Closed = 'drop' | 'reject' | 'prohibited';
 
 export interface Service {
   readonly name: string;

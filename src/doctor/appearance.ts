@@ -1,8 +1,9 @@
-import type { Closed, Config, PortRange } from '../config/types.ts';
+import type { Closed, Config, PortRange, Service } from '../config/types.ts';
 import type { Destination } from '../firewalls/foresight.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Interface } from '../firewalls/packet.ts';
 import { type Checked, type Finding, list } from './finding.ts';
+import { type Look, lookOfReject, unlikeness } from './look.ts';
 import { chainName, type Surroundings } from './passage.ts';
 
 /**
@@ -10,32 +11,52 @@ import { chainName, type Surroundings } from './passage.ts';
  * to look.
  */
 interface Neighbours {
-  /** `answer`: the host itself says that they are closed. */
-  readonly look: 'drop' | 'reject' | 'answer';
-  /** Who makes them look so: `table inet filter, chain input`. */
-  readonly by: string;
+  readonly look: Look;
+  /** Who makes them look so: `table inet filter, chain input`; undefined for the host itself, where nothing stops packets. */
+  readonly by: string | undefined;
 }
 
-/** Services that look otherwise than the ports beside them. */
+/** Services that look otherwise than the ports beside them, where another value of `closed` looks more alike. */
 export interface Mismatch {
   readonly services: readonly string[];
   readonly closed: Closed;
+  /** What `closed` should be. */
+  readonly better: Closed;
   readonly neighbours: Neighbours;
 }
 
 export function mismatches(config: Config, around: Surroundings): Mismatch[] {
+  const found = new Map<string, Mismatch>();
   const used = usedPorts(config);
-  const found = new Map<string, { services: Set<string>; closed: Closed; neighbours: Neighbours }>();
-  for (const { name, closed, ports } of config.services)
-    for (const range of ports) {
-      const neighbours = neighboursOf(range, config, used, around);
-      if (!neighbours || hides(closed, neighbours)) continue;
-      const key = `${closed} ${neighbours.by}`;
-      const known = found.get(key);
-      if (known) known.services.add(name);
-      else found.set(key, { services: new Set([name]), closed, neighbours });
-    }
-  return [...found.values()].map(({ services, ...rest }) => ({ ...rest, services: [...services] }));
+  for (const service of config.services) {
+    const neighbours = neighboursOf(service, config, used, around);
+    const better = mostAlike(neighbours, service.closed);
+    const one = neighbours.find(({ look }) => unlikeness(better, look) < unlikeness(service.closed, look));
+    if (better === service.closed || !one) continue;
+    const key = `${service.closed} ${better} ${one.by}`;
+    const { services = [] } = found.get(key) ?? {};
+    found.set(key, {
+      services: [...services, service.name],
+      closed: service.closed,
+      better,
+      neighbours: one,
+    });
+  }
+  return [...found.values()];
+}
+
+/** What `closed` fits a service best, judged as {@link mismatches} does; undefined where nobody can tell. */
+export function fittingClosed(service: Service, config: Config, around: Surroundings): Closed | undefined {
+  const neighbours = neighboursOf(service, config, usedPorts(config), around);
+  return neighbours.length > 0 ? mostAlike(neighbours, service.closed) : undefined;
+}
+
+const ALL: readonly Closed[] = ['drop', 'reject', 'prohibited'];
+
+/** Of those that are equally alike `current` stays. */
+function mostAlike(neighbours: readonly Neighbours[], current: Closed): Closed {
+  const total = (closed: Closed) => neighbours.reduce((sum, { look }) => sum + unlikeness(closed, look), 0);
+  return ALL.reduce((best, it) => (total(it) < total(best) ? it : best), current);
 }
 
 /** All that the configuration names: 1 at a port's place. */
@@ -50,12 +71,18 @@ function usedPorts({ public: open, services }: Config): Used {
   return used;
 }
 
-function hides(closed: Closed, { look }: Neighbours): boolean {
-  return closed === 'drop' ? look === 'drop' : look !== 'drop';
+/** One for each range of its ports whose neighbours all look alike. */
+function neighboursOf(
+  { ports }: Service,
+  config: Config,
+  used: Used,
+  around: Surroundings,
+): readonly Neighbours[] {
+  return ports.flatMap(range => neighboursOfRange(range, config, used, around) ?? []);
 }
 
 /** undefined where they do not all look alike, or nobody can tell. */
-function neighboursOf(
+function neighboursOfRange(
   { protocol, first, last }: PortRange,
   config: Config,
   used: Used,
@@ -86,9 +113,11 @@ function lookOf(
   const stop = visits.find(({ ruling }) => ruling.fate !== 'accept');
   if (stop && !isStop(stop)) return undefined;
   if (policy === 'drop' && (!stop || isAfter(priority, stop)))
-    return { look: 'drop', by: '"policy": "drop"' };
-  if (!stop) return { look: 'answer', by: 'this host' };
-  return { look: stop.ruling.fate === 'drop' ? 'drop' : 'reject', by: chainName(stop) };
+    return { look: 'silence', by: '"policy": "drop"' };
+  if (!stop) return { look: 'closed', by: undefined };
+  const { fate, rule } = stop.ruling;
+  const look = fate === 'drop' ? 'silence' : rule && lookOfReject(rule, to.family, to.protocol);
+  return look && { look, by: chainName(stop) };
 }
 
 function isStop({ ruling: { fate } }: Visit): boolean {
@@ -109,22 +138,24 @@ export function checkAppearance(config: Config, around: Surroundings, path: stri
 }
 
 function finding(mismatch: Mismatch, path: string): Finding {
+  const places = mismatch.services.map(name => `services.${name}`).join(' and ');
   return {
     id: 'stands-out',
-    severity: mismatch.neighbours.look === 'answer' ? 'note' : 'risk',
+    severity: mismatch.neighbours.by === undefined ? 'note' : 'risk',
     what: mismatchText(mismatch),
     why: 'it shows a port scanner where something is hidden',
-    mend: `"closed": "${mismatch.closed === 'drop' ? 'reject' : 'drop'}"  in ${path}`,
+    mend: `"closed": "${mismatch.better}"  in ${places} in ${path}`,
   };
 }
 
-const SHOWN = {
-  drop: 'nothing comes back from the ports beside it',
-  reject: 'the ports beside it are refused',
-  answer: 'the ports beside it answer that they are closed',
-} as const;
+const SHOWN: Readonly<Record<Look, string>> = {
+  silence: 'nothing comes back from the ports beside it',
+  closed: 'the ports beside it answer that they are closed',
+  prohibited: 'the ports beside it answer that they are prohibited',
+  'other ICMP': 'the ports beside it answer by ICMP',
+};
 
 /** `"closed": "reject" of ssh: nothing comes back from the ports beside it (table inet filter, chain input)` */
-export function mismatchText({ services, closed, neighbours }: Mismatch): string {
-  return `"closed": "${closed}" of ${list(services)}: ${SHOWN[neighbours.look]} (${neighbours.by})`;
+export function mismatchText({ services, closed, neighbours: { look, by = 'this host' } }: Mismatch): string {
+  return `"closed": "${closed}" of ${list(services)}: ${SHOWN[look]} (${by})`;
 }

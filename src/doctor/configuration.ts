@@ -1,4 +1,5 @@
 import { formatProblem, type Problem } from '../config/problems.ts';
+import type { Config } from '../config/types.ts';
 import { count } from '../ruleset/describe.ts';
 import type { Facts, FileFacts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
@@ -8,7 +9,27 @@ export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'confi
   return {
     name: 'configuration',
     fine: `${file.path}: ${count(config?.services.length ?? 0, 'service')}`,
-    findings: file.problems.map(problem => finding(problem, file)),
+    findings: guardsNothing(config)
+      ? [
+          ...file.problems.filter(({ line }) => line === null).map(problem => finding(problem, file)),
+          nothingGuarded(file.path),
+        ]
+      : file.problems.map(problem => finding(problem, file)),
+  };
+}
+
+/** Then there is no line to warn of but that. */
+function guardsNothing(config: Config | undefined): boolean {
+  return config !== undefined && config.services.length === 0;
+}
+
+function nothingGuarded(path: string): Finding {
+  return {
+    id: 'nothing-guarded',
+    severity: 'broken',
+    what: `${path} has no service: nothing is guarded`,
+    why: 'every port is open that nothing else closes',
+    mend: `sudoedit ${shellWord(path)}  # "services"; or "knockd-nft init", which writes a file with one`,
   };
 }
 

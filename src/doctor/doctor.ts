@@ -20,7 +20,9 @@ export function examine(facts: Facts): Checked[] {
     checkKernel(facts),
     ...(kernel.is === 'read' ? [checkTable(facts, kernel.table)] : []),
     checkService(facts),
-    ...(config && around ? [checkOthers(config, around, found, file.path)] : []),
+    ...(config && around && kernel.is === 'read'
+      ? [checkOthers(config, around, found, kernel.clients, file.path)]
+      : []),
     ...(config ? [checkGuarded(config, host, around, found, file.path)] : []),
     ...(config ? [checkKnocks(config, host, around, file.path)] : []),
     ...(config && around ? [checkAppearance(config, around, file.path)] : []),

@@ -1,10 +1,12 @@
 import type { Problem } from '../config/problems.ts';
-import type { Config, Family } from '../config/types.ts';
+import type { Config, Family, PortRange } from '../config/types.ts';
 import type { Interface } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
 import type { Unseen } from '../firewalls/unseen.ts';
 import type { Hold, RunningSupervisor, Trouble } from '../host/hold.ts';
+import type { Looked } from '../host/interfaces.ts';
 import type { Listener } from '../host/listeners.ts';
+import type { Flush } from './flushes.ts';
 
 /** All that the checks go by, read once. */
 export interface Facts {
@@ -39,7 +41,20 @@ export type KernelFacts =
       readonly tables: readonly ForeignTable[];
       /** What packets meet besides. */
       readonly unseen: readonly Unseen[];
+      readonly clients: readonly ClientIn[];
     };
+
+/** A client that a service of our table lets in now. */
+export interface ClientIn {
+  readonly service: string;
+  readonly ports: readonly PortRange[];
+  readonly family: Family;
+  /** 4 or 16 bytes, of which the first `length` bits are the client. */
+  readonly address: Buffer;
+  readonly length: number;
+  /** Sets of others that were too large to be read, and hold its address: `inet f2b-table addr-set-sshd`. */
+  readonly lists: readonly string[];
+}
 
 /** Our own table. */
 export interface TableFacts {
@@ -66,8 +81,7 @@ export interface SystemdFacts {
   readonly installed: boolean;
   /** The loader is started at boot. */
   readonly enabled: boolean;
-  /** nftables.service is, and its file empties the ruleset: the tables that this file makes, `inet filter`. */
-  readonly flushes: readonly string[] | undefined;
+  readonly flushes: readonly Flush[];
 }
 
 /** The host around it. */
@@ -75,6 +89,8 @@ export interface HostFacts {
   readonly release: string;
   /** All but the loopback. */
   readonly interfaces: readonly HostInterface[];
+  /** What the configuration's `interfaces` come to here. */
+  readonly looked: Looked;
   /** Where clients likely come in. */
   readonly ways: readonly Interface[];
   /** Families of which it has addresses there that others can reach. */

@@ -1,10 +1,55 @@
 /** `broken`: it does not do what it should. `risk`: it does, but not for sure. `note`: worth knowing. */
 export type Severity = 'broken' | 'risk' | 'note';
 
+/** All kinds of findings, for programs. */
+export type FindingId =
+  | 'automatic-helpers'
+  | 'client-kept-out'
+  | 'clients-dropped'
+  | 'clients-restricted'
+  | 'clients-unknown'
+  | 'configuration-invalid'
+  | 'configuration-weak'
+  | 'connections-few'
+  | 'connections-full'
+  | 'environment-invalid'
+  | 'file-readable'
+  | 'flush-at-stop'
+  | 'flush-ruleset'
+  | 'forwarded-past-guard'
+  | 'fwmark-reflect'
+  | 'group-taken'
+  | 'held'
+  | 'interface-absent'
+  | 'kernel-feature'
+  | 'knock-port-ephemeral'
+  | 'knock-port-in-use'
+  | 'knocks-dropped'
+  | 'knocks-forwarded'
+  | 'knocks-unknown'
+  | 'legacy-tables'
+  | 'no-interface'
+  | 'no-nftables'
+  | 'no-supervisor'
+  | 'not-at-boot'
+  | 'not-in-sync'
+  | 'not-loaded'
+  | 'not-looked-at'
+  | 'not-permitted'
+  | 'nothing-guarded'
+  | 'nothing-listens'
+  | 'other-file'
+  | 'reachable-around'
+  | 'redirected-around'
+  | 'services-cannot-read'
+  | 'stands-out'
+  | 'supervisor-troubled'
+  | 'table-foreign'
+  | 'untracked';
+
 /** One thing that is not as it should be. Never contains a knock's port. */
 export interface Finding {
-  /** For programs: `clients-dropped`. */
-  readonly id: string;
+  readonly id: FindingId;
   readonly severity: Severity;
   /** What is so, in one line. */
   readonly what: string;

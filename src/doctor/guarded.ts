@@ -2,9 +2,9 @@ import ipaddr from 'ipaddr.js';
 import type { Config } from '../config/types.ts';
 import { pass } from '../firewalls/journey.ts';
 import { forwarding } from '../firewalls/packet.ts';
-import { covers } from './covers.ts';
+import { type Astray, astrayText, looksNowhere, NOTHING_LOOKED_AT } from '../host/interfaces.ts';
 import type { HostFacts, HostInterface } from './facts.ts';
-import { type Checked, type Finding, list } from './finding.ts';
+import { type Checked, type Finding, type FindingId, list, type Severity } from './finding.ts';
 import {
   addressText,
   type Crossing,
@@ -40,18 +40,37 @@ export function checkGuarded(
   };
 }
 
-function interfacesMissing({ interfaces }: Config, host: HostFacts, path: string): Finding[] {
-  const there = (pattern: string) => host.interfaces.some(({ name }) => covers(pattern, name));
-  if (interfaces.length === 0 || interfaces.some(there)) return [];
-  return [
-    {
-      id: 'no-interface',
-      severity: 'risk',
-      what: `none of the "interfaces" exists: ${list(interfaces)}`,
-      why: 'only packets that come in there are looked at: at present nothing is guarded',
-      mend: `"interfaces": [${host.ways.map(({ name }) => JSON.stringify(name)).join(', ')}]  in ${path}`,
-    },
-  ];
+function interfacesMissing({ interfaces }: Config, { looked, ways }: HostFacts, path: string): Finding[] {
+  if (looked.astray.length === 0) return [];
+  const seemsGuarded = looked.astray.filter(({ is }) => is !== 'absent');
+  const nothing = looksNowhere(looked);
+  const meant = interfaces.flatMap(pattern => meantBy(pattern, looked.astray));
+  const names = meant.length > 0 ? [...new Set(meant)] : ways.map(({ name }) => name);
+  const finding = (id: FindingId, severity: Severity, astray: readonly Astray[], why: string) => ({
+    id,
+    severity,
+    what: `"interfaces": ${[...(nothing ? [NOTHING_LOOKED_AT] : []), ...astray.map(astrayText)].join('; ')}`,
+    why,
+    mend: `"interfaces": [${names.map(name => JSON.stringify(name)).join(', ')}]  in ${path}`,
+  });
+  if (nothing || seemsGuarded.length > 0)
+    return [
+      finding(
+        'no-interface',
+        'broken',
+        nothing ? looked.astray : seemsGuarded,
+        'only packets that come in by the interfaces of these names are looked at: the others find every port open',
+      ),
+    ];
+  return [finding('interface-absent', 'note', looked.astray, 'until there is one, that name does nothing')];
+}
+
+/** The names that packets really come in by; none for an interface that is not there. */
+function meantBy(pattern: string, astray: readonly Astray[]): readonly string[] {
+  const mine = astray.filter(it => it.pattern === pattern);
+  if (mine.length === 0) return [pattern];
+  const by = mine.flatMap(it => it.by);
+  return pattern.endsWith('*') && by.length > 0 ? [pattern, ...by] : by;
 }
 
 function nothingListens(guarded: readonly Guarded[], { listeners }: HostFacts): Finding[] {
@@ -105,7 +124,7 @@ function reachable({ guarded, family, passage }: Crossing, host: HostFacts, arou
       id: 'reachable-around',
       severity: 'note',
       what: `what is behind ${guardedText(guarded)} can be reached at its own address, ${addressText(translation)}`,
-      why: `whoever can send packets for that address to this host's ${way.name}, such as its neighbours there, needs no knock`,
+      why: `whoever can send packets for that address to this host's ${way.name}, such as its neighbours there, needs no knock. The rule lasts until the next boot`,
       mend: `nft 'table inet own_addresses { chain prerouting { type filter hook prerouting priority raw; ${rule}; }; }'`,
     },
   ];

@@ -10,7 +10,7 @@ import { readWays } from './ways.ts';
 /** What there is to know of this host and network namespace without privileges. */
 export async function readHostFacts(config: Config | undefined): Promise<HostFacts> {
   return {
-    ...readWays(config),
+    ...(await readWays(config)),
     release: release(),
     listeners: await listeners().catch(error => {
       if (error instanceof NetlinkError) return undefined; // no such module

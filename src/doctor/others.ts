@@ -2,7 +2,9 @@ import type { Config, Family } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Unseen } from '../firewalls/unseen.ts';
 import { count } from '../ruleset/describe.ts';
+import type { ClientIn } from './facts.ts';
 import { type Checked, type Finding, list, type Severity, shellWord } from './finding.ts';
+import { keptOut } from './kept-out.ts';
 import { acceptIn, forGood, makerOf } from './mend.ts';
 import {
   addressText,
@@ -32,6 +34,7 @@ export function checkOthers(
   config: Config,
   around: Surroundings,
   crossings: readonly Crossing[],
+  clients: readonly ClientIn[],
   path: string,
 ): Checked {
   const doors: Seen<Passage['visits'][number]>[] = [];
@@ -60,6 +63,7 @@ export function checkOthers(
       ...groups(mayForward).map(group => mayGoAround(group, path)),
       ...redirectedAround(config, around, path),
       ...groups(through('out')).map(group => keepsOut(group, around.families)),
+      ...keptOut(clients, around, crossings),
       ...groups(untracked).map(takesOutOfTracking),
       ...groups(through('some')).map(keepsSomeOut),
       ...groups(through('unknown')).map(cannotTell),

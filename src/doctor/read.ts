@@ -16,8 +16,9 @@ import { ForeignTableError } from '../table/errors.ts';
 import { isNotPermitted } from '../table/explain.ts';
 import { planLoad } from '../table/load.ts';
 import { probe } from '../table/probe.ts';
-import { readKernel } from '../table/read.ts';
+import { type Kernel, readKernel } from '../table/read.ts';
 import { VERSION } from '../version.ts';
+import { readClients } from './clients.ts';
 import type { Facts, FileFacts, KernelFacts, ServiceFacts, TableFacts } from './facts.ts';
 import { readHostFacts } from './host.ts';
 import { readSystemd } from './systemd.ts';
@@ -61,18 +62,24 @@ async function readKernelFacts(config: Config | undefined): Promise<KernelFacts>
     if (isNotPermitted(refusal)) return { is: 'not permitted' };
     if (refusal instanceof NetlinkError) return { is: 'absent', reason: refusal.message };
     if (refusal) throw refusal;
+    const kernel = await readKernel(connection);
+    const tables = await readForeign(connection);
     return {
       is: 'read',
       lacking: await probe(connection),
-      table: await readTable(connection, config),
-      tables: await readForeign(connection),
+      table: await readTable(connection, kernel, config),
+      tables,
       unseen: await withConnection(NETLINK_ROUTE, routes => readUnseen(connection, routes)),
+      clients: await readClients(connection, kernel, tables),
     };
   });
 }
 
-async function readTable(connection: Connection, config: Config | undefined): Promise<TableFacts> {
-  const kernel = await readKernel(connection);
+async function readTable(
+  connection: Connection,
+  kernel: Kernel,
+  config: Config | undefined,
+): Promise<TableFacts> {
   // under another name it guards, too, and is not as the file says
   const is = kernel.ours.length > 0 ? 'loaded' : 'not loaded';
   if (!config) return { is, inSync: null };

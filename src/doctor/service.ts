@@ -1,16 +1,18 @@
 import { resolve } from 'node:path';
 import type { Config } from '../config/types.ts';
 import { holdText, type Trouble } from '../host/hold.ts';
-import type { Facts, ServiceFacts, TableFacts } from './facts.ts';
+import type { Facts, KernelFacts, ServiceFacts, TableFacts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
+import type { Flush } from './flushes.ts';
 
-type Known = Pick<Facts, 'config' | 'file' | 'service'>;
+type Known = Pick<Facts, 'config' | 'file' | 'kernel' | 'service'>;
 
 /** Whether the table is there, and is what the file says. */
-export function checkTable({ config, file, service }: Known, table: TableFacts): Checked {
+export function checkTable({ config, file, service }: Omit<Known, 'kernel'>, table: TableFacts): Checked {
   const name = config?.table ?? 'knockd';
+  // restarting the loader would unload first
   const load = service.systemd?.installed
-    ? 'systemctl restart knockd-nft-load knockd-nft'
+    ? 'systemctl reload-or-restart knockd-nft-load && systemctl start knockd-nft'
     : `knockd-nft --config ${shellWord(file.path)} load`;
   return {
     name: 'table',
@@ -44,7 +46,7 @@ function tableFindings(name: string, table: TableFacts, load: string, path: stri
     return [
       {
         id: 'not-in-sync',
-        severity: 'risk',
+        severity: 'broken',
         what: `table inet ${name} is not as the file says`,
         why: 'what was changed in the file, or in the kernel, is not what is in force; "knockd-nft diff" shows it',
         mend: load,
@@ -54,13 +56,13 @@ function tableFindings(name: string, table: TableFacts, load: string, path: stri
 }
 
 /** What brings the table back: after a reboot, after another tool's flush. */
-export function checkService({ config, file, service }: Known): Checked {
+export function checkService({ config, file, kernel, service }: Known): Checked {
   const { supervisor, hold, troubles, systemd, groupOwner } = service;
   const findings: Finding[] = [];
   if (hold)
     findings.push({
       id: 'held',
-      severity: 'risk',
+      severity: isInForce(kernel) ? 'risk' : 'broken',
       what: `the supervisor leaves the kernel as it is: ${holdText(hold)}`,
       why: 'until then it neither follows the file nor puts the table back',
       mend: hold.until === null ? reload(service, file.path) : 'knockd-nft confirm',
@@ -69,9 +71,13 @@ export function checkService({ config, file, service }: Known): Checked {
   if (systemd && !(systemd.installed && systemd.enabled)) findings.push(notAtBoot(systemd.installed));
   if (supervisor === undefined) findings.push(noSupervisor(service, file.path));
   else if (supervisor.config !== resolve(file.path)) findings.push(otherFile(supervisor.config));
-  if (systemd?.flushes) findings.push(flushes(systemd.flushes, supervisor !== undefined));
+  for (const flush of systemd?.flushes ?? []) findings.push(flushes(flush, supervisor !== undefined));
   if (config && groupOwner === 'other') findings.push(groupTaken(config, file.path));
   return { name: 'service', fine: `the supervisor runs (process ${supervisor?.pid})`, findings };
+}
+
+function isInForce(kernel: KernelFacts): boolean {
+  return kernel.is !== 'read' || (kernel.table.is === 'loaded' && kernel.table.inSync !== false);
 }
 
 function reload({ systemd }: ServiceFacts, path: string): string {
@@ -121,19 +127,33 @@ function otherFile(path: string): Finding {
 }
 
 /** Where the file makes no table itself, it includes others: what to write depends on them. */
-function flushes(tables: readonly string[], supervised: boolean): Finding {
-  const own = tables.map(table => `table ${table}\\ndelete table ${table}`).join('\\n');
-  return {
-    id: 'flush-ruleset',
+function flushes({ unit, when, file, tables }: Flush, supervised: boolean): Finding {
+  const common = {
     severity: supervised ? 'note' : 'risk',
-    what: 'nftables.service empties the whole ruleset when it is reloaded, our table with it',
     why: supervised
       ? 'the supervisor puts it back within a second; until then the guarded ports are open'
       : 'the guarded ports are open from then on',
-    mend:
-      tables.length > 0
-        ? `sed -i 's/^flush ruleset.*/${own}/' /etc/nftables.conf`
-        : 'in /etc/nftables.conf, in place of "flush ruleset", "table inet NAME; delete table inet NAME" for each of its tables',
+  } as const;
+  if (when === 'it loads' && file !== undefined) {
+    const own = tables.map(table => `table ${table}\\ndelete table ${table}`).join('\\n');
+    return {
+      ...common,
+      id: 'flush-ruleset',
+      what: `${unit} empties the whole ruleset when it starts or is reloaded, our table with it (${file})`,
+      mend:
+        tables.length > 0
+          ? `sed -i 's/^[[:space:]]*flush ruleset.*/${own}/' ${shellWord(file)}`
+          : `sudoedit ${shellWord(file)}  # for "flush ruleset", "table inet NAME; delete table inet NAME" for each of its tables`,
+    };
+  }
+  const folder = `/etc/systemd/system/${shellWord(unit)}.d`;
+  const own = tables.map(table => `table ${table}; delete table ${table}`).join('; ');
+  const stop = tables.length > 0 ? `ExecStop=nft "${own}"\\n` : '';
+  return {
+    ...common,
+    id: 'flush-at-stop',
+    what: `${unit} empties the whole ruleset when it is stopped or restarted, our table with it`,
+    mend: `mkdir -p ${folder} && printf '[Service]\\nExecStop=\\n${stop}' >${folder}/own-tables.conf && systemctl daemon-reload`,
   };
 }
 
@@ -143,6 +163,6 @@ function groupTaken({ log }: Config, path: string): Finding {
     severity: 'risk',
     what: `another program reads NFLOG group ${log.group}`,
     why: 'nobody reports who comes in; knocking works all the same',
-    mend: `"log": { "group": ${log.group === 65535 ? 1 : log.group + 1} }  in ${path}`,
+    mend: `"group": ${log.group === 65535 ? 1 : log.group + 1}  in log in ${path}`,
   };
 }

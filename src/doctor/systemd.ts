@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { isHostsNetwork } from '../host/network.ts';
-import { readOr } from '../host/proc.ts';
 import type { SystemdFacts } from './facts.ts';
+import { readFlushes } from './flushes.ts';
 
 const UNIT = 'knockd-nft-load.service';
 /** Where units are found; links in `*.wants` of the first start them. */
@@ -13,7 +13,7 @@ export function readSystemd(): SystemdFacts | undefined {
   return {
     installed: FOLDERS.some(folder => existsSync(`${folder}/${UNIT}`)),
     enabled: isEnabled(UNIT),
-    flushes: isEnabled('nftables.service') ? tablesAfterFlush(readOr('/etc/nftables.conf', '')) : undefined,
+    flushes: readFlushes(),
   };
 }
 
@@ -25,12 +25,4 @@ function isEnabled(unit: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** The tables of a script for nft that begins by emptying the ruleset, none where it includes others; undefined where it does not. */
-export function tablesAfterFlush(script: string): readonly string[] | undefined {
-  if (!/^\s*flush\s+ruleset\b/m.test(script)) return undefined;
-  if (/^\s*include\b/m.test(script)) return [];
-  const tables = script.matchAll(/^\s*(?:add\s+)?table\s+(?:(inet|ip|ip6|arp|bridge|netdev)\s+)?([\w-]+)/gm);
-  return [...new Set([...tables].map(([, family = 'ip', name]) => `${family} ${name}`))];
 }

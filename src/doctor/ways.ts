@@ -1,50 +1,46 @@
-import { networkInterfaces } from 'node:os';
+import type { NetworkInterfaceInfo } from 'node:os';
 import ipaddr from 'ipaddr.js';
 import type { Config, Family } from '../config/types.ts';
-import { interfaceNames } from '../host/network.ts';
-import { readLines, readOr } from '../host/proc.ts';
+import { lookedAt, reachableAddresses, interfaces as readLinks } from '../host/interfaces.ts';
+import { readLines } from '../host/proc.ts';
+import type { Link } from '../netlink/link.ts';
 import { FAMILIES } from '../ruleset/names.ts';
-import { covers } from './covers.ts';
 import type { HostFacts, HostInterface } from './facts.ts';
 
 /** Where packets of clients may come in, in this network namespace, and of which families they are. */
-export function readWays(config: Config | undefined): Pick<HostFacts, 'families' | 'interfaces' | 'ways'> {
-  const interfaces = readInterfaces();
-  const ways = waysIn(interfaces, config);
+export async function readWays(
+  config: Config | undefined,
+): Promise<Pick<HostFacts, 'families' | 'interfaces' | 'looked' | 'ways'>> {
+  const links = await readLinks();
+  const addresses = reachableAddresses();
+  const interfaces = links
+    .filter(({ name }) => name !== 'lo')
+    .map(link => toInterface(link, addresses.get(link.name) ?? []));
+  const looked = lookedAt(config?.interfaces ?? [], links, addresses);
+  const named = config?.interfaces.length ? interfaces.filter(({ name }) => looked.at.includes(name)) : [];
+  const ways = named.length > 0 ? named : waysIn(interfaces);
   const has = (family: Family) => ways.some(({ addresses }) => addresses[family]);
-  return { interfaces, ways, families: FAMILIES.filter(has) };
+  return { interfaces, looked, ways, families: FAMILIES.filter(has) };
 }
 
-/** Those with addresses that others can reach, and those without any. */
-function readInterfaces(): HostInterface[] {
-  const addresses = networkInterfaces();
-  const names = interfaceNames().filter(name => name !== 'lo');
-  return names.map(name => {
-    const usable = (addresses[name] ?? []).filter(({ address }) => !isLinkLocal(address));
-    const first = (family: Family) => usable.find(it => it.family.toLowerCase() === family)?.address;
-    const [ipv4, ipv6] = [first('ipv4'), first('ipv6')];
-    const index = Number(readOr(`/sys/class/net/${name}/ifindex`, ''));
-    return {
-      name,
-      index: index > 0 ? index : undefined,
-      addresses: { ...(ipv4 && { ipv4: bytesOf(ipv4) }), ...(ipv6 && { ipv6: bytesOf(ipv6) }) },
-      networks: usable.flatMap(({ cidr }) => cidr ?? []),
-    };
-  });
-}
-
-function isLinkLocal(address: string): boolean {
-  return ipaddr.parse(address).range() === 'linkLocal';
+/** With the addresses that others can reach, which may be none. */
+function toInterface({ name, index }: Link, usable: readonly NetworkInterfaceInfo[]): HostInterface {
+  const first = (family: Family) => usable.find(it => it.family.toLowerCase() === family)?.address;
+  const [ipv4, ipv6] = [first('ipv4'), first('ipv6')];
+  return {
+    name,
+    index,
+    addresses: { ...(ipv4 && { ipv4: bytesOf(ipv4) }), ...(ipv6 && { ipv6: bytesOf(ipv6) }) },
+    networks: usable.flatMap(({ cidr }) => cidr ?? []),
+  };
 }
 
 function bytesOf(address: string): Buffer {
   return Buffer.from(ipaddr.parse(address).toByteArray());
 }
 
-/** The interfaces that are looked at; or those that default routes lead through; or all with addresses. */
-function waysIn(interfaces: readonly HostInterface[], config: Config | undefined): readonly HostInterface[] {
-  const named = interfaces.filter(({ name }) => config?.interfaces.some(it => covers(it, name)));
-  if (named.length > 0) return named;
+/** Those that default routes lead through; or all with addresses. */
+function waysIn(interfaces: readonly HostInterface[]): readonly HostInterface[] {
   const routes = defaultRoutes();
   const reachable = interfaces.filter(({ networks }) => networks.length > 0);
   const outside = reachable.filter(({ name }) => routes.has(name));

@@ -1,5 +1,4 @@
 import { readlinkSync } from 'node:fs';
-import { readLines } from './proc.ts';
 
 /** The network namespace of this process: `net:[4026531840]`. */
 export function ownNetwork(): string {
@@ -13,9 +12,4 @@ export function isHostsNetwork(): boolean {
   } catch {
     return false;
   }
-}
-
-/** The interfaces of this network namespace, the loopback among them. */
-export function interfaceNames(): readonly string[] {
-  return readLines('/proc/self/net/dev').flatMap(line => /^\s*([^:\s]+):/.exec(line)?.[1] ?? []);
 }

@@ -8,7 +8,7 @@ export interface Draft {
   /** Addresses that need no knock. */
   readonly allow: readonly string[];
   readonly hook: 'input' | 'prerouting';
-  /** What strangers see. */
+  /** What the ports beside the services show; 'drop' where that is not known. */
   readonly closed: Closed;
   /** Where editors find the schema; null where there is none here. */
   readonly schema: string | null;
@@ -19,6 +19,8 @@ export interface DraftService {
   readonly ports: readonly PortRange[];
   /** TCP ports, in order. */
   readonly sequence: readonly number[];
+  /** Where the ports beside it show something else than the draft's `closed`. */
+  readonly closed?: Closed;
 }
 
 type Change = readonly [from: RegExp, to: string];
@@ -84,8 +86,9 @@ function change(text: string, changes: readonly Change[]): string {
   }, text);
 }
 
-function serviceText({ name, ports, sequence }: DraftService): string {
-  return `    ${JSON.stringify(name)}: { "ports": ${portsText(ports)}, "sequence": ${listText(sequence)} },\n`;
+function serviceText({ name, ports, sequence, closed }: DraftService): string {
+  const look = closed === undefined ? '' : `, "closed": "${closed}"`;
+  return `    ${JSON.stringify(name)}: { "ports": ${portsText(ports)}, "sequence": ${listText(sequence)}${look} },\n`;
 }
 
 function portsText(ports: readonly PortRange[]): string {

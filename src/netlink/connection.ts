@@ -251,3 +251,17 @@ function decodeError(payload: Buffer, flags: number, sequence: number): Refusal 
   }
   return { sequence, errno, reason, offset };
 }
+
+/** How often a dump may be cut through by a change. */
+const ATTEMPTS = 100;
+
+/** All objects of a kind at one moment: a dump that a change cut through is asked for again. */
+export async function wholeDump(connection: Connection, request: Request): Promise<Reply[]> {
+  for (let left = ATTEMPTS; ; left--) {
+    try {
+      return await connection.dump(request);
+    } catch (error) {
+      if (!(error instanceof DumpInterruptedError) || left <= 1) throw error;
+    }
+  }
+}

@@ -1,7 +1,8 @@
 import { AttributeReader, AttributeWriter } from './attributes.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, wholeDump } from './connection.ts';
 import { NetlinkError } from './errors.ts';
 import { AF_INET, AF_INET6 } from './inet.ts';
+import { readLinks } from './link.ts';
 
 // include/uapi/linux/rtnetlink.h, if_link.h
 const RTM_GETLINK = 18;
@@ -15,8 +16,6 @@ const RTN_LOCAL = 2;
 const IFINFOMSG = 16;
 const IFINFOMSG_INDEX = 4;
 const IFLA_IFNAME = 3;
-const IFLA_XDP = 43;
-const IFLA_XDP_ATTACHED = 2;
 /** `struct tcmsg {u8 family; u8 pad[3]; i32 ifindex; u32 handle, parent, info}` */
 const RTM_GETQDISC = 38;
 const TCMSG = 20;
@@ -68,25 +67,13 @@ export interface DeviceHook {
 
 /** XDP programs, and qdiscs that filters of tc hang on, on a socket of family NETLINK_ROUTE. */
 export async function readHooks(routes: Connection): Promise<DeviceHook[]> {
-  const hooks: DeviceHook[] = [];
-  const names = new Map<number, string>();
-  const links = { type: RTM_GETLINK, flags: 0, subject: 'interfaces', payload: Buffer.alloc(IFINFOMSG) };
-  for (const { payload } of await routes.dump(links)) {
-    const reader = new AttributeReader(payload, IFINFOMSG);
-    let name = '';
-    let attached = false;
-    while (reader.next()) {
-      if (reader.type === IFLA_IFNAME) name = reader.string();
-      else if (reader.type === IFLA_XDP) {
-        const xdp = reader.nested();
-        while (xdp.next()) if (xdp.type === IFLA_XDP_ATTACHED) attached ||= xdp.u8() !== 0;
-      }
-    }
-    names.set(payload.readInt32LE(IFINFOMSG_INDEX), name);
-    if (attached) hooks.push({ interface: name, program: 'XDP' });
-  }
+  const links = await readLinks(routes);
+  const hooks = links
+    .filter(({ hasXdp }) => hasXdp)
+    .map(({ name }): DeviceHook => ({ interface: name, program: 'XDP' }));
+  const names = new Map(links.map(({ index, name }) => [index, name]));
   const qdiscs = { type: RTM_GETQDISC, flags: 0, subject: 'qdiscs', payload: Buffer.alloc(TCMSG) };
-  for (const { payload } of await routes.dump(qdiscs)) {
+  for (const { payload } of await wholeDump(routes, qdiscs)) {
     const name = names.get(payload.readInt32LE(TCMSG_IFINDEX));
     const reader = new AttributeReader(payload, TCMSG);
     while (reader.next())

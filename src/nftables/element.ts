@@ -151,6 +151,20 @@ export function getElements(table: string, set: string): Message {
   };
 }
 
+/** The request for the element of a key, or for the range that it lies in; ENOENT where there is none. Not a dump. */
+export function getElement(table: string, set: string, key: Buffer): Message {
+  return {
+    type: NFT_MSG.GETSETELEM,
+    flags: 0,
+    subject: `element of ${set}`,
+    write(writer) {
+      writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
+      writer.string(NFTA_SET_ELEM_LIST.SET, set);
+      writer.nested(NFTA_SET_ELEM_LIST.ELEMENTS, nest => writeElement(nest, { key }));
+    },
+  };
+}
+
 /** The elements in one message of a dump. */
 export function decodeElements(reader: AttributeReader): Element[] {
   const elements: Element[] = [];

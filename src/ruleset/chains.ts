@@ -29,6 +29,9 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
   return [
     ...(closed.has('drop') ? [chain('closed_drop', match.drop)] : []),
     ...(closed.has('reject') ? [closedReject()] : []),
+    ...(closed.has('prohibited')
+      ? [chain('closed_prohibited', [{ kind: 'reject', with: 'admin prohibited' }])]
+      : []),
     chain('forget', ...forget(config)),
     ...timeouts('start').map(timeout => start(config, timeout)),
     ...timeouts('wait').map(timeout => wait(config, timeout)),

@@ -66,6 +66,11 @@ export function isAllowed(ruleset: Ruleset, family: Family, address: Buffer): bo
 /** `IFNAMSIZ`, include/uapi/linux/if.h */
 const INTERFACE_NAME = 16;
 
+/** Whether packets are looked at wherever they come in. */
+export function looksEverywhere(ruleset: Ruleset): boolean {
+  return chainNamed(ruleset, 'interfaces') === undefined;
+}
+
 /** Whether packets that come in by an interface of that name are looked at: chain `interfaces` accepts the others. */
 export function isLookedAt(ruleset: Ruleset, name: string): boolean {
   const some = chainNamed(ruleset, 'interfaces');

@@ -10,6 +10,7 @@ import {
   compiledSequences,
   guardedPorts,
   isLookedAt,
+  looksEverywhere,
   readPrefix,
   servicePorts,
 } from './program.ts';
@@ -19,7 +20,7 @@ export interface Status {
   readonly loaded: boolean;
   /** Whether the kernel has what the file says; null where the file could not be read. */
   readonly inSync: boolean | null;
-  /** Whether a port is kept closed to anybody: not without services, nor where none of its `interfaces` exists. */
+  /** Whether a port is kept closed to anybody: not without services, nor where nothing comes in by its `interfaces`. */
   readonly guarded: boolean;
   readonly table: string;
   readonly services: Readonly<Record<string, ServiceStatus>>;
@@ -55,8 +56,8 @@ export interface Knocking {
 }
 
 /**
- * Who is in, who is knocking and what was counted, from a table with its state. `interfaces` are those that exist; unless told,
- * those that it looks at do.
+ * Who is in, who is knocking and what was counted, from a table with its state. `interfaces` are those that packets come in
+ * by; unless told, those that it looks at.
  */
 export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?: readonly string[]): Status {
   const sequences = compiledSequences(ruleset);
@@ -117,7 +118,8 @@ export function emptyStatus(table: string): Status {
 }
 
 function isGuarding(ruleset: Ruleset, interfaces: readonly string[] | undefined): boolean {
-  const reached = !interfaces || interfaces.some(name => isLookedAt(ruleset, name));
+  const reached =
+    !interfaces || looksEverywhere(ruleset) || interfaces.some(name => isLookedAt(ruleset, name));
   return reached && guardedPorts(ruleset).size > 0;
 }
 

@@ -1,4 +1,4 @@
-import { interfaceNames } from '../host/network.ts';
+import { lookHere } from '../host/interfaces.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
@@ -35,12 +35,17 @@ export async function observe(
   }
 }
 
+/** Interfaces that packets come in by. */
+async function waysIn(): Promise<readonly string[]> {
+  return (await lookHere({ interfaces: [] })).at;
+}
+
 async function again(connection: Connection, before: Sight): Promise<Sight> {
   if (!before.loaded) return before;
   const status = readStatus(
     await withStateNow(connection, before.loaded),
     before.status.inSync,
-    interfaceNames(),
+    await waysIn(),
   );
   return { ...before, status };
 }
@@ -54,7 +59,7 @@ async function read(connection: Connection, wanted: Ruleset | undefined): Promis
     return { status, generation, loaded, wanted };
   }
   const inSync = wanted ? await isAsWanted(wanted) : null;
-  const status = readStatus(await withState(connection, loaded), inSync, interfaceNames());
+  const status = readStatus(await withState(connection, loaded), inSync, await waysIn());
   return { status, generation, loaded, wanted };
 
   async function isAsWanted(wanted: Ruleset): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { type Connection, DumpInterruptedError, type Reply } from '../netlink/connection.ts';
+import { type Connection, type Reply, wholeDump } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { attributesOf, type Message, readGeneration, requestOf } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
@@ -108,17 +108,12 @@ export async function withStateNow(connection: Connection, ruleset: Ruleset): Pr
   return withState(connection, { ...ruleset, sets, counters: await readCounters(connection, name) });
 }
 
-/** How often a dump may be cut through by a change. */
-const ATTEMPTS = 100;
-
 /** A dump, of family inet unless told; of a table or a set that went away meanwhile: nothing. */
 export async function dump(connection: Connection, message: Message, family?: number): Promise<Reply[]> {
-  for (let left = ATTEMPTS; ; left--) {
-    try {
-      return await connection.dump(requestOf(message, family));
-    } catch (error) {
-      if (error instanceof NetlinkError && error.code === 'ENOENT') return [];
-      if (!(error instanceof DumpInterruptedError) || left <= 1) throw error;
-    }
+  try {
+    return await wholeDump(connection, requestOf(message, family));
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === 'ENOENT') return [];
+    throw error;
   }
 }

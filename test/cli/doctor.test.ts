@@ -164,7 +164,7 @@ t.test('a table of our name that is not ours, and one that is not as the file sa
   t.strictSame(await complaints(world), []);
   await world.nft('flush chain inet knockd_nft closed_reject');
   const changed = await diagnosis(world, 'not-in-sync');
-  t.match(changed, { severity: 'risk', mend: `knockd-nft --config ${world.configFile} load` });
+  t.match(changed, { severity: 'broken', mend: `knockd-nft --config ${world.configFile} load` });
   await follow(world, {
     ...changed,
     mend: changed.mend.replace('knockd-nft ', `${process.execPath} ${program} `),

@@ -53,6 +53,18 @@ t.test('a monitor hears OK only where the file is in force and guards something'
   world.write({ ...good, interfaces: ['enp3s0', 'eth*'] });
   await load();
   await check(0, /^OK/, 'one of the interfaces is here');
+  const bridge = 'ip link add br0 type bridge && ip link add port0 master br0 type veth peer name other0';
+  t.equal((await world.run('server', 'sh', ['-c', bridge])).status, 0);
+  world.write({ ...good, interfaces: ['port0'] });
+  await load();
+  await check(
+    2,
+    /^CRITICAL: .*NOTHING IS GUARDED/,
+    'what comes in by a port of a bridge comes in by the bridge',
+  );
+  world.write({ ...good, interfaces: ['eth0', 'port0'] });
+  await load();
+  await check(1, /^WARNING: .*"port0" is a port of a bridge/, 'the bridge is open');
   writeFileSync(join(run, 'hold'), JSON.stringify({ reason: 'trying x', until: null }));
   await check(1, /^WARNING: held: trying x/, 'held');
   await world.knockd(['unload'], { env: { RUNTIME_DIRECTORY: run } });

@@ -292,7 +292,7 @@ only('error', [
   {
     name: 'an unknown way to be closed',
     text: withKey('"closed": ▸"deny"'),
-    message: /"deny" is wrong; expected "drop" or "reject"/,
+    message: /"deny" is wrong; expected "drop", "reject" or "prohibited"/,
   },
   { name: 'an unknown policy', text: withKey('"policy": ▸"reject"'), message: /expected "accept" or "drop"/ },
   {
@@ -341,6 +341,11 @@ only('error', [
     name: 'an interface name with a colon',
     text: withKey('"interfaces": [▸"eth0:1"]'),
     message: /no interface name/,
+  },
+  {
+    name: 'two interface names in one',
+    text: withKey('"interfaces": [▸"eth0,eth1"]'),
+    message: /"eth0,eth1" is no interface name; expected one name: /,
   },
   {
     name: 'an interface name with a space',

@@ -5,7 +5,7 @@ import { ConfigError, type Problem } from '../../src/config/problems.ts';
 import { examine } from '../../src/doctor/doctor.ts';
 import type { Facts, KernelFacts, ServiceFacts } from '../../src/doctor/facts.ts';
 import { type Finding, list, shellWord } from '../../src/doctor/finding.ts';
-import { tablesAfterFlush } from '../../src/doctor/systemd.ts';
+import { flushesOf, unitsOf } from '../../src/doctor/flushes.ts';
 
 const PATH = '/etc/knockd-nft.json';
 const text =
@@ -25,12 +25,13 @@ const read: Extract<KernelFacts, { is: 'read' }> = {
   table: { is: 'loaded', inSync: true },
   tables: [],
   unseen: [],
+  clients: [],
 };
 const service: ServiceFacts = {
   supervisor: { pid: 123, config: PATH },
   hold: undefined,
   troubles: [],
-  systemd: { installed: true, enabled: true, flushes: undefined },
+  systemd: { installed: true, enabled: true, flushes: [] },
   groupOwner: 'supervisor',
 };
 const well: Facts = {
@@ -42,6 +43,7 @@ const well: Facts = {
     release: '6.12.0',
     families: ['ipv4'],
     interfaces: [eth0],
+    looked: { at: ['eth0'], past: [], astray: [] },
     ways: [eth0],
     listeners: [{ protocol: 'tcp', port: 22, loopback: false, address: Buffer.alloc(4), inode: 1 }],
     ephemeral: { first: 32768, last: 60999 },
@@ -156,6 +158,16 @@ t.test('what makes a sequence weak is a note; a wrong variable is broken', async
   });
 });
 
+t.test('a file without a service guards nothing', async t => {
+  const problems = problemsOf('{ "services": {} }');
+  const { config } = parseConfig('{ "services": {} }', PATH, {});
+  t.match(only(t, { ...well, config, file: { ...well.file, problems } }), {
+    id: 'nothing-guarded',
+    severity: 'broken',
+    mend: /^sudoedit /,
+  });
+});
+
 t.test('a kernel that we may not ask, that has no nf_tables, or not all of it', async t => {
   t.match(only(t, withKernel({ is: 'not permitted' })), {
     id: 'not-permitted',
@@ -174,17 +186,22 @@ t.test('a kernel that we may not ask, that has no nf_tables, or not all of it', 
 
 t.test('a table that is not there, not ours, or not as the file says', async t => {
   const withTable = (table: typeof read.table) => withKernel({ ...read, table });
+  const load = 'systemctl reload-or-restart knockd-nft-load && systemctl start knockd-nft';
   t.match(only(t, withTable({ is: 'not loaded', inSync: false })), {
     id: 'not-loaded',
     severity: 'broken',
-    mend: 'systemctl restart knockd-nft-load knockd-nft',
+    mend: load,
   });
   t.match(only(t, withTable({ is: 'foreign', inSync: false })), {
     id: 'table-foreign',
     severity: 'broken',
     mend: /^"table": /,
   });
-  t.match(only(t, withTable({ is: 'loaded', inSync: false })), { id: 'not-in-sync', severity: 'risk' });
+  t.match(only(t, withTable({ is: 'loaded', inSync: false })), {
+    id: 'not-in-sync',
+    severity: 'broken',
+    mend: load,
+  });
   const alone = {
     ...withTable({ is: 'not loaded', inSync: false }),
     service: { ...service, systemd: undefined },
@@ -195,7 +212,7 @@ t.test('a table that is not there, not ours, or not as the file says', async t =
     ...withTable({ is: 'loaded', inSync: false }),
     service: { ...service, hold: { reason: 'trying x', until: Date.now() + 9000 } },
   };
-  t.match(only(t, trying), { id: 'held', mend: 'knockd-nft confirm' });
+  t.match(only(t, trying), { id: 'held', severity: 'broken', mend: 'knockd-nft confirm' });
 });
 
 t.test('what keeps the table in place', async t => {
@@ -214,7 +231,7 @@ t.test('what keeps the table in place', async t => {
     id: 'other-file',
     mend: 'knockd-nft --config /tmp/other.json doctor',
   });
-  const systemd = { installed: true, enabled: false, flushes: undefined };
+  const systemd = { installed: true, enabled: false, flushes: [] };
   t.match(only(t, withService({ systemd })), {
     id: 'not-at-boot',
     severity: 'risk',
@@ -232,33 +249,88 @@ t.test('what keeps the table in place', async t => {
   t.match(only(t, withService({ groupOwner: 'other' })), {
     id: 'group-taken',
     severity: 'risk',
-    mend: `"log": { "group": 23 }  in ${PATH}`,
+    mend: `"group": 23  in log in ${PATH}`,
   });
   t.strictSame(findings(withService({ groupOwner: undefined })), []);
 });
 
-t.test('a service that empties the ruleset', async t => {
-  const systemd = { installed: true, enabled: true, flushes: ['inet filter', 'ip nat'] };
+t.test('a service that empties the ruleset when it loads, and when it stops', async t => {
+  const unit = 'nftables.service';
+  const loads = {
+    unit,
+    when: 'it loads',
+    file: '/etc/nftables.conf',
+    tables: ['inet filter', 'ip nat'],
+  } as const;
+  const systemd = { installed: true, enabled: true, flushes: [loads] };
   t.match(only(t, withService({ systemd })), {
     id: 'flush-ruleset',
     severity: 'note',
+    what: 'nftables.service empties the whole ruleset when it starts or is reloaded, our table with it (/etc/nftables.conf)',
     why: /^the supervisor puts it back/,
-    mend: String.raw`sed -i 's/^flush ruleset.*/table inet filter\ndelete table inet filter\ntable ip nat\ndelete table ip nat/' /etc/nftables.conf`,
+    mend: String.raw`sed -i 's/^[[:space:]]*flush ruleset.*/table inet filter\ndelete table inet filter\ntable ip nat\ndelete table ip nat/' /etc/nftables.conf`,
   });
   t.match(findings(withService({ systemd, supervisor: undefined })), [
     { id: 'no-supervisor' },
     { severity: 'risk' },
   ]);
-  t.match(only(t, withService({ systemd: { ...systemd, flushes: [] } })), {
-    mend: /^in \/etc\/nftables.conf/,
+  t.match(only(t, withService({ systemd: { ...systemd, flushes: [{ ...loads, tables: [] }] } })), {
+    mend: /^sudoedit \/etc\/nftables.conf {2}# /,
   });
-  t.strictSame(
-    tablesAfterFlush('#!/usr/sbin/nft -f\n\nflush ruleset\n\ntable inet filter {\n}\n table nat { }'),
-    ['inet filter', 'ip nat'],
+  const stops = { ...loads, when: 'it is stopped' } as const;
+  t.match(only(t, withService({ systemd: { ...systemd, flushes: [stops] } })), {
+    id: 'flush-at-stop',
+    severity: 'note',
+    mend: String.raw`mkdir -p /etc/systemd/system/nftables.service.d && printf '[Service]\nExecStop=\nExecStop=nft "table inet filter; delete table inet filter; table ip nat; delete table ip nat"\n' >/etc/systemd/system/nftables.service.d/own-tables.conf && systemctl daemon-reload`,
+  });
+  t.match(only(t, withService({ systemd: { ...systemd, flushes: [{ ...stops, tables: [] }] } })), {
+    mend: /printf '\[Service\]\\nExecStop=\\n' /,
+  });
+});
+
+t.test('units are read as systemd shows them, and their scripts', async t => {
+  const command = (name: string, argv: string) =>
+    `${name}={ path=/usr/sbin/nft ; argv[]=${argv} ; ignore_errors=no ; start_time=[n/a] ; pid=0 }`;
+  const text = (...lines: readonly string[]) => lines.join('\n');
+  const nftables = text(
+    'Id=nftables.service',
+    'ActiveState=active',
+    'UnitFileState=disabled',
+    command('ExecStart', '/usr/sbin/nft -f /etc/nftables.conf'),
+    command('ExecReload', '/usr/sbin/nft -f /etc/nftables.conf'),
+    command('ExecStop', '/usr/sbin/nft flush ruleset'),
   );
-  t.strictSame(tablesAfterFlush('flush ruleset;\ninclude "/etc/nftables.d/*"\ntable inet filter { }'), []);
-  t.equal(tablesAfterFlush('# flush ruleset\ntable inet filter {\n}\n'), undefined);
-  t.equal(tablesAfterFlush(''), undefined);
+  const others = text(
+    'Id=other.service',
+    'ActiveState=inactive',
+    'UnitFileState=disabled',
+    command('ExecStop', '/usr/sbin/nft flush ruleset'),
+  );
+  const own = text(
+    'Id=own.service',
+    'ActiveState=inactive',
+    'UnitFileState=enabled',
+    command('ExecStart', '/sbin/nft --file /etc/own.nft'),
+  );
+  const files: Record<string, string> = {
+    '/etc/nftables.conf': '#!/usr/sbin/nft -f\n\nflush ruleset\n\ntable inet filter {\n}\n table nat { }',
+    '/etc/own.nft': 'flush ruleset;\ninclude "/etc/nftables.d/*"\ntable inet filter { }',
+  };
+  const read = (path: string) => files[path] ?? '';
+  const found = unitsOf([nftables, others, own].join('\n\n')).flatMap(it => flushesOf(it, read));
+  const [unit, file, tables] = ['nftables.service', '/etc/nftables.conf', ['inet filter', 'ip nat']];
+  t.strictSame(found, [
+    { unit, when: 'it loads', file, tables },
+    { unit, when: 'it is stopped', file, tables },
+    { unit: 'own.service', when: 'it loads', file: '/etc/own.nft', tables: [] },
+  ]);
+  files['/etc/nftables.conf'] = '# flush ruleset\ntable inet filter {\n}\n';
+  const mended = nftables.replace('flush ruleset', 'table inet filter; delete table inet filter');
+  t.strictSame(
+    unitsOf(mended).flatMap(it => flushesOf(it, read)),
+    [],
+  );
+  t.strictSame(unitsOf(''), [], 'no systemctl');
 });
 
 t.test('the table of connections: room enough, little, and nearly none', async t => {

@@ -37,16 +37,34 @@ export async function complaints(world: World): Promise<string[]> {
     .map(({ id, what }) => `${id}: ${what}`);
 }
 
+/** `"KEY": VALUE  in PLACES in FILE`, as a mend says what to write into the configuration. */
+const WRITE = /^"(\w+)": (.+?) {2}in (?:(\S+(?: and \S+)*) in )?(\S+)$/;
+
+/** What the file is when that is written into it; undefined for mends that are commands. */
+export function written({ mend }: Pick<Finding, 'mend'>, read: (file: string) => string) {
+  const [, key, value, places, file] = WRITE.exec(mend) ?? [];
+  if (key === undefined || value === undefined || file === undefined) return undefined;
+  const config = JSON.parse(read(file)) as object;
+  const put = (object: object, [first, ...rest]: readonly string[]): object => {
+    if (first === undefined) return { ...object, [key]: JSON.parse(value) as unknown };
+    const inner = Object.entries(object).find(([name]) => name === first)?.[1] as object | undefined;
+    return { ...object, [first]: put(inner ?? {}, rest) };
+  };
+  const objects = places === undefined ? [''] : places.split(' and ');
+  const paths = objects.map(place => place.split('.').filter(Boolean));
+  return { file, config: paths.reduce(put, config) };
+}
+
 /** Does what a finding says, to the letter; where it is for the configuration, writes it there and loads. */
-export async function follow(world: World, { mend }: Finding): Promise<void> {
-  const [, key, value, file] = /^"(\w+)": (.+) {2}in (\S+)$/.exec(mend) ?? [];
-  if (key === undefined || value === undefined || file === undefined) {
+export async function follow(world: World, finding: Finding): Promise<void> {
+  const { mend } = finding;
+  const write = written(finding, file => readFileSync(file, 'utf8'));
+  if (write === undefined) {
     const { status, stderr } = await world.run('server', 'sh', ['-c', mend]);
     if (status !== 0) throw new Error(`${mend}: ended with ${status}: ${stderr}`);
     return;
   }
-  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
-  writeFileSync(file, JSON.stringify({ ...config, [key]: JSON.parse(value) }));
+  writeFileSync(write.file, JSON.stringify(write.config));
   const { status, stderr } = await world.knockd(['load']);
   if (status !== 0) throw new Error(`load: ${stderr}`);
 }

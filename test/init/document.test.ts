@@ -29,7 +29,11 @@ t.test('whatever was chosen is what the file says', async t => {
     names: fc.uniqueArray(fc.stringMatching(/^[a-z][a-z0-9_-]{0,31}$/), { minLength: 1, maxLength: 3 }),
     allow: fc.subarray(['192.0.2.7', '2001:db8::/32']),
     hook: fc.constantFrom('input' as const, 'prerouting' as const),
-    closed: fc.constantFrom('drop' as const, 'reject' as const),
+    closed: fc.constantFrom('drop' as const, 'reject' as const, 'prohibited' as const),
+    looks: fc.array(fc.constantFrom(undefined, 'drop' as const, 'prohibited' as const), {
+      minLength: 3,
+      maxLength: 3,
+    }),
     schema: fc.constantFrom(null, '/a "b" $& c'),
   });
   fc.assert(
@@ -38,6 +42,8 @@ t.test('whatever was chosen is what the file says', async t => {
         name,
         ports: ports(10 + index),
         sequence: [5000 + index, 4000, 6000],
+        // the first service has that of the file
+        ...(index > 0 && it.looks[index] && { closed: it.looks[index] }),
       }));
       const { config, warnings } = parseConfig(writeDraft(example, { ...it, services }), 'file', {});
       t.same(warnings, []);
@@ -49,8 +55,11 @@ t.test('whatever was chosen is what the file says', async t => {
         ]),
         services.map(({ name, ports, sequence }) => [name, ports, sequence]),
       );
+      t.same(
+        config.services.map(({ closed }) => closed),
+        services.map(({ closed }) => closed ?? it.closed),
+      );
       t.equal(config.hook, it.hook);
-      t.ok(config.services.every(({ closed }) => closed === it.closed));
       t.equal(config.allow.length, it.allow.length);
       t.equal(config.policy, 'accept');
     }),

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import t, { type Test } from 'tap';
 import { complaints, diagnosis, follow, ids, knockAndConnect } from '../doctor/patient.ts';
-import { families, loadedWorld, ssh } from './loaded.ts';
+import { families, loadedWorld, ssh, sshKnocks } from './loaded.ts';
 import { environment } from './process.ts';
 import { missing, type World, type WorldOptions } from './world.ts';
 
@@ -218,6 +218,141 @@ t.test(
     t.notMatch(await ids(world), ['clients-restricted']);
   },
 );
+
+const many = Array.from({ length: 3000 }, (_, index) => `198.18.${index >> 8}.${index & 255}`).join(', ');
+
+/** Ways to keep one client out, as fail2ban, iptables and administrators do it; what is named, and what mends it. */
+const BANS: readonly (readonly [what: string, script: string, named: RegExp, mend: string | RegExp])[] = [
+  [
+    'a small set of fail2ban',
+    `table inet f2b-table {
+	set addr-set-sshd { type ipv4_addr; elements = { 192.0.2.1, CLIENT }; }
+	chain f2b-chain {
+		type filter hook input priority filter - 1; policy accept;
+		tcp dport 22 ip saddr @addr-set-sshd reject with icmp port-unreachable
+	}
+}`,
+    /table inet f2b-table, chain f2b-chain rejects it \(rule 1, by set addr-set-sshd\)/,
+    'fail2ban-client set sshd unbanip CLIENT',
+  ],
+  [
+    'a set of thousands',
+    `table inet filter {
+	set blocked { type ipv4_addr; elements = { ${many}, CLIENT }; }
+	chain input {
+		type filter hook input priority filter; policy accept;
+		ct state established accept
+		ip saddr @blocked drop
+	}
+}`,
+    /table inet filter, chain input drops it \(rule 2, by set blocked\)/,
+    "nft delete element inet filter blocked '{ CLIENT }'",
+  ],
+  [
+    'a network in a set of thousands of ranges',
+    `table ip filter {
+	set blocked { type ipv4_addr; flags interval; elements = { ${many}, 10.77.0.1-10.77.0.2 }; }
+	chain input {
+		type filter hook input priority filter; policy accept;
+		jump bans
+	}
+	chain bans { ip saddr @blocked drop; }
+}`,
+    /table ip filter, chain input drops it \(rule 1 of chain bans, by set blocked\)/,
+    /^nft -a list table ip filter {2}# /,
+  ],
+  [
+    'a rule for one address',
+    `table inet filter {
+	chain input {
+		type filter hook input priority filter; policy accept;
+		ip saddr CLIENT drop
+	}
+}`,
+    /table inet filter, chain input drops it \(rule 1\)/,
+    /^nft -a list table inet filter {2}# /,
+  ],
+];
+
+for (const [what, script, named, mend] of BANS)
+  t.test(`a client that is in and kept out by ${what} is named, with what keeps it out`, needs, async t => {
+    const world = await serving(t, guarded, { clients: ['client', 'other'] });
+    const { ipv4 } = world.client;
+    t.equal(await knockAndConnect(world, 'ipv4'), 'open');
+    await world.host('other').knock(world.server.ipv4, sshKnocks);
+    t.strictSame(await complaints(world), []);
+    await world.nft(script.replaceAll('CLIENT', ipv4));
+    t.not(await knockAndConnect(world, 'ipv4'), 'open', 'it waits');
+    t.equal(await world.host('other').connect(world.server.ipv4, 22), 'open', 'another one does not');
+    const finding = await diagnosis(world, 'client-kept-out');
+    t.equal(finding.severity, 'broken');
+    t.match(finding.what, `${ipv4} is in, and `);
+    t.match(finding.what, named);
+    t.match(finding.mend, typeof mend === 'string' ? mend.replace('CLIENT', ipv4) : mend);
+    t.strictSame((await complaints(world)).length, 1, 'and nothing else is said');
+    await pretend(
+      world,
+      'fail2ban-client',
+      'test "$1 $2 $3" = "set sshd unbanip" && nft delete element inet f2b-table addr-set-sshd "{ $4 }"',
+    );
+    if (finding.mend.startsWith('nft -a')) {
+      // it says where to look: what it shows has the element, or the rule with its handle
+      const shown = await world.run('server', 'sh', ['-c', finding.mend]);
+      const [, handle] = new RegExp(`saddr ${ipv4} drop # handle (\\d+)`).exec(shown.stdout) ?? [];
+      t.match(shown.stdout, handle ? ipv4 : '10.77.0.1-10.77.0.2');
+      await world.nft(
+        handle
+          ? `delete rule inet filter input handle ${handle}`
+          : 'delete element ip filter blocked { 10.77.0.1-10.77.0.2 }',
+      );
+    } else await follow(world, { ...finding, mend: `PATH=/run:$PATH; ${finding.mend}` });
+    t.strictSame(await complaints(world), []);
+    t.equal(await world.host('client').connect(world.server.ipv4, 22), 'open');
+  });
+
+t.test('a client over IPv6, and a network by "prefix", are kept out alike', needs, async t => {
+  const world = await serving(t, { ...guarded, prefix: { ipv6: 64 } });
+  t.equal(await knockAndConnect(world, 'ipv6'), 'open');
+  await world.nft(`table inet f2b-table {
+	set addr6-set-sshd { type ipv6_addr; flags interval; elements = { fd77::/64 }; }
+	chain f2b-chain {
+		type filter hook input priority filter - 1;
+		tcp dport 22 ip6 saddr @addr6-set-sshd drop
+	}
+}`);
+  t.match(await diagnosis(world, 'client-kept-out'), {
+    what: /^fd77::\/64 is in, /,
+    mend: 'fail2ban-client set sshd unbanip fd77::/64',
+  });
+});
+
+t.test("fail2ban's chains of iptables are understood, too", withIptables, async t => {
+  const world = await serving(t);
+  const { ipv4 } = world.client;
+  t.equal(await knockAndConnect(world, 'ipv4'), 'open');
+  await iptables(
+    world,
+    'iptables',
+    `*filter
+:INPUT ACCEPT [0:0]
+:f2b-sshd - [0:0]
+-A INPUT -p tcp -m multiport --dports 22 -j f2b-sshd
+-A f2b-sshd -s ${ipv4}/32 -j REJECT --reject-with icmp-port-unreachable
+-A f2b-sshd -j RETURN
+COMMIT
+`,
+  );
+  t.not(await knockAndConnect(world, 'ipv4'), 'open');
+  const finding = await diagnosis(world, 'client-kept-out');
+  t.match(finding, {
+    what: `${ipv4} is in, and table ip filter, chain INPUT rejects it (rule 1 of chain f2b-sshd)`,
+    mend: `fail2ban-client set sshd unbanip ${ipv4}`,
+  });
+  await pretend(world, 'fail2ban-client', `iptables-nft -D f2b-sshd -s $4/32 -j REJECT`);
+  await follow(world, { ...finding, mend: `PATH=/run:$PATH; ${finding.mend}` });
+  t.equal(await knockAndConnect(world, 'ipv4'), 'open');
+  t.strictSame(await complaints(world), []);
+});
 
 t.test('rules of iptables are read, and mended in its words', withIptables, async t => {
   const world = await serving(t);

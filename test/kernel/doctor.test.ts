@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap';
 import { complaints, diagnosis, examine, follow, ids, knockAndConnect } from '../doctor/patient.ts';
 import { families, load, loadedWorld, ssh, sshKnocks } from './loaded.ts';
-import { missing, type World, type WorldOptions } from './world.ts';
+import { createWorld, missing, type World, type WorldOptions } from './world.ts';
 
 const needs = { skip: missing('namespaces', 'knockd', 'nft') };
 const guarded = { services: { ssh } };
@@ -263,7 +263,20 @@ t.test(
   },
 );
 
-t.test('guarded ports look like those beside them', needs, async t => {
+/** How a firewall of others ends for what it does not let in, and what then fits. */
+const ENDS = [
+  ['drop', 'drop', 'nothing comes back from the ports beside it'],
+  ['reject with tcp reset', 'reject', 'the ports beside it answer that they are closed'],
+  ['reject with icmpx admin-prohibited', 'prohibited', 'the ports beside it answer that they are prohibited'],
+  ['drop', 'drop', 'nothing comes back from the ports beside it'],
+  [
+    'meta nfproto ipv4 reject with icmp admin-prohibited\nreject with icmpv6 admin-prohibited',
+    'prohibited',
+    'the ports beside it answer that they are prohibited',
+  ],
+] as const;
+
+t.test('guarded ports look like those beside them, whatever those show', needs, async t => {
   const firewall = (end: string) => `table inet filter {
 	chain input {
 		type filter hook input priority filter; policy accept;
@@ -274,47 +287,40 @@ t.test('guarded ports look like those beside them', needs, async t => {
 	}
 }`;
   const world = await serving(t, { ...guarded, closed: 'reject' });
-  const looks = async () => {
-    const client = world.host('client');
-    return Promise.all([21, 22, 23].map(port => client.connect(world.server.ipv4, port)));
+  const looks = async () =>
+    Promise.all(
+      families.flatMap(family =>
+        [21, 22, 23].map(port =>
+          world.host('client').probe({ protocol: 'tcp', to: world.server[family], port }),
+        ),
+      ),
+    );
+  const alike = async (what: string) => {
+    const seen = await looks();
+    t.equal(new Set(seen).size, 1, `${what}: ${seen}`);
+    t.notMatch(await ids(world), ['stands-out'], what);
   };
-  const warning = async () => {
-    const { status, stderr } = await world.knockd(['status', '--json']);
-    t.equal(status, 0);
-    return stderr;
-  };
-  t.strictSame(await looks(), ['refused', 'refused', 'refused']);
-  t.notMatch(await ids(world), ['stands-out']);
+  const warning = async () => (await world.knockd(['status', '--json'])).stderr;
+  await alike('no firewall');
   t.equal(await warning(), '');
-
-  await world.nft(firewall('drop'));
-  t.strictSame(await looks(), ['silent', 'refused', 'silent']);
-  const dropping = await diagnosis(world, 'stands-out');
-  t.match(dropping, {
-    severity: 'risk',
-    what: '"closed": "reject" of ssh: nothing comes back from the ports beside it (table inet filter, chain input)',
-  });
-  t.equal(await warning(), `${world.configFile}: warning: ${dropping.what}\n`);
-  await follow(world, dropping);
-  t.equal(await warning(), '');
-  t.strictSame(await looks(), ['silent', 'silent', 'silent']);
-  t.notMatch(await ids(world), ['stands-out']);
-
-  await world.nft(`delete table inet filter\n${firewall('reject with tcp reset')}`);
-  t.strictSame(await looks(), ['refused', 'silent', 'refused']);
-  const rejecting = await diagnosis(world, 'stands-out');
-  t.match(rejecting, {
-    severity: 'risk',
-    what: '"closed": "drop" of ssh: the ports beside it are refused (table inet filter, chain input)',
-  });
-  t.equal(await warning(), `${world.configFile}: warning: ${rejecting.what}\n`);
-  await follow(world, rejecting);
-  t.strictSame(await looks(), ['refused', 'refused', 'refused']);
-  t.notMatch(await ids(world), ['stands-out']);
-
-  await world.nft('delete table inet filter');
+  let closed = 'reject';
+  for (const [end, fits, beside] of ENDS) {
+    await world.nft(firewall(end));
+    t.equal(new Set(await looks()).size, 2, `${closed} beside ${end}`);
+    const finding = await diagnosis(world, 'stands-out');
+    t.match(finding, {
+      severity: 'risk',
+      what: `"closed": "${closed}" of ssh: ${beside} (table inet filter, chain input)`,
+      mend: `"closed": "${fits}"  in services.ssh in ${world.configFile}`,
+    });
+    t.equal(await warning(), `${world.configFile}: warning: ${finding.what}\n`);
+    await follow(world, finding);
+    await alike(`${fits} beside ${end}`);
+    t.equal(await warning(), '');
+    await world.nft('delete table inet filter');
+    closed = fits;
+  }
   await load(world, guarded);
-  t.strictSame(await looks(), ['refused', 'silent', 'refused']);
   const answering = await diagnosis(world, 'stands-out');
   t.match(answering, {
     severity: 'note',
@@ -322,11 +328,25 @@ t.test('guarded ports look like those beside them', needs, async t => {
   });
   t.equal(await warning(), '', 'status warns of other tables only');
   await follow(world, answering);
-  t.notMatch(await ids(world), ['stands-out']);
+  await alike('without a firewall, mended');
 
   await load(world, { ...guarded, policy: 'drop', closed: 'reject' });
-  t.strictSame(await looks(), ['silent', 'refused', 'silent']);
   t.match((await diagnosis(world, 'stands-out')).what, '("policy": "drop")');
+});
+
+t.test('what no value of "closed" shows is left at the nearest, and at what was chosen', needs, async t => {
+  const world = await serving(t);
+  await world.nft(
+    'table inet f {\n chain i {\n type filter hook input priority 1\n tcp dport 22 accept\n meta l4proto tcp reject\n }\n }',
+  );
+  const finding = await diagnosis(world, 'stands-out');
+  t.match(finding, { what: / by ICMP /, mend: /^"closed": "prohibited" / });
+  await follow(world, finding);
+  t.notMatch(await ids(world), ['stands-out']);
+  const mixed = { ...ssh, ports: [22, '22/udp'] };
+  await load(world, { closed: 'reject', services: { ssh: mixed } });
+  const before = await ids(world);
+  t.notMatch(before, ['stands-out'], 'TCP wants one and UDP another: no value is better for both');
 });
 
 t.test('who listens, and where, is compared with what is guarded and knocked on', needs, async t => {
@@ -368,16 +388,78 @@ t.test('who listens, and where, is compared with what is guarded and knocked on'
   );
 });
 
-t.test('interfaces that are not there guard nothing', needs, async t => {
-  const world = await serving(t, { ...guarded, interfaces: ['wan0', 'ppp*'] });
-  t.equal(await world.host('client').connect(world.server.ipv4, 22), 'open');
-  const finding = await diagnosis(world, 'no-interface');
-  t.match(finding, { severity: 'risk', mend: `"interfaces": ["eth0"]  in ${world.configFile}` });
-  await follow(world, finding);
+/** A server whose eth0 is one of these, and who names what nothing comes in by. */
+const ASTRAY: readonly {
+  readonly named: readonly string[];
+  readonly setup?: readonly (readonly string[])[];
+  readonly told: RegExp;
+  readonly mend: readonly string[];
+}[] = [
+  { named: ['enp3s0'], told: /there is no interface "enp3s0"/, mend: ['eth0'] },
+  { named: ['wan*', 'ppp0'], told: /"wan\*"[\s\S]*"ppp0"/, mend: ['eth0'] },
+  { named: ['lo'], told: /"lo" is the loopback/, mend: ['eth0'] },
+  {
+    named: ['enp1s0'],
+    setup: [['link', 'property', 'add', 'dev', 'eth0', 'altname', 'enp1s0']],
+    told: /"enp1s0" is another name of eth0/,
+    mend: ['eth0'],
+  },
+  {
+    named: ['eth0'],
+    setup: [
+      ['link', 'add', 'br0', 'type', 'bridge'],
+      ['link', 'set', 'br0', 'up'],
+      ['link', 'set', 'eth0', 'master', 'br0'],
+      ['addr', 'flush', 'dev', 'eth0'],
+      ['addr', 'add', '10.77.0.1/24', 'dev', 'br0'],
+      ['route', 'add', 'default', 'via', '10.77.0.2'],
+    ],
+    told: /"eth0" is a port of a bridge: packets come in by "br0"/,
+    mend: ['br0'],
+  },
+];
+
+for (const { named, setup = [], told, mend } of ASTRAY)
+  t.test(`interfaces ${named.join(', ')}: nothing is guarded, and everybody says so`, needs, async t => {
+    const world = await createWorld(t);
+    for (const words of setup) {
+      const { status, stderr } = await world.run('server', 'ip', words);
+      if (status !== 0) throw new Error(`ip ${words.join(' ')}: ${stderr}`);
+    }
+    await world.host('server').listen(22);
+    world.write({ ...guarded, interfaces: named });
+    const nothing = `${world.configFile}: warning: "interfaces": no packet comes in by any of them at present: NOTHING IS GUARDED`;
+    for (const command of ['check', 'load', 'status']) {
+      const { status, stderr } = await world.knockd([command]);
+      t.equal(status, 0, command);
+      t.equal(stderr.split('\n')[0], nothing, command);
+      t.match(stderr, told, command);
+    }
+    t.equal(await world.host('client').connect(world.server.ipv4, 22), 'open', 'and so it is');
+    const finding = await diagnosis(world, 'no-interface');
+    t.match(finding, {
+      severity: 'broken',
+      what: told,
+      mend: `"interfaces": ${JSON.stringify(mend).replaceAll(',', ', ')}  in ${world.configFile}`,
+    });
+    t.equal((await examine(world)).status, 1);
+    await follow(world, finding);
+    t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent');
+    t.strictSame(await complaints(world), []);
+    for (const command of ['check', 'load', 'status'])
+      t.notMatch((await world.knockd([command])).stderr, /interfaces/, command);
+  });
+
+t.test('an interface that may come later is a warning, and guarded ports stay guarded', needs, async t => {
+  const world = await serving(t, { ...guarded, interfaces: ['eth*', 'wan0'] });
   t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent');
   t.strictSame(await complaints(world), []);
-  await load(world, { ...guarded, interfaces: ['eth*', 'wan0'] });
-  t.strictSame(await complaints(world), []);
+  const absent = await diagnosis(world, 'interface-absent');
+  t.match(absent, { severity: 'note', what: /there is no interface "wan0"/ });
+  t.match((await world.knockd(['load'])).stderr, /warning: "interfaces": there is no interface "wan0"/);
+  await follow(world, absent);
+  t.notMatch(await ids(world), ['interface-absent']);
+  t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent');
 });
 
 t.test('settings of the kernel', needs, async t => {

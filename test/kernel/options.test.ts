@@ -21,33 +21,39 @@ async function ip(world: World, ...args: string[]): Promise<void> {
   if (status !== 0) throw new Error(`ip ${args.join(' ')}: ${stderr}`);
 }
 
-t.test('closed: "drop" is silence, "reject" a TCP reset or an ICMP port unreachable', needs, async t => {
-  const services = {
-    quiet: { ...ssh, ports: [22, '22/udp'] },
-    polite: { ...ssh, ports: [80, '80/udp'], sequence: [4000, 5000, 6000], closed: 'reject' },
-  };
-  const world = await loadedWorld(t, { services });
-  const server = world.host('server');
-  const client = world.host('client');
-  for (const port of [22, 80]) {
-    await server.listen(port);
-    await server.listen(port, { protocol: 'udp' });
-  }
-  const seen = async (to: string, port: number) => [
-    await client.probe({ protocol: 'tcp', to, port }),
-    await client.probe({ protocol: 'udp', to, port }),
-  ];
-  for (const family of families) {
-    t.same(await seen(world.server[family], 22), ['none', 'none']);
-    t.same(await seen(world.server[family], 80), ['rst', 'icmp-port-unreachable']);
-    t.equal(await client.connect(world.server[family], 80), 'refused');
-    t.equal(await client.udp(world.server[family], 80, 'hello'), 'refused');
-  }
-  await load(world, { services: { ...services, quiet: { ...services.quiet, closed: 'reject' } } });
-  t.same(await seen(world.server.ipv4, 22), ['rst', 'icmp-port-unreachable'], 'changed');
-  await load(world, { services, closed: 'reject' });
-  t.same(await seen(world.server.ipv4, 22), ['rst', 'icmp-port-unreachable'], 'for all services');
-});
+t.test(
+  'closed: nothing, a TCP reset or an ICMP port unreachable, or ICMP admin-prohibited',
+  needs,
+  async t => {
+    const services = {
+      quiet: { ...ssh, ports: [22, '22/udp'] },
+      polite: { ...ssh, ports: [80, '80/udp'], sequence: [4000, 5000, 6000], closed: 'reject' },
+      stern: { ...ssh, ports: [90, '90/udp'], sequence: [4001, 5001, 6001], closed: 'prohibited' },
+    };
+    const world = await loadedWorld(t, { services });
+    const server = world.host('server');
+    const client = world.host('client');
+    for (const port of [22, 80, 90]) {
+      await server.listen(port);
+      await server.listen(port, { protocol: 'udp' });
+    }
+    const seen = async (to: string, port: number) => [
+      await client.probe({ protocol: 'tcp', to, port }),
+      await client.probe({ protocol: 'udp', to, port }),
+    ];
+    for (const family of families) {
+      t.same(await seen(world.server[family], 22), ['none', 'none']);
+      t.same(await seen(world.server[family], 80), ['rst', 'icmp-port-unreachable']);
+      t.equal(await client.connect(world.server[family], 80), 'refused');
+      t.equal(await client.udp(world.server[family], 80, 'hello'), 'refused');
+      t.same(await seen(world.server[family], 90), ['icmp-admin-prohibited', 'icmp-admin-prohibited']);
+    }
+    await load(world, { services: { ...services, quiet: { ...services.quiet, closed: 'reject' } } });
+    t.same(await seen(world.server.ipv4, 22), ['rst', 'icmp-port-unreachable'], 'changed');
+    await load(world, { services, closed: 'reject' });
+    t.same(await seen(world.server.ipv4, 22), ['rst', 'icmp-port-unreachable'], 'for all services');
+  },
+);
 
 t.test('interfaces: packets that come in elsewhere are not looked at', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh }, interfaces: ['eth0'] }, { container: true });

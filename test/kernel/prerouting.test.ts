@@ -68,6 +68,21 @@ t.test('a guarded port that is closed may also answer with a reset', needs, asyn
   }
 });
 
+t.test('a guarded port that is closed may also answer that it is prohibited', needs, async t => {
+  const world = await publishedWorld(t, { closed: 'prohibited' });
+  for (const family of families)
+    for (const [protocol, port] of [
+      ['tcp', 8080],
+      ['tcp', 22],
+      ['udp', 8053],
+    ] as const)
+      t.equal(
+        await world.host('client').probe({ protocol, to: world.server[family], port }),
+        'icmp-admin-prohibited',
+        `${port}/${protocol} over ${family}`,
+      );
+});
+
 t.test('a visit to another published port is no stray, one to a closed port is', needs, async t => {
   const world = await publishedWorld(t);
   const client = world.host('client');

@@ -67,7 +67,7 @@ t.test('it connects without knocks where it can, and says nothing', { ...needs }
   t.match(await status(world), { knocking: [], services: { ssh: { opened: 0 } } });
 });
 
-for (const closed of ['drop', 'reject'] as const)
+for (const closed of ['drop', 'reject', 'prohibited'] as const)
   t.test(`it knocks where the port shows "${closed}", and says nothing`, { ...needs }, async t => {
     const world = await loadedWorld(t, { services: { ssh }, closed });
     await world.host('server').listen(22);

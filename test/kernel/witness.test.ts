@@ -75,6 +75,7 @@ const configurations: Readonly<Record<string, object>> = {
   },
   'single use': { services: { ssh: { ...ssh, singleUse: true } } },
   'closed by reject': { services: { ssh }, closed: 'reject' },
+  'closed as prohibited': { services: { ssh }, closed: 'prohibited' },
   'refusals in the log': { services: twoServices, log: { refused: true, group: 65535 } },
   'not strict': { services: { ssh }, strict: false },
   'ranges of ports': {

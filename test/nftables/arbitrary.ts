@@ -80,7 +80,10 @@ const EXPRESSIONS: { readonly [K in Kind]: fc.Arbitrary<Of<K>> } = {
     length: u32,
     dreg: word,
   }),
-  reject: record({ kind: kind('reject'), with: fc.constantFrom('tcp reset', 'port unreachable') }),
+  reject: record({
+    kind: kind('reject'),
+    with: fc.constantFrom('tcp reset', 'port unreachable', 'admin prohibited'),
+  }),
   socket: record({ kind: kind('socket'), key: fc.constant('wildcard'), dreg: word }),
   unknown: record({
     kind: kind('unknown'),

@@ -765,6 +765,11 @@ const CASES: readonly Case[] = [
     expressions: [{ kind: 'reject', with: 'port unreachable' }],
     bytes: ['240001800b00010072656a65637400001400028008000100000000020500020001000000'],
   },
+  {
+    nft: 'reject with icmpx admin-prohibited',
+    expressions: [{ kind: 'reject', with: 'admin prohibited' }],
+    bytes: ['240001800b00010072656a65637400001400028008000100000000020500020003000000'],
+  },
 ];
 
 /** What this program never writes: the rule's words, the kernel's name, and the bytes of that expression. */
@@ -825,9 +830,9 @@ const UNKNOWN = [
     '240001800b00010072656a6563740000140002800800010000000000050002000a000000',
   ],
   [
-    'reject with icmpx type admin-prohibited',
+    'reject with icmpx type no-route',
     'reject',
-    '240001800b00010072656a65637400001400028008000100000000020500020003000000',
+    '240001800b00010072656a65637400001400028008000100000000020500020000000000',
   ],
   [
     'quota over 100 mbytes',

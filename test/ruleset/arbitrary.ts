@@ -21,7 +21,7 @@ const service = fc.record({
   knockTimeout: fc.constantFrom('1s', '2s', '5s', '1m30s'),
   openFor: fc.constantFrom('1s', '3s', '10s', '1h'),
   singleUse: fc.boolean(),
-  closed: fc.constantFrom('drop', 'reject'),
+  closed: fc.constantFrom('drop', 'reject', 'prohibited'),
 });
 
 const settings = fc.record({

@@ -38,7 +38,7 @@ export interface Packet {
 
 /** What became of a packet. `reset` and `unreachable` are drops with an answer. */
 export interface Outcome {
-  readonly verdict: 'accept' | 'drop' | 'reset' | 'unreachable';
+  readonly verdict: 'accept' | 'drop' | 'reset' | 'unreachable' | 'prohibited';
   readonly mark: number;
   readonly logs: readonly { readonly prefix: string; readonly group: number; readonly mark: number }[];
 }
@@ -64,6 +64,12 @@ const CT_STATE = { invalid: 1, established: 2, related: 4, new: 8 } as const;
 const CT_CONFIRMED = 8;
 const ADDRESS_TYPES = { unicast: 1, local: 2, broadcast: 3 } as const;
 const MS = 1e6;
+
+const ANSWERS = {
+  'tcp reset': 'reset',
+  'port unreachable': 'unreachable',
+  'admin prohibited': 'prohibited',
+} as const;
 
 /** The rule ends, the next one begins. */
 const BREAK = 'break';
@@ -305,7 +311,7 @@ export class Machine {
         return undefined;
       }
       case 'reject':
-        return { code: 'reject', verdict: expression.with === 'tcp reset' ? 'reset' : 'unreachable' };
+        return { code: 'reject', verdict: ANSWERS[expression.with] };
       case 'socket':
         if (!packet.listener) return BREAK;
         store(registers, expression.dreg, Buffer.from([1]));

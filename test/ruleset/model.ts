@@ -18,7 +18,13 @@ export interface Opening {
   readonly until: number;
 }
 
-export type Seen = 'accept' | 'drop' | 'reset' | 'unreachable';
+const SHOWN = {
+  drop: { tcp: 'drop', udp: 'drop' },
+  reject: { tcp: 'reset', udp: 'unreachable' },
+  prohibited: { tcp: 'prohibited', udp: 'prohibited' },
+} as const;
+
+export type Seen = 'accept' | 'drop' | 'reset' | 'unreachable' | 'prohibited';
 
 const same = (a: Port | undefined, b: Port | undefined) => a?.protocol === b?.protocol && a?.port === b?.port;
 const startsWith = (knocks: readonly Port[], beginning: readonly Port[]) =>
@@ -127,7 +133,7 @@ export class Model {
   /** Rules 9 and 10. */
   #visit(service: Service, packet: Packet): Seen {
     const client = this.client(packet);
-    const closed = service.closed === 'drop' ? 'drop' : packet.protocol === 'tcp' ? 'reset' : 'unreachable';
+    const closed = SHOWN[service.closed][packet.protocol === 'tcp' ? 'tcp' : 'udp'];
     const isIn = this.opening(service.name, client) !== undefined;
     if (packet.ctStatusConfirmed && packet.ctState !== 'invalid') return 'accept';
     if (service.singleUse) {

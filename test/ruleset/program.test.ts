@@ -198,6 +198,12 @@ const EDITS: readonly (readonly [Parameters<typeof change>[0], string, unknown, 
   [f => (f.services.ssh = { ...f.services.ssh, singleUse: true }), 'services.ssh.singleUse', 'false', 'true'],
   [f => (f.services.ssh = { ...f.services.ssh, closed: 'reject' }), 'services.ssh.closed', 'drop', 'reject'],
   [
+    f => (f.services.ssh = { ...f.services.ssh, closed: 'prohibited' }),
+    'services.ssh.closed',
+    'drop',
+    'prohibited',
+  ],
+  [
     f => (f.services.ssh = { ...f.services.ssh, sequence: ['7001/tcp', '7005/tcp', '7003/tcp'] }),
     'services.ssh.sequence',
     null,

@@ -1,0 +1,63 @@
+import type { ForeignTable } from '../firewalls/table.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { NFPROTO, requestOf } from '../netlink/nfnetlink.ts';
+import { DATATYPES } from '../nftables/datatype.ts';
+import { getElement } from '../nftables/element.ts';
+import { FAMILIES, names } from '../ruleset/names.ts';
+import { readPrefix, servicePorts } from '../ruleset/program.ts';
+import { type Kernel, withState } from '../table/read.ts';
+import type { ClientIn } from './facts.ts';
+import { listName } from './kept-out.ts';
+
+const FAMILY = { inet: NFPROTO.INET, ip: NFPROTO.IPV4, ip6: NFPROTO.IPV6 } as const;
+
+/** More than one host has people; a full set must not keep the others waiting. */
+const MOST = 1000;
+
+/** Who is in now, at most {@link MOST} of them, and which long lists of others have them. */
+export async function readClients(
+  connection: Connection,
+  { ours }: Kernel,
+  tables: readonly ForeignTable[],
+): Promise<ClientIn[]> {
+  const clients: Omit<ClientIn, 'lists'>[] = [];
+  for (const ruleset of ours) {
+    const services = servicePorts(ruleset);
+    const prefix = readPrefix(ruleset);
+    const wanted = new Set(
+      [...services.keys()].flatMap(service => FAMILIES.map(family => names.clients(service, family))),
+    );
+    const { sets } = await withState(connection, ruleset, name => wanted.has(name));
+    for (const [service, ports] of services)
+      for (const family of FAMILIES)
+        for (const { key } of sets.find(({ name }) => name === names.clients(service, family))?.elements ??
+          [])
+          clients.push({ service, ports, family, address: Buffer.from(key), length: prefix[family] });
+  }
+  const found: ClientIn[] = [];
+  for (const client of clients.slice(0, MOST))
+    found.push({ ...client, lists: await listsWith(client.address, connection, tables) });
+  return found;
+}
+
+async function listsWith(
+  address: Buffer,
+  connection: Connection,
+  tables: readonly ForeignTable[],
+): Promise<string[]> {
+  const type = address.length === 4 ? DATATYPES.ipv4_addr : DATATYPES.ipv6_addr;
+  const found: string[] = [];
+  for (const table of tables)
+    for (const { name, types, elements } of table.sets.values()) {
+      if (elements !== undefined || types.length !== 1 || types[0] !== type) continue;
+      const message = getElement(table.name, name, address);
+      const refusal = await connection.request(requestOf(message, FAMILY[table.family])).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      if (refusal === undefined) found.push(listName(table, name));
+      else if (!(refusal instanceof NetlinkError)) throw refusal;
+    }
+  return found;
+}

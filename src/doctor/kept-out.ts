@@ -1,0 +1,159 @@
+import { formatNetwork } from '../config/networks.ts';
+import type { Family, PortRange } from '../config/types.ts';
+import { pass, type Visit } from '../firewalls/journey.ts';
+import { arriving, type Interface, type Packet } from '../firewalls/packet.ts';
+import type { ForeignTable } from '../firewalls/table.ts';
+import type { ClientIn } from './facts.ts';
+import { type Finding, list, shellWord } from './finding.ts';
+import { makerOf } from './mend.ts';
+import { type Crossing, chainName, type Surroundings } from './passage.ts';
+
+/** A client that our table lets in, and the chain of others that stops it there. */
+interface Stopped {
+  readonly client: ClientIn;
+  readonly stop: Visit;
+}
+
+/**
+ * Clients that are in, and are kept out all the same: by a list of banned addresses, mostly. What keeps everybody out is
+ * left to the others.
+ */
+export function keptOut(
+  clients: readonly ClientIn[],
+  around: Surroundings,
+  crossings: readonly Crossing[],
+): Finding[] {
+  const groups = new Map<string, Stopped[]>();
+  for (const client of clients) {
+    const stop = stopOf(client, around);
+    if (!stop || isForAll(client, stop, crossings)) continue;
+    const key = `${chainName(stop)} ${placeOf(stop)}`;
+    const group = groups.get(key) ?? [];
+    if (!group.some(it => it.client.address.equals(client.address)))
+      groups.set(key, [...group, { client, stop }]);
+  }
+  return [...groups.values()].flatMap(finding);
+}
+
+/** undefined where some way in leads to one of its ports, or nobody can tell. */
+function stopOf({ family, ports, ...client }: ClientIn, { tables, ways }: Surroundings): Visit | undefined {
+  const possible = ways.filter(({ addresses }) => addresses[family]);
+  const seen = tables.map(table => withLists(table, client));
+  const stops = ports.flatMap(range => possible.map(way => stopAt(seen, from(client, family, range, way))));
+  return stops.every(stop => stop !== undefined) ? stops[0] : undefined;
+}
+
+function stopAt(tables: readonly ForeignTable[], packet: Packet): Visit | undefined {
+  const before = pass(tables, 'prerouting', packet);
+  const after = before.packet.local ? pass(tables, 'input', before.packet).visits : [];
+  return [...before.visits, ...after].find(({ ruling: { fate } }) => fate === 'drop' || fate === 'reject');
+}
+
+/** Where the source address is: bytes of the header of IPv4 and IPv6. */
+const SOURCE = { ipv4: 12, ipv6: 8 } as const;
+
+/** The first packet of a client, of whose address the first `length` bits are known. */
+function from(
+  { address, length }: Pick<ClientIn, 'address' | 'length'>,
+  family: Family,
+  { protocol, first }: PortRange,
+  way: Interface,
+): Packet {
+  const packet = arriving({ family, protocol, port: first }, way);
+  const likely = Buffer.from(packet.network.likely);
+  const sure = Buffer.from(packet.network.sure);
+  address.copy(likely, SOURCE[family]);
+  for (let bit = 0; bit < length; bit++) {
+    const at = SOURCE[family] + (bit >> 3);
+    sure[at] = (sure[at] ?? 0) | (0x80 >> (bit & 7));
+  }
+  return { ...packet, network: { ...packet.network, likely, sure } };
+}
+
+/** The table with those sets that were too large to be read, as far as this client matters. */
+function withLists(
+  table: ForeignTable,
+  { address, lists }: Pick<ClientIn, 'address' | 'lists'>,
+): ForeignTable {
+  const sets = [...table.sets].map(([name, set]): [string, typeof set] => {
+    if (set.elements !== undefined || set.types.length !== 1) return [name, set];
+    const elements = lists.includes(listName(table, name)) ? [{ key: address }] : [];
+    return [name, { ...set, elements }];
+  });
+  return { ...table, sets: new Map(sets) };
+}
+
+/** `inet f2b-table addr-set-sshd` */
+export function listName({ family, name }: Pick<ForeignTable, 'family' | 'name'>, set: string): string {
+  return `${family} ${name} ${set}`;
+}
+
+function isForAll({ service, family }: ClientIn, stop: Visit, crossings: readonly Crossing[]): boolean {
+  return crossings.some(
+    it =>
+      it.guarded.service.name === service &&
+      it.family === family &&
+      it.passage.visits.some(visit => visit.doorman === 'out' && chainName(visit) === chainName(stop)),
+  );
+}
+
+/** The chain that has the rule, which the base chain leads to. */
+function chainOf({ table, chain, ruling: { rule } }: Visit): string {
+  const found = [...table.chains].find(([, { rules }]) => rule !== undefined && rules.includes(rule));
+  return found?.[0] ?? chain.name;
+}
+
+function setOf({ ruling: { rule } }: Visit): string | undefined {
+  return rule?.expressions.flatMap(it =>
+    it.kind === 'lookup' && !it.set.startsWith('__') ? [it.set] : [],
+  )[0];
+}
+
+/** `rule 2, by set blocklist`, `rule 1 of chain f2b-sshd`, `its policy` */
+function placeOf(stop: Visit): string {
+  const { table, chain, ruling } = stop;
+  if (!ruling.rule) return 'its policy';
+  const name = chainOf(stop);
+  const number = (table.chains.get(name)?.rules.indexOf(ruling.rule) ?? 0) + 1;
+  const set = setOf(stop);
+  return `rule ${number}${name === chain.name ? '' : ` of chain ${name}`}${set ? `, by set ${set}` : ''}`;
+}
+
+function finding(group: readonly Stopped[]): Finding[] {
+  const [first] = group;
+  if (!first) return [];
+  const { stop } = first;
+  const names = group.map(({ client }) => clientName(client));
+  const one = names.length === 1;
+  return [
+    {
+      id: 'client-kept-out',
+      severity: 'broken',
+      what: `${list(names)} ${one ? 'is' : 'are'} in, and ${chainName(stop)} ${stop.ruling.fate}s ${one ? 'it' : 'them'} (${placeOf(stop)})`,
+      why: 'who knocks correctly from there does not get in: what our table accepts, another may still drop',
+      mend: [...new Set(group.map(mendOf))].join(' && '),
+    },
+  ];
+}
+
+function clientName({ address, length }: ClientIn): string {
+  return formatNetwork({ family: address.length === 4 ? 'ipv4' : 'ipv6', address, length });
+}
+
+/** Names that fail2ban gives to sets and chains, with its jail. */
+const FAIL2BAN = /^(?:addr6?-set|f2b)-(?!chain$|table$)(.+)$/;
+
+function mendOf({ client, stop }: Stopped): string {
+  const { table } = stop;
+  const [set, chain, address] = [setOf(stop), chainOf(stop), clientName(client)];
+  const [, jail] = FAIL2BAN.exec(set ?? '') ?? FAIL2BAN.exec(chain) ?? [];
+  if (jail !== undefined) return `fail2ban-client set ${shellWord(jail)} unbanip ${address}`;
+  const place = `${table.family} ${shellWord(table.name)}`;
+  const elements = set === undefined ? undefined : table.sets.get(set);
+  if (set !== undefined && elements && !elements.interval && elements.types.length === 1)
+    return `nft delete element ${place} ${shellWord(set)} '{ ${address} }'`;
+  const maker = makerOf(stop);
+  return maker.is === 'iptables'
+    ? `${maker.command} -S ${shellWord(chain)}  # has the rule for ${address}`
+    : `nft -a list table ${place}  # has the rule, or the element, for ${address}`;
+}
