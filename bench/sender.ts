@@ -4,6 +4,7 @@
  * process stays on one CPU: the time of sending is the time of the whole way.
  */
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { PacketSender, stayOnOneProcessor } from '../test/kernel/libc.ts';
 import { encodePacket } from '../test/kernel/packet.ts';
 
@@ -11,7 +12,12 @@ export interface Stream {
   readonly to: string;
   /** SYNs to these ports in turn, the whole list from one source before the next. */
   readonly ports: readonly number[];
+  /** Instead, segments of connections that are tracked: from {@link RUNNING}. */
+  readonly running?: true;
 }
+
+/** Where running connections come from. */
+export const RUNNING = { from: '198.18.0.1', firstPort: 1024, count: 64 } as const;
 
 export interface Plan {
   readonly streams: readonly Stream[];
@@ -30,7 +36,7 @@ const SLOW = 5e6;
 
 const sender = new PacketSender();
 
-function prepare({ to, ports }: Stream): Buffer[] {
+function prepare({ to, ports, running }: Stream): Buffer[] {
   return Array.from({ length: CHUNK * CHUNKS }, (_, index) => {
     const source = Math.floor(index / ports.length);
     return encodePacket({
@@ -39,6 +45,11 @@ function prepare({ to, ports }: Stream): Buffer[] {
       from: `198.18.${(source >> 8) & 255}.${source & 255}`,
       sourcePort: 1024 + ((index * 7919) % 60_000),
       port: ports[index % ports.length] ?? 0,
+      ...(running && {
+        from: RUNNING.from,
+        sourcePort: RUNNING.firstPort + (index % RUNNING.count),
+        flags: ['ack'],
+      }),
     });
   });
 }
@@ -68,8 +79,9 @@ function shuffled<T>(list: readonly T[]): T[] {
 }
 
 function run({ streams, rounds }: Plan): Samples {
-  const prepared = streams.map(({ to, ports }) => {
-    const packets = prepare({ to, ports });
+  const prepared = streams.map(stream => {
+    const { to } = stream;
+    const packets = prepare(stream);
     for (let chunk = 0; chunk < 4; chunk++) measure(to, packets, chunk); // neighbours, caches, compiled code
     return { to, packets, slow: measure(to, packets, 4) > SLOW, samples: [] as number[] };
   });
@@ -79,5 +91,7 @@ function run({ streams, rounds }: Plan): Samples {
   return prepared.map(({ samples }) => samples);
 }
 
-stayOnOneProcessor();
-process.stdout.write(JSON.stringify(run(JSON.parse(readFileSync(0, 'utf8')) as Plan)));
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  stayOnOneProcessor();
+  process.stdout.write(JSON.stringify(run(JSON.parse(readFileSync(0, 'utf8')) as Plan)));
+}

@@ -63,7 +63,13 @@ export function article(services: number): string {
 `;
 }
 
-/** Nothing but connection tracking. */
+/** Connection tracking, and no chain that a packet goes through. */
+export const tracking = `table inet filter {
+	chain nowhere { ct state established accept; }
+}
+`;
+
+/** Nothing but connection tracking, and the rule that every firewall begins with. */
 export const conntrackOnly = `table inet filter {
 	chain input { type filter hook input priority 0; policy accept; ct state established accept; }
 }

@@ -2,6 +2,7 @@ import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { quote } from '../config/report.ts';
 import { withKernel } from '../host/access.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
+import { isLinkLocal } from '../ruleset/match.ts';
 import { names } from '../ruleset/names.ts';
 import { openingTime, usesUp } from '../ruleset/program.ts';
 import { type Grant, type Granted, grant } from '../table/openings.ts';
@@ -42,6 +43,10 @@ function ask(ruleset: Ruleset, word: string, address: string, time: number | und
   const service = readService(word, ruleset);
   const instead = 'to let a network in without a knock, put it into "allow" in the configuration';
   const client = readClient(address, ruleset, instead);
+  if (isLinkLocal(client.key))
+    throw new UsageError(
+      `${client.client} is a link-local address, which another host has on another link: let in another address of that host, or put it into "allow" in the configuration`,
+    );
   const chains = byName(ruleset.chains);
   const openFor = time ?? openingTime(chains.get(names.open(service)), service);
   if (openFor === undefined)

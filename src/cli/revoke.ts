@@ -32,7 +32,7 @@ export async function revokeCommand(
   const login = options.cut ? sshConnection(context.env) : undefined;
   const { revoked, done } = await withKernel(async ({ connection: netfilter }) => {
     const revoked = await revoke(netfilter, ruleset => readRevocation(said, ruleset), {
-      sessions: options.cut,
+      connections: options.cut,
       approve: async revoked => {
         await spareOwnLogin(netfilter, revoked, login);
         noteRevocation(context.env, revoked);
@@ -87,7 +87,9 @@ function result({ openings }: Revoked, done: Cut | undefined) {
   return {
     event: 'revoked',
     revoked: openings.map(({ service, client, user }) => ({ service, client, user })),
-    cut: done ? { sockets: done.sockets, left: done.left.length, untracked: done.untracked } : null,
+    cut: done
+      ? { sockets: done.sockets, left: done.left.length + done.anew, untracked: done.untracked }
+      : null,
   };
 }
 
@@ -137,9 +139,13 @@ function tellWhatGoesOn(
     tell(
       `knockd-nft: the openings are revoked, but ${count(done.left.length, 'connection')} could not be cut: ${whyNotCut(first)}`,
     );
+  if (done.anew > 0)
+    tell(
+      `knockd-nft: the openings are revoked, but ${count(done.anew, 'connection')} began anew each time that they were cut; a program here speaks first: stop it, and revoke again`,
+    );
   if (done.tracksOn)
     tell(
       'knockd-nft: the openings are revoked, but forwarded connections and UDP could not be cut: this kernel lacks the module nf_conntrack_netlink; load it and revoke again',
     );
-  return first || done.tracksOn ? EXIT.FAILED : EXIT.DONE;
+  return first || done.anew > 0 || done.tracksOn ? EXIT.FAILED : EXIT.DONE;
 }

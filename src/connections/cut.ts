@@ -3,13 +3,15 @@ import { deleteAnswers, deleteFlow, detourFlow, type Flow } from '../netlink/con
 import { NetlinkError } from '../netlink/errors.ts';
 import { destroySocket, type InetSocket, TCP_STATE } from '../netlink/inet-diag.ts';
 import { addressText } from '../ruleset/client.ts';
-import { findConnections, type Parts, type Targets } from './find.ts';
+import { type Found, findConnections, type Parts, type Targets, type Visit } from './find.ts';
 
 export interface Cut {
   /** Sockets of this host that were ended. */
   readonly sockets: number;
   /** For each that goes on, why: {@link whyNotCut}. */
   readonly left: readonly NetlinkError[];
+  /** Connections that were there at the last look, though each look before it ended all that could be ended. */
+  readonly anew: number;
   /** What is forwarded to another host, and UDP without a socket of its own: their tracking was ended. */
   readonly untracked: readonly Untracked[];
   /** Whether the kernel tracks connections, and has no way to end that. */
@@ -24,15 +26,42 @@ export interface Untracked {
   readonly to: string | null;
 }
 
+/** How often is looked again. */
+const LOOKS = 5;
+
 /**
- * Ends connections. Their clients must have been taken out of the sets before: new packets would be let in again.
- *
+ * Ends connections, and looks again until there are none: one may have been under way. Their clients must have been taken
+ * out of the sets before: new packets would be let in again.
+ */
+export async function cut(parts: Parts, targets: Targets): Promise<Cut> {
+  const cuts: Cut[] = [];
+  for (let look = 1; ; look++) {
+    const found = await findConnections(parts, targets);
+    const sockets = found.sockets.filter(socket => !isOver(socket));
+    const running = sockets.length + found.visits.filter(goesOn).length;
+    const refused = cuts.at(-1)?.left.length ?? 0;
+    if (cuts.length > 0 && (running === 0 || refused > 0 || look > LOOKS))
+      return {
+        sockets: cuts.reduce((sum, { sockets }) => sum + sockets, 0),
+        left: cuts.at(-1)?.left ?? [],
+        anew: Math.max(0, running - refused),
+        untracked: cuts.flatMap(({ untracked }) => untracked),
+        tracksOn: found.tracksOn,
+      };
+    cuts.push(await cutFound(parts, found));
+  }
+}
+
+/** A flow that has a socket counts as that; one that ended leads nowhere. */
+function goesOn({ flow, hasSocket }: Visit): boolean {
+  return !hasSocket && !flow.ended;
+}
+
+/**
  * Sockets go before their tracking, which alone would end nothing: the next segment that this host sends begins it anew,
  * from its side, and the other end is established again.
  */
-export async function cut(parts: Parts, targets: Targets): Promise<Cut> {
-  const { netfilter, diagnostics } = parts;
-  const found = await findConnections(parts, targets);
+async function cutFound({ netfilter, diagnostics }: Parts, found: Found): Promise<Cut> {
   let sockets = 0;
   const left: NetlinkError[] = [];
   for (const socket of found.sockets) {
@@ -54,7 +83,7 @@ export async function cut(parts: Parts, targets: Targets): Promise<Cut> {
       to: forwarded ? addressText(family, answers.source.address) : null,
     });
   }
-  return { sockets, left, untracked, tracksOn: found.tracksOn };
+  return { sockets, left, anew: 0, untracked, tracksOn: found.tracksOn };
 }
 
 /** What is left of a socket that its program closed: older kernels cannot end that, and it leads nowhere. */

@@ -171,9 +171,10 @@ export const META_KEY = {
   iif: META.IIF,
   iifname: META.IIFNAME,
   nftrace: META.NFTRACE,
+  skuid: META.SKUID,
   nfproto: META.NFPROTO,
   l4proto: META.L4PROTO,
 } as const;
 export const CT_MARK = CT.MARK;
-export const CT_KEY = { state: CT.STATE, status: CT.STATUS } as const;
+export const CT_KEY = { state: CT.STATE, direction: CT.DIRECTION, status: CT.STATUS } as const;
 export const FIB_DADDR_TYPE = { result: FIB.ADDRTYPE, flags: FIB_FLAG.DADDR } as const;

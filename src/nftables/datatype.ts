@@ -100,6 +100,7 @@ export const DATATYPES = {
     size: 4,
     text: value => (value.readUInt32LE(0) === 1 ? '"lo"' : String(value.readUInt32LE(0))),
   },
+  uid: { name: 'uid', code: 24, size: 4, host: true, text: value => String(value.readUInt32LE(0)) },
   ct_state: bits(
     26,
     'ct_state',
@@ -113,6 +114,7 @@ export const DATATYPES = {
     ],
     ',',
   ),
+  ct_dir: symbols(27, 'ct_dir', 1, { 0: 'original', 1: 'reply' }),
   ct_status: bits(
     28,
     'ct_status',
@@ -162,13 +164,20 @@ export const DATATYPES = {
     size: 4,
     text: value => `${value.readUInt16BE(0)} udp dport ${value.readUInt16BE(2)}`,
   },
+  /** The first half of an address: nft compares no more of it with a /16. */
+  ipv4_half: {
+    name: 'integer',
+    code: 4,
+    size: 2,
+    text: value => `${value.readUInt8(0)}.${value.readUInt8(1)}.0.0/16`,
+  },
   /** A number in one byte, such as a hop limit or the wildcard of a socket. */
   byte: decimal(4, 'integer', 1),
 } as const satisfies Record<string, Datatype>;
 
 const BY_CODE = new Map<number, Datatype>(
   Object.values(DATATYPES)
-    .filter(type => type !== DATATYPES.byte && type !== DATATYPES.udp_ports)
+    .filter(type => type.name !== 'integer' || type === DATATYPES.integer)
     .map(type => [type.code, type]),
 );
 

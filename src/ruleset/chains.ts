@@ -1,5 +1,5 @@
 import { formatDuration } from '../config/duration.ts';
-import type { Config, Family, Service } from '../config/types.ts';
+import type { Config, Family, Protocol, Service } from '../config/types.ts';
 import type { Expression } from '../nftables/expression.ts';
 import type { Rule } from '../nftables/rule.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
@@ -16,6 +16,13 @@ const METER_TIMEOUT = 5000;
 /** Most events a second for each service. */
 const OPENED_RATE = 100;
 const REFUSED_RATE = 10;
+/**
+ * How long a SYN that was let in may be sent again, in milliseconds: Linux sends the last one after 67 s, the BSDs give up
+ * after 75 s. It does not begin anew, so that nobody keeps half-open connections for later.
+ */
+const SYN_TIMEOUT = 75 * 1000;
+/** How long a connection that was let in is on record, in milliseconds: as long as connection tracking knows an idle one. */
+const ADMITTED_TIMEOUT = 5 * 24 * 60 * 60 * 1000;
 /** NF_IP_PRI_MANGLE: after connection tracking, before DNAT. */
 const PRIORITY_MANGLE = -150;
 
@@ -36,11 +43,14 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
     ...timeouts('start').map(timeout => start(config, timeout)),
     ...timeouts('wait').map(timeout => wait(config, timeout)),
     ...config.services.map(service => open(config, service)),
+    running(),
+    resent(),
     exempt(),
+    admit(),
     ...config.services.map(service => guard(config, service)),
     knock(config, longest),
     advance(config),
-    ...(config.strict ? [stray()] : []),
+    ...(config.strict ? [stray(config)] : []),
     ...(config.interfaces.length > 0 ? [interfaces(config.interfaces)] : []),
     ...baseChains(config, label),
   ];
@@ -130,13 +140,70 @@ function rememberUser(source: match.Source, service: Service, timeout: number): 
   ];
 }
 
-/** Sources and connections that need no knock. A SYN is no part of a session. */
+/** Changes a record of the connection that a TCP packet is of, one rule for each family: a full set ends a rule. */
+function record(
+  set: (family: Family) => string,
+  op: 'update' | 'delete',
+  timeout?: number,
+): readonly Statement[] {
+  return FAMILIES.map(family => [
+    ...match.family(family),
+    ...match.protocol('tcp'),
+    ...match.changeConnection(family, { op, set: set(family), ...(timeout !== undefined && { timeout }) }),
+  ]);
+}
+
+/**
+ * Packets of flows that were let in; most are plain segments of a connection whose handshake is over. A SYN is none, whatever
+ * tracking knows of its ports. Any other packet of the client ends the time in which its SYN may come again; its last one,
+ * the record of the connection.
+ */
+function running(): ChainWithRules {
+  return chain(
+    'running',
+    [...match.tcpGoesOn, ...match.assured, ...match.accept],
+    [...match.otherThanTcp, ...match.accept],
+    [...match.tcpOpens, ...match.leave],
+    ...record(names.syns, 'delete'),
+    [...match.tcpEndsNot, ...match.accept],
+    ...record(names.admitted, 'delete'),
+    match.accept,
+  );
+}
+
+/** A SYN that was let in is sent again, and its handshake is not over. */
+function resent(): ChainWithRules {
+  return chain(
+    'resent',
+    ...FAMILIES.map(family => [
+      ...match.halfOpen,
+      ...match.connectionIn(family, names.syns(family)),
+      ...match.accept,
+    ]),
+  );
+}
+
+/** Sources that need no knock, and connections that were let in, whether or not tracking still knows them. */
 function exempt(): ChainWithRules {
   return chain(
     'exempt',
     ...FAMILIES.map(family => [...match.clientIn(whole(family), names.allowed(family)), ...match.accept]),
-    [...match.tcpOpens, ...match.leave],
-    ...FAMILIES.map(family => [...match.sessionIn(family, names.sessions(family)), ...match.accept]),
+    [...match.tcpOpens, ...match.goto('resent')],
+    ...[names.sessions, names.admitted].flatMap(set =>
+      FAMILIES.map(family => [...match.connectionIn(family, set(family)), ...match.goto('running')]),
+    ),
+    [...match.hasPeer, ...match.goto('running')],
+  );
+}
+
+/** A new connection is let in, and put on record; where there is no room for that, it is let in all the same. */
+function admit(): ChainWithRules {
+  return chain(
+    'admit',
+    [...match.otherThanTcp, ...match.accept],
+    ...record(names.syns, 'update', SYN_TIMEOUT),
+    ...record(names.admitted, 'update', ADMITTED_TIMEOUT),
+    match.accept,
   );
 }
 
@@ -145,9 +212,10 @@ function whole(family: Family): match.Source {
   return { family, length: family === 'ipv4' ? 32 : 128 };
 }
 
-/** Lets flows that it let in before, clients and exempt sources in, and shows itself closed to all others. */
+/** Lets exempt sources and connections in, and new ones of clients, and shows itself closed to all others. */
 function guard(config: Config, service: Service): ChainWithRules {
-  const { name, singleUse, closed } = service;
+  const { name, singleUse, closed, ports } = service;
+  const serves = (protocol: Protocol) => ports.some(range => range.protocol === protocol);
   const close = match.goto(`closed_${closed}`);
   const admit = perFamily(config, source => {
     const set = names.clients(name, source.family);
@@ -158,16 +226,17 @@ function guard(config: Config, service: Service): ChainWithRules {
         ? match.change(source, { op: 'delete', set: names.users(name, source.family), mark: true })
         : []),
       ...match.count(names.accepted(name)),
-      ...match.accept,
+      ...match.goto('admit'),
     ];
   });
   return chain(
     names.guard(name),
-    [...match.confirmed, ...match.accept],
-    // only a SYN or a datagram uses an opening up, so exempt packets that are neither come first
-    ...(singleUse
-      ? [match.jump('exempt'), [...match.tcpIsNoSyn, ...close], ...admit]
-      : [...admit, match.jump('exempt')]),
+    // datagrams that nobody answers
+    ...(serves('udp') ? [[...match.protocol('udp'), ...match.confirmed, ...match.accept]] : []),
+    match.jump('exempt'),
+    // only a SYN or a datagram needs an opening, or uses it up
+    ...(serves('tcp') ? [[...match.tcpIsNoSyn, ...match.count(names.refused(name)), ...close]] : []),
+    ...admit,
     match.count(names.refused(name)),
     ...(config.log.refused ? [match.report(`refused ${name}`, config.log.group, REFUSED_RATE)] : []),
     close,
@@ -186,6 +255,8 @@ function knock(config: Config, longest: number): ChainWithRules {
   return chain(
     'knock',
     ...onlyNewToUs,
+    // another host has the same address on another link
+    ...FAMILIES.map(family => [...match.family(family), ...match.fromLinkLocal(family), ...match.leave]),
     ...perFamily(config, source => [
       ...match.family(source.family),
       ...match.change(source, {
@@ -216,9 +287,23 @@ function advance(config: Config): ChainWithRules {
   );
 }
 
-/** Neither a knock nor a service: a client in mid-sequence starts over, unless someone listens there. */
-function stray(): ChainWithRules {
-  return chain('stray', ...onlyNewToUs, [...match.someoneListens, ...match.leave], match.goto('forget'));
+/**
+ * Neither a knock nor a service: a client in mid-sequence starts over, unless someone listens there. Whoever is in
+ * mid-sequence is among the knockers; most sources are not, and asking that first is what makes a packet cheap.
+ */
+function stray(config: Config): ChainWithRules {
+  return chain(
+    'stray',
+    ...perFamily(config, source => [
+      ...match.clientNotIn(source, names.knockers(source.family)),
+      ...match.leave,
+    ]),
+    [...match.ctState('related'), ...match.leave],
+    ...onlyNewToUs,
+    [...match.someoneListens, ...match.leave],
+    [...match.protocol('tcp'), ...match.goto('forget')],
+    [...match.protocol('udp'), ...match.goto('forget')],
+  );
 }
 
 /** Accepts what comes in elsewhere: only these interfaces are looked at. */
@@ -233,7 +318,7 @@ function interfaces(patterns: readonly string[]): ChainWithRules {
 function baseChains(config: Config, label: string): ChainWithRules[] {
   const onInterfaces = config.interfaces.length > 0 ? [match.jump('interfaces')] : [];
   const early = [
-    [...match.ctState('established'), ...match.accept],
+    [...match.ctState('established'), ...match.jump('running')],
     [...match.loopback, ...match.accept],
     ...onInterfaces,
   ];
@@ -242,15 +327,8 @@ function baseChains(config: Config, label: string): ChainWithRules[] {
     // allowed sources and running sessions may go everywhere, so they come first
     ...(config.policy === 'drop' ? [match.jump('exempt')] : []),
     match.portVerdict(names.ports),
-    // after the guards: a helper's expectation must not open one
-    [...match.ctState('related'), ...match.accept],
     ...(config.policy === 'drop' ? keptUnderDrop() : []),
-    ...(config.strict
-      ? [
-          [...match.protocol('tcp'), ...match.jump('stray')],
-          [...match.protocol('udp'), ...match.jump('stray')],
-        ]
-      : []),
+    ...(config.strict ? [match.goto('stray')] : []),
   ];
   const prerouting = [...early, [...match.toOthers, ...match.accept], match.portVerdict(names.guards)];
   const chains: ChainWithRules[] = [
@@ -284,15 +362,19 @@ const NEIGHBOURS = [133, 134, 135, 136];
 /** What a host needs that drops all the rest: see section "policy" of the documentation. */
 function keptUnderDrop(): Statement[] {
   return [
+    // after the guards: a helper's expectation must not open one
+    [...match.ctState('related'), ...match.accept],
+    // the other end of a connection that this host opens at the same moment (RFC 9293, 3.5)
+    [...match.ctState('established'), ...match.isReply, ...match.accept],
     ...ICMP.map(type => [...match.icmpType('ipv4', type), ...match.accept]),
     ...ICMPV6.map(type => [...match.icmpType('ipv6', type), ...match.accept]),
-    ...MLD.map(type => [...match.icmpType('ipv6', type), ...match.linkLocal('saddr'), ...match.accept]),
+    ...MLD.map(type => [...match.icmpType('ipv6', type), ...match.fromLinkLocal('ipv6'), ...match.accept]),
     ...NEIGHBOURS.map(type => [...match.icmpType('ipv6', type), ...match.hopLimit255, ...match.accept]),
     [...match.protocol('igmp'), ...match.accept],
     [...match.protocol('udp'), ...match.udpPorts(67, 68), ...match.accept],
     [
       ...match.family('ipv6'),
-      ...match.linkLocal('daddr'),
+      ...match.toLinkLocal,
       ...match.protocol('udp'),
       ...match.udpPort(546),
       ...match.accept,

@@ -14,7 +14,8 @@ type Expressions = readonly Expression[];
 const NFPROTO = { ipv4: 2, ipv6: 10 } as const;
 const TCP = { fin: 0x01, syn: 0x02, rst: 0x04, ack: 0x10 } as const;
 const CT_STATE = { invalid: 1, established: 2, related: 4 } as const;
-const CT_STATUS_CONFIRMED = 8;
+const CT_STATUS = { assured: 4, confirmed: 8 } as const;
+const CT_DIRECTION = { reply: 1 } as const;
 /** RTN_* of include/uapi/linux/rtnetlink.h */
 const ADDRESS_TYPE = { unicast: 1, local: 2 } as const;
 
@@ -55,6 +56,12 @@ export function protocol(name: keyof typeof IPPROTO): Expressions {
   return isEqual({ kind: 'meta', key: 'l4proto', dreg: KEY }, byte(IPPROTO[name]));
 }
 
+/** `meta l4proto != tcp` */
+export const otherThanTcp: Expressions = [
+  { kind: 'meta', key: 'l4proto', dreg: KEY },
+  { kind: 'cmp', sreg: KEY, op: 'neq', value: byte(IPPROTO.tcp) },
+];
+
 /** `iif "lo"`: the loopback interface is number 1 in every network namespace. */
 export const loopback = isEqual({ kind: 'meta', key: 'iif', dreg: KEY }, host32(1));
 
@@ -78,10 +85,23 @@ export function ctState(state: keyof typeof CT_STATE): Expressions {
   return hasBits({ kind: 'ct', key: 'state', dreg: KEY }, CT_STATE[state]);
 }
 
-/** `ct status confirmed`: packets of a flow that was let in before, and nothing else. */
-export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS_CONFIRMED);
+/** `ct direction reply`: the flow began with a packet of the other direction. */
+export const isReply = isEqual({ kind: 'ct', key: 'direction', dreg: KEY }, byte(CT_DIRECTION.reply));
 
-function tcpFlags(mask: number, op: 'eq' | 'neq', value: number = TCP.syn): Expressions {
+/** `ct status assured`: of TCP, the handshake is over. No packet of an unknown flow, and no invalid one, is. */
+export const assured = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS.assured);
+
+/** `ct status confirmed`: packets of a flow that was let in before, and nothing else. */
+export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS.confirmed);
+
+/** `ct status & (assured | confirmed) == confirmed`: of a flow that was let in before, and whose handshake is not over. */
+export const halfOpen: Expressions = [
+  { kind: 'ct', key: 'status', dreg: KEY },
+  { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: host32(CT_STATUS.assured | CT_STATUS.confirmed) },
+  { kind: 'cmp', sreg: KEY, op: 'eq', value: host32(CT_STATUS.confirmed) },
+];
+
+function tcpFlags(mask: number, op: 'eq' | 'neq', value: number): Expressions {
   return [
     ...protocol('tcp'),
     { kind: 'payload', base: 'transport', offset: 13, length: 1, dreg: KEY },
@@ -91,13 +111,29 @@ function tcpFlags(mask: number, op: 'eq' | 'neq', value: number = TCP.syn): Expr
 }
 
 /** `tcp flags & (syn | ack) == syn`: TCP that opens a connection, whatever else it says. */
-export const tcpOpens = tcpFlags(TCP.syn | TCP.ack, 'eq');
+export const tcpOpens = tcpFlags(TCP.syn | TCP.ack, 'eq', TCP.syn);
 
 /** `tcp flags & (syn | ack) == syn | ack`: the answer of a port that is open. */
 export const tcpAgrees = tcpFlags(TCP.syn | TCP.ack, 'eq', TCP.syn | TCP.ack);
 
 /** `tcp flags & (fin | syn | rst | ack) != syn`: TCP that is no clean SYN. */
-export const tcpIsNoSyn = tcpFlags(TCP.fin | TCP.syn | TCP.rst | TCP.ack, 'neq');
+export const tcpIsNoSyn = tcpFlags(TCP.fin | TCP.syn | TCP.rst | TCP.ack, 'neq', TCP.syn);
+
+/** `tcp flags & (fin | syn | rst) == 0x0`: TCP that neither opens nor ends a connection. */
+export const tcpGoesOn = tcpFlags(TCP.fin | TCP.syn | TCP.rst, 'eq', 0);
+
+/** `tcp flags & (fin | rst) == 0x0`: TCP that does not end a connection. */
+export const tcpEndsNot = tcpFlags(TCP.fin | TCP.rst, 'eq', 0);
+
+/**
+ * `meta skuid != 4294967295`, at input: the packet is TCP for a socket that has a peer, this very one. The kernel looks for
+ * those before input ("early demux"), and for listeners after it; whoever owns the socket, it is nobody with this number.
+ */
+export const hasPeer: Expressions = [
+  ...protocol('tcp'),
+  { kind: 'meta', key: 'skuid', dreg: KEY },
+  { kind: 'cmp', sreg: KEY, op: 'neq', value: host32(0xffffffff) },
+];
 
 /** `fib daddr type != local` */
 export const notToUs: Expressions = [
@@ -171,17 +207,32 @@ export function addressedTo(name: Family, set: string): Expressions {
   ];
 }
 
-/** `ip saddr . tcp sport . tcp dport @set`, always of the whole address. */
-export function sessionIn(name: Family, set: string): Expressions {
+/** `ip saddr != @set`, which leaves the limits of the set's elements alone. */
+export function clientNotIn(source: Source, set: string): Expressions {
+  return [...client(source), { kind: 'lookup', set, sreg: KEY, inverted: true }];
+}
+
+/** `ip saddr . tcp sport . tcp dport`, always of the whole address. */
+function loadConnection(name: Family): Expressions {
   const words = name === 'ipv4' ? 1 : 4;
   return [
-    ...family(name),
-    ...protocol('tcp'),
     ...loadSource({ family: name, length: words * 32 }),
     { kind: 'payload', base: 'transport', offset: 0, length: 2, dreg: register(words) },
     { kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: register(words + 1) },
-    { kind: 'lookup', set, sreg: KEY },
   ];
+}
+
+/** `ip saddr . tcp sport . tcp dport @set` */
+export function connectionIn(name: Family, set: string): Expressions {
+  return [...family(name), ...protocol('tcp'), ...loadConnection(name), { kind: 'lookup', set, sreg: KEY }];
+}
+
+/** `update @set { ip saddr . tcp sport . tcp dport timeout 75s }`, after family and protocol were matched. */
+export function changeConnection(
+  name: Family,
+  change: { readonly op: 'update' | 'delete'; readonly set: string; readonly timeout?: number },
+): Expressions {
+  return [...loadConnection(name), { kind: 'dynset', key: KEY, ...change }];
 }
 
 /** `meta l4proto . th dport vmap @map` */
@@ -273,13 +324,36 @@ export const hopLimit255 = isEqual(
   byte(255),
 );
 
-/** `ip6 saddr fe80::/10`, `ip6 daddr fe80::/10`. The family must have been matched. */
-export function linkLocal(side: 'saddr' | 'daddr'): Expressions {
+/** Link-local addresses, which each link has anew (RFC 3927, RFC 4291): the first bytes, which nft compares, and their bits. */
+const LINK_LOCAL = {
+  ipv4: { network: Buffer.from([169, 254]), length: 16 },
+  ipv6: { network: Buffer.from('fe80'.padEnd(32, '0'), 'hex'), length: 10 },
+} as const;
+
+/** `ip saddr 169.254.0.0/16`, `ip6 saddr fe80::/10`. The family must have been matched. */
+export function fromLinkLocal(name: Family): Expressions {
+  return linkLocal(name, name === 'ipv4' ? 12 : 8);
+}
+
+/** `ip6 daddr fe80::/10`. The family must have been matched. */
+export const toLinkLocal = linkLocal('ipv6', 24);
+
+function linkLocal(name: Family, offset: number): Expressions {
+  const { network, length } = LINK_LOCAL[name];
+  const whole = length === network.length * 8;
   return [
-    { kind: 'payload', base: 'network', offset: side === 'saddr' ? 8 : 24, length: 16, dreg: KEY },
-    { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: prefixMask(16, 10) },
-    { kind: 'cmp', sreg: KEY, op: 'eq', value: Buffer.from('fe80'.padEnd(32, '0'), 'hex') },
+    { kind: 'payload', base: 'network', offset, length: network.length, dreg: KEY },
+    ...(whole
+      ? []
+      : [{ kind: 'bitwise', sreg: KEY, dreg: KEY, mask: prefixMask(network.length, length) } as const]),
+    { kind: 'cmp', sreg: KEY, op: 'eq', value: network },
   ];
+}
+
+/** Whether it is a link-local address, of 4 or 16 bytes. */
+export function isLinkLocal(address: Buffer): boolean {
+  const { network, length } = LINK_LOCAL[address.length === 4 ? 'ipv4' : 'ipv6'];
+  return masked(address.subarray(0, network.length), length).equals(network);
 }
 
 /** `udp dport 546`. The protocol must have been matched. */

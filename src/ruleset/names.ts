@@ -11,11 +11,16 @@ export const TRACE_MARK = 'knockd-nft trace';
 
 export const FAMILIES = ['ipv4', 'ipv6'] as const satisfies readonly Family[];
 
+/** The name of a set that there is for each family. */
+export type SetName = (family: Family) => string;
+
 export const names = {
   started: (family: Family) => `started_${family}`,
   progress: (family: Family) => `progress_${family}`,
   knockers: (family: Family) => `knockers_${family}`,
   sessions: (family: Family) => `sessions_${family}`,
+  syns: (family: Family) => `syns_${family}`,
+  admitted: (family: Family) => `admitted_${family}`,
   allowed: (family: Family) => `allowed_${family}`,
   clients: (service: string, family: Family) => `${service}_clients_${family}`,
   users: (service: string, family: Family) => `${service}_users_${family}`,
@@ -40,6 +45,8 @@ const OWNERS = {
   progress: 'packets',
   knockers: 'packets',
   sessions: 'packets',
+  syns: 'packets',
+  admitted: 'packets',
   clients: 'packets',
   users: 'packets',
   allowed: 'program',
@@ -55,7 +62,7 @@ export type Holds = keyof typeof OWNERS;
 export function holds(name: string): Holds | undefined {
   const [, word = ''] =
     /^.+_(clients|users)_ipv[46]$/.exec(name) ??
-    /^(started|progress|knockers|sessions|allowed)_ipv[46]$/.exec(name) ??
+    /^(started|progress|knockers|sessions|syns|admitted|allowed)_ipv[46]$/.exec(name) ??
     /^(ports|guards|steps|arrivals)$/.exec(name) ??
     [];
   return word in OWNERS ? (word as Holds) : undefined;
@@ -74,4 +81,12 @@ export function serviceOfGuard(chain: string): string | undefined {
 
 export function serviceOfOpen(chain: string): string | undefined {
   return chain.startsWith('open_') ? chain.slice('open_'.length) : undefined;
+}
+
+/** What is on record of single connections: each a client, its port, our port. */
+export const CONNECTIONS: readonly SetName[] = [names.sessions, names.syns, names.admitted];
+
+/** Whether a set holds single connections: of no use to who asks for clients, and as many as there are connections. */
+export function holdsConnections(name: string): boolean {
+  return ['sessions', 'syns', 'admitted'].includes(holds(name) ?? '');
 }

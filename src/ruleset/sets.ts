@@ -36,13 +36,25 @@ function stateSets({ services, limits }: Config): SetWithElements[] {
       ),
     ...eachFamily(family => ({
       name: names.sessions(family),
-      types: [ADDRESS[family], DATATYPES.inet_service, DATATYPES.inet_service],
+      types: connection(family),
       dynamic: false,
       timeout: true,
       interval: false,
       elements: [],
     })),
+    // apart from the sessions, which a load has to be able to put on record, however many there are
+    ...[names.syns, names.admitted].flatMap(set =>
+      eachFamily(family => ({
+        ...dynamicSet(set(family), family, limits.clients),
+        types: connection(family),
+      })),
+    ),
   ];
+}
+
+/** A client, its port, our port. */
+function connection(family: Family): readonly Datatype[] {
+  return [ADDRESS[family], DATATYPES.inet_service, DATATYPES.inet_service];
 }
 
 /** Whether the service tells its clients apart by the sequence that let them in. */

@@ -2,6 +2,7 @@ import { lookHere } from '../host/interfaces.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
+import { holdsConnections } from '../ruleset/names.ts';
 import { emptyStatus, readStatus, type Status } from '../ruleset/status.ts';
 import { ForeignTableError } from './errors.ts';
 import { planLoad } from './load.ts';
@@ -59,7 +60,11 @@ async function read(connection: Connection, wanted: Ruleset | undefined): Promis
     return { status, generation, loaded, wanted };
   }
   const inSync = wanted ? await isAsWanted(wanted) : null;
-  const status = readStatus(await withState(connection, loaded), inSync, await waysIn());
+  const status = readStatus(
+    await withState(connection, loaded, name => !holdsConnections(name)),
+    inSync,
+    await waysIn(),
+  );
   return { status, generation, loaded, wanted };
 
   async function isAsWanted(wanted: Ruleset): Promise<boolean> {

@@ -6,7 +6,7 @@ import { addElements, deleteElements, type Element, flushSet } from '../nftables
 import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
 import { masked } from '../ruleset/match.ts';
-import { FAMILIES, names } from '../ruleset/names.ts';
+import { CONNECTIONS, FAMILIES, names } from '../ruleset/names.ts';
 import { compiledSequences, portsOf, readPrefix } from '../ruleset/program.ts';
 import { GRANTED } from './clients.ts';
 import { CannotChangeError, isFull } from './errors.ts';
@@ -105,13 +105,13 @@ export interface Revoked {
 }
 
 /**
- * Takes openings back; with `sessions` also the record of connections that are older than the guard of their port. Who is
- * not in is nothing to do. `ask` and errors as for {@link grant}; `approve` is told what would be done, and may throw.
+ * Takes openings back; with `connections` also what is on record of connections, so that none goes on by it. A client that
+ * is not in needs no change. `ask` and errors as for {@link grant}; `approve` is told what would be done, and may throw.
  */
 export function revoke(
   connection: Connection,
   ask: (ruleset: Ruleset) => Revocation,
-  options: { readonly sessions: boolean; readonly approve: (revoked: Revoked) => Promise<void> },
+  options: { readonly connections: boolean; readonly approve: (revoked: Revoked) => Promise<void> },
 ): Promise<Revoked> {
   return changeState(connection, async ruleset => {
     const revocation = ask(ruleset);
@@ -121,17 +121,17 @@ export function revoke(
           names.clients(service, family),
           names.users(service, family),
         ]),
-        ...(options.sessions ? [names.sessions(family)] : []),
+        ...(options.connections ? CONNECTIONS.map(set => set(family)) : []),
       ]),
     );
     const state = await withState(connection, ruleset, name => wanted.has(name));
-    const planned = { ruleset, revocation, ...planRevocation(state, revocation, options.sessions) };
+    const planned = { ruleset, revocation, ...planRevocation(state, revocation, options.connections) };
     await options.approve(planned);
     return planned;
   });
 }
 
-function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, sessions: boolean) {
+function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connections: boolean) {
   const table = ruleset.table.name;
   const sets = byName(ruleset.sets);
   const elements = (name: string) => sets.get(name)?.elements ?? [];
@@ -176,7 +176,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, sessio
       return [...clients.values()];
     }),
   );
-  if (sessions) {
+  if (connections) {
     const ports = portsOf(ruleset, services);
     for (const family of FAMILIES) {
       const size = family === 'ipv4' ? 4 : 16;
@@ -184,7 +184,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, sessio
       const isMeant = ({ key }: Element) =>
         ports.has(`${key.readUInt16BE(size + 4)}/tcp`) &&
         (keys?.has(masked(key.subarray(0, size), prefix[family]).toString('hex')) ?? true);
-      remove(names.sessions(family), elements(names.sessions(family)).filter(isMeant));
+      for (const set of CONNECTIONS) remove(set(family), elements(set(family)).filter(isMeant));
     }
   }
   return { messages, openings };

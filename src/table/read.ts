@@ -8,7 +8,7 @@ import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables, type Table } from '../nftables/table.ts';
-import { MARK, ownerOf } from '../ruleset/names.ts';
+import { holdsConnections, MARK, ownerOf } from '../ruleset/names.ts';
 
 /** The tables of family inet at one generation of the ruleset. */
 export interface Kernel {
@@ -100,12 +100,13 @@ export async function withState(
   return { ...ruleset, sets };
 }
 
-/** The ruleset with its counters and the elements of its state as they are now; its program is not read again. */
+/** The ruleset with its counters and who is in or knocks now; its program is not read again. */
 export async function withStateNow(connection: Connection, ruleset: Ruleset): Promise<Ruleset> {
   const { name } = ruleset.table;
   const now = byName(await readSets(connection, name));
   const sets = ruleset.sets.map(set => ({ ...set, ...now.get(set.name) }));
-  return withState(connection, { ...ruleset, sets, counters: await readCounters(connection, name) });
+  const current = { ...ruleset, sets, counters: await readCounters(connection, name) };
+  return withState(connection, current, set => !holdsConnections(set));
 }
 
 /** A dump, of family inet unless told; of a table or a set that went away meanwhile: nothing. */

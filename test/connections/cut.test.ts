@@ -58,28 +58,33 @@ const targets = { ports: new Set(['22/tcp']), beforeDnat: false, isMeant: () => 
 
 /** A kernel with one TCP socket and no UDP diagnostics, that answers SOCK_DESTROY with an errno. */
 function diagnosing(errno: number, there = socket): Connection {
+  let gone = false;
   return connect(sent => {
     const [family, protocol] = sent.payload;
-    if (sent.type === SOCK_DESTROY) return [refusal(sent, errno)];
+    if (sent.type === SOCK_DESTROY) {
+      gone = errno === 0 || errno === ENOENT;
+      return [refusal(sent, errno)];
+    }
     if (protocol === 17) return [refusal(sent, ENOENT)];
-    return family === 2 ? [message(20, sent, there), done(sent)] : [done(sent)];
+    return family === 2 && !gone ? [message(20, sent, there), done(sent)] : [done(sent)];
   });
 }
 
 t.test('a kernel that cannot end sockets is told, for each of them', async t => {
-  const { sockets, left, untracked, tracksOn } = await cut(
+  const { sockets, left, anew, untracked, tracksOn } = await cut(
     { netfilter: connect(sent => [done(sent)]), diagnostics: diagnosing(EOPNOTSUPP), routes: everywhere },
     targets,
   );
   t.same({ sockets, untracked, tracksOn }, { sockets: 0, untracked: [], tracksOn: false });
   t.match(left.map(whyNotCut), [/lacks CONFIG_INET_DIAG_DESTROY.*"ss -tnp"/]);
   t.equal(left.length, 1);
+  t.equal(anew, 0, 'which is no new one');
 });
 
 t.test('what is left of a socket that its program closed is no connection that goes on', async t => {
   const kernel = diagnosing(EOPNOTSUPP, Buffer.from(socket).fill(FIN_WAIT2, 1, 2));
   const parts = { netfilter: connect(sent => [done(sent)]), diagnostics: kernel, routes: everywhere };
-  t.match(await cut(parts, targets), { sockets: 0, left: [] });
+  t.match(await cut(parts, targets), { sockets: 0, left: [], anew: 0 });
 });
 
 t.test('a socket that ended by itself is neither cut nor left, and no conntrack is no hindrance', async t => {
@@ -87,5 +92,17 @@ t.test('a socket that ended by itself is neither cut nor left, and no conntrack 
   const gone = await cut({ netfilter, diagnostics: diagnosing(ENOENT), routes: everywhere }, targets);
   t.match(gone, { sockets: 0, left: [], untracked: [] });
   const ended = await cut({ netfilter, diagnostics: diagnosing(0), routes: everywhere }, targets);
-  t.match(ended, { sockets: 1, left: [], untracked: [] });
+  t.match(ended, { sockets: 1, left: [], untracked: [], anew: 0 });
+});
+
+t.test('a connection that is there again at each look is told', async t => {
+  const netfilter = connect(sent => [refusal(sent, EINVAL)]);
+  const diagnostics = connect(sent => {
+    const [family, protocol] = sent.payload;
+    if (sent.type === SOCK_DESTROY) return [refusal(sent, 0)];
+    if (protocol === 17) return [refusal(sent, ENOENT)];
+    return family === 2 ? [message(20, sent, socket), done(sent)] : [done(sent)];
+  });
+  const { left, anew } = await cut({ netfilter, diagnostics, routes: everywhere }, targets);
+  t.same({ left, anew }, { left: [], anew: 1 });
 });

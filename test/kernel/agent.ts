@@ -8,7 +8,7 @@ import { createConnection, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Reach, ReachOptions, Reply, Request, Requests } from './host.ts';
 import { deafListener, stayOnOneProcessor } from './libc.ts';
-import { capture, control, flood, knock, probe, relay, send, sweep } from './traffic.ts';
+import { ask, capture, control, flood, knock, probe, relay, send, sweep } from './traffic.ts';
 
 const silence = 400; // ms
 const datagramSilence = 800; // a program has to answer
@@ -218,6 +218,7 @@ const handlers: Handlers = {
   capture,
   relay,
   probe,
+  ask,
 };
 
 function answer<Name extends keyof Requests>(

@@ -96,6 +96,31 @@ t.test('the end of tracking alone ends nothing, --cut does: each sort of socket'
   }
 });
 
+/** Connects again and again from one port, as soon as it is reset, and says when it hears something. */
+const reconnecting = `
+  const net = require('node:net');
+  const [host, port, localPort] = process.argv[1].split(' ');
+  function again() {
+    const socket = net.connect({ host, port, localPort: Number(localPort) });
+    socket.on('data', () => console.log('tick')).on('error', () => {}).on('close', again);
+  }
+  again();`;
+
+t.test('a client that connects again from the same port as soon as it is cut', needs, async t => {
+  const world = await loadedWorld(t, { services: { ssh: { ...ssh, closed: 'reject' } } });
+  await talkOn(world, 'server', ':: 22');
+  for (const family of [...families, ...families, ...families, ...families]) {
+    const [to, from] = [world.server[family], world.client[family]];
+    await world.host('client').knock(to, sshKnocks);
+    const calling = world.start('client', process.execPath, ['-e', reconnecting, `${to} 22 17000`]);
+    await calling.line(/^tick$/);
+    t.equal(await revoke(t, world, from, '--cut'), `revoked ssh from ${from}; 1 connection cut`);
+    t.equal(await ticks(calling), 0, 'it is out');
+    t.equal((await world.run('server', 'ss', ['-Htn', 'state', 'connected', 'sport', '22'])).stdout, '');
+    await calling.stop();
+  }
+});
+
 t.test('only the connections of that client, to that service', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh, admin } }, { clients });
   for (const port of [22, 80, 8443]) await world.host('server').listen(port);

@@ -104,6 +104,7 @@ export interface Requests {
   readonly capture: [CaptureOptions, readonly Seen[]];
   readonly relay: [RelayOptions, null];
   readonly probe: [{ packet: Packet; timeout: number }, Answer];
+  readonly ask: [{ packet: Packet; timeout: number }, Seen | null];
 }
 
 /** What goes to the agent, one JSON line each; answered with `{id, result}` or `{id, error}`. */
@@ -155,6 +156,8 @@ export interface Host {
   relay(options: RelayOptions): Promise<void>;
   /** The first answer to one packet, or `none` within `timeout` (300 ms). */
   probe(packet: Packet, timeout?: number): Promise<Answer>;
+  /** The packet that answers one packet, or null where none does within `timeout` (300 ms). */
+  ask(packet: Packet, timeout?: number): Promise<Seen | null>;
   /** Ends the agent, with its listeners and sessions. */
   end(): Promise<void>;
 }
@@ -232,6 +235,7 @@ export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Ho
     capture: options => call('capture', options),
     relay: async options => void (await call('relay', options)),
     probe: (packet, timeout = 300) => call('probe', { packet, timeout }),
+    ask: (packet, timeout = 300) => call('ask', { packet, timeout }),
     end() {
       child.stdin.end();
       return end;

@@ -3,6 +3,7 @@ import t from 'tap';
 import {
   families,
   knocking,
+  load,
   loadedWorld,
   patient,
   serviceOf,
@@ -260,3 +261,27 @@ t.test(
     }
   },
 );
+
+t.test('a link-local address, which others have on other links, is never a client', needs, async t => {
+  const world = await loadedWorld(t, { services: { ssh } });
+  await world.host('server').listen(22);
+  await world.addAddress('client', '169.254.7.7/16');
+  await world.addAddress('server', '169.254.7.1/16');
+  for (const [from, to] of [
+    ['169.254.7.7', '169.254.7.1'],
+    ['fe80::7:2', world.server.ipv6],
+  ] as const) {
+    await world.host('client').knock(to, sshKnocks, { from });
+    t.same(await serviceOf(world, 'ssh'), { clients: [], opened: 0, accepted: 0, refused: 0 }, from);
+    t.same(await knocking(world), []);
+    const { status, stderr } = await world.knockd(['grant', 'ssh', from]);
+    t.equal(status, 64);
+    t.match(stderr, /link-local address.*"allow"/);
+  }
+  await load(world, { services: { ssh }, allow: ['169.254.7.7'] });
+  t.equal(
+    await world.host('client').connect('169.254.7.1', 22, { from: '169.254.7.7' }),
+    'open',
+    'it may be allowed',
+  );
+});

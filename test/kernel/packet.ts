@@ -34,6 +34,8 @@ export interface Packet {
   /** TCP only. */
   readonly sequence?: number;
   readonly acknowledgment?: number;
+  /** TCP only: its options in hex, whole words of 4 bytes. */
+  readonly options?: string;
   readonly payload?: string;
   readonly badChecksum?: boolean;
   /** Also the hop limit; 64 unless told. */
@@ -51,6 +53,9 @@ export interface Seen {
   readonly sourcePort: number;
   readonly port: number;
   readonly flags: readonly Flag[];
+  /** TCP's, 0 elsewhere. */
+  readonly sequence: number;
+  readonly acknowledgment: number;
   /** ICMP's type and code, 0 elsewhere. */
   readonly type: number;
   readonly code: number;
@@ -80,6 +85,7 @@ function fold(sum: number): number {
 
 function transport(packet: AddressedPacket): Buffer {
   const payload = Buffer.from(packet.payload ?? '');
+  const options = Buffer.from(packet.options ?? '', 'hex');
   const header = Buffer.alloc(packet.protocol === 'tcp' ? 20 : 8);
   header.writeUInt16BE(packet.sourcePort, 0);
   header.writeUInt16BE(packet.port, 2);
@@ -89,10 +95,10 @@ function transport(packet: AddressedPacket): Buffer {
   }
   header.writeUInt32BE(packet.sequence ?? 0x1000_0000 + packet.sourcePort, 4);
   header.writeUInt32BE(packet.acknowledgment ?? 0, 8);
-  header[12] = 5 << 4;
+  header[12] = (5 + options.length / 4) << 4;
   header[13] = (packet.flags ?? ['syn']).reduce((bits, flag) => bits | flagBits[flag], 0);
   header.writeUInt16BE(64240, 14);
-  return Buffer.concat([header, payload]);
+  return Buffer.concat([header, options, payload]);
 }
 
 /** Bytes from the IP header on, with right checksums unless a wrong one was asked for. */
@@ -210,14 +216,22 @@ export function decodePacket(bytes: Buffer): Seen | undefined {
 type Ip = Pick<Seen, 'from' | 'to' | 'ttl' | 'trafficClass'>;
 
 function decodeTransport(ip: Ip, number: number, body: Buffer): Seen {
-  const base = { ...ip, sourcePort: 0, port: 0, flags: [], type: 0, code: 0 };
+  const base = { ...ip, sourcePort: 0, port: 0, flags: [], sequence: 0, acknowledgment: 0, type: 0, code: 0 };
   switch (number) {
     case protocolNumbers.tcp:
     case protocolNumbers.udp: {
       if (body.length < 8) return { ...base, protocol: 'other' }; // an ICMP error quotes at least 8 bytes
       const ports = { sourcePort: body.readUInt16BE(0), port: body.readUInt16BE(2) };
       if (number === protocolNumbers.udp) return { ...base, ...ports, protocol: 'udp' };
-      return { ...base, ...ports, protocol: 'tcp', flags: flagNames(body[13] ?? 0) };
+      if (body.length < 20) return { ...base, ...ports, protocol: 'tcp' };
+      return {
+        ...base,
+        ...ports,
+        protocol: 'tcp',
+        flags: flagNames(body[13] ?? 0),
+        sequence: body.readUInt32BE(4),
+        acknowledgment: body.readUInt32BE(8),
+      };
     }
     case protocolNumbers.icmp:
     case protocolNumbers.icmpv6: {

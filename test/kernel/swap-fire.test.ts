@@ -116,7 +116,14 @@ const manySwaps: readonly (readonly [name: string, configs: readonly object[]])[
   ],
   ['the priority changes', [{ ...all, priority: -20 }, all]],
   ['the hook changes', [{ ...all, hook: 'prerouting' }, all]],
-  ['the table changes', [{ ...all, table: 'door' }, all]],
+  // each time all state moves, and the flood's connections fill the sets
+  [
+    'the table changes',
+    [
+      { ...all, limits: { clients: 1000 }, table: 'door' },
+      { ...all, limits: { clients: 1000 } },
+    ],
+  ],
 ];
 
 for (const [name, configs] of manySwaps)

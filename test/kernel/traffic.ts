@@ -142,6 +142,16 @@ async function floodPackets({ to, knocks, sources }: FloodOptions): Promise<(ind
 
 export async function probe({ packet, timeout }: Requests['probe'][0]): Promise<Requests['probe'][1]> {
   const sent = await addressed(packet);
+  const seen = await answered(sent, timeout);
+  return (seen && answerTo(sent, seen)) ?? 'none';
+}
+
+export async function ask({ packet, timeout }: Requests['ask'][0]): Promise<Requests['ask'][1]> {
+  return answered(await addressed(packet), timeout);
+}
+
+/** Sends a packet, and waits for the first one that answers it. */
+async function answered(sent: AddressedPacket, timeout: number): Promise<Seen | null> {
   const receiver = new PacketReceiver();
   try {
     const deadline = performance.now() + timeout;
@@ -149,10 +159,9 @@ export async function probe({ packet, timeout }: Requests['probe'][0]): Promise<
     sender.flush();
     for (;;) {
       const bytes = await receiver.next(deadline);
-      if (!bytes) return 'none';
+      if (!bytes) return null;
       const seen = decodePacket(bytes);
-      const answer = seen && answerTo(sent, seen);
-      if (answer) return answer;
+      if (seen && answerTo(sent, seen)) return seen;
     }
   } finally {
     receiver.close();

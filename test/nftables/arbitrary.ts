@@ -29,7 +29,7 @@ const limit: fc.Arbitrary<Of<'limit'>> = record({
   burst: u32,
 });
 
-const metaKey = fc.constantFrom('mark', 'iif', 'iifname', 'nftrace', 'nfproto', 'l4proto');
+const metaKey = fc.constantFrom('mark', 'iif', 'iifname', 'skuid', 'nftrace', 'nfproto', 'l4proto');
 
 const EXPRESSIONS: { readonly [K in Kind]: fc.Arbitrary<Of<K>> } = {
   bitwise: record({ kind: kind('bitwise'), sreg: word, dreg: word, mask: bytes(16) }),
@@ -40,7 +40,7 @@ const EXPRESSIONS: { readonly [K in Kind]: fc.Arbitrary<Of<K>> } = {
     value: bytes(16),
   }),
   counter: record({ kind: kind('counter') }),
-  ct: record({ kind: kind('ct'), key: fc.constantFrom('state', 'status'), dreg: word }),
+  ct: record({ kind: kind('ct'), key: fc.constantFrom('state', 'direction', 'status'), dreg: word }),
   dynset: fc.record(
     {
       kind: kind('dynset'),
@@ -66,6 +66,7 @@ const EXPRESSIONS: { readonly [K in Kind]: fc.Arbitrary<Of<K>> } = {
   }),
   lookup: fc.oneof(
     record({ kind: kind('lookup'), set: name, sreg: word }),
+    record({ kind: kind('lookup'), set: name, sreg: word, inverted: fc.constant(true as const) }),
     record({ kind: kind('lookup'), set: name, sreg: word, dreg: fc.oneof(word, fc.constant(VERDICT)) }),
   ),
   meta: fc.oneof(

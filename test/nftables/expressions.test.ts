@@ -10,6 +10,7 @@
  *       set clients6 { type ipv6_addr; size 65535; flags dynamic,timeout; }
  *       set sessions { type ipv4_addr . inet_service . inet_service; flags timeout; }
  *       set sessions6 { type ipv6_addr . inet_service . inet_service; flags timeout; }
+ *       set connections { type ipv4_addr . inet_service . inet_service; size 65535; flags dynamic,timeout; }
  *       set allowed { type ipv4_addr; flags interval; }
  *       map steps { type mark . inet_proto . inet_service : mark; }
  *       map arrivals { type mark : verdict; }
@@ -72,6 +73,7 @@ const SETS = new Map([
   set('clients', { types: [ipv4_addr] }),
   set('clients6', { types: [ipv6_addr] }),
   set('sessions', { types: [ipv4_addr, inet_service, inet_service] }),
+  set('connections', { types: [ipv4_addr, inet_service, inet_service] }),
   set('sessions6', { types: [ipv6_addr, inet_service, inet_service] }),
   set('allowed', { types: [ipv4_addr] }),
   set('steps', { types: [mark, inet_proto, inet_service], data: mark }),
@@ -426,6 +428,137 @@ const CASES: readonly Case[] = [
       '340001800c0001007061796c6f6164002400028008000100000000010800020000000002080003000000000d0800040000000001',
       '4c0001800c00010062697477697365003c00028008000100000000010800020000000001080006000000000008000300000000010c00048005000100120000000c0005800500010000000000',
       '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010002000000',
+    ],
+  },
+  {
+    nft: 'ct direction reply',
+    expressions: [
+      { kind: 'ct', key: 'direction', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('01') },
+    ],
+    bytes: [
+      '2000018007000100637400001400028008000200000000010800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010001000000',
+    ],
+  },
+  {
+    nft: 'ct status & (assured | confirmed) == confirmed',
+    expressions: [
+      { kind: 'ct', key: 'status', dreg: KEY },
+      { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: hex('0c000000') },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('08000000') },
+    ],
+    bytes: [
+      '2000018007000100637400001400028008000200000000020800010000000001',
+      '4c0001800c00010062697477697365003c00028008000100000000010800020000000001080006000000000008000300000000040c000480080001000c0000000c0005800800010000000000',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800800010008000000',
+    ],
+  },
+  {
+    nft: 'meta l4proto tcp meta skuid != 4294967295',
+    expressions: [
+      { kind: 'meta', key: 'l4proto', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('06') },
+      { kind: 'meta', key: 'skuid', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'neq', value: hex('ffffffff') },
+    ],
+    bytes: [
+      '24000180090001006d657461000000001400028008000200000000100800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010006000000',
+      '24000180090001006d6574610000000014000280080002000000000a0800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000010c00038008000100ffffffff',
+    ],
+  },
+  {
+    nft: 'update @connections { ip saddr . tcp sport . tcp dport timeout 75s }',
+    words: 'update @connections { ip saddr . tcp sport . tcp dport timeout 1m15s }',
+    expressions: [
+      { kind: 'meta', key: 'nfproto', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('02') },
+      { kind: 'meta', key: 'l4proto', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('06') },
+      { kind: 'payload', base: 'network', offset: 12, length: 4, dreg: KEY },
+      { kind: 'payload', base: 'transport', offset: 0, length: 2, dreg: register(1) },
+      { kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: register(2) },
+      { kind: 'dynset', op: 'update', set: 'connections', key: KEY, timeout: 75_000 },
+    ],
+    bytes: [
+      '24000180090001006d6574610000000014000280080002000000000f0800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010002000000',
+      '24000180090001006d657461000000001400028008000200000000100800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010006000000',
+      '340001800c0001007061796c6f6164002400028008000100000000010800020000000001080003000000000c0800040000000004',
+      '340001800c0001007061796c6f616400240002800800010000000009080002000000000208000300000000000800040000000002',
+      '340001800c0001007061796c6f61640024000280080001000000000a080002000000000208000300000000020800040000000002',
+      {
+        nft: '480001800b00010064796e736574000038000280080004000000000108000300000000010c00060000000000000124f810000100636f6e6e656374696f6e73000800020000000001',
+        ours: '400001800b00010064796e736574000030000280080004000000000108000300000000010c00060000000000000124f810000100636f6e6e656374696f6e7300',
+        because: SET_ID,
+      },
+    ],
+  },
+  {
+    nft: 'ip saddr 169.254.0.0/16',
+    expressions: [
+      { kind: 'meta', key: 'nfproto', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('02') },
+      { kind: 'payload', base: 'network', offset: 12, length: 2, dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('a9fe') },
+    ],
+    bytes: [
+      '24000180090001006d6574610000000014000280080002000000000f0800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010002000000',
+      '340001800c0001007061796c6f6164002400028008000100000000010800020000000001080003000000000c0800040000000002',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c00038006000100a9fe0000',
+    ],
+  },
+  {
+    nft: 'tcp flags & (fin | syn | rst) == 0x0',
+    expressions: [
+      { kind: 'meta', key: 'l4proto', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('06') },
+      { kind: 'payload', base: 'transport', offset: 13, length: 1, dreg: KEY },
+      { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: hex('07') },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('00') },
+    ],
+    bytes: [
+      '24000180090001006d657461000000001400028008000200000000100800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010006000000',
+      '340001800c0001007061796c6f6164002400028008000100000000010800020000000002080003000000000d0800040000000001',
+      '4c0001800c00010062697477697365003c00028008000100000000010800020000000001080006000000000008000300000000010c00048005000100070000000c0005800500010000000000',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010000000000',
+    ],
+  },
+  {
+    nft: 'meta mark != 0x00000000',
+    expressions: [
+      { kind: 'meta', key: 'mark', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'neq', value: hex('00000000') },
+    ],
+    bytes: [
+      '24000180090001006d657461000000001400028008000200000000030800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000010c0003800800010000000000',
+    ],
+  },
+  {
+    nft: 'ip saddr != @clients return',
+    expressions: [
+      { kind: 'meta', key: 'nfproto', dreg: KEY },
+      { kind: 'cmp', sreg: KEY, op: 'eq', value: hex('02') },
+      { kind: 'payload', base: 'network', offset: 12, length: 4, dreg: KEY },
+      { kind: 'lookup', set: 'clients', sreg: KEY, inverted: true },
+      { kind: 'immediate', verdict: { code: 'return' } },
+    ],
+    bytes: [
+      '24000180090001006d6574610000000014000280080002000000000f0800010000000001',
+      '2c00018008000100636d700020000280080001000000000108000200000000000c0003800500010002000000',
+      '340001800c0001007061796c6f6164002400028008000100000000010800020000000001080003000000000c0800040000000004',
+      {
+        nft: '380001800b0001006c6f6f6b757000002800028008000200000000010c000100636c69656e74730008000400000000010800050000000001',
+        ours: '300001800b0001006c6f6f6b757000002000028008000200000000010c000100636c69656e7473000800050000000001',
+        because: SET_ID,
+      },
+      '300001800e000100696d6d6564696174650000001c0002800800010000000000100002800c00028008000100fffffffb',
     ],
   },
   {
@@ -791,7 +924,7 @@ const UNKNOWN = [
     'bitwise',
     '4c0001800c00010062697477697365003c00028008000100000000010800020000000001080006000000000008000300000000040c00048008000100ffffffff0c0005800800010001000000',
   ],
-  ['meta skuid 0', 'meta', '24000180090001006d6574610000000014000280080002000000000a0800010000000001'],
+  ['meta skgid 0', 'meta', '24000180090001006d6574610000000014000280080002000000000b0800010000000001'],
   [
     'fib saddr type local',
     'fib',
@@ -806,11 +939,6 @@ const UNKNOWN = [
     'socket transparent 1',
     'socket',
     '2c0001800b000100736f636b657400001c000280080001000000000008000200000000010800030000000000',
-  ],
-  [
-    'ip saddr != @allowed',
-    'lookup',
-    '380001800b0001006c6f6f6b757000002800028008000200000000010c000100616c6c6f7765640008000400000000060800050000000001',
   ],
   ['log level warn', 'log', '18000180080001006c6f67000c0002800800050000000004'],
   ['log flags all', 'log', '18000180080001006c6f67000c000280080006000000002f'],

@@ -28,6 +28,12 @@ export interface Packet {
   readonly ctState: 'new' | 'established' | 'related' | 'invalid';
   /** Of a flow whose first packet was let in. */
   readonly ctStatusConfirmed: boolean;
+  /** Of a flow whose handshake is over. */
+  readonly ctStatusAssured: boolean;
+  /** This host sent the flow's first packet. */
+  readonly ctReply: boolean;
+  /** A socket that has a peer, this very one, is there for the packet. */
+  readonly hasPeer: boolean;
   /** What the destination address is to this host; `local` is ours. */
   readonly addressType: 'local' | 'unicast' | 'broadcast';
   /** Some socket is there for the packet. */
@@ -61,7 +67,8 @@ interface Stored {
 
 const PROTOCOLS = { icmp: 1, igmp: 2, tcp: 6, udp: 17, 'ipv6-icmp': 58 } as const;
 const CT_STATE = { invalid: 1, established: 2, related: 4, new: 8 } as const;
-const CT_CONFIRMED = 8;
+const CT_STATUS = { assured: 4, confirmed: 8 } as const;
+const NOBODY = 65534;
 const ADDRESS_TYPES = { unicast: 1, local: 2, broadcast: 3 } as const;
 const MS = 1e6;
 
@@ -249,10 +256,9 @@ export class Machine {
       case 'counter':
         return undefined;
       case 'ct': {
-        if (expression.key === 'state') store(registers, expression.dreg, host32(CT_STATE[packet.ctState]));
-        else if (packet.ctState === 'invalid')
-          return BREAK; // there is no connection to ask
-        else store(registers, expression.dreg, host32(packet.ctStatusConfirmed ? CT_CONFIRMED : 0));
+        if (expression.key !== 'state' && packet.ctState === 'invalid') return BREAK; // no connection to ask
+        const value = ctOf(expression.key, packet);
+        store(registers, expression.dreg, value);
         return undefined;
       }
       case 'dynset':
@@ -277,7 +283,7 @@ export class Machine {
         const key = load(registers, expression.sreg, keySize(set.types));
         const found = elements.get(key.toString('hex'));
         const inside = set.interval ? isInRange(set, key) : found !== undefined && !this.#isOver(found);
-        if (!inside) return BREAK;
+        if (inside === (expression.inverted === true)) return BREAK;
         if (expression.dreg === undefined) return undefined;
         const data = found?.data;
         if (data === undefined) throw new Error(`${expression.set} is no map`);
@@ -293,7 +299,11 @@ export class Machine {
         if ('sreg' in expression) {
           if (expression.key !== 'mark') throw new Error(`meta ${expression.key} cannot be set`);
           flight.mark = load(registers, expression.sreg, 4).readUInt32LE();
-        } else store(registers, expression.dreg, metaOf(expression.key, flight));
+        } else {
+          const value = metaOf(expression.key, flight);
+          if (value === undefined) return BREAK;
+          store(registers, expression.dreg, value);
+        }
         return undefined;
       }
       case 'objref': {
@@ -402,9 +412,24 @@ function isInRange({ elements }: SetWithElements, key: Buffer): boolean {
   return last !== undefined && !last.end;
 }
 
+function ctOf(key: Extract<Expression, { kind: 'ct' }>['key'], packet: Packet): Buffer {
+  switch (key) {
+    case 'state':
+      return host32(CT_STATE[packet.ctState]);
+    case 'direction':
+      return Buffer.from([packet.ctReply ? 1 : 0]);
+    case 'status':
+      return host32(
+        (packet.ctStatusConfirmed ? CT_STATUS.confirmed : 0) |
+          (packet.ctStatusAssured ? CT_STATUS.assured : 0),
+      );
+  }
+}
+
 type MetaKey = Extract<Expression, { kind: 'meta' }>['key'];
 
-function metaOf(key: MetaKey, { packet, mark }: Flight): Buffer {
+/** Undefined where the packet has no such thing. */
+function metaOf(key: MetaKey, { packet, mark }: Flight): Buffer | undefined {
   switch (key) {
     case 'mark':
       return host32(mark);
@@ -414,6 +439,8 @@ function metaOf(key: MetaKey, { packet, mark }: Flight): Buffer {
       return host32(packet.iif === 'lo' ? 1 : 2);
     case 'iifname':
       return Buffer.from(packet.iif.padEnd(16, '\0'));
+    case 'skuid':
+      return packet.hasPeer ? host32(NOBODY) : undefined;
     case 'nfproto':
       return Buffer.from([packet.family === 'ipv4' ? 2 : 10]);
     case 'l4proto':

@@ -39,6 +39,9 @@ export class Model {
   readonly #config: Config;
   readonly #positions = new Map<string, Position>();
   readonly #openings = new Map<string, Opening>();
+  /** Connections that were let in, until when: those whose SYN may come again, and all. */
+  readonly #syns = new Map<string, number>();
+  readonly #admitted = new Map<string, number>();
 
   constructor(config: Config) {
     this.#config = config;
@@ -61,14 +64,17 @@ export class Model {
     const { hook, interfaces, policy, services } = this.#config;
     const pass = (seen: Seen) => ({ seen, isKnock: false });
     // rule 1: never looked at
-    if (packet.ctState === 'established' || packet.iif === 'lo') return pass('accept');
+    if (packet.ctState === 'established' && !opens(packet)) {
+      this.#goesOn(packet);
+      return pass('accept');
+    }
+    if (packet.iif === 'lo') return pass('accept');
     if (interfaces.length > 0 && !interfaces.some(pattern => matches(packet.iif, pattern)))
       return pass('accept');
 
     const service = services.find(({ ports }) => ports.some(range => isIn(packet, range)));
     // whom everything is open to is not asked for an opening; before DNAT only guards are asked
-    const isAllowed = policy === 'drop' && this.#isAllowed(packet);
-    if (isAllowed && (hook === 'input' || !service)) return pass('accept');
+    if (policy === 'drop' && (hook === 'input' || !service) && this.#isExempt(packet)) return pass('accept');
     if (service) return pass(this.#visit(service, packet));
     if (this.#config.public.some(range => isIn(packet, range))) return pass('accept');
     if (this.#sequences().some(({ knocks }) => knocks.some(knock => same(knock, portOf(packet))))) {
@@ -77,6 +83,8 @@ export class Model {
       return { seen: policy, isKnock }; // rule 8
     }
     if (packet.ctState === 'related') return pass('accept');
+    // both ends open the same connection at once
+    if (policy === 'drop' && packet.ctState === 'established' && packet.ctReply) return pass('accept');
     const isStray =
       (packet.protocol === 'tcp' || packet.protocol === 'udp') && isNewToUs(packet) && !packet.listener;
     if (this.#config.strict && isStray) this.#positions.delete(this.client(packet)); // rule 5
@@ -135,14 +143,40 @@ export class Model {
     const client = this.client(packet);
     const closed = SHOWN[service.closed][packet.protocol === 'tcp' ? 'tcp' : 'udp'];
     const isIn = this.opening(service.name, client) !== undefined;
-    if (packet.ctStatusConfirmed && packet.ctState !== 'invalid') return 'accept';
-    if (service.singleUse) {
-      if (this.#isAllowed(packet)) return 'accept';
-      if (packet.protocol === 'tcp' && !isCleanSyn(packet)) return closed; // uses nothing up, and is not counted
-      if (isIn) this.#openings.delete(`${service.name} ${client}`);
-    } else if (!isIn && this.#isAllowed(packet)) return 'accept';
-    count(isIn ? this.accepted : this.refused, service);
-    return isIn ? 'accept' : closed;
+    if (packet.protocol === 'udp' && packet.ctStatusConfirmed && packet.ctState !== 'invalid')
+      return 'accept';
+    if (this.#isExempt(packet)) return 'accept';
+    if (!isIn || (packet.protocol === 'tcp' && !isCleanSyn(packet))) {
+      count(this.refused, service);
+      return closed;
+    }
+    if (service.singleUse) this.#openings.delete(`${service.name} ${client}`);
+    count(this.accepted, service);
+    if (packet.protocol === 'tcp') {
+      this.#syns.set(connectionOf(packet), this.now + 75_000);
+      this.#admitted.set(connectionOf(packet), this.now + 5 * 24 * 3600 * 1000);
+    }
+    return 'accept';
+  }
+
+  /** Needs no opening: allowed by the file, or of a connection that was let in. */
+  #isExempt(packet: Packet): boolean {
+    if (this.#isAllowed(packet)) return true;
+    if (packet.protocol !== 'tcp') return false;
+    const id = connectionOf(packet);
+    if (opens(packet)) {
+      const halfOpen = packet.ctState !== 'invalid' && packet.ctStatusConfirmed && !packet.ctStatusAssured;
+      return halfOpen && (this.#syns.get(id) ?? 0) > this.now;
+    }
+    const goesOn = packet.hasPeer || (this.#admitted.get(id) ?? 0) > this.now;
+    if (goesOn) this.#goesOn(packet);
+    return goesOn;
+  }
+
+  #goesOn(packet: Packet): void {
+    if (packet.protocol !== 'tcp') return;
+    this.#syns.delete(connectionOf(packet));
+    if (packet.tcpFlags & (TCP.fin | TCP.rst)) this.#admitted.delete(connectionOf(packet));
   }
 
   #isAllowed({ family, saddr }: Packet): boolean {
@@ -156,6 +190,15 @@ export class Model {
 
 function count(counts: Map<string, number>, { name }: Service): void {
   counts.set(name, (counts.get(name) ?? 0) + 1);
+}
+
+function connectionOf({ family, saddr, sport, dport }: Packet): string {
+  return `${family} ${saddr.toString('hex')} ${sport} ${dport}`;
+}
+
+/** TCP that begins a connection, whatever tracking says. */
+function opens({ protocol, tcpFlags }: Packet): boolean {
+  return protocol === 'tcp' && (tcpFlags & (TCP.syn | TCP.ack)) === TCP.syn;
 }
 
 function portOf({ protocol, dport }: Packet): Port {

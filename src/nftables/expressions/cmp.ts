@@ -57,7 +57,8 @@ export const cmp: Codec<Cmp> = {
       return;
     }
     if (mask) {
-      const masked = type === DATATYPES.tcp_flag ? `(${type.text(mask)})` : type.text(mask);
+      const several = type === DATATYPES.tcp_flag || type === DATATYPES.ct_status;
+      const masked = several ? `(${type.text(mask).replaceAll(',', ' | ')})` : type.text(mask);
       rule.say(`${text} & ${masked} ${SIGNS[op] || '== '}${type.text(value)}`);
       return;
     }

@@ -11,7 +11,7 @@ export type Meta =
 export type MetaKey = keyof typeof KEYS;
 
 /** enum nft_meta_keys */
-const KEYS = { mark: 3, iif: 4, iifname: 6, nftrace: 12, nfproto: 15, l4proto: 16 } as const;
+const KEYS = { mark: 3, iif: 4, iifname: 6, skuid: 10, nftrace: 12, nfproto: 15, l4proto: 16 } as const;
 const KEY_NAMES = new Map<number, MetaKey>(Object.entries(KEYS).map(([name, key]) => [key, name as MetaKey]));
 /** enum nft_meta_attributes */
 const NFTA_META = { DREG: 1, KEY: 2, SREG: 3 } as const;
@@ -21,6 +21,7 @@ const OPERANDS = {
   iif: { text: 'iif', type: DATATYPES.iface_index },
   iifname: { text: 'iifname', type: DATATYPES.ifname },
   nftrace: { text: 'meta nftrace', type: DATATYPES.byte },
+  skuid: { text: 'meta skuid', type: DATATYPES.uid },
   nfproto: { text: 'meta nfproto', type: DATATYPES.nf_proto },
   l4proto: { text: 'meta l4proto', type: DATATYPES.inet_proto },
 } as const;
