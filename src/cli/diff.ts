@@ -11,7 +11,7 @@ export async function diffCommand(context: Context): Promise<number> {
   const { config } = readConfiguration(context);
   const wanted = compile(config, VERSION);
   const { before, messages } = await withKernel(async ({ connection, sessions }) =>
-    planLoad(connection, await readKernel(connection), wanted, sessions),
+    planLoad(connection, await readKernel(connection), wanted, sessions, { atOnce: true }),
   );
   const changes = messages.length > 0 ? differences(before, wanted) : [];
   const objects = [...new Set(messages.map(({ subject }) => subject.replace(/^rules of |: rule \d+$/g, '')))];

@@ -101,10 +101,10 @@ function headline(
   event: string,
   { table }: Ruleset,
   services: number,
-  { objects, sessions }: Loaded,
+  { transactions, objects, sessions }: Loaded,
 ): string {
   const kept = sessions > 0 ? `, ${count(sessions, 'running connection')} kept` : '';
   if (event === 'unchanged')
     return `unchanged: table inet ${table.name} guards ${count(services, 'service')}`;
-  return `${event}: table inet ${table.name} guards ${count(services, 'service')} (${count(objects, 'object')} in one transaction${kept})`;
+  return `${event}: table inet ${table.name} guards ${count(services, 'service')} (${count(objects, 'object')} in ${transactions === 1 ? 'one transaction' : `${transactions} transactions`}${kept})`;
 }

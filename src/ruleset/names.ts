@@ -34,6 +34,10 @@ export const names = {
   arrivals: 'arrivals',
   guard: (service: string) => `guard_${service}`,
   open: (service: string) => `open_${service}`,
+  /** While one program becomes another: copies of what was, of what will be, and of what guards meanwhile. No service has a dot in its name. */
+  held: (map: string) => `held.${map}`,
+  coming: (set: string) => `coming.${set}`,
+  aside: (object: string) => `aside.${object}`,
 } as const;
 
 /** Who writes what a set holds: the configuration, or packets (and people, by hand). */

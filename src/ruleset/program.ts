@@ -106,7 +106,10 @@ export function guardedPorts(ruleset: Ruleset | undefined): Set<string> {
   const map = guardMap(ruleset);
   const asked = ruleset.chains.some(
     ({ hook, rules }) =>
-      hook && rules.some(({ expressions }) => expressions.some(it => it.kind === 'lookup' && it.set === map)),
+      hook &&
+      rules.some(({ expressions }) =>
+        expressions.some(it => it.kind === 'lookup' && (it.set === map || it.set === names.held(map))),
+      ),
   );
   return asked ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
 }

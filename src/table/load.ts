@@ -1,29 +1,30 @@
 import { monotonic } from '../host/clock.ts';
 import type { Session } from '../host/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
-import { StaleGenerationError } from '../netlink/errors.ts';
-import { commit } from '../netlink/nfnetlink.ts';
+import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
+import { ANY_GENERATION, commit } from '../netlink/nfnetlink.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
-import { deleteTable } from '../nftables/table.ts';
+import { deleteTable, newTable, type Table } from '../nftables/table.ts';
 import { masked, portBytes } from '../ruleset/match.ts';
-import { FAMILIES, MARK, names } from '../ruleset/names.ts';
+import { FAMILIES, MARK, names, ownerOf } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
 import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
 import { type Dropped, older } from './fit.ts';
-import { plan, recreatedState } from './plan.ts';
+import { plan, recreatedState, takesOver } from './plan.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
-import { nextStage } from './stages.ts';
+import { nextStage, yielding } from './stages.ts';
 
 /** What a load did. */
 export interface Loaded {
   /** Our table as it was before, without state; undefined where there was none. */
   readonly before: Ruleset | undefined;
-  /** Messages in the transaction; 0 where all was as wanted. */
+  readonly transactions: number;
+  /** Messages in all transactions; 0 where all was as wanted. */
   readonly objects: number;
-  /** Bytes of the transaction. */
+  /** Bytes of all transactions. */
   readonly bytes: number;
   /** Of the ruleset, when it was as wanted. */
   readonly generation: number;
@@ -32,6 +33,9 @@ export interface Loaded {
   /** What was in, and found no room any more. */
   readonly dropped: readonly Dropped[];
 }
+
+/** Another loader that wants something else may undo each stage: after so many this one does without. */
+const STEPS = 20;
 
 /** In milliseconds. */
 const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
@@ -54,33 +58,45 @@ export async function load(
 ): Promise<Loaded> {
   const commits = new Commits(connection);
   let spare = 0;
+  let atOnce = false;
   const step = async (sizeInPlace: boolean): Promise<Loaded & { readonly done: boolean }> => {
     const kernel = await readKernel(connection);
     const { messages, ...planned } = await planLoad(connection, kernel, wanted, sessions, {
       remembered,
       sizeInPlace,
       spare: SPARE[spare] ?? 1,
+      atOnce,
     });
-    if (messages.length === 0) return { ...planned, objects: 0, bytes: 0, generation: kernel.generation };
+    const { generation } = kernel;
+    if (messages.length === 0) return { ...planned, transactions: 0, objects: 0, bytes: 0, generation };
     mayCommit();
-    const { checked, ...committed } = await commits.commit(messages, kernel.generation).catch(error => {
-      if (!isFull(error) || spare === SPARE.length - 1) throw error;
-      spare++; // packets came first
+    const { checked, ...committed } = await commits.commit(messages, generation).catch(error => {
+      if (isFull(error) && spare < SPARE.length - 1) {
+        spare++; // packets came first
+        throw new StaleGenerationError();
+      }
+      const { is } = planned;
+      if (!(error instanceof NetlinkError) || !MENDED_BY_ANOTHER_PLAN[is].test(error.code)) throw error;
+      atOnce ||= is === 'stage';
       throw new StaleGenerationError();
     });
-    return { ...planned, objects: messages.length, ...committed, done: planned.done && checked };
+    const done = planned.done && checked;
+    return { ...planned, transactions: 1, objects: messages.length, ...committed, done };
   };
   const all = async (sizeInPlace: boolean): Promise<Loaded> => {
     let loaded = await retry(() => step(sizeInPlace));
-    while (!loaded.done) {
+    for (let left = STEPS; !loaded.done; left--) {
+      atOnce ||= left === 0;
+      await allPacketsLeft(connection, wanted.table);
       const next = await retry(() => step(sizeInPlace));
       const { generation, done } = next;
-      const sum = (key: 'objects' | 'bytes' | 'sessions') => loaded[key] + next[key];
+      const sum = (key: 'transactions' | 'objects' | 'bytes') => loaded[key] + next[key];
       loaded = {
         ...loaded,
+        transactions: sum('transactions'),
         objects: sum('objects'),
         bytes: sum('bytes'),
-        sessions: sum('sessions'),
+        sessions: Math.max(loaded.sessions, next.sessions), // each stage puts them on record
         dropped: [...loaded.dropped, ...next.dropped],
         generation,
         done,
@@ -100,13 +116,34 @@ export async function load(
 
 /** How much of a set stays free for packets, after they came first so many times; in the end nothing is added to it. */
 const SPARE = [0, 1 / 64, 1 / 8, 1] as const;
+/**
+ * What the kernel may refuse a transaction for that another plan does without. A stage keeps what somebody made of the table: none
+ * of ours asks for what is not there, or in a way that the kernel does not know. A farewell may bring an element that a packet
+ * made just now.
+ */
+const MENDED_BY_ANOTHER_PLAN = {
+  swap: /^$/,
+  stage: /^(EINVAL|ENOENT|EEXIST|EBUSY|EOPNOTSUPP|ELOOP|EMLINK)$/,
+  farewell: /^EEXIST$/,
+} as const;
+
+/**
+ * Waits until the kernel is done with each packet that is under way. It does so (by `synchronize_rcu`) before it forgets a
+ * transaction that it was asked to check only.
+ */
+async function allPacketsLeft(connection: Connection, table: Table): Promise<void> {
+  await commit(connection, [newTable(table)], { generation: ANY_GENERATION, dryRun: true });
+}
 
 async function haveSizes(connection: Connection, { table, sets }: Ruleset): Promise<boolean> {
   const sizes = new Map((await readSets(connection, table.name)).map(({ name, size }) => [name, size]));
   return sets.every(({ name, size }) => sizes.get(name) === size);
 }
 
-/** The next transaction that {@link load} would commit; `done` where it is the last one. */
+/**
+ * The next transaction that {@link load} would commit; `done` where it is the last one. With `atOnce` it is the only one, and
+ * there may be an instant in which a port is open.
+ */
 export async function planLoad(
   connection: Connection,
   kernel: Kernel,
@@ -116,6 +153,7 @@ export async function planLoad(
     readonly remembered?: readonly KnownClient[];
     readonly sizeInPlace?: boolean;
     readonly spare?: number;
+    readonly atOnce?: boolean;
   } = {},
 ) {
   const begun = monotonic();
@@ -124,43 +162,89 @@ export async function planLoad(
     throw new ForeignTableError(name);
   const there = kernel.ours.find(({ table }) => table.name === name);
   const [renamed, ...others] = kernel.ours.filter(({ table }) => table.name !== name);
-  const former = renamed && (await withState(connection, renamed));
-  const { remembered = [], sizeInPlace = true, spare = 0 } = options;
-  const target =
-    there === undefined
-      ? wanted
-      : nextStage(there, wanted, stage => plan(there, stage, { sizeInPlace }).length === 0);
+  const { remembered = [], sizeInPlace = true, spare = 0, atOnce = false } = options;
+  const dropped: Dropped[] = [];
+  const isThere = (stage: Ruleset) => there !== undefined && plan(there, stage, { sizeInPlace }).length === 0;
+  if (there && renamed && isThere(wanted)) {
+    const planned = await planFarewell(connection, renamed, there);
+    const done = planned.done && others.length === 0;
+    return { ...planned, is: 'farewell' as const, before: there, dropped, sessions: 0, done };
+  }
+  const before = renamed ?? there;
+  const target = atOnce || !before ? wanted : there ? nextStage(there, wanted, isThere) : unhooked(wanted);
   const recreated = new Set(there && recreatedState(there, target, sizeInPlace));
   const current = there && (await withState(connection, there, set => recreated.has(set)));
-  const carried = carriedSessions(there ?? former, wanted);
+  const carried = carriedSessions(before, wanted);
   const elements = carried
     ? sessionElements((await sessions()).filter(carried))
     : new Map<string, Element[]>();
-  const networks = there && (await widened(connection, there, wanted));
+  const networks = before && (await widened(connection, before, wanted));
+  const unknown = there && renamed && (await unknownTo(connection, there, renamed));
   // whoever stopped us meanwhile gave nobody more time
   const now = monotonic();
-  const aged = (ruleset: Ruleset | undefined) =>
-    ruleset && {
-      ...ruleset,
-      sets: ruleset.sets.map(set => ({ ...set, elements: older(set.elements, now - begun) })),
-    };
-  const dropped: Dropped[] = [];
-  const messages = plan(aged(current), target, {
-    former: aged(former),
-    added: elements,
-    widened: new Map([...(networks ?? [])].map(([name, list]) => [name, older(list, now - begun)])),
-    remembered: clientElements(remembered, now),
-    spare,
-    sizeInPlace,
-    onDropped: it => dropped.push(it),
-  });
+  const aged = (list: readonly Element[]) => older(list, now - begun);
+  const messages = plan(
+    current && { ...current, sets: current.sets.map(set => ({ ...set, elements: aged(set.elements) })) },
+    target,
+    {
+      // it guards until the new one does: of its state, what it knows by then counts
+      former: there ? undefined : renamed,
+      added: merged(elements, new Map([...(unknown ?? [])].map(([name, list]) => [name, aged(list)]))),
+      widened: new Map([...(networks ?? [])].map(([name, list]) => [name, aged(list)])),
+      remembered: clientElements(remembered, now),
+      spare,
+      sizeInPlace,
+      onDropped: it => dropped.push(it),
+    },
+  );
   return {
-    before: there ?? renamed,
+    is: target === wanted ? ('swap' as const) : ('stage' as const),
+    before,
     messages,
     dropped,
     sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),
-    done: target === wanted && others.length === 0 && (renamed === undefined || there !== undefined),
+    done: target === wanted && renamed === undefined,
   };
+}
+
+/** Ranges are there a little after the rules that ask for them, so a table that is to stand in for another is hooked in later. */
+function unhooked(wanted: Ruleset): Ruleset {
+  return { ...wanted, chains: wanted.chains.filter(({ hook }) => !hook) };
+}
+
+type Elements = ReadonlyMap<string, readonly Element[]>;
+
+function merged(...maps: readonly Elements[]): Elements {
+  const names = new Set(maps.flatMap(map => [...map.keys()]));
+  return new Map([...names].map(name => [name, maps.flatMap(map => map.get(name) ?? [])]));
+}
+
+/**
+ * Takes away a table of ours that another one stands in for. Without rules, but not yet without its hook, it would go by its
+ * policy, so that goes before. Both have seen each packet since the other one was hooked in, but what the old one learned
+ * while that was being done is known to it alone.
+ */
+async function planFarewell(connection: Connection, former: Ruleset, there: Ruleset) {
+  const yields = plan(former, yielding(former));
+  if (yields.length > 0) return { messages: yields, done: false };
+  return {
+    messages: plan(there, there, { former, added: await unknownTo(connection, there, former) }),
+    done: true,
+  };
+}
+
+/** What is in the state of a former table, but in meters, and not in ours: as much as there is room for. */
+async function unknownTo(connection: Connection, there: Ruleset, former: Ruleset): Promise<Elements> {
+  const own = byName((await withState(connection, there)).sets);
+  return new Map(
+    (await withState(connection, former)).sets.flatMap(set => {
+      const mine = own.get(set.name);
+      if (!mine || ownerOf(mine) !== 'packets' || !takesOver(set, mine)) return [];
+      const known = new Set(mine.elements.map(({ key }) => key.toString('latin1')));
+      const unknown = set.elements.filter(({ key }) => !known.has(key.toString('latin1')));
+      return [[set.name, unknown.slice(0, (mine.size ?? Number.POSITIVE_INFINITY) - known.size)] as const];
+    }),
+  );
 }
 
 /** Where less of an address makes a client than before: the networks of those that are in, in addition to them. */

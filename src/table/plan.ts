@@ -15,7 +15,7 @@ import { chooseElements, type Dropped } from './fit.ts';
  *
  * `current` is our table as it is in the kernel, undefined where there is none; its state needs elements only for sets
  * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes
- * over what it knew, and it goes when the new one is there. `added` and `widened` are elements for sets of state, `remembered`
+ * over what it knew; beside one that is there it goes. `added` and `widened` are elements for sets of state, `remembered`
  * those for sets that have to be made; {@link chooseElements} says what of all this fits. Of a set that stays, the part
  * `spare` of its size is left to packets that come before the transaction does. `onDropped` is told what does not fit.
  *
@@ -188,12 +188,15 @@ function compareElements(
  * source starts with a full bucket again.
  */
 function carriedOver(old: SetWithElements | undefined, wanted: SetWithElements): readonly Element[] {
-  const isMeter = holds(wanted.name) === 'knockers';
-  if (!old || keyNames(old) !== keyNames(wanted) || old.data !== wanted.data || isMeter) return [];
-  return old.elements;
+  return old && takesOver(old, wanted) ? old.elements : [];
 }
 
-function keyNames(set: SetWithElements): string {
+/** Whether elements of one set of state make sense in another. */
+export function takesOver(old: NftSet, wanted: NftSet): boolean {
+  return keyNames(old) === keyNames(wanted) && old.data === wanted.data && holds(wanted.name) !== 'knockers';
+}
+
+function keyNames(set: NftSet): string {
   return set.types.map(type => type.name).join(' . ');
 }
 

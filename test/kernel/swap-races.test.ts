@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { load, ssh } from './loaded.ts';
-import { base, echo, kept, needs, program } from './swapping.ts';
+import { base, built, echo, kept, needs, program, script } from './swapping.ts';
 import { createWorld } from './world.ts';
 
 t.test('two loaders at once both end well, and the table is one of the two', needs, async t => {
@@ -45,7 +45,7 @@ t.test('a loader that is killed leaves the old ruleset or the new one', needs, a
         { ports: [2000 + first + index], sequence: [10000 + index, 20000 + index, 30000 + first + index] },
       ]),
     );
-  const configs = [{ services: many(0) }, { services: many(100), closed: 'reject', policy: 'drop' }];
+  const configs = [{ services: many(0) }, { services: many(100), closed: 'reject' }];
   const files: string[] = [];
   const expected: string[] = [];
   for (const [index, config] of configs.entries()) {
@@ -83,6 +83,82 @@ t.test('a loader that is killed leaves the old ruleset or the new one', needs, a
   t.equal((await world.knockd(['load'], { config: files[0] ?? '' })).status, 0, 'the next load is as ever');
   t.equal(await program(world, ['table', 'inet', 'knockd']), expected[0]);
 });
+
+/** Ends before its transaction of that number, from 0. */
+const dyingScript = `
+  import { readConfig } from ${built('config/read.js')};
+  import { compile } from ${built('ruleset/compile.js')};
+  import { withKernel } from ${built('host/access.js')};
+  import { load } from ${built('table/load.js')};
+  import { VERSION } from ${built('version.js')};
+  const [file, last] = process.argv.slice(1);
+  const wanted = compile(readConfig(file, {}).config, VERSION);
+
+  let committed = 0;
+  const dieInTime = () => { if (committed++ === Number(last)) process.exit(); };
+  await withKernel(({ connection, sessions }) => load(connection, wanted, sessions, [], dieInTime));
+  console.log('done');`;
+
+t.test(
+  'a loader that dies between two transactions leaves a guard, and the next one goes on',
+  needs,
+  async t => {
+    const world = await createWorld(t, { clients: ['client', 'stranger'] });
+    for (const port of [22, 23, 24]) await world.host('server').listen(port);
+    const once = { ports: [23], sequence: [6001, 6003, 6005], singleUse: true };
+    const services = { ...base.services, once };
+    const other = { ports: [24], sequence: [7001, 7003, 7005] };
+    const configs = [
+      { services },
+      { services: { ...services, other }, policy: 'drop' },
+      { services, hook: 'prerouting', priority: 5, policy: 'drop' },
+      { services, table: 'door' },
+    ];
+    const files: string[] = [];
+    for (const [index, config] of configs.entries()) files.push(await kept(world, config, index));
+    const client = world.host('client');
+    const { ipv4 } = world.server;
+    const died: string[] = [];
+    const guards = async () => {
+      t.equal(await client.connect(ipv4, 22), 'open');
+      for (const port of [22, 23])
+        t.equal(await world.host('stranger').connect(ipv4, port, { timeout: 100 }), 'silent');
+    };
+    for (const [from, to] of [
+      [0, 1],
+      [1, 2],
+      [2, 0],
+      [0, 3],
+      [3, 2],
+    ] as const)
+      for (let number = 1; ; number++) {
+        await world.nft('flush ruleset');
+        await world.knockd(['load'], { config: files[from] ?? '' });
+        const table = from === 3 ? 'door' : 'knockd';
+        const admit = (service: string) =>
+          `add element inet ${table} ${service}_clients_ipv4 { ${world.client.ipv4} }`;
+        await world.nft(admit('ssh'));
+        const done = await script(world, dyingScript, [files[to] ?? '', String(number)]);
+        await guards();
+        if (done !== '') break;
+        died.push(`${from} to ${to}, ${number}`);
+        if (from !== 3 && to !== 3) {
+          await world.nft(admit('once'));
+          t.equal(await client.connect(ipv4, 23), 'open', 'an opening for one connection is there for it');
+          t.equal(await client.connect(ipv4, 23, { timeout: 100 }), 'silent', 'and for no other');
+        }
+        t.equal((await world.knockd(['load'], { config: files[to] ?? '' })).status, 0);
+        t.equal(
+          (await world.knockd(['diff'], { config: files[to] ?? '' })).status,
+          0,
+          'what was begun is done',
+        );
+        await guards();
+      }
+    t.comment(died.join('; '));
+    t.ok(died.length >= 8, 'it died in many places');
+  },
+);
 
 t.test('another program that changes the ruleset all the time does not keep us from it', needs, async t => {
   const world = await createWorld(t);

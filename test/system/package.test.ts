@@ -94,7 +94,8 @@ t.test('the Debian package', { skip: missing() }, async t => {
     t.equal(await session.send('still here'), 'alive');
     t.match((await status(lab)).services.ssh?.clients, [{ address: CLIENT }]);
     t.not(await property(lab, 'MainPID'), before, 'the supervisor is the new one');
-    t.equal(await isActive('knockd-nft'), 'active');
+    for (const unit of ['knockd-nft', 'knockd-nft-load', 'knockd-nft-unload'])
+      t.equal(await isActive(unit), 'active', unit);
     t.equal(configuration(), file);
   });
 
@@ -111,6 +112,7 @@ t.test('the Debian package', { skip: missing() }, async t => {
     t.equal(await client.connect(SERVER, 22, { from: STRANGER }), 'open');
     t.equal(await isActive('knockd-nft'), 'inactive');
     t.equal(await isActive('knockd-nft-load'), 'inactive');
+    t.equal(await isActive('knockd-nft-unload'), 'inactive');
     t.not((await lab.run('systemctl', ['is-enabled', 'knockd-nft', 'knockd-nft-load'])).status, 0);
     t.ok(existsSync(lab.path(CONFIG)));
     t.notOk(existsSync(lab.path('/run/knockd-nft')));

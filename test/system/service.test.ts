@@ -143,6 +143,7 @@ t.test('the supervisor under systemd', { skip: missing() }, async t => {
     for (const [unit, most] of [
       ['knockd-nft.service', 1.5],
       ['knockd-nft-load.service', 2],
+      ['knockd-nft-unload.service', 2],
     ] as const) {
       const shown = await succeed(lab, 'systemd-analyze', 'security', '--no-pager', unit);
       const exposure = Number(shown.match(/exposure level for .*: ([\d.]+)/)?.[1]);
@@ -225,6 +226,52 @@ t.test('the supervisor under systemd', { skip: missing() }, async t => {
     await journal.line(/Watchdog timeout/);
     await journal.line(/event=unchanged/);
     t.not(await property(lab, 'MainPID'), before);
+  });
+
+  await t.test('restarting the services opens nothing, and loses nobody', async t => {
+    await client.knock(SERVER, sshKnocks);
+    t.equal(await client.connect(SERVER, 22), 'open');
+    const passerBy = '10.77.0.99'; // who needs no answer to be counted
+    const before = (await status(lab)).services.ssh;
+    const witness = `table inet witness {
+      counter syns { }
+      counter answers { }
+      chain in {
+        type filter hook prerouting priority -400
+        ip saddr ${passerBy} tcp flags & (syn | ack) == syn counter name syns
+      }
+      chain out {
+        type filter hook output priority 0
+        ip daddr ${passerBy} tcp flags & (syn | ack) == syn | ack counter name answers
+      }
+    }`;
+    await succeed(lab, 'nft', witness);
+    for (const units of [['knockd-nft-load', 'knockd-nft'], ['knockd-nft-load'], ['knockd-nft']]) {
+      let busy = true;
+      const fire = async () => {
+        const sources = { first: passerBy, count: 1 };
+        while (busy) await client.flood({ to: SERVER, knocks: ['22/tcp'], sources, count: 1000 });
+      };
+      const fired = fire();
+      try {
+        await succeed(lab, 'systemctl', 'restart', ...units);
+        await succeed(lab, 'systemctl', 'is-active', 'knockd-nft-load', 'knockd-nft');
+      } finally {
+        busy = false;
+        await fired;
+      }
+      const listed = await succeed(lab, 'nft', 'list', 'counters', 'table', 'inet', 'witness');
+      const [syns, answers] = [...listed.matchAll(/packets (\d+)/g)].map(([, count]) => Number(count));
+      t.ok(syns && syns > 1000, `${units}: ${syns} packets of a stranger`);
+      t.equal(answers, 0, `${units}: answers`);
+      const after = (await status(lab)).services.ssh;
+      t.ok(
+        after?.clients.some(({ address }) => address === CLIENT),
+        'the client is still in',
+      );
+      t.ok(after && before && after.opened >= before.opened && after.refused >= 1000, 'and counters go on');
+    }
+    await succeed(lab, 'nft', 'delete', 'table', 'inet', 'witness');
   });
 
   await t.test('stopping the loader unloads, and stops the supervisor that would load again', async t => {

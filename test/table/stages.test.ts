@@ -15,7 +15,7 @@ function ruleset(config: object): Ruleset {
 /** The stages from one table to another, as if each was committed. */
 function stages(from: Ruleset, to: Ruleset): Ruleset[] {
   const seen: Ruleset[] = [];
-  for (let current = from; seen.length < 5; ) {
+  for (let current = from; seen.length < 8; ) {
     const target = nextStage(current, to, stage => plan(current, stage).length === 0);
     seen.push(target);
     if (target === to) return seen;
@@ -24,56 +24,108 @@ function stages(from: Ruleset, to: Ruleset): Ruleset[] {
   throw new Error('it does not end');
 }
 
-/** Names of the chains that a hooked chain may send packets to a guarded port to. */
-function guards(set: string, { sets }: Ruleset): string[] {
-  const elements = sets.find(({ name }) => name === set)?.elements ?? [];
-  return elements.flatMap(({ data }) =>
-    data && 'chain' in data && data.chain.startsWith('guard_') ? [data.chain] : [],
-  );
-}
+const chainOf = ({ chains }: Ruleset, name: string) => chains.find(chain => chain.name === name);
 
 t.test('most changes are one transaction', t => {
   const from = ruleset({ services: { ssh } });
   for (const [what, config] of Object.entries({
     'a new service': { services: { ssh, web: { ports: [80], sequence: [1001, 3001, 2001] } } },
     'another sequence': { services: { ssh: { ...ssh, sequence: [1000, 5000, 2000] } } },
-    'another policy': { services: { ssh }, policy: 'drop' },
     'another port': { services: { ssh: { ...ssh, ports: [23] } } },
+    'one more port': { services: { ssh: { ...ssh, ports: [22, 23] } } },
+    'what a closed port shows': { services: { ssh }, closed: 'reject' },
+    'how long it is open': { services: { ssh: { ...ssh, openFor: '1m' } } },
+    interfaces: { services: { ssh }, interfaces: ['eth0'] },
+    'how much of an address is a client': { services: { ssh }, prefix: { ipv4: 24 } },
     'nothing guarded any more': { services: {} },
   }))
     t.equal(stages(from, ruleset(config)).length, 1, what);
   t.end();
 });
 
-t.test('a port that moves to a service that is new is led there when its chain stands', t => {
+t.test('whatever is changed, all ports that stay guarded are so at each stage', t => {
+  const from = { services: { ssh } };
+  const other = { web: { ports: [80], sequence: [1001, 3001, 2001] } };
+  for (const [what, config, most] of [
+    ['another policy', { ...from, policy: 'drop' }, 3],
+    ['a service with another name', { services: { shell: ssh } }, 3],
+    ['a port goes to another service', { services: { other: ssh, ...other } }, 3],
+    ['who needs no knock', { ...from, allow: ['192.0.2.0/24'] }, 3],
+    ['another priority', { ...from, priority: -20 }, 4],
+    ['another hook', { ...from, hook: 'prerouting' }, 4],
+    [
+      'all of it',
+      {
+        services: { shell: ssh },
+        policy: 'drop',
+        priority: -20,
+        hook: 'prerouting',
+        allow: ['192.0.2.0/24'],
+      },
+      6,
+    ],
+  ] as const)
+    for (const [one, two] of [
+      [from, config],
+      [config, from],
+    ] as const) {
+      const steps = stages(ruleset(one), ruleset(two));
+      t.ok(steps.length <= most, `${what}: ${steps.length} transactions`);
+      for (const step of steps.slice(0, -1)) t.ok(guardedPorts(step).has('22/tcp'), what);
+    }
+  t.end();
+});
+
+t.test('first the rules read copies of the maps that change, and say themselves what the policy says', t => {
   const from = ruleset({ services: { ssh } });
-  const to = ruleset({ services: { shell: ssh } });
-  const [beside, last, ...more] = stages(from, to);
-  t.equal(more.length, 0);
-  t.equal(last, to);
-  t.strictSame(beside && guards('ports', beside), ['guard_ssh']);
+  const to = ruleset({ services: { shell: ssh }, policy: 'drop' });
+  const [held, swapped] = stages(from, to);
+  const reads = (step: Ruleset | undefined, set: string) =>
+    step &&
+    chainOf(step, 'input')?.rules.some(({ expressions }) =>
+      expressions.some(it => it.kind === 'lookup' && it.set === set),
+    );
+  const last = (step: Ruleset | undefined) => step && chainOf(step, 'input')?.rules.at(-1)?.expressions;
+  t.ok(reads(held, 'held.ports') && !reads(held, 'ports'));
+  t.strictSame(last(held), [{ kind: 'immediate', verdict: { code: 'accept' } }]);
+  t.equal(held && chainOf(held, 'input')?.hook?.policy, 'accept', 'and the policy is as it was');
+  t.ok(reads(swapped, 'ports'));
+  t.strictSame(last(swapped), [{ kind: 'immediate', verdict: { code: 'drop' } }]);
+  t.equal(swapped && chainOf(swapped, 'input')?.hook?.policy, 'drop');
   t.ok(
-    beside?.chains.find(({ name }) => name === 'guard_shell')?.rules.length,
-    'the new chain has its rules',
+    swapped?.sets.some(({ name }) => name === 'held.ports'),
+    'packets under way still read the copy',
   );
   t.end();
 });
 
-t.test('when the hook changes, one of the two guards at every step', t => {
-  const input = ruleset({ services: { ssh } });
-  const prerouting = ruleset({ services: { ssh }, hook: 'prerouting' });
-  for (const [from, to] of [
-    [input, prerouting],
-    [prerouting, input],
+t.test('a chain that guards meanwhile uses nothing up, and looks at no knock', t => {
+  const once = { services: { ssh: { ...ssh, singleUse: true } } };
+  for (const [one, two] of [
+    [once, { ...once, hook: 'prerouting' }],
+    [once, { ...once, priority: 5, policy: 'drop' }],
   ] as const) {
-    const steps = [from, ...stages(from, to)];
-    t.equal(steps.length, 3);
-    for (const step of steps) t.strictSame([...guardedPorts(step)], ['22/tcp']);
-    const [, between] = steps;
-    t.strictSame(between && [guards('ports', between), guards('guards', between)], [
-      ['guard_ssh'],
-      ['guard_ssh'],
-    ]);
+    const [held] = stages(ruleset(one), ruleset(two));
+    const asides = held?.chains.filter(({ name }) => name.startsWith('aside.')) ?? [];
+    t.ok(asides.some(({ hook }) => hook));
+    const kinds = asides.flatMap(({ rules }) =>
+      rules.flatMap(({ expressions }) => expressions.map(({ kind }) => kind)),
+    );
+    for (const kind of ['dynset', 'objref', 'log'] as const) t.notOk(kinds.includes(kind), kind);
+    t.notOk(asides.some(({ name }) => name === 'aside.knock'));
   }
+  t.end();
+});
+
+t.test('whoever finds the table in between goes on from there, also to somewhere else', t => {
+  const one = ruleset({ services: { ssh } });
+  const all = { services: { shell: ssh }, policy: 'drop', priority: -20, hook: 'prerouting' };
+  const others = [{ services: { ssh } }, all, { services: { ssh }, policy: 'drop' }].map(ruleset);
+  for (const between of stages(one, ruleset(all)))
+    for (const other of others) {
+      const steps = stages(between, other);
+      t.equal(steps.at(-1), other);
+      for (const step of steps.slice(0, -1)) t.ok(guardedPorts(step).has('22/tcp'));
+    }
   t.end();
 });
