@@ -116,10 +116,13 @@ const configurations: Readonly<Record<string, object>> = {
   },
 };
 
-/** nft's print of the bytecode; hash order is random, handles count up. */
+/** nft's print of the bytecode; hash order is random, handles count up, and a script declares state before the program. */
 function program(debug: string): string {
   const lines = debug.split('\n').map(line => line.replace(/^(inet \S+ [^@]\S*) .*/, '$1'));
-  return sortRuns(lines, line => line.startsWith('\telement ')).join('\n');
+  const sorted = sortRuns(lines, line => line.startsWith('\telement ')).join('\n');
+  const blocks = sorted.split(/^(?=inet )/m);
+  const isSet = (block: string) => /^inet \S+ @/.test(block);
+  return [...blocks.filter(isSet).toSorted(), ...blocks.filter(block => !isSet(block))].join('');
 }
 
 function sortRuns(lines: readonly string[], belongs: (line: string) => boolean): string[] {
@@ -143,7 +146,8 @@ function objects(json: string): unknown {
   for (const object of nftables)
     for (const { elem } of Object.values(object))
       elem?.sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
-  return nftables;
+  const order = (object: Record<string, unknown>) => JSON.stringify(object.set ?? object.map ?? '');
+  return nftables.toSorted((a, b) => (order(a) < order(b) ? -1 : Number(order(a) > order(b))));
 }
 
 t.test(
