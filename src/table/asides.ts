@@ -1,7 +1,7 @@
 import type { Element } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
-import { verdict } from '../ruleset/match.ts';
+import { jump, verdict } from '../ruleset/match.ts';
 import { names, ownerOf, serviceOfGuard } from '../ruleset/names.ts';
 import { chainOf, reachable, rewritten, setsOf } from './references.ts';
 
@@ -33,12 +33,17 @@ export function isAside(name: string): boolean {
   return name.startsWith(PREFIX);
 }
 
-/** A base chain with its policy as its last rule. */
+/** A base chain with its policy as its last rule, which packets also come to after a chain that they were sent to for good. */
 export function decided(chain: ChainWithRules): ChainWithRules {
-  const last = chain.rules.at(-1)?.expressions;
-  const [only] = last?.length === 1 ? last : [];
-  if (!chain.hook || (only?.kind === 'immediate' && 'verdict' in only)) return chain;
-  return { ...chain, rules: [...chain.rules, { expressions: verdict({ code: chain.hook.policy }) }] };
+  const last = chain.rules.at(-1);
+  const [only, more] = last?.expressions ?? [];
+  const end = only?.kind === 'immediate' && 'verdict' in only && !more ? only.verdict : undefined;
+  if (!chain.hook || end?.code === 'accept' || end?.code === 'drop') return chain;
+  const rules =
+    last && end?.code === 'goto'
+      ? [...chain.rules.slice(0, -1), { ...last, expressions: jump(end.chain) }]
+      : chain.rules;
+  return { ...chain, rules: [...rules, { expressions: verdict({ code: chain.hook.policy }) }] };
 }
 
 function copy(from: Ruleset, bases: readonly ChainWithRules[]): Pick<Ruleset, 'chains' | 'sets'> {
