@@ -9,6 +9,7 @@ import type { Config, Log } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import { readHold } from '../host/hold.ts';
+import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood } from '../host/last-good.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
@@ -59,6 +60,9 @@ export interface LoadOutcome {
   readonly sessions: number;
   readonly generation: number;
   readonly table: string;
+  /** Of the configuration, and what is wrong with them. */
+  readonly interfaces: Config['interfaces'];
+  readonly interfaceTroubles: InterfaceTroubles;
   readonly log: Log;
   readonly prefix: Config['prefix'];
   /** By name. */
@@ -191,6 +195,8 @@ async function loadJob({ source, known, prefix, keepAt }: Job): Promise<LoadOutc
       sessions: loaded.sessions,
       generation: loaded.generation,
       table: config.table,
+      interfaces: config.interfaces,
+      interfaceTroubles: await interfaceTroubles(config),
       log: config.log,
       prefix: config.prefix,
       services,

@@ -1,5 +1,6 @@
 import { formatProblem } from '../config/problems.ts';
 import { holdText } from '../host/hold.ts';
+import { NOTHING_LOOKED_AT } from '../host/interfaces.ts';
 import { nextRepair } from './pauses.ts';
 import type { State } from './state.ts';
 
@@ -9,21 +10,22 @@ export interface Trouble {
   readonly since: number;
 }
 
-/** One line for `systemctl status`, true at this moment. */
-export function statusLine(state: State, clients: number, now: number): string {
+/** One line for `systemctl status`, true at this moment. `nowhere`: no packet comes in by any of the `interfaces`. */
+export function statusLine(state: State, clients: number, now: number, nowhere = false): string {
   const { hold, inForce, file, path, events, look } = state;
   if (hold) return `held: ${holdText(hold)}`;
   const table = tableTrouble(state, now);
   const services = inForce?.services.join(', ') || 'nothing';
   const guarding = inForce
-    ? `${table ? 'should guard' : 'guarding'} ${services}; ${clients} in`
+    ? `${table || nowhere ? 'should guard' : 'guarding'} ${services}; ${clients} in`
     : 'nothing was loaded yet';
   const wrong = table ?? fileTrouble(state);
   const standing = wrong
     ? `NOT in force: ${wrong.what}`
     : `${path} is ${file.is === 'done' ? 'in force' : 'being loaded'}`;
   const also = [lookTrouble(look), eventsTrouble(events)].flatMap(trouble => (trouble ? [trouble.what] : []));
-  return [guarding, standing, ...also].join('; ');
+  const unreached = inForce && nowhere ? [`"interfaces": ${NOTHING_LOOKED_AT}`] : [];
+  return [...unreached, guarding, standing, ...also].join('; ');
 }
 
 /** All that is wrong at this moment, the worst first. */

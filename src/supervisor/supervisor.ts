@@ -20,6 +20,7 @@ import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
+import { Around } from './around.ts';
 import { Clients } from './clients.ts';
 import { cameAt, Events } from './events.ts';
 import { decide, type Effect, type Event } from './intent.ts';
@@ -53,6 +54,7 @@ export class Supervisor {
   #log: Pick<Log, 'level' | 'format'>;
   #loaded: LoadOutcome | undefined;
   readonly #clients = new Clients();
+  readonly #around = new Around(text => this.#journal.note('warn', text));
   readonly #events = new Events(packet => this.#report(packet));
   #generation: Connection | undefined;
   /** The last ticks: when we were not stopped. */
@@ -183,8 +185,10 @@ export class Supervisor {
         this.#journal.note('warn', formatProblem(warning));
       this.#unkept = load.notKept.length > 0 ? { times: 1, again: monotonic() + pauseAfter(1) } : undefined;
     }
-    if (as === 'load') tellLoad(this.#journal, load);
-    else if (load.event !== 'unchanged') tellRepair(this.#journal, load, this.#clients.size);
+    if (as === 'load') {
+      tellLoad(this.#journal, load);
+      this.#around.begin(load.interfaces, load.interfaceTroubles, monotonic());
+    } else if (load.event !== 'unchanged') tellRepair(this.#journal, load, this.#clients.size);
     tellDropped(this.#journal, load);
     void tellByHand(this.#journal, load);
   }
@@ -249,6 +253,7 @@ export class Supervisor {
     this.#clients.forgetExpired(now);
     const lost = this.#events.takeLost();
     if (lost > 0) this.#journal.tell('lost', `lost ${count(lost, 'event')}`, { count: lost }, 'warn');
+    void this.#around.look(now);
     this.#happens({ is: 'tick' });
     this.#leaveNotes(now);
     if (this.#unkept && this.#unkept.again <= now) this.#keep(this.#unkept.times, now);
@@ -262,7 +267,7 @@ export class Supervisor {
   }
 
   #statusLine(now: number): string {
-    return statusLine(this.#state, this.#clients.size, now);
+    return statusLine(this.#state, this.#clients.size, now, this.#around.isNowhere);
   }
 
   #show(now: number): void {

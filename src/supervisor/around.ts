@@ -1,0 +1,46 @@
+import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';
+
+/** How often to look which interfaces are here, in milliseconds: others may make and remove them at any time. */
+const PAUSE = 30_000;
+
+/** Whether packets come in by the `interfaces` of what is in force. */
+export class Around {
+  readonly #tell: (text: string) => void;
+  #interfaces: readonly string[] = [];
+  #told: readonly string[] = [];
+  #again = 0;
+  #isNowhere = false;
+
+  /** `tell` is given each thing that is wrong, once for each configuration, or when it comes again. */
+  constructor(tell: (text: string) => void) {
+    this.#tell = tell;
+  }
+
+  /** No packet comes in by any of them: nothing is guarded. */
+  get isNowhere(): boolean {
+    return this.#isNowhere;
+  }
+
+  /** Another configuration is in force, and that was found when it was loaded. */
+  begin(interfaces: readonly string[], found: InterfaceTroubles, now: number): void {
+    this.#interfaces = interfaces;
+    this.#told = [];
+    this.#take(found, now);
+  }
+
+  /** Looks where it is time. */
+  async look(now: number): Promise<void> {
+    if (now < this.#again) return;
+    this.#again = now + PAUSE;
+    const interfaces = this.#interfaces;
+    const found = await interfaceTroubles({ interfaces });
+    if (interfaces === this.#interfaces) this.#take(found, now); // else another configuration came meanwhile
+  }
+
+  #take({ texts, isNowhere = this.#isNowhere }: InterfaceTroubles, now: number): void {
+    for (const text of texts) if (!this.#told.includes(text)) this.#tell(text);
+    this.#told = texts;
+    this.#isNowhere = isNowhere;
+    this.#again = now + PAUSE;
+  }
+}
