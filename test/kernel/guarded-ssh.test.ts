@@ -89,6 +89,7 @@ t.test('one opening is one opening, and what it let in goes on', needs, async t 
   const tracked = async () =>
     (await world.run('server', 'conntrack', ['-L', '-p', 'tcp', '--dport', '22', '--state', 'ESTABLISHED']))
       .stdout;
+  t.ok(await busy('with a short time-out'));
   await until(tracked, text => text === '');
   t.ok(await busy('after a time-out'));
   await load(world, { services: { ssh: { ...ssh, openFor: '3s' } } });

@@ -71,7 +71,7 @@ add element inet knockd steps { ${last} comment "${evil}" : ${place} }
 add element inet knockd ssh_clients_ipv4 { 10.77.0.9 }
 add element inet knockd progress_ipv4 { 10.77.0.8 timeout 1m : ${place} }`);
   const watch = world.startKnockd(['watch', '--interval', '200ms']);
-  t.match(await watch.line(/10\.77\.0\.8 is knocking/), / ssh \?\]0;mine\? 4\/4$/);
+  t.match(await watch.line(/10\.77\.0\.8 is knocking/), / ssh \\u001b\]0;mine\\u0007 4\/4$/);
   for (const command of [['status'], ['status', '--json']])
     t.notMatch((await world.knockd(command)).stdout, '\x1b', command.join(' '));
 });
