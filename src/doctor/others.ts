@@ -181,7 +181,7 @@ function takesOutOfTracking(group: Group): Finding {
     id: 'untracked',
     severity: 'broken',
     what: `${doing(group, 'exempt')} from connection tracking`,
-    why: `connections that run are not recognised, and are cut when the opening of their client ends${forGood(visit)}`,
+    why: `tracking does not know connections that run: those that are forwarded are cut when the opening of their client ends${forGood(visit)}`,
     mend: acceptIn(visit, ranges(group), visit.chain.hook.name === 'output' ? 'sport' : 'dport'),
   };
 }

@@ -97,7 +97,8 @@ export async function load(
         objects: sum('objects'),
         bytes: sum('bytes'),
         sessions: Math.max(loaded.sessions, next.sessions), // each stage puts them on record
-        dropped: [...loaded.dropped, ...next.dropped],
+        // a stage tells again what the one before found no room for
+        dropped: [...new Map([...loaded.dropped, ...next.dropped].map(it => [it.set, it])).values()],
         generation,
         done,
       };
@@ -166,7 +167,10 @@ export async function planLoad(
   const dropped: Dropped[] = [];
   const isThere = (stage: Ruleset) => there !== undefined && plan(there, stage, { sizeInPlace }).length === 0;
   if (there && renamed && isThere(wanted)) {
-    const planned = await planFarewell(connection, renamed, there);
+    const planned = await planFarewell(connection, renamed, there, {
+      spare,
+      onDropped: it => dropped.push(it),
+    });
     const done = planned.done && others.length === 0;
     return { ...planned, is: 'farewell' as const, before: there, dropped, sessions: 0, done };
   }
@@ -224,16 +228,21 @@ function merged(...maps: readonly Elements[]): Elements {
  * policy, so that goes before. Both have seen each packet since the other one was hooked in, but what the old one learned
  * while that was being done is known to it alone.
  */
-async function planFarewell(connection: Connection, former: Ruleset, there: Ruleset) {
+async function planFarewell(
+  connection: Connection,
+  former: Ruleset,
+  there: Ruleset,
+  options: { readonly spare: number; readonly onDropped: (dropped: Dropped) => void },
+) {
   const yields = plan(former, yielding(former));
   if (yields.length > 0) return { messages: yields, done: false };
   return {
-    messages: plan(there, there, { former, added: await unknownTo(connection, there, former) }),
+    messages: plan(there, there, { ...options, former, added: await unknownTo(connection, there, former) }),
     done: true,
   };
 }
 
-/** What is in the state of a former table, but in meters, and not in ours: as much as there is room for. */
+/** What is in the state of a former table, but in meters, and not in ours. */
 async function unknownTo(connection: Connection, there: Ruleset, former: Ruleset): Promise<Elements> {
   const own = byName((await withState(connection, there)).sets);
   return new Map(
@@ -241,8 +250,7 @@ async function unknownTo(connection: Connection, there: Ruleset, former: Ruleset
       const mine = own.get(set.name);
       if (!mine || ownerOf(mine) !== 'packets' || !takesOver(set, mine)) return [];
       const known = new Set(mine.elements.map(({ key }) => key.toString('latin1')));
-      const unknown = set.elements.filter(({ key }) => !known.has(key.toString('latin1')));
-      return [[set.name, unknown.slice(0, (mine.size ?? Number.POSITIVE_INFINITY) - known.size)] as const];
+      return [[set.name, set.elements.filter(({ key }) => !known.has(key.toString('latin1')))] as const];
     }),
   );
 }
