@@ -110,6 +110,7 @@ export class Supervisor {
     watch.close();
     this.#watchSecrets([]);
     this.#events.close();
+    this.#tokens.close();
     this.#generation?.close();
     retractSupervisor(this.#env);
     this.#notify.send('STOPPING=1');
@@ -189,6 +190,7 @@ export class Supervisor {
     });
     if (outcome.is === 'invalid') this.#watchSecrets(outcome.secretFiles);
     if (outcome.is !== 'loaded') {
+      this.#tokens.lost(); // it may have taken them out before it failed
       this.#happens(outcome);
       return;
     }
