@@ -1,16 +1,16 @@
 import { existsSync } from 'node:fs';
 import { ConfigError, formatProblem } from '../config/problems.ts';
+import { withSecrets } from '../config/secrets.ts';
+import { apply, type Fed } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
-import { compile } from '../ruleset/compile.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
 import { droppedText } from '../table/fit.ts';
-import { type Loaded, load } from '../table/load.ts';
+import type { Loaded } from '../table/load.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import { forgetUnconfirmed, refuseUnconfirmed } from '../trial/unconfirmed.ts';
-import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
 import { makeReadable } from './readable.ts';
 
@@ -22,13 +22,14 @@ export async function loadCommand(
   refuseWhileTrying(context.env);
   const { config, bytes, path } = readWanted(context, options);
   makeReadable(path, context);
-  const wanted = compile(config, VERSION);
-  const loaded = await withKernel(({ connection, sessions }) =>
-    load(connection, wanted, sessions, [], () => refuseWhileTrying(context.env)),
+  const { env } = context;
+  const { wanted, feeding, ...loaded } = await withKernel(access =>
+    apply(access, config, { env, mayCommit: () => refuseWhileTrying(env) }),
   );
   const kept = lastGoodPath(context.env);
   if (kept !== undefined)
-    for (const warning of keepLastGood(kept, bytes)) context.tell(formatProblem(warning));
+    for (const warning of keepLastGood(kept, withSecrets(bytes.toString(), config)))
+      context.tell(formatProblem(warning));
   for (const dropped of loaded.dropped) context.tell(droppedText(dropped));
   if (options.force) forgetUnconfirmed(context.env, bytes);
   endHold(context.env);
@@ -43,11 +44,14 @@ export async function loadCommand(
         objects: loaded.objects,
         sessions: loaded.sessions,
         changes,
+        tokens: tokensValue(feeding),
       }),
     );
   else {
     context.print(headline(event, wanted, config.services.length, loaded));
     for (const change of changes) context.print(`  ${changeText(change)}`);
+    const tokens = tokensText(feeding);
+    if (tokens !== undefined) context.print(tokens);
   }
   return EXIT.DONE;
 }
@@ -67,6 +71,27 @@ function readWanted(
     context.tell(error.problems.map(formatProblem));
     context.tell('knockd-nft: THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead');
     return readConfiguration(context, path);
+  }
+}
+
+/** When the last token in the kernel ends. */
+function tokensValue(feeding: Fed) {
+  return feeding.is === 'fed' ? { users: feeding.users, until: new Date(feeding.until).toISOString() } : null;
+}
+
+function tokensText(feeding: Fed): string | undefined {
+  switch (feeding.is) {
+    case 'none':
+      return undefined;
+    case 'waiting':
+      return 'tokens: none, until the clock is synchronized';
+    case 'failed':
+      return `tokens: not fed: ${feeding.message}`;
+    case 'fed': {
+      const { users, until, from, why } = feeding;
+      const gap = from === undefined ? '' : `, from ${new Date(from).toISOString()} on: ${why}`;
+      return `tokens: ${count(users, 'user')}, until ${new Date(until).toISOString()}${gap}`;
+    }
   }
 }
 

@@ -53,7 +53,8 @@ export function follow(expression: Expression, place: Place): Step {
       return load(expression.dreg, vague(1));
     case 'payload': {
       const { base, offset, length, dreg } = expression;
-      return load(dreg, base === 'link' ? vague(length) : part(packet[base], offset, length));
+      const header = base === 'network' || base === 'transport' ? packet[base] : undefined;
+      return load(dreg, header ? part(header, offset, length) : vague(length));
     }
     case 'meta':
       return 'dreg' in expression
@@ -97,12 +98,12 @@ function compare(op: 'eq' | 'neq' | keyof typeof SIGNS, bits: Bits, value: Buffe
 }
 
 function lookUp(
-  { set, sreg, dreg }: Extract<Expression, { kind: 'lookup' }>,
+  { set, sreg, dreg, inverted }: Extract<Expression, { kind: 'lookup' }>,
   { registers, table, written }: Place,
 ): Step {
   const found = find(table.sets.get(set), size => registers.read(sreg, size));
   const { match, likely, possible } = written.has(table, set) ? unforetold(table.sets.get(set)) : found;
-  if (dreg === undefined) return when(match);
+  if (dreg === undefined) return when(inverted ? not(match) : match);
   if (dreg === VERDICT)
     return {
       match,

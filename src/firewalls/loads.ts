@@ -175,5 +175,5 @@ export const META_KEY = {
   l4proto: META.L4PROTO,
 } as const;
 export const CT_MARK = CT.MARK;
-export const CT_KEY = { state: CT.STATE, status: CT.STATUS } as const;
+export const CT_KEY = { state: CT.STATE, direction: CT.DIRECTION, status: CT.STATUS } as const;
 export const FIB_DADDR_TYPE = { result: FIB.ADDRTYPE, flags: FIB_FLAG.DADDR } as const;

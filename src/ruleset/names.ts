@@ -23,6 +23,10 @@ export const names = {
   accepted: (service: string) => `${service}_accepted`,
   refused: (service: string) => `${service}_refused`,
   wrongKnocks: 'wrong_knocks',
+  wrongTokens: 'wrong_tokens',
+  repeatedTokens: 'repeated_tokens',
+  tokens: 'tokens',
+  used: 'used',
   ports: 'ports',
   guards: 'guards',
   steps: 'steps',
@@ -31,10 +35,10 @@ export const names = {
   open: (service: string) => `open_${service}`,
 } as const;
 
-/** Who writes what a set holds: the configuration, or packets (and people, by hand). */
-export type Owner = 'program' | 'packets';
+/** Who writes what a set holds: the configuration, packets (and people, by hand), or the feeder of tokens. */
+export type Owner = 'program' | 'packets' | 'feeder';
 
-/** Each kind of set or map, and its owner. Swaps compare and replace what the program owns, and keep the rest. */
+/** Each kind of set or map, and its owner. Swaps compare and replace what the program owns, and keep the rest; they never read the feeder's. */
 const OWNERS = {
   started: 'packets',
   progress: 'packets',
@@ -42,6 +46,8 @@ const OWNERS = {
   sessions: 'packets',
   clients: 'packets',
   users: 'packets',
+  tokens: 'feeder',
+  used: 'feeder',
   allowed: 'program',
   ports: 'program',
   guards: 'program',
@@ -56,7 +62,7 @@ export function holds(name: string): Holds | undefined {
   const [, word = ''] =
     /^.+_(clients|users)_ipv[46]$/.exec(name) ??
     /^(started|progress|knockers|sessions|allowed)_ipv[46]$/.exec(name) ??
-    /^(ports|guards|steps|arrivals)$/.exec(name) ??
+    /^(ports|guards|steps|arrivals|tokens|used)$/.exec(name) ??
     [];
   return word in OWNERS ? (word as Holds) : undefined;
 }

@@ -1,4 +1,5 @@
 import { formatProblem } from '../config/problems.ts';
+import type { Fed } from '../feeder/apply.ts';
 import { holdText } from '../host/hold.ts';
 import { nextRepair } from './pauses.ts';
 import type { State } from './state.ts';
@@ -10,7 +11,7 @@ export interface Trouble {
 }
 
 /** One line for `systemctl status`, true at this moment. */
-export function statusLine(state: State, clients: number, now: number): string {
+export function statusLine(state: State, clients: number, now: number, tokens: Fed): string {
   const { hold, inForce, file, path, events, look } = state;
   if (hold) return `held: ${holdText(hold)}`;
   const table = tableTrouble(state, now);
@@ -22,19 +23,31 @@ export function statusLine(state: State, clients: number, now: number): string {
   const standing = wrong
     ? `NOT in force: ${wrong.what}`
     : `${path} is ${file.is === 'done' ? 'in force' : 'being loaded'}`;
-  const also = [lookTrouble(look), eventsTrouble(events)].flatMap(trouble => (trouble ? [trouble.what] : []));
-  return [guarding, standing, ...also].join('; ');
+  const also = [lookTrouble(look), eventsTrouble(events), tokensTrouble(tokens, now)].flatMap(trouble =>
+    trouble ? [trouble.what] : [],
+  );
+  const until = tokens.is === 'fed' ? [`tokens until ${new Date(tokens.until).toISOString()}`] : [];
+  return [guarding, standing, ...until, ...also].join('; ');
 }
 
 /** All that is wrong at this moment, the worst first. */
-export function troubles(state: State, now: number): readonly Trouble[] {
+export function troubles(state: State, now: number, tokens: Fed): readonly Trouble[] {
   const all = [
     tableTrouble(state, now),
     fileTrouble(state),
     lookTrouble(state.look),
     eventsTrouble(state.events),
+    tokensTrouble(tokens, now),
   ];
   return all.filter(trouble => trouble !== undefined);
+}
+
+function tokensTrouble(tokens: Fed, now: number): Trouble | undefined {
+  if (tokens.is === 'failed') return { what: `tokens cannot be fed: ${tokens.message}`, since: now };
+  if (tokens.is === 'waiting') return { what: 'no token opens until the clock is synchronized', since: now };
+  if (tokens.is === 'fed' && tokens.unkept !== undefined)
+    return { what: `used tokens cannot be remembered: ${tokens.unkept}`, since: now };
+  return undefined;
 }
 
 function lookTrouble({ failure }: State['look']): Trouble | undefined {

@@ -10,9 +10,11 @@ import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
+import { USED } from '../ruleset/chains.ts';
 import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
+import { tokenOfPacket } from '../token/read.ts';
 import { Clients } from './clients.ts';
 import { cameAt, Events } from './events.ts';
 import { decide, type Effect, type Event } from './intent.ts';
@@ -23,7 +25,8 @@ import { pauseAfter } from './pauses.ts';
 import { first, type Source, type State } from './state.ts';
 import { statusLine, troubles } from './status-line.ts';
 import { tellByHand, tellDropped, tellHeld, tellLoad, tellOpened, tellProblems, tellRepair } from './tell.ts';
-import { watchPath } from './watch.ts';
+import { Tokens } from './tokens.ts';
+import { type Watch, watchPath } from './watch.ts';
 
 /** How often to look whether somebody changed the ruleset, in milliseconds. */
 const TICK = 1000;
@@ -47,6 +50,12 @@ export class Supervisor {
   #loaded: LoadOutcome | undefined;
   readonly #clients = new Clients();
   readonly #events = new Events(packet => this.#report(packet));
+  readonly #tokens: Tokens;
+  /** The files of secrets. */
+  #secrets: { readonly paths: readonly string[]; readonly watches: readonly Watch[] } = {
+    paths: [],
+    watches: [],
+  };
   #generation: Connection | undefined;
   /** The last ticks: when we were not stopped. */
   #ticks: readonly [before: number, last: number] = [0, 0];
@@ -64,6 +73,15 @@ export class Supervisor {
     this.#notify = openNotify(env);
     this.#log = logOf(env);
     this.#journal = openJournal(this.#log, env);
+    this.#tokens = new Tokens({
+      env,
+      generation: () => (this.#state.job || this.#state.hold ? undefined : this.#state.inForce?.generation),
+      wrote: generation => {
+        if (generation !== undefined) this.#happens({ is: 'wrote', generation });
+      },
+      warn: message => this.#journal.note('warn', message),
+      settle: () => this.#events.settle(),
+    });
   }
 
   /** Runs until SIGTERM or SIGINT, and returns the exit status. Throws only where it is not permitted. */
@@ -77,11 +95,13 @@ export class Supervisor {
     this.#tick();
     const timer = setInterval(() => {
       watch.look();
+      for (const secret of this.#secrets.watches) secret.look();
       this.#tick();
     }, TICK);
     await stopped;
     clearInterval(timer);
     watch.close();
+    this.#watchSecrets([]);
     this.#events.close();
     this.#generation?.close();
     retractSupervisor(this.#env);
@@ -130,6 +150,13 @@ export class Supervisor {
     }
   }
 
+  #watchSecrets(paths: readonly string[]): void {
+    if (paths.join('\0') === this.#secrets.paths.join('\0')) return;
+    for (const watch of this.#secrets.watches) watch.close();
+    const watches = paths.map(path => watchPath(path, () => this.#happens({ is: 'changed' })));
+    this.#secrets = { paths, watches };
+  }
+
   #reload(): void {
     const now = process.hrtime.bigint() / 1000n;
     this.#notify.send('RELOADING=1', `MONOTONIC_USEC=${now}`);
@@ -143,12 +170,15 @@ export class Supervisor {
       this.#nextTurn({ is: 'invalid', problems: [], missing: true });
       return;
     }
+    const watched = await this.#tokens.settled();
     const outcome = await runJob({
       source: source === 'in force' && this.#loaded ? { bytes: this.#loaded.bytes, path } : { path },
       known: this.#clients.known(),
       prefix: this.#loaded?.prefix,
       keepAt: source === 'file' ? lastGoodPath(this.#env) : undefined,
+      watched,
     });
+    if (outcome.is === 'invalid') this.#watchSecrets(outcome.secretFiles);
     if (outcome.is !== 'loaded') {
       this.#happens(outcome);
       return;
@@ -165,6 +195,8 @@ export class Supervisor {
   #accept(load: LoadOutcome, { source, as }: Effect & { readonly do: 'accept' }): void {
     this.#loaded = load;
     this.#clients.replace(load.clients, load.begun);
+    this.#tokens.fed(load.tokens, load.feeding, monotonic());
+    if (source === 'file') this.#watchSecrets(load.secretFiles);
     if (load.log.level !== this.#log.level || load.log.format !== this.#log.format) {
       this.#log = load.log;
       this.#journal = openJournal(load.log, this.#env);
@@ -215,6 +247,10 @@ export class Supervisor {
   #report(packet: LoggedPacket): void {
     const load = this.#loaded;
     const { family, prefix, mark, source } = packet;
+    if (prefix === USED) {
+      this.#tokens.used({ place: mark, token: tokenOfPacket(packet.packet) });
+      return;
+    }
     const [event, name = ''] = prefix.split(' ');
     const service = load?.services.get(name);
     if (!load || !service) return;
@@ -239,6 +275,8 @@ export class Supervisor {
     if (this.#notify.watchdog !== undefined) this.#notify.send('WATCHDOG=1');
     this.#clients.forgetExpired(now);
     const lost = this.#events.takeLost();
+    if (lost > 0) this.#tokens.lost();
+    this.#tokens.tick(now);
     if (lost > 0) this.#journal.tell('lost', `lost ${count(lost, 'event')}`, { count: lost }, 'warn');
     this.#happens({ is: 'tick' });
     this.#leaveNotes(now);
@@ -253,7 +291,7 @@ export class Supervisor {
   }
 
   #statusLine(now: number): string {
-    return statusLine(this.#state, this.#clients.size, now);
+    return statusLine(this.#state, this.#clients.size, now, this.#tokens.standing);
   }
 
   #show(now: number): void {
@@ -265,7 +303,10 @@ export class Supervisor {
   /** In the runtime folder, for other commands. What cannot be written now is written at another tick. */
   #leaveNotes(now: number): void {
     const passed = Date.now() - now;
-    const found = troubles(this.#state, now).map(({ what, since }) => ({ what, since: since + passed }));
+    const found = troubles(this.#state, now, this.#tokens.standing).map(({ what, since }) => ({
+      what,
+      since: since + passed,
+    }));
     const notes = found.map(({ what }) => what).join('\n');
     try {
       if (!this.#announced) announceSupervisor(this.#env, this.#path);

@@ -3,7 +3,7 @@ import { DATATYPES } from '../datatype.ts';
 import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import type { Codec } from './codec.ts';
 
-/** Loads something that connection tracking knows of the packet: a mask of bits in host order. */
+/** Loads something that connection tracking knows of the packet: a mask of bits in host order, or the direction in one byte. */
 export interface Ct {
   readonly kind: 'ct';
   readonly key: keyof typeof KEYS;
@@ -11,7 +11,13 @@ export interface Ct {
 }
 
 /** enum nft_ct_keys */
-const KEYS = { state: 0, status: 2 } as const;
+const KEYS = { state: 0, direction: 1, status: 2 } as const;
+const KEY_NAMES = ['state', 'direction', 'status'] as const;
+const TYPES = {
+  state: DATATYPES.ct_state,
+  direction: DATATYPES.ct_dir,
+  status: DATATYPES.ct_status,
+} as const;
 /** enum nft_ct_attributes */
 const NFTA_CT = { DREG: 1, KEY: 2, DIRECTION: 3, SREG: 4 } as const;
 
@@ -28,12 +34,11 @@ export const ct: Codec<Ct> = {
       else if (reader.type === NFTA_CT.KEY) number = reader.be32();
       else return undefined;
     }
-    const key = required(number, 'ct key');
-    const name = key === KEYS.state ? 'state' : key === KEYS.status ? 'status' : undefined;
+    const name = KEY_NAMES[required(number, 'ct key')];
     if (name === undefined) return undefined;
     return { kind: 'ct', key: name, dreg: decodeRegister(required(dreg, 'ct register')) };
   },
   text({ key, dreg }, rule) {
-    rule.load(dreg, { text: `ct ${key}`, type: key === 'state' ? DATATYPES.ct_state : DATATYPES.ct_status });
+    rule.load(dreg, { text: `ct ${key}`, type: TYPES[key] });
   },
 };

@@ -2,22 +2,28 @@ import { required } from '../../netlink/attributes.ts';
 import { decodeDestination, decodeRegister, encodeRegister, type Register, VERDICT } from '../register.ts';
 import type { Codec } from './codec.ts';
 
-/** Goes on only where the key that starts at `sreg` is in the set; with `dreg`, loads what a map holds for it. */
+/**
+ * Goes on only if the key that starts at `sreg` is in the set, or with `inverted` if it is not; with `dreg`, loads what a map
+ * holds for it.
+ */
 export interface Lookup {
   readonly kind: 'lookup';
   readonly set: string;
   readonly sreg: Register;
   readonly dreg?: Register | typeof VERDICT;
+  readonly inverted?: true;
 }
 
-/** enum nft_lookup_attributes */
+/** enum nft_lookup_attributes, nft_lookup_flags */
 const NFTA_LOOKUP = { SET: 1, SREG: 2, DREG: 3, SET_ID: 4, FLAGS: 5 } as const;
+const NFT_LOOKUP_F_INV = 1;
 
 export const lookup: Codec<Lookup> = {
-  encode(writer, { set, sreg, dreg }) {
+  encode(writer, { set, sreg, dreg, inverted }) {
     writer.be32(NFTA_LOOKUP.SREG, encodeRegister(sreg));
     if (dreg !== undefined) writer.be32(NFTA_LOOKUP.DREG, encodeRegister(dreg));
     writer.string(NFTA_LOOKUP.SET, set);
+    if (inverted) writer.be32(NFTA_LOOKUP.FLAGS, NFT_LOOKUP_F_INV);
   },
   decode(reader) {
     let set: string | undefined;
@@ -30,17 +36,18 @@ export const lookup: Codec<Lookup> = {
       else if (reader.type === NFTA_LOOKUP.DREG) dreg = reader.be32();
       else if (reader.type === NFTA_LOOKUP.FLAGS) flags = reader.be32();
     }
-    if (flags !== 0) return undefined;
+    if (flags & ~NFT_LOOKUP_F_INV) return undefined;
     return {
       kind: 'lookup',
       set: required(set, 'lookup set'),
       sreg: decodeRegister(required(sreg, 'lookup register')),
       ...(dreg !== undefined && { dreg: decodeDestination(dreg) }),
+      ...(flags & NFT_LOOKUP_F_INV && { inverted: true }),
     };
   },
-  text({ set, sreg, dreg }, rule) {
+  text({ set, sreg, dreg, inverted }, rule) {
     const { types } = rule.set(set);
-    if (dreg === undefined) rule.say(`${rule.key(sreg, types)} @${set}`);
+    if (dreg === undefined) rule.say(`${rule.key(sreg, types)} ${inverted ? '!= ' : ''}@${set}`);
     else if (dreg === VERDICT) rule.say(`${rule.key(sreg, types)} vmap @${set}`);
     else rule.load(dreg, { text: `${rule.key(sreg, types)} map @${set}`, type: rule.set(set).data });
   },
