@@ -20,6 +20,11 @@ export interface Options {
   readonly wait?: string | true;
   readonly timeout?: string;
   readonly trace?: string;
+  readonly tokens?: boolean;
+  readonly sequence?: boolean;
+  readonly host?: string;
+  readonly page?: string;
+  readonly qr?: boolean;
 }
 
 /** Headings of the help. */
@@ -181,6 +186,21 @@ export const COMMANDS: readonly CommandSpec[] = [
       ['--yes', 'ask nothing, as where there is no terminal'],
     ],
     run: async (context, options) => (await import('./init.ts')).initCommand(context, options),
+  },
+  {
+    group: 'The configuration',
+    usage: 'user <action> <service> <user>',
+    summary: 'add, rotate, remove or show a user, and what a client needs',
+    description: 'add, rotate, remove or show who gets in, and print what the client needs',
+    example: 'sudo knockd-nft user add ssh alice --host bastion.example.org',
+    options: [
+      ['--sequence', 'add: a sequence instead of one-time tokens'],
+      ['--knocks <number>', 'how many knocks a sequence has (default: 4)'],
+      ['--host <name>', 'how clients call this server'],
+      ['--page <url>', 'where the page that knocks stands: makes the link for a phone'],
+      ['--qr', 'the link as a QR code, also where there is no terminal'],
+    ],
+    run: async (context, options, words) => (await import('./user.ts')).userCommand(context, words, options),
   },
   {
     group: 'The configuration',

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { ConfigError, formatProblem } from '../config/problems.ts';
 import { withSecrets } from '../config/secrets.ts';
-import { apply, type Fed } from '../feeder/apply.ts';
+import { type Applied, apply, type Fed } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
@@ -20,19 +20,10 @@ export async function loadCommand(
   options: { readonly lastGood: boolean; readonly force: boolean },
 ): Promise<number> {
   refuseWhileTrying(context.env);
-  const { config, bytes, path } = readWanted(context, options);
-  makeReadable(path, context);
-  const { env } = context;
-  const { wanted, feeding, ...loaded } = await withKernel(access =>
-    apply(access, config, { env, mayCommit: () => refuseWhileTrying(env) }),
-  );
-  const kept = lastGoodPath(context.env);
-  if (kept !== undefined)
-    for (const warning of keepLastGood(kept, withSecrets(bytes.toString(), config)))
-      context.tell(formatProblem(warning));
-  for (const dropped of loaded.dropped) context.tell(droppedText(dropped));
+  const read = readWanted(context, options);
+  const { config, bytes } = read;
+  const { wanted, feeding, ...loaded } = await putInForce(context, read);
   if (options.force) forgetUnconfirmed(context.env, bytes);
-  endHold(context.env);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
   const changes = event === 'swapped' ? differences(loaded.before, wanted) : [];
   if (context.json)
@@ -54,6 +45,25 @@ export async function loadCommand(
     if (tokens !== undefined) context.print(tokens);
   }
   return EXIT.DONE;
+}
+
+/** Makes the kernel match a configuration that was read, and keeps it for a boot with a bad one. */
+export async function putInForce(
+  context: Context,
+  { config, bytes, path }: Pick<ReturnType<typeof readConfiguration>, 'config' | 'bytes' | 'path'>,
+): Promise<Applied> {
+  const { env, tell } = context;
+  makeReadable(path, context);
+  const applied = await withKernel(access =>
+    apply(access, config, { env, mayCommit: () => refuseWhileTrying(env) }),
+  );
+  const kept = lastGoodPath(env);
+  if (kept !== undefined)
+    for (const warning of keepLastGood(kept, withSecrets(bytes.toString(), config)))
+      tell(formatProblem(warning));
+  for (const dropped of applied.dropped) tell(droppedText(dropped));
+  endHold(env);
+  return applied;
 }
 
 /** The configuration; or the last one that could be loaded, where it is not valid and that is wanted: at boot. */
@@ -79,7 +89,7 @@ function tokensValue(feeding: Fed) {
   return feeding.is === 'fed' ? { users: feeding.users, until: new Date(feeding.until).toISOString() } : null;
 }
 
-function tokensText(feeding: Fed): string | undefined {
+export function tokensText(feeding: Fed): string | undefined {
   switch (feeding.is) {
     case 'none':
       return undefined;

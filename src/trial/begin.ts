@@ -1,4 +1,5 @@
 import type { Config } from '../config/types.ts';
+import { apply } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import { endHold, readHold, writeHold } from '../host/hold.ts';
@@ -11,7 +12,7 @@ import { compile } from '../ruleset/compile.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { knownClients } from '../table/clients.ts';
 import { TrialError } from '../table/errors.ts';
-import { load, planLoad } from '../table/load.ts';
+import { planLoad } from '../table/load.ts';
 import { plan } from '../table/plan.ts';
 import { readAtOnce, withState } from '../table/read.ts';
 import { VERSION } from '../version.ts';
@@ -44,7 +45,7 @@ const GRACE = 10_000;
 
 /**
  * Loads a candidate, after everything that takes it back stands ready. Undefined where the kernel has it already. Throws
- * {@link TrialError}, and what {@link load} throws; nothing is changed then.
+ * {@link TrialError}, and what {@link apply} throws; nothing is changed then.
  */
 export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Promise<Begun | undefined> {
   refuseSecondTrial(env);
@@ -78,7 +79,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
       claim = writeTrial(env, trial);
       if (candidate === null) rememberUnconfirmed(env, bytes);
       writeHold(env, { reason: `trying ${candidate ?? path}`, until: trial.until + GRACE });
-      const loaded = await load(connection, wanted, sessions);
+      const loaded = await apply(access, config, { env });
       const counters = await readCounters(connection, config.table);
       if (!startCounting(env, claim, { former: loaded.before ?? null, counters }))
         throw new TrialError('it took longer to load than it was to be tried for: use a longer --for');

@@ -1,8 +1,9 @@
-import { existsSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import { type Access, withKernel } from '../host/access.ts';
-import { type FileRights, writeWhole } from '../host/files.ts';
+import { rightsOf } from '../host/edit-file.ts';
+import { writeWhole } from '../host/files.ts';
 import { endHold, writeHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Session } from '../host/sessions.ts';
@@ -159,11 +160,6 @@ function install({ config, bytes }: Trial, candidate: string): void {
     );
   }
   if (isStill(candidate, bytes)) rmSync(candidate);
-}
-
-function rightsOf(path: string): FileRights {
-  const { mode, uid, gid } = statSync(path);
-  return { mode: mode & 0o7777, uid, gid };
 }
 
 /** Somebody may go on editing it, or have taken it away. */
