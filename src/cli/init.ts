@@ -1,11 +1,14 @@
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { TOKEN_DEFAULTS } from '../config/keys.ts';
 import { formatAddress, formatNetwork, readNetwork } from '../config/networks.ts';
 import { parseConfig } from '../config/parse.ts';
 import { formatPortRange, overlap } from '../config/ports.ts';
 import { formatProblem } from '../config/problems.ts';
 import { configPath, DEFAULT_PATH } from '../config/read.ts';
+import { NAMING } from '../config/shape.ts';
+import { noteFresh } from '../feeder/book.ts';
 import { runningSupervisor } from '../host/hold.ts';
 import { type Choice, readChoices } from '../init/choice.ts';
 import { type Draft, PACKAGED_SCHEMA, writeDraft } from '../init/document.ts';
@@ -31,6 +34,7 @@ export interface InitOptions {
   readonly allow?: readonly string[];
   readonly force?: boolean;
   readonly yes?: boolean;
+  readonly tokens?: string;
 }
 
 /** What to write; the rest is chance. */
@@ -71,17 +75,23 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   const host = await readHost(env);
   const found = findServices(host);
   const services = options.service && readServices(options.service, found);
+  const tokens = options.tokens === undefined ? undefined : readUser(options.tokens);
   const answers = await complete(context, { services, allow }, host, found, options.yes);
-  const usual = makeDraft(answers, knocks, host, found);
+  const usual = makeDraft(answers, knocks, host, found, tokens);
   const { config: meant } = parseConfig(writeDraft(example, usual), place.path, {});
   const draft = { ...usual, closed: await fittingClosed(meant) };
   const text = writeDraft(example, draft);
   parseConfig(text, place.path, {});
+  await noteSecrets(draft, context);
   const copy = writePlace(place, text);
   for (const warning of readableWarnings(place.path, env)) context.tell(formatProblem(warning));
   if (json) {
     const { path: file, candidate } = place;
-    const services = draft.services.map(it => ({ ...it, ports: it.ports.map(formatPortRange) }));
+    const services = draft.services.map(({ token, ...it }) => ({
+      ...it,
+      ports: it.ports.map(formatPortRange),
+      ...(token && { token: { ...token, secret: Buffer.from(token.secret).toString('hex') } }),
+    }));
     print(
       JSON.stringify({
         file,
@@ -155,7 +165,29 @@ async function complete(
   return { services: given.services ?? [ssh], allow: given.allow ?? [] };
 }
 
-function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly Found[]): Draft {
+function readUser(written: string): string {
+  if (NAMING.pattern.test(written)) return written;
+  throw new UsageError(`--tokens ${JSON.stringify(written)}: expected a user, ${NAMING.expected}`);
+}
+
+/** So that their first tokens open, too. */
+async function noteSecrets({ services }: Draft, { env, tell }: Context): Promise<void> {
+  const { realm } = TOKEN_DEFAULTS;
+  const keys = services.flatMap(({ name, token }) =>
+    token ? [{ secret: token.secret, realm, service: name }] : [],
+  );
+  if (keys.length === 0) return;
+  await noteFresh(env, keys).catch(() => tell('the first tokens may open only in five minutes'));
+}
+
+/** With `tokens`, it names the user who gets them, and there are no sequences. */
+function makeDraft(
+  answers: Answers,
+  knocks: number,
+  host: Host,
+  found: readonly Found[],
+  tokens: string | undefined,
+): Draft {
   const { services, allow } = answers;
   const ports = services.flatMap(service => service.ports);
   const sequences = chooseSequences(services.length, knocks, freePorts(host, ports), randomInt);
@@ -165,7 +197,12 @@ function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly
     );
   const forwarded = found.filter(isForwarded).flatMap(it => it.ports);
   return {
-    services: services.map(({ name, ports }, index) => ({ name, ports, sequence: sequences[index] ?? [] })),
+    services: services.map(({ name, ports }, index) => ({
+      ...{ name, ports },
+      ...(tokens === undefined
+        ? { sequence: sequences[index] ?? [] }
+        : { sequence: [], token: { user: tokens, secret: randomBytes(32) } }),
+    })),
     allow,
     closed: 'drop',
     hook: ports.some(port => forwarded.some(it => overlap(it, port))) ? 'prerouting' : 'input',
