@@ -116,9 +116,13 @@ const configurations: Readonly<Record<string, object>> = {
   },
 };
 
-/** nft's print of the bytecode; hash order is random, handles count up, and a script declares state before the program. */
+/**
+ * nft's print of the bytecode, without the listing after it; hash order is random, handles count up, and a script declares
+ * state before the program.
+ */
 function program(debug: string): string {
-  const lines = debug.split('\n').map(line => line.replace(/^(inet \S+ [^@]\S*) .*/, '$1'));
+  const [bytecode = ''] = debug.split(/^table /m);
+  const lines = bytecode.split('\n').map(line => line.replace(/^(inet \S+ [^@]\S*) .*/, '$1'));
   const sorted = sortRuns(lines, line => line.startsWith('\telement ')).join('\n');
   const blocks = sorted.split(/^(?=inet )/m);
   const isSet = (block: string) => /^inet \S+ @/.test(block);
