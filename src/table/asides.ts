@@ -49,7 +49,7 @@ export function decided(chain: ChainWithRules): ChainWithRules {
 function copy(from: Ruleset, bases: readonly ChainWithRules[]): Pick<Ruleset, 'chains' | 'sets'> {
   const looking = {
     ...from,
-    sets: from.sets.map(set => ({ ...set, elements: set.elements.filter(answers) })),
+    sets: from.sets.map(set => ({ ...set, elements: set.elements.flatMap(answer) })),
     chains: from.chains.map(looks),
   };
   const chains = reachable(looking, bases.map(looks));
@@ -75,9 +75,11 @@ function copy(from: Ruleset, bases: readonly ChainWithRules[]): Pick<Ruleset, 'c
   };
 }
 
-/** Whether an element leads to a guard or nowhere else, rather than to what looks at knocks. */
-function answers({ data }: Element): boolean {
-  return !(data && 'chain' in data) || serviceOfGuard(data.chain) !== undefined;
+/** An element that leads to a guard, or nowhere else. What may be a knock passes, so that the other chain sees it. */
+function answer(element: Element): Element[] {
+  const { data } = element;
+  if (!(data && 'chain' in data) || serviceOfGuard(data.chain) !== undefined) return [element];
+  return data.chain === 'knock' ? [{ ...element, data: { code: 'accept' } }] : [];
 }
 
 /** The chain without what changes something. */

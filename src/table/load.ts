@@ -7,15 +7,16 @@ import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { deleteTable, newTable, type Table } from '../nftables/table.ts';
 import { masked, portBytes } from '../ruleset/match.ts';
-import { FAMILIES, MARK, names, ownerOf } from '../ruleset/names.ts';
+import { FAMILIES, MARK, names } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
 import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
+import { planFarewell, unknownTo } from './farewell.ts';
 import { type Dropped, older } from './fit.ts';
-import { plan, recreatedState, takesOver } from './plan.ts';
+import { plan, recreatedState } from './plan.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
-import { nextStage, yielding } from './stages.ts';
+import { nextStage } from './stages.ts';
 
 /** What a load did. */
 export interface Loaded {
@@ -119,13 +120,13 @@ export async function load(
 const SPARE = [0, 1 / 64, 1 / 8, 1] as const;
 /**
  * What the kernel may refuse a transaction for that another plan does without. A stage keeps what somebody made of the table: none
- * of ours asks for what is not there, or in a way that the kernel does not know. A farewell may bring an element that a packet
- * made just now.
+ * of ours asks for what is not there, or in a way that the kernel does not know. A farewell changes what packets
+ * change, too.
  */
 const MENDED_BY_ANOTHER_PLAN = {
   swap: /^$/,
   stage: /^(EINVAL|ENOENT|EEXIST|EBUSY|EOPNOTSUPP|ELOOP|EMLINK)$/,
-  farewell: /^EEXIST$/,
+  farewell: /^(EEXIST|ENOENT)$/,
 } as const;
 
 /**
@@ -170,6 +171,7 @@ export async function planLoad(
     const planned = await planFarewell(connection, renamed, there, {
       spare,
       onDropped: it => dropped.push(it),
+      atOnce,
     });
     const done = planned.done && others.length === 0;
     return { ...planned, is: 'farewell' as const, before: there, dropped, sessions: 0, done };
@@ -183,7 +185,7 @@ export async function planLoad(
     ? sessionElements((await sessions()).filter(carried))
     : new Map<string, Element[]>();
   const networks = before && (await widened(connection, before, wanted));
-  const unknown = there && renamed && (await unknownTo(connection, there, renamed));
+  const unknown = there && renamed && (await unknownTo(connection, there, renamed)).known;
   // whoever stopped us meanwhile gave nobody more time
   const now = monotonic();
   const aged = (list: readonly Element[]) => older(list, now - begun);
@@ -221,38 +223,6 @@ type Elements = ReadonlyMap<string, readonly Element[]>;
 function merged(...maps: readonly Elements[]): Elements {
   const names = new Set(maps.flatMap(map => [...map.keys()]));
   return new Map([...names].map(name => [name, maps.flatMap(map => map.get(name) ?? [])]));
-}
-
-/**
- * Takes away a table of ours that another one stands in for. Without rules, but not yet without its hook, it would go by its
- * policy, so that goes before. Both have seen each packet since the other one was hooked in, but what the old one learned
- * while that was being done is known to it alone.
- */
-async function planFarewell(
-  connection: Connection,
-  former: Ruleset,
-  there: Ruleset,
-  options: { readonly spare: number; readonly onDropped: (dropped: Dropped) => void },
-) {
-  const yields = plan(former, yielding(former));
-  if (yields.length > 0) return { messages: yields, done: false };
-  return {
-    messages: plan(there, there, { ...options, former, added: await unknownTo(connection, there, former) }),
-    done: true,
-  };
-}
-
-/** What is in the state of a former table, but in meters, and not in ours. */
-async function unknownTo(connection: Connection, there: Ruleset, former: Ruleset): Promise<Elements> {
-  const own = byName((await withState(connection, there)).sets);
-  return new Map(
-    (await withState(connection, former)).sets.flatMap(set => {
-      const mine = own.get(set.name);
-      if (!mine || ownerOf(mine) !== 'packets' || !takesOver(set, mine)) return [];
-      const known = new Set(mine.elements.map(({ key }) => key.toString('latin1')));
-      return [[set.name, set.elements.filter(({ key }) => !known.has(key.toString('latin1')))] as const];
-    }),
-  );
 }
 
 /** Where less of an address makes a client than before: the networks of those that are in, in addition to them. */

@@ -113,6 +113,12 @@ t.test('a chain that guards meanwhile uses nothing up, and looks at no knock', t
     );
     for (const kind of ['dynset', 'objref', 'log'] as const) t.notOk(kinds.includes(kind), kind);
     t.notOk(asides.some(({ name }) => name === 'aside.knock'));
+    const ports = held?.sets.find(({ name }) => name === 'aside.ports')?.elements ?? [];
+    const knocks = ports.filter(({ key }) => ssh.sequence.includes(key.readUInt16BE(4)));
+    t.ok(
+      knocks.every(({ data }) => data && 'code' in data && data.code === 'accept'),
+      'a knock passes',
+    );
   }
   t.end();
 });
