@@ -28,19 +28,20 @@ export async function planFarewell(
 ): Promise<{ readonly messages: readonly Message[]; readonly done: boolean }> {
   const yields = plan(former, yielding(former));
   if (yields.length > 0) return { messages: yields, done: false };
-  const { known, stale, unsure } = await unknownTo(connection, there, former);
+  const { missing, changed, stale, unsure } = await unknownTo(connection, there, former);
   const lesson = [
     ...there.sets.flatMap(set => deleteElements(there.table.name, set, stale.get(set.name) ?? [])),
-    ...plan(there, there, { ...options, added: known }),
+    ...plan(there, there, { ...options, added: merged(missing, changed) }),
   ];
   if ((lesson.length > 0 || unsure) && !options.atOnce) return { messages: lesson, done: false };
   return { messages: [...lesson, deleteTable(former.table.name)], done: true };
 }
 
 interface Unknown {
-  /** Elements by the name of the set. */
-  readonly known: ReadonlyMap<string, readonly Element[]>;
-  /** What ours has of the same clients. */
+  /** Elements by the name of the set: those whose keys ours does not have, and those that it has with other data. */
+  readonly missing: ReadonlyMap<string, readonly Element[]>;
+  readonly changed: ReadonlyMap<string, readonly Element[]>;
+  /** What ours has in place of `changed`. */
   readonly stale: ReadonlyMap<string, readonly Element[]>;
   /** Packets came so fast that it cannot be told of all. */
   readonly unsure: boolean;
@@ -57,8 +58,11 @@ export async function unknownTo(connection: Connection, there: Ruleset, former: 
   const theirs = await read(former);
   const after = await read(there);
   const own = byName(there.sets);
-  const known = new Map<string, readonly Element[]>();
-  const stale = new Map<string, readonly Element[]>();
+  const unknown = {
+    missing: new Map<string, readonly Element[]>(),
+    changed: new Map<string, readonly Element[]>(),
+    stale: new Map<string, readonly Element[]>(),
+  };
   let unsure = false;
   for (const set of former.sets) {
     const mine = own.get(set.name);
@@ -70,16 +74,28 @@ export async function unknownTo(connection: Connection, there: Ruleset, former: 
       unsure = true;
       return [];
     });
-    known.set(
+    unknown.missing.set(
       set.name,
-      differing.map(({ element }) => element),
+      differing.filter(({ is }) => !is).map(({ element }) => element),
     );
-    stale.set(
+    unknown.changed.set(
+      set.name,
+      differing.filter(({ is }) => is).map(({ element }) => element),
+    );
+    unknown.stale.set(
       set.name,
       differing.flatMap(({ is }) => is ?? []),
     );
   }
-  return { known, stale, unsure };
+  return { ...unknown, unsure };
+}
+
+/** The elements of some maps by the name of the set, together. */
+export function merged(
+  ...maps: readonly ReadonlyMap<string, readonly Element[]>[]
+): ReadonlyMap<string, readonly Element[]> {
+  const names = new Set(maps.flatMap(map => [...map.keys()]));
+  return new Map([...names].map(name => [name, maps.flatMap(map => map.get(name) ?? [])]));
 }
 
 function byKey({ elements }: SetWithElements): ReadonlyMap<string, Element> {

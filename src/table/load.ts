@@ -11,7 +11,7 @@ import { FAMILIES, MARK, names } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
 import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
-import { planFarewell, unknownTo } from './farewell.ts';
+import { merged, planFarewell, unknownTo } from './farewell.ts';
 import { type Dropped, older } from './fit.ts';
 import { plan, recreatedState } from './plan.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
@@ -185,7 +185,9 @@ export async function planLoad(
     ? sessionElements((await sessions()).filter(carried))
     : new Map<string, Element[]>();
   const networks = before && (await widened(connection, before, wanted));
-  const unknown = there && renamed && (await unknownTo(connection, there, renamed)).known;
+  const unknown = there && renamed && (await unknownTo(connection, there, renamed)).missing;
+  const gone =
+    there || remembered.length === 0 ? undefined : renamed && (await withState(connection, renamed));
   // whoever stopped us meanwhile gave nobody more time
   const now = monotonic();
   const aged = (list: readonly Element[]) => older(list, now - begun);
@@ -197,7 +199,7 @@ export async function planLoad(
       former: there ? undefined : renamed,
       added: merged(elements, new Map([...(unknown ?? [])].map(([name, list]) => [name, aged(list)]))),
       widened: new Map([...(networks ?? [])].map(([name, list]) => [name, aged(list)])),
-      remembered: clientElements(remembered, now),
+      remembered: gone ? without(clientElements(remembered, now), gone) : clientElements(remembered, now),
       spare,
       sizeInPlace,
       onDropped: it => dropped.push(it),
@@ -220,9 +222,15 @@ function unhooked(wanted: Ruleset): Ruleset {
 
 type Elements = ReadonlyMap<string, readonly Element[]>;
 
-function merged(...maps: readonly Elements[]): Elements {
-  const names = new Set(maps.flatMap(map => [...map.keys()]));
-  return new Map([...names].map(name => [name, maps.flatMap(map => map.get(name) ?? [])]));
+/** What is remembered of clients, but of those whom the table that goes knows: of them it knows better. */
+function without(remembered: Elements, { sets }: Ruleset): Elements {
+  const known = byName(sets);
+  return new Map(
+    [...remembered].map(([name, elements]) => {
+      const keys = new Set(known.get(name)?.elements.map(({ key }) => key.toString('latin1')));
+      return [name, elements.filter(({ key }) => !keys.has(key.toString('latin1')))];
+    }),
+  );
 }
 
 /** Where less of an address makes a client than before: the networks of those that are in, in addition to them. */
