@@ -62,10 +62,11 @@ export function decide(before: State, event: Event): Decision {
   return { state: { ...state, announced: true }, effects: [...effects, { do: 'ready' }] };
 }
 
-/** When a hold is over, the file may be another one. */
+/** When a hold is over, the file may be another one. One may follow upon another at once: it is told, too. */
 function decideHold(before: State, { hold }: Event): Decision {
   const state = { ...before, hold };
-  if (hold && !before.hold) return { state, effects: [{ do: 'tell held', hold }] };
+  const isKnown = hold?.reason === before.hold?.reason && hold?.until === before.hold?.until;
+  if (hold && !isKnown) return { state, effects: [{ do: 'tell held', hold }] };
   return { state: !hold && before.hold ? changed(state) : state, effects: [] };
 }
 

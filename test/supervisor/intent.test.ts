@@ -254,6 +254,18 @@ t.test('nothing is loaded while it is held; then the file is, whatever it says b
   t.same(machine.after(1), ['load file']);
 });
 
+t.test('a hold that follows upon another at once is told, too', async t => {
+  const machine = standing();
+  const trial = { reason: 'trying /etc/knockd-nft.json.new', until: 60_000 };
+  machine.hold = trial;
+  t.same(machine.do(seen(9)), ['tell held']);
+  t.same(machine.do(seen(9)), []);
+  machine.hold = { ...trial, until: 90_000 };
+  t.same(machine.do(seen(9)), ['tell held']);
+  machine.hold = held;
+  t.same(machine.do(seen(9)), ['tell held']);
+});
+
 t.test('a load that met a hold is done when that is over', async t => {
   const machine = standing();
   machine.do(changed);
