@@ -47,9 +47,8 @@ export class DumpInterruptedError extends Error {
 /** The kernel works while we send, so where nothing of an answer comes for this long, it is lost. In milliseconds. */
 const ANSWER_TIMEOUT = 30_000;
 
-/** How often the kernel is asked what became of a transaction, and how long to wait in between, in milliseconds. */
+/** How often the kernel is asked what became of a transaction. */
 const FENCES = 10;
-const FENCE_PAUSE = 50;
 
 interface Pending {
   readonly onReply: (reply: Reply, flags: number) => void;
@@ -61,14 +60,17 @@ interface Pending {
 /** Requests and answers over a socket. */
 export class Connection {
   readonly #socket: Socket;
+  readonly #fencePause: number;
   readonly #pending = new Map<number, Pending>();
   #sequence = 0;
   /** Of the messages that nobody waits for one by one. */
   #refusals: Refusal[] = [];
   #acknowledged = 0;
 
-  constructor(socket: Socket) {
+  /** `fencePause` is how long to wait until the kernel is asked again what became of a transaction, in milliseconds. */
+  constructor(socket: Socket, { fencePause = 50 }: { readonly fencePause?: number } = {}) {
     this.#socket = socket;
+    this.#fencePause = fencePause;
     socket.onDatagram(datagram => this.#receive(datagram));
   }
 
@@ -140,7 +142,7 @@ export class Connection {
       } catch (error) {
         const again = error instanceof NetlinkError && left > 1;
         if (!again) throw new UnansweredError(error instanceof Error ? error.message : String(error));
-        await setTimeout(FENCE_PAUSE);
+        await setTimeout(this.#fencePause);
       }
     }
   }

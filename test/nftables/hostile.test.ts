@@ -265,7 +265,7 @@ t.test(
                 if (!(error instanceof DecodeError)) thrown ??= error;
               }
             });
-          const connection = new Connection(socket);
+          const connection = new Connection(socket, { fencePause: 0 });
           const request = { type: 0xa10, flags: 0, subject: 'hostile', payload: Buffer.alloc(4) };
           const done =
             how === 'dump'
