@@ -142,7 +142,7 @@ export class Supervisor {
   #reload(): void {
     const now = process.hrtime.bigint() / 1000n;
     this.#notify.send('RELOADING=1', `MONOTONIC_USEC=${now}`);
-    const { hold } = this.#state;
+    const hold = readHold(this.#env, this.#state.hold); // it may be younger than the last look
     if (hold?.until === null) endHold(this.#env);
     else if (hold) this.#journal.note('warn', `not reloaded: ${holdText(hold)}`); // a `try` ends by itself
     this.#happens({ is: 'reload' });

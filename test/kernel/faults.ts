@@ -120,7 +120,11 @@ export async function attach(world: World, pid: number, fault: Fault): Promise<A
         () => true,
         () => false,
       ),
-    detach: async () => void (await tracer.stop()),
+    async detach() {
+      const stuck = setTimeout(() => tracer.signal('SIGKILL'), 5000); // it waits for a thread that was ending
+      await tracer.stop();
+      clearTimeout(stuck);
+    },
   };
 }
 

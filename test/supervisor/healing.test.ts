@@ -112,6 +112,21 @@ t.test(
   },
 );
 
+t.test('a reload ends an unload that the supervisor has not yet seen', { skip }, async t => {
+  const { world, supervisor, environment } = await supervised(t, { services: { ssh } });
+  supervisor.signal('SIGSTOP');
+  t.equal((await world.knockd(['unload', '--force'], { env: environment })).status, 0);
+  supervisor.signal('SIGHUP');
+  supervisor.signal('SIGCONT');
+  t.match(
+    await until(
+      () => world.list(),
+      text => text.includes('table inet knockd'),
+    ),
+    'table inet knockd',
+  );
+});
+
 t.test('a supervisor that is stopped, or killed, leaves the table as it is', { skip }, async t => {
   const { world, supervisor, event } = await supervised(t, { services: { ssh } });
   const client = world.host('client');
