@@ -145,6 +145,8 @@ export async function tryAgain(
   for (const pause of [SECOND_TRY, time - SECOND_TRY]) {
     attempts.start(addresses, signal).catch(() => {}); // the delay ends with the same signal
     await delay(pause, undefined, { signal });
+    await immediate(); // as above
+    signal.throwIfAborted();
   }
 }
 
