@@ -22,7 +22,8 @@ export async function keepKnocking(
   trial: Trial,
 ): Promise<never> {
   // while others knock it is closed, and what they open for single use is theirs
-  if (tryFirst && !isQueue(lineOf(env, addresses))) await tryOut(trial, addresses);
+  let untried = tryFirst && isQueue(lineOf(env, addresses));
+  if (tryFirst && !untried) await tryOut(trial, addresses);
   const turns = inTurns(addresses);
   const share = turns.length > 1 ? timeout / 2 / turns.length : LONGEST_WAIT;
   for (let factor = 1; ; factor *= 2) {
@@ -34,7 +35,9 @@ export async function keepKnocking(
       });
       try {
         trial.waiting = undefined;
-        if (turn.waited) await tryOut(trial, next);
+        // also where those before us were done before we came to wait for them
+        if (turn.waited || untried) await tryOut(trial, next);
+        untried = false;
         const where = turns.length > 1 ? ` on ${next.join(' and ')}` : '';
         if (trial.rounds++ > 0) tell(`${name} port ${port} is still closed; knocking again${where}`);
         const gap = Math.min(key.gap * factor, Math.max(key.gap, LONGEST_GAP));

@@ -30,9 +30,11 @@ export class Purse {
     return (this.#used.window ?? 0) >= windowAt(Date.now());
   }
 
-  /** Reads again what others have used; to be called when the turn has come. */
-  look(): void {
+  /** Reads again what others have used; to be called when the turn has come. Says whether somebody has used one since. */
+  look(): boolean {
+    const { window } = this.#used;
     this.#used = this.#file.read();
+    return this.#used.window !== window;
   }
 
   /**

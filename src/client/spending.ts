@@ -48,15 +48,17 @@ export async function spendTokens(
 ): Promise<never> {
   const { signal, attempts } = trial;
   const purse = new Purse(env, token, tell);
-  if (!isQueue(purse.line)) await tryOut(trial, addresses, purse.isRecent ? RECENT_HEAD_START : undefined);
+  const isFirst = !isQueue(purse.line);
+  if (isFirst) await tryOut(trial, addresses, purse.isRecent ? RECENT_HEAD_START : undefined);
   const turn = await takeTurn(purse.line, signal, () => {
     attempts.giveUp();
     trial.waiting = 'other logins are still using its tokens';
   });
   try {
     trial.waiting = undefined;
-    purse.look();
-    if (turn.waited) await tryOut(trial, addresses, RECENT_HEAD_START);
+    // somebody may have opened it since, also where he was done before we came to wait for him
+    const isNews = purse.look();
+    if (!isFirst || turn.waited || isNews) await tryOut(trial, addresses, RECENT_HEAD_START);
     const onWait = (until: number) => {
       tell(`${name}: its tokens are used up; waiting until ${clock(until)}`);
       trial.waiting = `its tokens are used up until ${clock(until)}`;
