@@ -2,18 +2,18 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ConfigError, formatProblem, warningOf } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
+import { withSecrets } from '../config/secrets.ts';
+import { apply, type Fed } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold, follows, type Hold, readHold, runningSupervisor, writeHold } from '../host/hold.ts';
 import { interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
-import { compile } from '../ruleset/compile.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
 import { droppedText } from '../table/fit.ts';
-import { type Loaded, load } from '../table/load.ts';
+import type { Loaded } from '../table/load.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import { forgetUnconfirmed, refuseUnconfirmed } from '../trial/unconfirmed.ts';
-import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
 import { makeReadable } from './readable.ts';
 
@@ -27,18 +27,18 @@ export async function loadCommand(
   const hold = holdAgainstSupervisor(context, options.force);
   const { config, bytes, path } = readWanted(context, options);
   makeReadable(path, context);
-  const wanted = compile(config, VERSION);
   const before = readHold(env);
   if (hold) writeHold(env, hold);
-  const loaded = await withKernel(({ connection, sessions }) =>
-    load(connection, wanted, sessions, [], () => refuseWhileTrying(env)),
+  const { wanted, feeding, ...loaded } = await withKernel(access =>
+    apply(access, config, { env, mayCommit: () => refuseWhileTrying(env) }),
   ).catch(error => {
     if (hold && !before) endHold(env);
     throw error;
   });
   const kept = hold ? undefined : lastGoodPath(env);
   if (kept !== undefined)
-    for (const warning of keepLastGood(kept, bytes)) context.tell(formatProblem(warning));
+    for (const warning of keepLastGood(kept, withSecrets(bytes.toString(), config)))
+      context.tell(formatProblem(warning));
   for (const dropped of loaded.dropped) context.tell(droppedText(dropped));
   if (options.force) forgetUnconfirmed(env, bytes);
   if (!hold) endHold(env);
@@ -55,11 +55,14 @@ export async function loadCommand(
         objects: loaded.objects,
         sessions: loaded.sessions,
         changes,
+        tokens: tokensValue(feeding),
       }),
     );
   else {
     context.print(headline(event, wanted, config.services.length, loaded));
     for (const change of changes) context.print(`  ${changeText(change)}`);
+    const tokens = tokensText(feeding);
+    if (tokens !== undefined) context.print(tokens);
   }
   return EXIT.DONE;
 }
@@ -94,6 +97,27 @@ function readWanted(
     context.tell(error.problems.map(formatProblem));
     context.tell('knockd-nft: THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead');
     return readConfiguration(context, path);
+  }
+}
+
+/** When the last token in the kernel ends. */
+function tokensValue(feeding: Fed) {
+  return feeding.is === 'fed' ? { users: feeding.users, until: new Date(feeding.until).toISOString() } : null;
+}
+
+function tokensText(feeding: Fed): string | undefined {
+  switch (feeding.is) {
+    case 'none':
+      return undefined;
+    case 'waiting':
+      return 'tokens: none, until the clock is synchronized';
+    case 'failed':
+      return `tokens: not fed: ${feeding.message}`;
+    case 'fed': {
+      const { users, until, from, why } = feeding;
+      const gap = from === undefined ? '' : `, from ${new Date(from).toISOString()} on: ${why}`;
+      return `tokens: ${count(users, 'user')}, until ${new Date(until).toISOString()}${gap}`;
+    }
   }
 }
 

@@ -5,7 +5,7 @@ import type { Family } from '../config/types.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
 import { masked } from '../ruleset/match.ts';
-import { compiledSequences, readPrefix, servicePorts } from '../ruleset/program.ts';
+import { openingPlaces, readPrefix, servicePorts } from '../ruleset/program.ts';
 import type { Revocation } from '../table/openings.ts';
 import { UsageError } from './context.ts';
 
@@ -85,7 +85,7 @@ export function readRevocation({ service: named, whom }: RevokeWords, ruleset: R
     return { services, everywhere, whom: { is: 'client', ...readClient(whom, ruleset, instead) } };
   }
   const users = new Map<string, Set<string>>();
-  for (const { service, user } of compiledSequences(ruleset))
+  for (const { service, user } of openingPlaces(ruleset).values())
     if (user !== null) users.set(service, (users.get(service) ?? new Set()).add(user));
   const having = services.filter(service => users.get(service)?.has(whom));
   if (having.length > 0) return { services: having, everywhere: false, whom: { is: 'user', name: whom } };

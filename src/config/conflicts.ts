@@ -4,7 +4,7 @@ import type { Report } from './report.ts';
 import type { PortRange } from './types.ts';
 
 /** What a port is used for. */
-export type UseKind = 'guarded' | 'public' | 'knock';
+export type UseKind = 'guarded' | 'public' | 'knock' | 'token';
 
 /** A mention of ports in the file. */
 export interface Use extends PortRange {
@@ -17,14 +17,14 @@ export interface Use extends PortRange {
 }
 
 const PORTS = 65536;
-const SINGLE_PURPOSE = 'ports that are only one of guarded, public and knocked on';
+const SINGLE_PURPOSE = 'ports that are only one of guarded, public, knocked on, and for tokens';
 
 /**
  * Tells which ports have two purposes that exclude each other, each at the later mention. Takes the mentions in the
  * order of the file, and looks at each port at most once for each kind, however many ranges there are.
  */
 export function tellConflicts(uses: readonly Use[], report: Report): void {
-  const claims = { guarded: new Claims(), public: new Claims(), knock: new Claims() };
+  const claims = { guarded: new Claims(), public: new Claims(), knock: new Claims(), token: new Claims() };
   for (const [index, use] of uses.entries()) {
     const { fresh, taken } = claims[use.kind].claim(use, index);
     if (use.kind === 'guarded' && taken !== undefined) tellGuardedTwice(use, uses[taken], report);
@@ -38,9 +38,10 @@ export function tellConflicts(uses: readonly Use[], report: Report): void {
 }
 
 const OPPOSITES: Readonly<Record<UseKind, readonly UseKind[]>> = {
-  guarded: ['public', 'knock'],
-  public: ['guarded', 'knock'],
-  knock: ['guarded', 'public'],
+  guarded: ['public', 'knock', 'token'],
+  public: ['guarded', 'knock', 'token'],
+  knock: ['guarded', 'public', 'token'],
+  token: ['guarded', 'public', 'knock'],
 };
 
 /** Which mention claimed each port of both protocols first. */

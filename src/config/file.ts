@@ -65,10 +65,18 @@ export function formatMode({ mode }: Stats): string {
 }
 
 /** Whose file it is decides what stands in it. */
-export function tellOwner({ uid }: Stats, report: Report): void {
+export function tellOwner(stats: Stats, report: Report): void {
+  const problem = ownerProblem(stats);
+  if (problem) report.error(null, `the file ${problem.wrong}; expected ${problem.expected}`);
+}
+
+/** What is wrong with the owner of a file; undefined for root, and for the user who runs this. */
+export function ownerProblem({
+  uid,
+}: Stats): { readonly wrong: string; readonly expected: string } | undefined {
   const caller = process.geteuid?.();
-  if (uid === 0 || uid === caller) return;
-  report.error(null, `the file belongs to user ${uid}; expected root or the user who runs this (${caller})`);
+  if (uid === 0 || uid === caller) return undefined;
+  return { wrong: `belongs to user ${uid}`, expected: `root or the user who runs this (${caller})` };
 }
 
 /** Sequences that a wrong character set garbles would be knocked in vain: no byte is replaced in silence. */

@@ -1,9 +1,10 @@
 /** Every key of the file, once: reading, defaults, environment and the JSON schema all come from here. */
 
 import { duration } from './duration.ts';
-import { interfaceName, tableName } from './names.ts';
+import { interfaceName, realm, tableName } from './names.ts';
 import { network } from './networks.ts';
-import { knocks, portRanges } from './ports.ts';
+import { knocks, portOf, portRanges } from './ports.ts';
+import { secret } from './secrets.ts';
 import { anyString, choice, dictionary, flag, integer, type Key, list, object, type Shape } from './shape.ts';
 
 /** More than a host with gigabytes to spare could hold: 2^24 elements take about 2 GB of kernel memory. */
@@ -23,6 +24,9 @@ const SERVICE = {
   }),
   sequences: key(dictionary(knocks, { what: 'user', least: 1 }), {
     doc: 'A sequence for each user: { "alice": [..], "bob": [..] }. Events and status name the user.',
+  }),
+  tokens: key(dictionary(secret, { what: 'user', least: 1 }), {
+    doc: 'One-time tokens: { "alice": SECRET }, a secret for each device, of 64 hexadecimal digits or { "file": PATH }.',
   }),
   knockTimeout: key(duration, { default: '5s', doc: 'Longest pause between two knocks.' }),
   openFor: key(duration, {
@@ -59,6 +63,19 @@ const LIMITS = {
     doc: 'Most clients in mid-sequence, for each map.',
   }),
   clients: key(integer(1, MOST_ELEMENTS), { default: 65535, doc: 'Most clients that are in, for each set.' }),
+};
+
+const TOKEN = {
+  port: key(portOf('udp'), { default: '62201/udp', doc: 'The UDP port that tokens are sent to.' }),
+  realm: key(realm, {
+    default: 'default',
+    doc: 'Goes into the derivation: hosts that share secrets need different ones.',
+  }),
+  hours: key(integer(1, 24), { default: 24, doc: 'The tokens of so many hours to come stand ready.' }),
+  payload: key(list(portOf('tcp'), { least: 0, of: 'TCP ports' }), {
+    default: [],
+    doc: 'TCP ports where somebody listens, such as ["80/tcp"]: a token in the data to one counts, too.',
+  }),
 };
 
 export const FILE = {
@@ -109,7 +126,15 @@ export const FILE = {
   }),
   limits: key(object(LIMITS), { doc: 'Size of each map and set that packets write.' }),
   table: key(tableName, { default: 'knockd', doc: 'Name of the inet table.' }),
+  token: key(object(TOKEN), { doc: 'Where one-time tokens arrive, and how many wait in the kernel.' }),
   log: key(object(LOG), { doc: 'What is written to the journal or to stderr.' }),
+};
+
+/** The token's keys as they are where the file has none. */
+export const TOKEN_DEFAULTS = {
+  port: TOKEN.port.default,
+  realm: TOKEN.realm.default,
+  hours: TOKEN.hours.default,
 };
 
 /** The keys of a service that have a default of their own. */
@@ -136,25 +161,26 @@ function key<T, const O extends Omit<Key<T>, 'shape'>>(shape: Shape<T>, options:
   return { ...options, shape };
 }
 
-/** A service has its sequences in one of two ways. */
+/** A service is opened by tokens, or by sequences in one of two ways, or by both. */
 function service() {
   const shape = object(SERVICE);
   return {
     get schema() {
-      return { ...shape.schema, oneOf: [{ required: ['sequence'] }, { required: ['sequences'] }] };
+      const ways = ['tokens', 'sequence', 'sequences'].map(name => ({ required: [name] }));
+      return { ...shape.schema, anyOf: ways, not: { required: ['sequence', 'sequences'] } };
     },
     read(node, report, where) {
       const value = shape.read(node, report, where);
       if (node.kind !== 'object') return undefined;
       const [first, second] = node.members.filter(({ name }) => name === 'sequence' || name === 'sequences');
-      if (first === undefined) {
+      if (first === undefined && !node.members.some(({ name }) => name === 'tokens')) {
         report.wrong(
           node.at,
           where,
-          'there is no sequence',
-          '"sequence", or "sequences" with a key for each user',
+          'there is no way in',
+          '"tokens" with a secret for each user, "sequence", or "sequences" with one for each user',
         );
-      } else if (second !== undefined && second.name !== first.name) {
+      } else if (first !== undefined && second !== undefined && second.name !== first.name) {
         const what = `"${second.name}" stands beside "${first.name}" (line ${first.at.line})`;
         report.wrong(second.at, where, what, 'one of the two');
       }

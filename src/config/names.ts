@@ -19,6 +19,18 @@ export const tableName: Shape<string> = {
   },
 };
 
+const REALM = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** A word that goes into the derivation of tokens. */
+export const realm: Shape<string> = {
+  schema: { type: 'string', pattern: REALM.source },
+  read(node, report, where) {
+    const fits = node.kind === 'string' && REALM.test(node.value);
+    const outcome = fits ? good(node.value) : bad('is no realm', '1 to 64 letters, digits, ".", "_" or "-"');
+    return report.outcome(node, where, outcome);
+  },
+};
+
 /** Name of a network interface, or how such names begin: `wg*`. */
 export const interfaceName: Shape<string> = {
   schema: { type: 'string', pattern: INTERFACE.source },

@@ -1,20 +1,24 @@
 import { tellConflicts, type Use } from './conflicts.ts';
 import { readDuration } from './duration.ts';
-import { FILE, SERVICE_DEFAULTS } from './keys.ts';
+import { FILE, SERVICE_DEFAULTS, TOKEN_DEFAULTS } from './keys.ts';
 import { mergeInterfaces } from './names.ts';
 import { mergeNetworks } from './networks.ts';
-import { type Knocks, mergePortRanges } from './ports.ts';
+import { type Knocks, mergePortRanges, readPort } from './ports.ts';
 import { ConfigError, comparePositions, type Problem, sortProblems } from './problems.ts';
 import { Report } from './report.ts';
+import { resolveSecret, secretPath } from './secrets.ts';
 import { type PlacedSequence, tellSequences } from './sequences.ts';
 import { readSettings, type Settings } from './settings.ts';
 import { object, type Shape } from './shape.ts';
 import { parseTree, type Tree } from './syntax.ts';
-import type { Config, Port, Sequence, Service } from './types.ts';
+import { type PlacedToken, tellTokens } from './tokens.ts';
+import type { Config, Port, Sequence, Service, TokenSettings } from './types.ts';
 
 export interface ReadConfig {
   readonly config: Config;
   readonly warnings: readonly Problem[];
+  /** Files that hold secrets, as absolute paths. */
+  readonly secretFiles: readonly string[];
 }
 
 const file = object(FILE);
@@ -44,17 +48,43 @@ export function understand(
   }
   const values = file.read(tree.root, report, '') ?? {};
   const { settings, problems } = readSettings(values, env);
-  tellTogether(values, settings, report);
+  const tokens = (values.services ?? []).flatMap(service => placedTokens(service, fileName, report));
+  const token = toTokenSettings(values.token);
+  tellTogether(values, settings, tokens, token, report);
+  const secretFiles = tokens.flatMap(({ file }) => (file === undefined ? [] : [file]));
   const all = sortProblems([...found, ...problems, ...report.problems]);
-  if (all.some(isError)) throw new ConfigError(all);
-  return { config: toConfig(values, settings), warnings: all };
+  if (all.some(isError)) throw new ConfigError(all, secretFiles);
+  const config = toConfig(values, settings, tokens, token);
+  return { config, warnings: all, secretFiles };
 }
 
 /** What no value shows alone. */
-function tellTogether(values: FileValues, settings: Settings, report: Report): void {
+function tellTogether(
+  values: FileValues,
+  settings: Settings,
+  tokens: readonly PlacedToken[],
+  token: TokenSettings,
+  report: Report,
+): void {
   const sequences = (values.services ?? []).flatMap(placedSequences);
   tellSequences(sequences, settings.strict, report);
-  tellConflicts(uses(values, sequences), report);
+  tellTokens(tokens, token, report);
+  tellConflicts([...uses(values, sequences), ...tokenUses(values, tokens, token)].sort(byPlace), report);
+}
+
+const byPlace = (a: Use, b: Use) => comparePositions(a.at, b.at);
+
+/** The token port is one only where there are tokens; a default stands where the first of them does. */
+function tokenUses(
+  { token: written }: FileValues,
+  [first]: readonly PlacedToken[],
+  { port }: TokenSettings,
+): readonly Use[] {
+  if (!first) return [];
+  const at = written?.port?.at ?? first.at;
+  return [
+    { protocol: port.protocol, first: port.port, last: port.port, kind: 'token', at, where: 'token.port' },
+  ];
 }
 
 function uses(values: FileValues, sequences: readonly PlacedSequence[]): readonly Use[] {
@@ -73,7 +103,7 @@ function uses(values: FileValues, sequences: readonly PlacedSequence[]): readonl
       return [{ kind: 'knock', protocol, first: port, last: port, at: knock.at, where, knock: index + 1 }];
     }),
   );
-  return [...guarded, ...open, ...knocks].sort((a, b) => comparePositions(a.at, b.at));
+  return [...guarded, ...open, ...knocks];
 }
 
 function placedSequences({ name, value }: NamedService): readonly PlacedSequence[] {
@@ -91,23 +121,65 @@ function placedSequences({ name, value }: NamedService): readonly PlacedSequence
   return single === undefined ? ofUsers : [single, ...ofUsers];
 }
 
+/** Secrets that stand in files are read here. */
+function placedTokens(
+  { name, value }: NamedService,
+  fileName: string,
+  report: Report,
+): readonly PlacedToken[] {
+  return (value.tokens ?? []).map(({ name: user, value: written }) => {
+    const where = `services.${name}.tokens.${user}`;
+    const secret = resolveSecret(written, where, fileName, report);
+    const file = 'file' in written.value ? secretPath(fileName, written.value.file) : undefined;
+    return { at: written.at, where, service: name, user, secret, file };
+  });
+}
+
+function toTokenSettings(written: FileValues['token']): TokenSettings {
+  return {
+    port: written?.port?.value ?? defaultPort(TOKEN_DEFAULTS.port),
+    realm: written?.realm ?? TOKEN_DEFAULTS.realm,
+    hours: written?.hours ?? TOKEN_DEFAULTS.hours,
+    payload: (written?.payload ?? []).map(({ value }) => value),
+  };
+}
+
+function defaultPort(written: string): Port {
+  const outcome = readPort(written);
+  if (!outcome.ok) throw new Error(`the default ${written} ${outcome.wrong}`);
+  return outcome.value;
+}
+
 /** Only for values without errors: then nothing that is required is missing. */
-function toConfig(values: FileValues, settings: Settings): Config {
+function toConfig(
+  values: FileValues,
+  settings: Settings,
+  tokens: readonly PlacedToken[],
+  token: TokenSettings,
+): Config {
   const { closed: _, ...rest } = settings;
   return {
     ...rest,
-    services: (values.services ?? []).map(service => toService(service, settings)),
+    services: (values.services ?? []).map(service => toService(service, settings, tokens)),
+    token,
     public: mergePortRanges((values.public ?? []).map(port => port.value)),
     allow: mergeNetworks(values.allow ?? []),
     interfaces: mergeInterfaces(values.interfaces ?? []),
   };
 }
 
-function toService({ name, value }: NamedService, settings: Settings): Service {
+function toService(
+  { name, value }: NamedService,
+  settings: Settings,
+  tokens: readonly PlacedToken[],
+): Service {
   return {
     name,
     ports: (value.ports ?? []).map(port => port.value),
     sequences: toSequences(value),
+    tokens: tokens.flatMap(({ service, user, secret }) =>
+      service === name && secret !== undefined ? [{ user, secret }] : [],
+    ),
     knockTimeout: value.knockTimeout ?? defaultDuration(SERVICE_DEFAULTS.knockTimeout),
     openFor: value.openFor ?? defaultDuration(SERVICE_DEFAULTS.openFor),
     singleUse: value.singleUse ?? SERVICE_DEFAULTS.singleUse,

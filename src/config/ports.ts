@@ -72,6 +72,26 @@ const portRange: Shape<Placed<PortRange>> = {
   },
 };
 
+/** One port of this protocol. */
+export function portOf(protocol: Protocol): Shape<Placed<Port>> {
+  const expected = `a port of ${protocol.toUpperCase()}, such as "${protocol === 'udp' ? 62201 : 80}/${protocol}"`;
+  return {
+    schema: {
+      anyOf: [
+        ...(protocol === 'tcp' ? [{ type: 'integer', minimum: 1, maximum: HIGHEST }] : []),
+        { type: 'string', pattern: `^${NUMBER_PATTERN}/${protocol}$` },
+      ],
+    },
+    read(node, report, where) {
+      const written = node.kind === 'number' || node.kind === 'string';
+      const outcome = written ? readPort(node.value) : bad('is no port', expected);
+      const fits = outcome.ok && outcome.value.protocol === protocol;
+      const value = report.outcome(node, where, fits ? outcome : bad('is no such port', expected));
+      return value && { at: node.at, value };
+    },
+  };
+}
+
 /** Guarded or public ports. */
 export function portRanges(least: 0 | 1): Shape<readonly Placed<PortRange>[]> {
   return list(portRange, { least, of: 'ports' });

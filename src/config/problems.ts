@@ -48,11 +48,14 @@ export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   /** At least one error; sorted, see {@link sortProblems}. */
   readonly problems: readonly Problem[];
+  /** Files whose change may mend it, beside the configuration. */
+  readonly secretFiles: readonly string[];
 
-  constructor(problems: readonly Problem[]) {
+  constructor(problems: readonly Problem[], secretFiles: readonly string[] = []) {
     const sorted = sortProblems(problems);
     super(sorted.map(formatProblem).join('\n'));
     this.problems = sorted;
+    this.secretFiles = secretFiles;
   }
 }
 

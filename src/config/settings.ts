@@ -6,7 +6,7 @@ import type { Key, Keys } from './shape.ts';
 import type { Closed, Config } from './types.ts';
 
 /** The keys of the file that are single values; `closed` is the default of the services. */
-export type Settings = Omit<Config, 'services' | 'public' | 'allow' | 'interfaces'> & {
+export type Settings = Omit<Config, 'services' | 'token' | 'public' | 'allow' | 'interfaces'> & {
   readonly closed: Closed;
 };
 

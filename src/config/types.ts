@@ -32,11 +32,19 @@ export interface Sequence {
 /** What a guarded port shows to strangers: nothing, that it is closed, or that the host forbids it. */
 export type Closed = 'drop' | 'reject' | 'prohibited';
 
+/** Whose one-time tokens open a service. */
+export interface TokenUser {
+  readonly user: string;
+  /** 32 bytes. */
+  readonly secret: Uint8Array;
+}
+
 export interface Service {
   readonly name: string;
   readonly ports: readonly PortRange[];
-  /** At least one. All have a user, or there is exactly one without. */
+  /** All have a user, or there is exactly one without; none only if there are `tokens`. */
   readonly sequences: readonly Sequence[];
+  readonly tokens: readonly TokenUser[];
   /** Longest pause between two knocks, in milliseconds. */
   readonly knockTimeout: number;
   /** How long a client may open new connections, in milliseconds. */
@@ -54,8 +62,21 @@ export interface Log {
   readonly group: number;
 }
 
+/** Where tokens arrive, and how many wait in the kernel. */
+export interface TokenSettings {
+  /** UDP. */
+  readonly port: Port;
+  /** Goes into the derivation: hosts that share secrets need different ones. */
+  readonly realm: string;
+  /** The tokens of so many hours to come stand ready. */
+  readonly hours: number;
+  /** TCP ports where somebody listens, and where a token in a segment's data counts, too. */
+  readonly payload: readonly Port[];
+}
+
 export interface Config {
   readonly services: readonly Service[];
+  readonly token: TokenSettings;
   readonly policy: 'accept' | 'drop';
   /** Ports open to everybody. */
   readonly public: readonly PortRange[];

@@ -53,7 +53,8 @@ export function follow(expression: Expression, place: Place): Step {
       return load(expression.dreg, vague(1));
     case 'payload': {
       const { base, offset, length, dreg } = expression;
-      return load(dreg, base === 'link' ? vague(length) : part(packet[base], offset, length));
+      const header = base === 'network' || base === 'transport' ? packet[base] : undefined;
+      return load(dreg, header ? part(header, offset, length) : vague(length));
     }
     case 'meta':
       return 'dreg' in expression

@@ -17,7 +17,6 @@ import { decides, GOES_ON, type Step, when } from './decision.ts';
 import { Fields } from './fields.ts';
 import type { Place } from './follow.ts';
 import { loadCt, loadFib, loadMeta, part } from './loads.ts';
-import { find } from './lookup.ts';
 import { followMatch, followTarget } from './xtables.ts';
 
 /**
@@ -89,7 +88,6 @@ const VARIANTS: Readonly<Record<string, Follow>> = {
   meta: loadsMeta,
   ct: loadsCt,
   fib: loadsFib,
-  lookup: looksUp,
   range: comparesRange,
   bitwise: masks,
   byteorder: swaps,
@@ -172,14 +170,6 @@ function loads(fields: Fields, bits: Bits | undefined, registers: Place['registe
   if (bits === undefined) return when(UNLIKELY);
   registers.load(fields.register(1), bits);
   return GOES_ON;
-}
-
-/** enum nft_lookup_attributes: SET 1, SREG 2, FLAGS 5, whose bit 0 turns the sense around */
-function looksUp(fields: Fields, { registers, table, written }: Place): Step {
-  const sreg = fields.register(2);
-  const set = table.sets.get(fields.text(1));
-  if (written.has(table, fields.text(1))) return when(UNKNOWN);
-  return when(not(find(set, size => registers.read(sreg, size)).match));
 }
 
 /** enum nft_range_attributes: SREG 1, OP 2 (0: within, 1: not within), FROM_DATA 3, TO_DATA 4 */

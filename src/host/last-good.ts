@@ -21,9 +21,9 @@ export function lastGoodPath(env: NodeJS.ProcessEnv): string | undefined {
  * Keeps a configuration that was loaded: whole or not at all, and for nobody else to read. Where that cannot be, the load
  * stands all the same, and the warning is returned.
  */
-export function keepLastGood(path: string, bytes: Uint8Array): readonly Problem[] {
+export function keepLastGood(path: string, content: string | Uint8Array): readonly Problem[] {
   try {
-    writeState(path, bytes);
+    writeState(path, content);
     return [];
   } catch (error) {
     const message = `the configuration cannot be kept for a boot with a bad one: ${error instanceof Error ? error.message : error}`;

@@ -14,6 +14,8 @@ export interface LoggedPacket {
   readonly time: number | undefined;
   /** 4 or 16 bytes. */
   readonly source: Buffer;
+  /** The packet's beginning, from its IP header on: at most {@link COPY_RANGE} bytes. */
+  readonly packet: Buffer;
 }
 
 // include/uapi/linux/netfilter/nfnetlink.h and nfnetlink_log.h
@@ -28,8 +30,8 @@ const NFULA = { MARK: 2, TIMESTAMP: 3, PAYLOAD: 9, PREFIX: 10, SEQ: 12 } as cons
 /** struct nfgenmsg */
 const NFGENMSG = 4;
 
-/** Enough of a packet to see where it is from: an IPv6 header. */
-const COPY_RANGE = 40;
+/** Enough of a packet to see where it is from, and the token in it, behind headers that are not very long. */
+const COPY_RANGE = 256;
 /** The kernel may collect packets for so long (in 1/100 s), or so many of them. */
 const TIMEOUT = 10;
 const THRESHOLD = 20;
@@ -46,6 +48,19 @@ export function bindGroup(group: number): Request {
   writer.be32(NFULA_CFG.TIMEOUT, TIMEOUT);
   writer.be32(NFULA_CFG.QTHRESH, THRESHOLD);
   writer.be16(NFULA_CFG.FLAGS, NFULNL_CFG_F_SEQ);
+  return {
+    type: NFULNL_MSG_CONFIG,
+    flags: 0,
+    subject: `NFLOG group ${group}`,
+    payload: writer.finish(),
+  };
+}
+
+/** Asks the group that this socket has for nothing new: the answer comes after all packets that were reported before. */
+export function fenceGroup(group: number): Request {
+  const writer = new AttributeWriter();
+  writer.raw(Buffer.from([0, 0, group >> 8, group & 0xff]));
+  writer.be32(NFULA_CFG.TIMEOUT, TIMEOUT);
   return {
     type: NFULNL_MSG_CONFIG,
     flags: 0,
@@ -89,9 +104,9 @@ function decodePacket(message: Buffer): LoggedPacket | undefined {
     else if (reader.type === NFULA.PAYLOAD) packet = Buffer.from(reader.bytes());
   }
   if (family === AF_INET && packet.length >= 20)
-    return { family: 'ipv4', prefix, mark, sequence, time, source: packet.subarray(12, 16) };
+    return { family: 'ipv4', prefix, mark, sequence, time, source: packet.subarray(12, 16), packet };
   if (family === AF_INET6 && packet.length >= 40)
-    return { family: 'ipv6', prefix, mark, sequence, time, source: packet.subarray(8, 24) };
+    return { family: 'ipv6', prefix, mark, sequence, time, source: packet.subarray(8, 24), packet };
   return undefined;
 }
 

@@ -12,7 +12,16 @@ export interface Datatype {
   readonly size: number;
   /** Numbers in host order; all others are as on the wire. */
   readonly host?: true;
+  /** The expression whose values these are: a type without a name of its own is written `typeof` that. */
+  readonly of?: Expressed;
   readonly text: (value: Buffer) => string;
+}
+
+/** An expression in nft's words, and its numbers for the userdata of a set (nft's enum expr_types and its udata). */
+export interface Expressed {
+  readonly text: string;
+  readonly type: number;
+  readonly fields: readonly number[];
 }
 
 /** Bits of one type in the number of a concatenation. */
@@ -92,6 +101,8 @@ export const DATATYPES = {
     code: 19,
     size: 4,
     host: true,
+    // EXPR_META, NFT_META_MARK
+    of: { text: 'meta mark', type: 9, fields: [3] },
     text: value => `0x${value.readUInt32LE(0).toString(16).padStart(8, '0')}`,
   },
   iface_index: {
@@ -171,13 +182,22 @@ export const DATATYPES = {
     size: 2,
     text: value => `${value.readUInt8(0)}.${value.readUInt8(1)}.0.0/16`,
   },
+  /** 32 bytes of a datagram, from the 24th of its data on. */
+  token: {
+    name: 'integer',
+    code: 4,
+    size: 32,
+    // EXPR_PAYLOAD: no protocol's field, of the transport header (PROTO_BASE_TRANSPORT_HDR), offset and length in bits
+    of: { text: '@th,256,256', type: 7, fields: [0, 0, 3, 256, 256] },
+    text: value => `0x${value.toString('hex')}`,
+  },
   /** A number in one byte, such as a hop limit or the wildcard of a socket. */
   byte: decimal(4, 'integer', 1),
 } as const satisfies Record<string, Datatype>;
 
 const BY_CODE = new Map<number, Datatype>(
   Object.values(DATATYPES)
-    .filter(type => type.name !== 'integer' || type === DATATYPES.integer)
+    .filter(type => type.code !== DATATYPES.integer.code || type === DATATYPES.integer)
     .map(type => [type.code, type]),
 );
 
@@ -188,8 +208,9 @@ export function encodeDatatypes(types: readonly Datatype[]): number {
   return types.reduce((code, type) => (code << TYPE_BITS) | type.code, 0);
 }
 
-/** The types behind the number, where all are known. */
-export function decodeDatatypes(code: number): readonly Datatype[] | undefined {
+/** The types behind the number of a key of `size` bytes, where all are known. */
+export function decodeDatatypes(code: number, size?: number): readonly Datatype[] | undefined {
+  if (code === DATATYPES.token.code && size === DATATYPES.token.size) return [DATATYPES.token];
   const types: Datatype[] = [];
   for (let rest = code; rest > 0; rest >>>= TYPE_BITS) {
     const type = BY_CODE.get(rest & ((1 << TYPE_BITS) - 1));

@@ -1,4 +1,4 @@
-import { decodeDatatypes, encodeDatatypes } from './datatype.ts';
+import { decodeDatatypes, encodeDatatypes, keySize } from './datatype.ts';
 import { VERDICT } from './register.ts';
 import type { Ruleset, SetWithElements } from './ruleset.ts';
 
@@ -9,21 +9,32 @@ export interface SavedRuleset extends Omit<Ruleset, 'sets'> {
 
 interface SavedSet extends Omit<SetWithElements, 'types' | 'data'> {
   readonly types: number;
+  /** In bytes. */
+  readonly keySize: number;
   readonly data?: number | typeof VERDICT;
 }
 
 export function saveRuleset(ruleset: Ruleset): SavedRuleset {
   const sets = ruleset.sets.map(({ types, data, ...set }): SavedSet => {
     const code = data === undefined || data === VERDICT ? data : encodeDatatypes([data]);
-    return { ...set, types: encodeDatatypes(types), ...(code !== undefined && { data: code }) };
+    return {
+      ...set,
+      types: encodeDatatypes(types),
+      keySize: keySize(types),
+      ...(code !== undefined && { data: code }),
+    };
   });
   return { ...ruleset, sets };
 }
 
 export function restoreRuleset(saved: SavedRuleset): Ruleset {
-  const sets = saved.sets.map(({ types, data, ...set }): SetWithElements => {
+  const sets = saved.sets.map(({ types, keySize, data, ...set }): SetWithElements => {
     const type = typeof data === 'number' ? decodeDatatypes(data)?.[0] : data;
-    return { ...set, types: decodeDatatypes(types) ?? [], ...(type !== undefined && { data: type }) };
+    return {
+      ...set,
+      types: decodeDatatypes(types, keySize) ?? [],
+      ...(type !== undefined && { data: type }),
+    };
   });
   return { ...saved, sets };
 }

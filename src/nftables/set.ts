@@ -6,12 +6,13 @@ import {
   DATATYPES,
   type Datatype,
   decodeDatatypes,
+  type Expressed,
   encodeDatatypes,
   keySize,
 } from './datatype.ts';
 import { NFT_MSG } from './message.ts';
 import { VERDICT } from './register.ts';
-import { encodeByteOrders } from './userdata.ts';
+import { encodeByteOrders, encodeTypeof } from './userdata.ts';
 
 /** A set, or a map where `data` says what its elements hold. Named as in the kernel; nft calls one with data a map. */
 export interface NftSet {
@@ -73,10 +74,26 @@ export function newSet(table: string, set: NftSet): Message {
       writer.be32(NFTA_SET.ID, 1);
       const { size } = set;
       if (size !== undefined) writer.nested(NFTA_SET.DESC, nest => nest.be32(NFTA_SET_DESC.SIZE, size));
-      const dataOrder = set.data && byteOrder(set.data === VERDICT ? [] : [set.data]);
-      writer.bytes(NFTA_SET.USERDATA, encodeByteOrders(byteOrder(set.types), dataOrder));
+      writer.bytes(NFTA_SET.USERDATA, encodeUserdata(set));
     },
   };
+}
+
+function encodeUserdata({ types, data }: NftSet): Buffer {
+  const orders = encodeByteOrders(byteOrder(types), data && byteOrder(data === VERDICT ? [] : [data]));
+  const [key, value] = expressedAs({ types, ...(data && { data }) });
+  return Buffer.concat([
+    orders,
+    ...(key ? [encodeTypeof('key', key)] : []),
+    ...(value ? [encodeTypeof('data', value)] : []),
+  ]);
+}
+
+/** The expressions that a set's key and data are values of, where the key's type has no name of its own. */
+function expressedAs({ types, data }: Pick<NftSet, 'types' | 'data'>): readonly (Expressed | undefined)[] {
+  const [only] = types;
+  if (types.length !== 1 || only?.name !== DATATYPES.token.name || !only.of) return [];
+  return [only.of, data === VERDICT ? undefined : data?.of];
 }
 
 export function deleteSet(table: string, set: NftSet): Message {
@@ -110,6 +127,7 @@ export function decodeSet(
   let name: string | undefined;
   let flags = 0;
   let keyType = 0;
+  let keyLength = 0;
   let dataType: number | undefined;
   let size: number | undefined;
   let count: number | undefined;
@@ -118,6 +136,7 @@ export function decodeSet(
     else if (reader.type === NFTA_SET.NAME) name = reader.string();
     else if (reader.type === NFTA_SET.FLAGS) flags = reader.be32();
     else if (reader.type === NFTA_SET.KEY_TYPE) keyType = reader.be32();
+    else if (reader.type === NFTA_SET.KEY_LEN) keyLength = reader.be32();
     else if (reader.type === NFTA_SET.DATA_TYPE) dataType = reader.be32();
     else if (reader.type === NFTA_SET.COUNT) count = reader.be32();
     else if (reader.type === NFTA_SET.DESC) {
@@ -129,7 +148,7 @@ export function decodeSet(
   return {
     table: required(table, 'table of set'),
     name: required(name, 'set name'),
-    types: decodeDatatypes(keyType) ?? [],
+    types: decodeDatatypes(keyType, keyLength) ?? [],
     ...(flags & NFT_SET.MAP && data && { data }),
     dynamic: (flags & NFT_SET.EVAL) !== 0,
     timeout: (flags & NFT_SET.TIMEOUT) !== 0,
@@ -169,8 +188,10 @@ export function setText(set: NftSet): string[] {
   const flags = [set.dynamic && 'dynamic', set.timeout && 'timeout', set.interval && 'interval'].filter(
     Boolean,
   );
-  const data = set.data ? ` : ${set.data === VERDICT ? VERDICT : set.data.name}` : '';
-  const lines = [`type ${set.types.map(type => type.name).join(' . ')}${data}`];
+  const [key, value] = expressedAs(set);
+  const data = set.data ? ` : ${value?.text ?? (set.data === VERDICT ? VERDICT : set.data.name)}` : '';
+  const type = key ? `typeof ${key.text}` : `type ${set.types.map(({ name }) => name).join(' . ')}`;
+  const lines = [`${type}${data}`];
   if (set.size !== undefined) lines.push(`size ${set.size}`);
   if (flags.length > 0) lines.push(`flags ${flags.join(',')}`);
   return lines;

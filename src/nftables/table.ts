@@ -12,10 +12,12 @@ export interface Table {
   readonly dormant?: boolean;
   /** Only the socket that made it may change it, and it goes when that is closed (Linux 5.12). */
   readonly owner?: boolean;
+  /** The kernel's number for it: a table that is made anew gets another one. */
+  readonly handle?: bigint;
 }
 
 /** enum nft_table_attributes */
-const NFTA_TABLE = { NAME: 1, FLAGS: 2, USERDATA: 6 } as const;
+const NFTA_TABLE = { NAME: 1, FLAGS: 2, HANDLE: 4, USERDATA: 6 } as const;
 const NFT_TABLE_F_DORMANT = 1;
 const NFT_TABLE_F_OWNER = 2;
 
@@ -52,9 +54,11 @@ export function decodeTable(reader: AttributeReader): Table {
   let name: string | undefined;
   let comment: string | undefined;
   let flags = 0;
+  let handle: bigint | undefined;
   while (reader.next()) {
     if (reader.type === NFTA_TABLE.NAME) name = reader.string();
     else if (reader.type === NFTA_TABLE.FLAGS) flags = reader.be32();
+    else if (reader.type === NFTA_TABLE.HANDLE) handle = reader.be64();
     else if (reader.type === NFTA_TABLE.USERDATA) comment = decodeComment(reader.bytes());
   }
   const dormant = (flags & NFT_TABLE_F_DORMANT) !== 0;
@@ -64,5 +68,6 @@ export function decodeTable(reader: AttributeReader): Table {
     comment,
     ...(dormant && { dormant }),
     ...(owner && { owner }),
+    ...(handle !== undefined && { handle }),
   };
 }

@@ -27,8 +27,28 @@ export type ByteOrder = keyof typeof BYTE_ORDERS;
 
 /** Userdata of a set, or of a map where `data` is given; a concatenation and a verdict have no byte order. */
 export function encodeByteOrders(key: ByteOrder, data: ByteOrder | undefined): Buffer {
-  const entry = (type: number, order: ByteOrder) => [type, 4, BYTE_ORDERS[order], 0, 0, 0];
+  const entry = (type: number, order: ByteOrder) => entry32(type, BYTE_ORDERS[order]);
   return Buffer.from([...entry(BYTE_ORDERS_OF.key, key), ...(data ? entry(BYTE_ORDERS_OF.data, data) : [])]);
+}
+
+/** NFTNL_UDATA_SET_KEY_TYPEOF and _DATA_TYPEOF; within them NFTNL_UDATA_SET_TYPEOF_EXPR and _DATA */
+const TYPEOF = { key: 3, data: 4 } as const;
+const TYPEOF_EXPR = 0;
+const TYPEOF_DATA = 1;
+
+/** Userdata by which nft knows what a key, or a map's data, is a value of: the expression's type and its fields, in order. */
+export function encodeTypeof(
+  of: keyof typeof TYPEOF,
+  { type, fields }: { readonly type: number; readonly fields: readonly number[] },
+): Buffer {
+  const data = fields.flatMap((value, index) => entry32(index, value));
+  const value = [...entry32(TYPEOF_EXPR, type), TYPEOF_DATA, data.length, ...data];
+  return Buffer.from([TYPEOF[of], value.length, ...value]);
+}
+
+/** A number of 32 bits, in host order. */
+function entry32(type: number, value: number): readonly number[] {
+  return [type, 4, value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
 }
 
 /** The comment, or undefined where there is none, or where somebody keeps something else in the userdata. */

@@ -1,4 +1,5 @@
-import type { Port, Service } from '../config/types.ts';
+import { createHash } from 'node:crypto';
+import type { Port, Service, TokenUser } from '../config/types.ts';
 
 declare const PLACE: unique symbol;
 
@@ -19,7 +20,15 @@ export interface Step {
 /** What reaching a place does: wait for the next knock at most so many milliseconds, or open a service. */
 export type Arrival =
   | { readonly place: Place; readonly does: 'start' | 'wait'; readonly timeout: number }
-  | { readonly place: Place; readonly does: 'open'; readonly service: string };
+  | Opens;
+
+/** A place at the end of a sequence, or where a user's tokens lead. */
+export interface Opens {
+  readonly place: Place;
+  readonly does: 'open';
+  readonly service: string;
+  readonly user: string | null;
+}
 
 /** All sequences as one automaton. What is in none of its lists is a wrong knock. */
 export interface Automaton {
@@ -29,6 +38,12 @@ export interface Automaton {
   readonly arrivals: readonly Arrival[];
   /** Every knock, once. */
   readonly knocks: readonly Port[];
+  /** The places of tokens, with the secrets that lead there. */
+  readonly tokens: readonly TokenPlace[];
+}
+
+export interface TokenPlace extends Opens {
+  readonly secret: Uint8Array;
 }
 
 /** A prefix while it is being built; its children are the prefixes one knock longer. */
@@ -39,8 +54,8 @@ interface Prefix {
   readonly children: Map<number, Prefix>;
   readonly labels: string[];
   timeout: number;
-  /** The service that a whole sequence opens. */
-  opens: string | undefined;
+  /** What a whole sequence opens, and as whom. */
+  opens: Pick<Opens, 'service' | 'user'> | undefined;
   place: Place;
 }
 
@@ -49,7 +64,7 @@ interface Prefix {
  *
  * No sequence may begin with another whole one: the configuration was checked.
  */
-export function compileAutomaton(services: readonly Service[]): Automaton {
+export function compileAutomaton(services: readonly Service[], realm: string): Automaton {
   const root = newPrefix(undefined, undefined, FNV_OFFSET);
   const inOrder: Prefix[] = [];
   for (const service of services) {
@@ -66,10 +81,13 @@ export function compileAutomaton(services: readonly Service[]): Automaton {
         next.timeout = Math.max(next.timeout, service.knockTimeout);
         prefix = next;
       });
-      prefix.opens = service.name;
+      prefix.opens = { service: service.name, user };
     }
   }
-  number(root);
+  const taken = number(root);
+  const tokens = services.flatMap(service =>
+    service.tokens.map(token => tokenPlace(realm, service.name, token, taken)),
+  );
   return {
     steps: inOrder.flatMap(prefix =>
       prefix.knock && prefix.parent
@@ -77,8 +95,9 @@ export function compileAutomaton(services: readonly Service[]): Automaton {
         : [],
     ),
     repeats: inOrder.flatMap(repeats),
-    arrivals: inOrder.map(arrival),
+    arrivals: [...inOrder.map(arrival), ...tokens.map(({ secret: _, ...opens }) => opens)],
     knocks: [...new Map(inOrder.flatMap(({ knock }) => (knock ? [[knockCode(knock), knock]] : []))).values()],
+    tokens,
   };
 }
 
@@ -92,7 +111,7 @@ export function knockCode({ protocol, port }: Port): number {
 }
 
 function arrival({ place, parent, timeout, opens }: Prefix): Arrival {
-  if (opens !== undefined) return { place, does: 'open', service: opens };
+  if (opens !== undefined) return { place, does: 'open', ...opens };
   return { place, does: parent?.parent ? 'wait' : 'start', timeout };
 }
 
@@ -112,18 +131,35 @@ function repeats(prefix: Prefix): { place: Place; knock: Port }[] {
  * sequences come and go. Where two hashes meet, the later one in the order of length and knocks takes the next free
  * number, whatever the order in the file.
  */
-function number(root: Prefix): void {
+function number(root: Prefix): Set<number> {
   const taken = new Set<number>([START]);
   let level = [root];
   while (level.length > 0) {
     level = level.flatMap(prefix => [...prefix.children].sort(([a], [b]) => a - b).map(([, child]) => child));
     for (const prefix of level) {
-      let place = finishHash(prefix.hash);
-      while (taken.has(place)) place = (place + 1) >>> 0;
-      taken.add(place);
-      prefix.place = place as Place;
+      prefix.place = take(finishHash(prefix.hash), taken);
     }
   }
+  return taken;
+}
+
+/** The number, or the next that is free. */
+function take(number: number, taken: Set<number>): Place {
+  let place = number;
+  while (taken.has(place)) place = (place + 1) >>> 0;
+  taken.add(place);
+  return place as Place;
+}
+
+/** Where a user's tokens lead: another place when anything changes that goes into them. */
+function tokenPlace(
+  realm: string,
+  service: string,
+  { user, secret }: TokenUser,
+  taken: Set<number>,
+): TokenPlace {
+  const digest = createHash('sha256').update(`${realm} ${service} ${user} `).update(secret).digest();
+  return { place: take(digest.readUInt32BE(0), taken), does: 'open', service, user, secret };
 }
 
 // FNV-1a (Fowler, Noll, Vo) over the bytes of the knocks, then the finalizer of MurmurHash3 (Appleby, public domain)

@@ -48,11 +48,13 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
     exempt(),
     admit(),
     ...config.services.map(service => guard(config, service)),
+    ...(automaton.tokens.length > 0 ? [token(config)] : []),
     knock(config, longest),
     advance(config),
     ...(config.strict ? [stray(config)] : []),
     ...(config.interfaces.length > 0 ? [interfaces(config.interfaces)] : []),
-    ...baseChains(config, label),
+    ...(looksIntoPayload(config, automaton) ? tokenPayload(config) : []),
+    ...baseChains(config, automaton, label),
   ];
 }
 
@@ -250,6 +252,75 @@ const onlyNewToUs: readonly Statement[] = [
   [...match.notToUs, ...match.leave],
 ];
 
+/** The prefix of what the kernel reports of each token that is used. */
+export const USED = 'used';
+
+/**
+ * Uses a token up, and opens what it is for. Only the limit in the element of `used` lets one of two copies through that arrive
+ * on two CPUs at the same instant; a look-up and a delete do not.
+ */
+function useOnce({ token: { hours }, log }: Config, where: match.TokenIn): Rule {
+  return rule(
+    match.tokenNotIn(names.used, where),
+    match.markFromToken(names.tokens, where),
+    match.useToken(names.used, usedTimeout(hours), where),
+    match.deleteToken(names.tokens, where),
+    match.reportAtOnce(USED, log.group),
+    match.markVerdict(names.arrivals),
+  );
+}
+
+/** Looks at what comes to the token port. A wrong token leaves nothing behind. */
+function token(config: Config): ChainWithRules {
+  return {
+    name: 'token',
+    rules: [
+      rule(match.ctState('invalid'), match.leave),
+      rule(match.notToUs, match.leave),
+      rule(match.protocol('udp'), match.tooShort, match.leave),
+      useOnce(config, 'datagram'),
+      rule(match.clearMark),
+      rule(match.tokenNotIn(names.used, 'datagram'), match.count(names.wrongTokens), match.leave),
+      rule(match.count(names.repeatedTokens)),
+    ],
+  };
+}
+
+/**
+ * Looks into the data of running connections to some ports. Only what a client sends whose address the handshake proved: a
+ * forged SYN with data would open otherwise. Marks of packets without a token stay as they are.
+ */
+function tokenPayload(config: Config): ChainWithRules[] {
+  return [
+    {
+      name: 'token_segment',
+      rules: [useOnce(config, 'segment'), rule(match.clearMark)],
+    },
+    {
+      name: 'token_payload',
+      rules: [
+        ...(config.interfaces.length > 0 ? [rule(match.jump('interfaces'))] : []),
+        rule(
+          match.ctState('established'),
+          match.provenClient,
+          match.tokenIn(names.tokens, 'segment'),
+          match.goto('token_segment'),
+        ),
+      ],
+    },
+  ];
+}
+
+/** Whether tokens also count in the data of connections. */
+function looksIntoPayload({ token: { payload } }: Config, { tokens }: Automaton): boolean {
+  return tokens.length > 0 && payload.length > 0;
+}
+
+/** How long a used token is remembered, in milliseconds: longer than any token lives. */
+export function usedTimeout(hours: number): number {
+  return (hours + 2) * 60 * 60 * 1000;
+}
+
 /** Looks at knocks, unless the source makes too many. */
 function knock(config: Config, longest: number): ChainWithRules {
   return chain(
@@ -315,14 +386,17 @@ function interfaces(patterns: readonly string[]): ChainWithRules {
   );
 }
 
-function baseChains(config: Config, label: string): ChainWithRules[] {
+function baseChains(config: Config, automaton: Automaton, label: string): ChainWithRules[] {
   const onInterfaces = config.interfaces.length > 0 ? [match.jump('interfaces')] : [];
   const early = [
     [...match.ctState('established'), ...match.jump('running')],
     [...match.loopback, ...match.accept],
     ...onInterfaces,
   ];
+  const payload = looksIntoPayload(config, automaton) ? config.token.payload : [];
   const input = [
+    // before established traffic is accepted, for that is what these packets are
+    ...payload.map(({ port }) => [...match.tcpPort(port), ...match.jump('token_payload')]),
     ...early,
     // allowed sources and running sessions may go everywhere, so they come first
     ...(config.policy === 'drop' ? [match.jump('exempt')] : []),

@@ -12,10 +12,14 @@ import { compileSets } from './sets.ts';
  * `version` is this program's, for the comment on the first rule.
  */
 export function compile(config: Config, version: string): Ruleset {
-  const automaton = compileAutomaton(config.services);
+  const automaton = compileAutomaton(config.services, config.token.realm);
   return {
     table: { name: config.table, comment: MARK },
-    counters: [...config.services.flatMap(serviceCounters), newCounter(names.wrongKnocks)],
+    counters: [
+      ...config.services.flatMap(serviceCounters),
+      newCounter(names.wrongKnocks),
+      ...(automaton.tokens.length > 0 ? [names.wrongTokens, names.repeatedTokens].map(newCounter) : []),
+    ],
     sets: compileSets(config, automaton),
     chains: compileChains(config, automaton, `${MARK} ${version} ${fingerprint(config)}`),
   };

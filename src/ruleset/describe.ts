@@ -6,7 +6,7 @@ import type { Expression } from '../nftables/expression.ts';
 import { intervalTexts } from '../nftables/interval.ts';
 import { byName, type ChainWithRules, type Ruleset } from '../nftables/ruleset.ts';
 import { FAMILIES, names } from './names.ts';
-import { compiledSequences, publicPorts, readPrefix, servicePorts, usesUp } from './program.ts';
+import { compiledSequences, publicPorts, readPrefix, servicePorts, tokenPlaces, usesUp } from './program.ts';
 
 /** A key of the configuration that two tables differ in. Values of secrets are null. */
 export interface Difference {
@@ -118,6 +118,8 @@ function describeSequences(ruleset: Ruleset, put: Put): void {
     for (const place of places.slice(0, -1)) seen.add((chains.get(place) ?? '').replace(/^\w+_/, ''));
     pauses.set(service, seen);
   }
+  for (const [place, { service, user }] of tokenPlaces(ruleset))
+    put(`services.${service}.tokens.${user}`, createHash('sha256').update(String(place)).digest('hex'), true);
   for (const [service, seen] of pauses)
     put(`services.${service}.knockTimeout`, [...seen].toSorted().join(', '));
 }

@@ -3,6 +3,8 @@ import { IPPROTO } from '../netlink/inet.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { KEY, type Register, register, VERDICT } from '../nftables/register.ts';
 import type { Verdict } from '../nftables/verdict.ts';
+import { TOKEN_OFFSET } from '../token/packet.ts';
+import { TOKEN_LENGTH } from '../token/read.ts';
 
 /**
  * The statements of our rules as the expressions that nft makes of the same words, registers included: what `nft`
@@ -15,7 +17,15 @@ const NFPROTO = { ipv4: 2, ipv6: 10 } as const;
 const TCP = { fin: 0x01, syn: 0x02, rst: 0x04, ack: 0x10 } as const;
 const CT_STATE = { invalid: 1, established: 2, related: 4 } as const;
 const CT_STATUS = { assured: 4, confirmed: 8 } as const;
-const CT_DIRECTION = { reply: 1 } as const;
+/** IP_CT_DIR_*, include/uapi/linux/netfilter/nf_conntrack_tuple_common.h */
+const CT_DIRECTION = { original: 0, reply: 1 } as const;
+const UDP_HEADER = 8;
+const TOKEN_IN = {
+  datagram: { base: 'transport', offset: UDP_HEADER + TOKEN_OFFSET, length: TOKEN_LENGTH },
+  segment: { base: 'inner', offset: TOKEN_OFFSET, length: TOKEN_LENGTH },
+} as const;
+/** Registers of a token: eight words from the first on. What stands beside it must not overlap. */
+const BEHIND_TOKEN = register(TOKEN_LENGTH / 4);
 /** RTN_* of include/uapi/linux/rtnetlink.h */
 const ADDRESS_TYPE = { unicast: 1, local: 2 } as const;
 
@@ -100,6 +110,20 @@ export const halfOpen: Expressions = [
   { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: host32(CT_STATUS.assured | CT_STATUS.confirmed) },
   { kind: 'cmp', sreg: KEY, op: 'eq', value: host32(CT_STATUS.confirmed) },
 ];
+
+/** `ct status assured ct direction original`: the handshake proved who sends this, and the client does. */
+export const provenClient: Expressions = [
+  ...assured,
+  ...isEqual({ kind: 'ct', key: 'direction', dreg: KEY }, byte(CT_DIRECTION.original)),
+];
+
+/** `tcp dport 80` */
+export function tcpPort(port: number): Expressions {
+  return [
+    ...protocol('tcp'),
+    ...isEqual({ kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: KEY }, portBytes(port)),
+  ];
+}
 
 function tcpFlags(mask: number, op: 'eq' | 'neq', value: number): Expressions {
   return [
@@ -295,6 +319,61 @@ export function change(source: Source, { mark, ...rest }: Change): Expressions {
     { kind: 'dynset', key: KEY, ...(mark && { data }), ...rest },
   ];
 }
+
+/** Where a token is looked for: in a datagram, or in the data of a segment. */
+export type TokenIn = keyof typeof TOKEN_IN;
+
+const loadToken = (where: TokenIn): Expression => ({ kind: 'payload', ...TOKEN_IN[where], dreg: KEY });
+
+/** `udp length < 64`: too short for a token. The protocol must have been matched. */
+export const tooShort: Expressions = [
+  { kind: 'payload', base: 'transport', offset: 4, length: 2, dreg: KEY },
+  { kind: 'cmp', sreg: KEY, op: 'lt', value: portBytes(UDP_HEADER + TOKEN_OFFSET + TOKEN_LENGTH) },
+];
+
+/** `@th,256,256 != @used` */
+export const tokenNotIn = (set: string, where: TokenIn): Expressions => [
+  loadToken(where),
+  { kind: 'lookup', set, sreg: KEY, inverted: true },
+];
+
+/** `@ih,192,256 @tokens` */
+export const tokenIn = (set: string, where: TokenIn): Expressions => [
+  loadToken(where),
+  { kind: 'lookup', set, sreg: KEY },
+];
+
+/** `meta mark set @th,256,256 map @tokens` */
+export const markFromToken = (map: string, where: TokenIn): Expressions => [
+  loadToken(where),
+  { kind: 'lookup', set: map, sreg: KEY, dreg: KEY },
+  setMark,
+];
+
+/** `add @used { @th,256,256 timeout 26h limit rate 1/week burst 1 packets }`: goes on once for each token. */
+export const useToken = (set: string, timeout: number, where: TokenIn): Expressions => [
+  loadToken(where),
+  {
+    kind: 'dynset',
+    op: 'add',
+    set,
+    key: KEY,
+    timeout,
+    limit: { kind: 'limit', rate: 1, unit: 'week', burst: 1 },
+  },
+];
+
+/** `delete @tokens { @th,256,256 : meta mark }` */
+export const deleteToken = (map: string, where: TokenIn): Expressions => [
+  loadToken(where),
+  { kind: 'meta', key: 'mark', dreg: BEHIND_TOKEN },
+  { kind: 'dynset', op: 'delete', set: map, key: KEY, data: BEHIND_TOKEN },
+];
+
+/** `log prefix "used" group 22 queue-threshold 1`: each at once, without a limit. */
+export const reportAtOnce = (prefix: string, group: number): Expressions => [
+  { kind: 'log', prefix, group, queueThreshold: 1 },
+];
 
 /** `counter name ssh_opened` */
 export function count(counter: string): Expressions {

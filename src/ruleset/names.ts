@@ -28,6 +28,10 @@ export const names = {
   accepted: (service: string) => `${service}_accepted`,
   refused: (service: string) => `${service}_refused`,
   wrongKnocks: 'wrong_knocks',
+  wrongTokens: 'wrong_tokens',
+  repeatedTokens: 'repeated_tokens',
+  tokens: 'tokens',
+  used: 'used',
   ports: 'ports',
   guards: 'guards',
   steps: 'steps',
@@ -40,10 +44,10 @@ export const names = {
   aside: (object: string) => `aside.${object}`,
 } as const;
 
-/** Who writes what a set holds: the configuration, or packets (and people, by hand). */
-export type Owner = 'program' | 'packets';
+/** Who writes what a set holds: the configuration, packets (and people, by hand), or the feeder of tokens. */
+export type Owner = 'program' | 'packets' | 'feeder';
 
-/** Each kind of set or map, and its owner. Swaps compare and replace what the program owns, and keep the rest. */
+/** Each kind of set or map, and its owner. Swaps compare and replace what the program owns, and keep the rest; they never read the feeder's. */
 const OWNERS = {
   started: 'packets',
   progress: 'packets',
@@ -53,6 +57,8 @@ const OWNERS = {
   admitted: 'packets',
   clients: 'packets',
   users: 'packets',
+  tokens: 'feeder',
+  used: 'feeder',
   allowed: 'program',
   ports: 'program',
   guards: 'program',
@@ -67,7 +73,7 @@ export function holds(name: string): Holds | undefined {
   const [, word = ''] =
     /^.+_(clients|users)_ipv[46]$/.exec(name) ??
     /^(started|progress|knockers|sessions|syns|admitted|allowed)_ipv[46]$/.exec(name) ??
-    /^(ports|guards|steps|arrivals)$/.exec(name) ??
+    /^(ports|guards|steps|arrivals|tokens|used)$/.exec(name) ??
     [];
   return word in OWNERS ? (word as Holds) : undefined;
 }

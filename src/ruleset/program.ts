@@ -128,43 +128,54 @@ export function openingTime(open: ChainWithRules | undefined, service: string): 
   return undefined;
 }
 
+/** The places that open a service, and as whom. */
+export function openingPlaces(ruleset: Ruleset): Map<Place, { service: string; user: string | null }> {
+  const places = new Map<Place, { service: string; user: string | null }>();
+  for (const { key, data, comment } of ruleset.sets.find(({ name }) => name === names.arrivals)?.elements ??
+    []) {
+    const service = data && 'chain' in data ? serviceOfOpen(data.chain) : undefined;
+    if (service !== undefined && key.length === 4)
+      places.set(key.readUInt32LE(0) as Place, { service, user: comment ?? null });
+  }
+  return places;
+}
+
+/** Where the tokens of a user lead: to places that open a service, and that no knock leads to. */
+export function tokenPlaces(ruleset: Ruleset): Map<Place, { service: string; user: string }> {
+  const places = openingPlaces(ruleset);
+  for (const { places: path } of compiledSequences(ruleset)) for (const place of path) places.delete(place);
+  return new Map(
+    [...places].flatMap(([place, { service, user }]) =>
+      user === null ? [] : [[place, { service, user }] as const],
+    ),
+  );
+}
+
 /** All sequences, by the places that they lead through. */
 export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
-  const next = new Map<Place, { to: Place; comment: string }[]>();
-  for (const { key, data, comment } of ruleset.sets.find(({ name }) => name === names.steps)?.elements ??
-    []) {
+  const next = new Map<Place, Place[]>();
+  for (const { key, data } of ruleset.sets.find(({ name }) => name === names.steps)?.elements ?? []) {
     if (!Buffer.isBuffer(data) || key.length !== 12) continue;
     const from = key.readUInt32LE(0) as Place;
     const to = data.readUInt32LE(0) as Place;
     if (to === START) continue;
     const steps = next.get(from);
-    if (steps) steps.push({ to, comment: comment ?? '' });
-    else next.set(from, [{ to, comment: comment ?? '' }]);
+    if (steps) steps.push(to);
+    else next.set(from, [to]);
   }
-  const opens = new Map<Place, string>();
-  for (const { key, data } of ruleset.sets.find(({ name }) => name === names.arrivals)?.elements ?? []) {
-    if (key.length !== 4) continue;
-    const service = data && 'chain' in data ? serviceOfOpen(data.chain) : undefined;
-    if (service !== undefined) opens.set(key.readUInt32LE(0) as Place, service);
-  }
+  const opens = openingPlaces(ruleset);
   const sequences: CompiledSequence[] = [];
   const walk = (place: Place, places: readonly Place[]): void => {
-    for (const { to, comment } of next.get(place) ?? []) {
+    for (const to of next.get(place) ?? []) {
       if (places.includes(to)) continue; // no table of ours goes in circles, but somebody may have changed it
       const path = [...places, to];
-      const service = opens.get(to);
-      if (service === undefined) walk(to, path);
-      else sequences.push({ service, user: userOf(comment), places: path });
+      const opening = opens.get(to);
+      if (opening === undefined) walk(to, path);
+      else sequences.push({ ...opening, places: path });
     }
   };
   walk(START, []);
   return sequences;
-}
-
-/** The user in `admin alice 3/3`; `ssh 4/4` has none. */
-function userOf(comment: string): string | null {
-  const words = comment.split(' ');
-  return words.length === 3 ? (words[1] ?? null) : null;
 }
 
 /** How much of an address is one client, from the masks in the rules that forget one. */

@@ -1,4 +1,5 @@
 import { formatDuration } from '../config/duration.ts';
+import { MOST_TOKENS } from '../config/tokens.ts';
 import type { Config, Family, PortRange, Protocol, Service } from '../config/types.ts';
 import { IPPROTO } from '../netlink/inet.ts';
 import { DATATYPES, type Datatype } from '../nftables/datatype.ts';
@@ -17,7 +18,11 @@ const PROTOCOL_PORT = [DATATYPES.inet_proto, DATATYPES.inet_service] as const;
 
 /** All sets and maps: the state, which packets write and swaps keep, and the program, with its elements. */
 export function compileSets(config: Config, automaton: Automaton): SetWithElements[] {
-  return [...stateSets(config), ...programSets(config, automaton)];
+  return [
+    ...stateSets(config),
+    ...(automaton.tokens.length > 0 ? TOKEN_SETS : []),
+    ...programSets(config, automaton),
+  ];
 }
 
 function stateSets({ services, limits }: Config): SetWithElements[] {
@@ -57,9 +62,9 @@ function connection(family: Family): readonly Datatype[] {
   return [ADDRESS[family], DATATYPES.inet_service, DATATYPES.inet_service];
 }
 
-/** Whether the service tells its clients apart by the sequence that let them in. */
-export function hasUsers({ sequences }: Service): boolean {
-  return sequences.some(({ user }) => user !== null);
+/** Whether the service tells its clients apart by who let them in. */
+export function hasUsers({ sequences, tokens }: Service): boolean {
+  return tokens.length > 0 || sequences.some(({ user }) => user !== null);
 }
 
 function dynamicSet(name: string, family: Family, size: number, data?: Datatype): SetWithElements {
@@ -75,6 +80,25 @@ function dynamicSet(name: string, family: Family, size: number, data?: Datatype)
   };
 }
 
+function tokenSet(name: string, data?: Datatype): SetWithElements {
+  return {
+    name,
+    types: [DATATYPES.token],
+    ...(data && { data }),
+    size: MOST_TOKENS,
+    dynamic: true,
+    timeout: true,
+    interval: false,
+    elements: [],
+  };
+}
+
+/**
+ * The map of tokens and the set of used ones. The feeder fills the first; packets, and the feeder, the second, which has the
+ * same size and so takes all that can be used.
+ */
+export const TOKEN_SETS = [tokenSet(names.tokens, DATATYPES.mark), tokenSet(names.used)] as const;
+
 function programSets(config: Config, automaton: Automaton): SetWithElements[] {
   const prerouting = config.hook === 'prerouting';
   const guards = config.services.flatMap(({ name, ports }) =>
@@ -88,6 +112,9 @@ function programSets(config: Config, automaton: Automaton): SetWithElements[] {
     ...automaton.knocks.map(({ protocol, port }) =>
       portElement(protocol, port, { code: 'goto', chain: 'knock' }),
     ),
+    ...(automaton.tokens.length > 0
+      ? [portElement(config.token.port.protocol, config.token.port.port, { code: 'goto', chain: 'token' })]
+      : []),
   ];
   return [
     ...FAMILIES.map(family => ({
@@ -173,7 +200,8 @@ function arrivalElements({ arrivals }: Automaton): Element[] {
         arrival.does === 'open'
           ? names.open(arrival.service)
           : `${arrival.does}_${formatDuration(arrival.timeout)}`;
-      return { key: host32(arrival.place), data: { code: 'goto', chain } };
+      const user = arrival.does === 'open' && arrival.user !== null ? { comment: arrival.user } : {};
+      return { key: host32(arrival.place), data: { code: 'goto', chain }, ...user };
     }),
   ];
 }

@@ -11,6 +11,7 @@ import {
   guardedPorts,
   isLookedAt,
   looksEverywhere,
+  openingPlaces,
   readPrefix,
   servicePorts,
 } from './program.ts';
@@ -61,7 +62,7 @@ export interface Knocking {
  */
 export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?: readonly string[]): Status {
   const sequences = compiledSequences(ruleset);
-  const users = new Map(sequences.map(({ places, user }) => [places.at(-1), user]));
+  const users = openingPlaces(ruleset);
   const counters = byName(ruleset.counters);
   const sets = byName(ruleset.sets);
   const counted = (name: string) => counters.get(name)?.packets ?? 0;
@@ -69,6 +70,10 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?
   const prefix = readPrefix(ruleset);
   const through = byPlace(sequences);
 
+  const userAt = (place: Element['data']): string | null => {
+    const user = Buffer.isBuffer(place) ? users.get(place.readUInt32LE(0) as Place)?.user : undefined;
+    return user ?? null;
+  };
   const clients = (service: string): Client[] =>
     FAMILIES.flatMap(family => {
       const places = new Map(
@@ -78,7 +83,7 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?
         const place = places.get(element.key.toString('latin1'));
         return {
           address: addressText(family, element, prefix),
-          user: (Buffer.isBuffer(place) && users.get(place.readUInt32LE(0) as Place)) || null,
+          user: userAt(place),
           expires: seconds(element),
         };
       });

@@ -2,7 +2,7 @@ import { monotonic } from '../host/clock.ts';
 import { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
-import { bindGroup, decodePackets } from '../netlink/nflog.ts';
+import { bindGroup, decodePackets, fenceGroup } from '../netlink/nflog.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 
 /** The packets of an NFLOG group, on a socket of its own; without them everything else goes on. */
@@ -27,6 +27,18 @@ export class Events {
   close(): void {
     this.#open?.connection.close();
     this.#open = undefined;
+  }
+
+  /** Resolves when all that the kernel reported until now has come; false where nothing can be heard. */
+  async settle(): Promise<boolean> {
+    const open = this.#open;
+    if (!open) return false;
+    try {
+      await open.connection.acknowledge(fenceGroup(open.group));
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Listens to this group, and to no other any more; resolves with why that cannot be, or undefined where it can. */

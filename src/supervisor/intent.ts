@@ -15,6 +15,8 @@ export type Event = { readonly now: number; readonly hold: Hold | undefined } & 
   | { readonly is: 'invalid'; readonly problems: readonly Problem[]; readonly missing: boolean }
   | { readonly is: 'failed' | 'no generation'; readonly message: string }
   | { readonly is: 'generation'; readonly generation: number }
+  /** We changed the ruleset ourselves, beside the loads, and nobody else did before. */
+  | { readonly is: 'wrote'; readonly generation: number }
   | { readonly is: 'listening'; readonly group: number }
   | { readonly is: 'not listening'; readonly group: number; readonly message: string }
 );
@@ -89,6 +91,10 @@ function react(state: State, event: Event): Decision {
       return failed(state, event.message, now);
     case 'generation':
       return only(saw(state, event.generation));
+    case 'wrote':
+      return only(
+        state.inForce ? { ...state, inForce: { ...state.inForce, generation: event.generation } } : state,
+      );
     case 'no generation': {
       const { failure, isNew } = failing(state.look.failure, event.message, now);
       const message = `the kernel cannot be asked whether the table stands: ${event.message}; it is tried again`;

@@ -5,7 +5,10 @@ import koffi from 'koffi';
 import { parseConfig } from '../config/parse.ts';
 import { ConfigError, type Problem, UnreadableError } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
+import { withSecrets } from '../config/secrets.ts';
 import type { Config, Log } from '../config/types.ts';
+import { apply, type Fed } from '../feeder/apply.ts';
+import type { TokensWanted } from '../feeder/feed.ts';
 import { withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import { readHold } from '../host/hold.ts';
@@ -13,18 +16,15 @@ import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts
 import { keepLastGood } from '../host/last-good.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
-import { compile } from '../ruleset/compile.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { holds } from '../ruleset/names.ts';
-import { compiledSequences } from '../ruleset/program.ts';
+import { openingPlaces } from '../ruleset/program.ts';
 import { type KnownClient, knownClients } from '../table/clients.ts';
 import { explain } from '../table/explain.ts';
 import type { Dropped } from '../table/fit.ts';
-import { load } from '../table/load.ts';
 import { readSets, withState } from '../table/read.ts';
 import { withoutRevoked } from '../table/revocations.ts';
 import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
-import { VERSION } from '../version.ts';
 import { allKnown, byHand, type Known, type PackedClients, pack } from './clients.ts';
 
 /**
@@ -40,17 +40,29 @@ export interface Job {
   readonly prefix: Config['prefix'] | undefined;
   /** Where to keep the configuration if it could be loaded. */
   readonly keepAt: string | undefined;
+  /** Each use of a token until now is written down. */
+  readonly watched: boolean;
 }
 
 export type Outcome =
   | { readonly is: 'loaded'; readonly load: LoadOutcome }
   | { readonly is: 'held' }
-  | { readonly is: 'invalid'; readonly problems: readonly Problem[]; readonly missing: boolean }
+  | {
+      readonly is: 'invalid';
+      readonly problems: readonly Problem[];
+      readonly missing: boolean;
+      readonly secretFiles: readonly string[];
+    }
   | { readonly is: 'failed'; readonly message: string };
 
 export interface LoadOutcome {
   readonly event: 'loaded' | 'swapped' | 'unchanged';
+  /** The configuration, with secrets of other files in it. */
   readonly bytes: Uint8Array;
+  /** Those files. */
+  readonly secretFiles: readonly string[];
+  readonly tokens: TokensWanted | undefined;
+  readonly feeding: Fed;
   readonly warnings: readonly Problem[];
   /** Why it could not be kept for a boot with a bad file; none where it was. */
   readonly notKept: readonly Problem[];
@@ -151,15 +163,20 @@ async function work(job: Job): Promise<Outcome> {
     if (error instanceof HeldError) return { is: 'held' };
     if (error instanceof UnreadableError && !error.missing) return { is: 'failed', message: error.reason };
     if (error instanceof ConfigError)
-      return { is: 'invalid', problems: error.problems, missing: error instanceof UnreadableError };
+      return {
+        is: 'invalid',
+        problems: error.problems,
+        missing: error instanceof UnreadableError,
+        secretFiles: error.secretFiles,
+      };
     const message = explain(error) ?? (error instanceof Error ? error.message : String(error));
     return { is: 'failed', message: message.replaceAll(/\s*\n\s*/g, '; ') };
   }
 }
 
-async function loadJob({ source, known, prefix, keepAt }: Job): Promise<LoadOutcome> {
+async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise<LoadOutcome> {
   const begun = monotonic();
-  const { config, warnings, bytes } =
+  const { config, warnings, bytes, secretFiles } =
     'bytes' in source
       ? {
           ...parseConfig(Buffer.from(source.bytes).toString(), source.path, process.env),
@@ -167,12 +184,18 @@ async function loadJob({ source, known, prefix, keepAt }: Job): Promise<LoadOutc
         }
       : readConfig(source.path, process.env);
   if (!('bytes' in source)) refuseUnconfirmed(process.env, source.path, bytes);
-  const wanted = compile(config, VERSION);
   const before = allKnown(known);
   const stillIn = withoutRevoked(process.env, before, known.seen);
-  return withKernel(async ({ connection, sessions }) => {
-    const loaded = await load(connection, wanted, sessions, stillIn, refuseWhileHeld);
-    const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, bytes);
+  return withKernel(async access => {
+    const { connection } = access;
+    const { wanted, tokens, feeding, ...loaded } = await apply(access, config, {
+      env: process.env,
+      remembered: stillIn,
+      mayCommit: refuseWhileHeld,
+      watched,
+    });
+    const kept = withSecrets(Buffer.from(bytes).toString(), config);
+    const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, kept);
     const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
     const services = new Map(
       config.services.map(({ name, openFor, singleUse }) => [name, { openFor, singleUse }]),
@@ -186,7 +209,7 @@ async function loadJob({ source, known, prefix, keepAt }: Job): Promise<LoadOutc
       services.get(service)?.singleUse === false;
     return {
       event,
-      bytes,
+      bytes: Buffer.from(kept),
       warnings,
       notKept,
       changes: loaded.objects > 0 && loaded.before ? differences(loaded.before, wanted) : [],
@@ -200,11 +223,13 @@ async function loadJob({ source, known, prefix, keepAt }: Job): Promise<LoadOutc
       log: config.log,
       prefix: config.prefix,
       services,
+      tokens,
+      feeding,
+      secretFiles,
       users: new Map(
-        compiledSequences(wanted).flatMap(({ user, places }) => {
-          const last = places.at(-1);
-          return user === null || last === undefined ? [] : [[last, user] as const];
-        }),
+        [...openingPlaces(wanted)].flatMap(([place, { user }]) =>
+          user === null ? [] : [[place, user] as const],
+        ),
       ),
       clients: pack(clients),
       begun,

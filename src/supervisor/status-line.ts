@@ -1,4 +1,5 @@
 import { formatProblem } from '../config/problems.ts';
+import type { Fed } from '../feeder/apply.ts';
 import { holdText } from '../host/hold.ts';
 import { NOTHING_LOOKED_AT } from '../host/interfaces.ts';
 import { nextRepair } from './pauses.ts';
@@ -11,7 +12,15 @@ export interface Trouble {
 }
 
 /** One line for `systemctl status`, true at this moment. `nowhere`: no packet comes in by any of the `interfaces`. */
-export function statusLine(state: State, clients: number, now: number, nowhere = false): string {
+export function statusLine(
+  state: State,
+  {
+    clients,
+    tokens,
+    nowhere = false,
+  }: { readonly clients: number; readonly tokens: Fed; readonly nowhere?: boolean },
+  now: number,
+): string {
   const { hold, inForce, file, path, events, look } = state;
   if (hold) return `held: ${holdText(hold)}`;
   const table = tableTrouble(state, now);
@@ -23,20 +32,32 @@ export function statusLine(state: State, clients: number, now: number, nowhere =
   const standing = wrong
     ? `NOT in force: ${wrong.what}`
     : `${path} is ${file.is === 'done' ? 'in force' : 'being loaded'}`;
-  const also = [lookTrouble(look), eventsTrouble(events)].flatMap(trouble => (trouble ? [trouble.what] : []));
+  const also = [lookTrouble(look), eventsTrouble(events), tokensTrouble(tokens, now)].flatMap(trouble =>
+    trouble ? [trouble.what] : [],
+  );
+  const until = tokens.is === 'fed' ? [`tokens until ${new Date(tokens.until).toISOString()}`] : [];
   const unreached = inForce && nowhere ? [`"interfaces": ${NOTHING_LOOKED_AT}`] : [];
-  return [...unreached, guarding, standing, ...also].join('; ');
+  return [...unreached, guarding, standing, ...until, ...also].join('; ');
 }
 
 /** All that is wrong at this moment, the worst first. */
-export function troubles(state: State, now: number): readonly Trouble[] {
+export function troubles(state: State, now: number, tokens: Fed): readonly Trouble[] {
   const all = [
     tableTrouble(state, now),
     fileTrouble(state),
     lookTrouble(state.look),
     eventsTrouble(state.events),
+    tokensTrouble(tokens, now),
   ];
   return all.filter(trouble => trouble !== undefined);
+}
+
+function tokensTrouble(tokens: Fed, now: number): Trouble | undefined {
+  if (tokens.is === 'failed') return { what: `tokens cannot be fed: ${tokens.message}`, since: now };
+  if (tokens.is === 'waiting') return { what: 'no token opens until the clock is synchronized', since: now };
+  if (tokens.is === 'fed' && tokens.unkept !== undefined)
+    return { what: `used tokens cannot be remembered: ${tokens.unkept}`, since: now };
+  return undefined;
 }
 
 function lookTrouble({ failure }: State['look']): Trouble | undefined {

@@ -17,9 +17,11 @@ import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
+import { USED } from '../ruleset/chains.ts';
 import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
+import { tokenOfPacket } from '../token/read.ts';
 import { Around } from './around.ts';
 import { Clients } from './clients.ts';
 import { cameAt, Events } from './events.ts';
@@ -31,7 +33,8 @@ import { pauseAfter } from './pauses.ts';
 import { first, type Source, type State } from './state.ts';
 import { statusLine, troubles } from './status-line.ts';
 import { tellByHand, tellDropped, tellHeld, tellLoad, tellOpened, tellProblems, tellRepair } from './tell.ts';
-import { watchPath } from './watch.ts';
+import { Tokens } from './tokens.ts';
+import { type Watch, watchPath } from './watch.ts';
 
 /** How often to look whether somebody changed the ruleset, in milliseconds. */
 const TICK = 1000;
@@ -56,6 +59,12 @@ export class Supervisor {
   readonly #clients = new Clients();
   readonly #around = new Around(text => this.#journal.note('warn', text));
   readonly #events = new Events(packet => this.#report(packet));
+  readonly #tokens: Tokens;
+  /** The files of secrets. */
+  #secrets: { readonly paths: readonly string[]; readonly watches: readonly Watch[] } = {
+    paths: [],
+    watches: [],
+  };
   #generation: Connection | undefined;
   /** The last ticks: when we were not stopped. */
   #ticks: readonly [before: number, last: number] = [0, 0];
@@ -73,6 +82,15 @@ export class Supervisor {
     this.#notify = openNotify(env);
     this.#log = logOf(env);
     this.#journal = openJournal(this.#log, env);
+    this.#tokens = new Tokens({
+      env,
+      generation: () => (this.#state.job || this.#state.hold ? undefined : this.#state.inForce?.generation),
+      wrote: generation => {
+        if (generation !== undefined) this.#happens({ is: 'wrote', generation });
+      },
+      warn: message => this.#journal.note('warn', message),
+      settle: () => this.#events.settle(),
+    });
   }
 
   /** Runs until SIGTERM or SIGINT, and returns the exit status. Throws only where it is not permitted. */
@@ -86,11 +104,13 @@ export class Supervisor {
     this.#tick();
     const timer = setInterval(() => {
       watch.look();
+      for (const secret of this.#secrets.watches) secret.look();
       this.#tick();
     }, TICK);
     await stopped;
     clearInterval(timer);
     watch.close();
+    this.#watchSecrets([]);
     this.#events.close();
     this.#generation?.close();
     retractSupervisor(this.#env);
@@ -139,6 +159,13 @@ export class Supervisor {
     }
   }
 
+  #watchSecrets(paths: readonly string[]): void {
+    if (paths.join('\0') === this.#secrets.paths.join('\0')) return;
+    for (const watch of this.#secrets.watches) watch.close();
+    const watches = paths.map(path => watchPath(path, () => this.#happens({ is: 'changed' })));
+    this.#secrets = { paths, watches };
+  }
+
   #reload(): void {
     const now = process.hrtime.bigint() / 1000n;
     this.#notify.send('RELOADING=1', `MONOTONIC_USEC=${now}`);
@@ -154,12 +181,15 @@ export class Supervisor {
       this.#nextTurn({ is: 'invalid', problems: [], missing: true });
       return;
     }
+    const watched = await this.#tokens.settled();
     const outcome = await runJob({
       source: source === 'in force' && this.#loaded ? { bytes: this.#loaded.bytes, path } : { path },
       known: this.#clients.known(),
       prefix: this.#loaded?.prefix,
       keepAt: source === 'file' ? lastGoodPath(this.#env) : undefined,
+      watched,
     });
+    if (outcome.is === 'invalid') this.#watchSecrets(outcome.secretFiles);
     if (outcome.is !== 'loaded') {
       this.#happens(outcome);
       return;
@@ -176,6 +206,8 @@ export class Supervisor {
   #accept(load: LoadOutcome, { source, as }: Effect & { readonly do: 'accept' }): void {
     this.#loaded = load;
     this.#clients.replace(load.clients, load.begun);
+    this.#tokens.fed(load.tokens, load.feeding, monotonic());
+    if (source === 'file') this.#watchSecrets(load.secretFiles);
     if (load.log.level !== this.#log.level || load.log.format !== this.#log.format) {
       this.#log = load.log;
       this.#journal = openJournal(load.log, this.#env);
@@ -228,6 +260,10 @@ export class Supervisor {
   #report(packet: LoggedPacket): void {
     const load = this.#loaded;
     const { family, prefix, mark, source } = packet;
+    if (prefix === USED) {
+      this.#tokens.used({ place: mark, token: tokenOfPacket(packet.packet) });
+      return;
+    }
     const [event, name = ''] = prefix.split(' ');
     const service = load?.services.get(name);
     if (!load || !service) return;
@@ -252,6 +288,8 @@ export class Supervisor {
     if (this.#notify.watchdog !== undefined) this.#notify.send('WATCHDOG=1');
     this.#clients.forgetExpired(now);
     const lost = this.#events.takeLost();
+    if (lost > 0) this.#tokens.lost();
+    this.#tokens.tick(now);
     if (lost > 0) this.#journal.tell('lost', `lost ${count(lost, 'event')}`, { count: lost }, 'warn');
     void this.#around.look(now);
     this.#happens({ is: 'tick' });
@@ -267,7 +305,9 @@ export class Supervisor {
   }
 
   #statusLine(now: number): string {
-    return statusLine(this.#state, this.#clients.size, now, this.#around.isNowhere);
+    const { isNowhere: nowhere } = this.#around;
+    const shown = { clients: this.#clients.size, tokens: this.#tokens.standing, nowhere };
+    return statusLine(this.#state, shown, now);
   }
 
   #show(now: number): void {
@@ -279,7 +319,10 @@ export class Supervisor {
   /** In the runtime folder, for other commands. What cannot be written now is written at another tick. */
   #leaveNotes(now: number): void {
     const passed = Date.now() - now;
-    const found = troubles(this.#state, now).map(({ what, since }) => ({ what, since: since + passed }));
+    const found = troubles(this.#state, now, this.#tokens.standing).map(({ what, since }) => ({
+      what,
+      since: since + passed,
+    }));
     const notes = found.map(({ what }) => what).join('\n');
     try {
       if (!this.#announced) announceSupervisor(this.#env, this.#path);

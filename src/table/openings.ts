@@ -6,8 +6,8 @@ import { addElements, deleteElements, type Element, flushSet } from '../nftables
 import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
 import { masked } from '../ruleset/match.ts';
-import { CONNECTIONS, FAMILIES, names } from '../ruleset/names.ts';
-import { compiledSequences, portsOf, readPrefix } from '../ruleset/program.ts';
+import { CONNECTIONS, FAMILIES, holds, names } from '../ruleset/names.ts';
+import { openingPlaces, portsOf, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { GRANTED } from './clients.ts';
 import { CannotChangeError, isFull } from './errors.ts';
 import { readKernel, withState } from './read.ts';
@@ -135,9 +135,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
   const table = ruleset.table.name;
   const sets = byName(ruleset.sets);
   const elements = (name: string) => sets.get(name)?.elements ?? [];
-  const userAt = new Map<number | undefined, string | null>(
-    compiledSequences(ruleset).map(({ places, user }) => [places.at(-1), user]),
-  );
+  const opens: ReadonlyMap<number, { readonly user: string | null }> = openingPlaces(ruleset);
   const prefix = readPrefix(ruleset);
   const messages: Message[] = [];
   const remove = (name: string, gone: readonly Element[]): void => {
@@ -153,7 +151,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
       const users = new Map(
         elements(names.users(service, family)).map(({ key, data }) => [
           key.toString('hex'),
-          Buffer.isBuffer(data) ? (userAt.get(data.readUInt32LE(0)) ?? null) : null,
+          Buffer.isBuffer(data) ? (opens.get(data.readUInt32LE(0))?.user ?? null) : null,
         ]),
       );
       const userOf = ({ key }: Element) => users.get(key.toString('hex')) ?? null;
@@ -188,6 +186,35 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
     }
   }
   return { messages, openings };
+}
+
+/** Takes back the openings of all who came in at these places, of whatever service. */
+export function revokePlaces(connection: Connection, places: ReadonlySet<number>): Promise<unknown> {
+  return changeState(connection, async ruleset => {
+    const state = await withState(connection, ruleset, name =>
+      ['clients', 'users'].includes(holds(name) ?? ''),
+    );
+    const sets = byName(state.sets);
+    const messages = [...servicePorts(ruleset).keys()].flatMap(service =>
+      FAMILIES.flatMap(family => {
+        const [clients, users] = [
+          sets.get(names.clients(service, family)),
+          sets.get(names.users(service, family)),
+        ];
+        if (!clients || !users) return [];
+        const gone = users.elements.filter(
+          ({ data }) => Buffer.isBuffer(data) && places.has(data.readUInt32LE(0)),
+        );
+        const keys = new Set(gone.map(({ key }) => key.toString('hex')));
+        const out = clients.elements.filter(({ key }) => keys.has(key.toString('hex')));
+        return [
+          ...deleteElements(ruleset.table.name, users, gone),
+          ...deleteElements(ruleset.table.name, clients, out),
+        ];
+      }),
+    );
+    return { messages };
+  });
 }
 
 /** The clients that are meant, in hex; undefined for all. A user is whoever is in by that name. */

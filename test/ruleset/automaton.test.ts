@@ -39,6 +39,7 @@ function service(name: string, ...sequences: readonly (readonly Port[])[]): Serv
     name,
     ports: [],
     sequences: sequences.map((knocks, index) => ({ user: `user${index}`, knocks })),
+    tokens: [],
     knockTimeout: 5000,
     openFor: 10_000,
     singleUse: false,
@@ -62,7 +63,10 @@ t.test('places do not depend on the order of services and sequences in the file'
   );
   fc.assert(
     fc.property(pair, ([services, shuffled]) => {
-      assert.deepEqual(describe(compileAutomaton(shuffled)), describe(compileAutomaton(services)));
+      assert.deepEqual(
+        describe(compileAutomaton(shuffled, 'default')),
+        describe(compileAutomaton(services, 'default')),
+      );
     }),
     { numRuns: 200 },
   );
@@ -73,7 +77,7 @@ t.test(
   async () => {
     fc.assert(
       fc.property(config, ({ services }) => {
-        const { arrivals, steps } = compileAutomaton(services);
+        const { arrivals, steps } = compileAutomaton(services, 'default');
         const beginnings = new Set(
           services.flatMap(({ sequences }) =>
             sequences.flatMap(({ knocks }) =>
@@ -100,9 +104,12 @@ t.test(
 t.test('a sequence more or less leaves a client of the others where it is', async () => {
   fc.assert(
     fc.property(config, fc.nat(5), ({ services }, left) => {
-      const all = prefixes(compileAutomaton(services));
+      const all = prefixes(compileAutomaton(services, 'default'));
       const fewer = prefixes(
-        compileAutomaton(services.filter((_, index) => index !== left % services.length)),
+        compileAutomaton(
+          services.filter((_, index) => index !== left % services.length),
+          'default',
+        ),
       );
       for (const [place, path] of fewer) assert.equal(all.get(place), path);
     }),
@@ -125,7 +132,7 @@ function findCollision(): readonly [Port[], Port[]] {
       const bits = random(round);
       return { protocol: bits & 0x10000 ? ('udp' as const) : ('tcp' as const), port: bits & 0xffff || 1 };
     });
-    const place = compileAutomaton([service('s', knocks)]).arrivals.at(-1)?.place;
+    const place = compileAutomaton([service('s', knocks)], 'default').arrivals.at(-1)?.place;
     const other = seen.get(place);
     if (other && other.map(word).join() !== knocks.map(word).join()) return [other, knocks];
     seen.set(place, knocks);
@@ -134,7 +141,8 @@ function findCollision(): readonly [Port[], Port[]] {
 
 t.test('two sequences whose places meet get different ones, the same ones whatever the order', async t => {
   const [a, b] = findCollision();
-  const alone = (knocks: Port[]) => compileAutomaton([service('alone', knocks)]).arrivals.at(-1)?.place;
+  const alone = (knocks: Port[]) =>
+    compileAutomaton([service('alone', knocks)], 'default').arrivals.at(-1)?.place;
   t.equal(alone(a), alone(b), `${a.map(word).join(' ')} and ${b.map(word).join(' ')}`);
 
   const ends = (automaton: Automaton) => {
@@ -146,15 +154,15 @@ t.test('two sequences whose places meet get different ones, the same ones whatev
     [service('two', b), service('one', a)],
     [service('both', a, b)],
     [service('both', b, a)],
-  ].map(services => ends(compileAutomaton(services)));
+  ].map(services => ends(compileAutomaton(services, 'default')));
   const [first] = orders;
   t.not(first?.[0], first?.[1]);
   t.ok(first?.includes(alone(a)), 'one of them stays');
   for (const order of orders) t.strictSame(order, first);
 
   const bystander = [{ protocol: 'tcp' as const, port: 1 }, ...a];
-  const places = prefixes(compileAutomaton([service('both', a, b), service('by', bystander)]));
-  const single = prefixes(compileAutomaton([service('by', bystander)]));
+  const places = prefixes(compileAutomaton([service('both', a, b), service('by', bystander)], 'default'));
+  const single = prefixes(compileAutomaton([service('by', bystander)], 'default'));
   for (const [place, path] of single) t.equal(places.get(place), path, 'all others stay');
 });
 
@@ -168,7 +176,7 @@ const EXAMPLE = {
 };
 
 t.test('two services become the places, steps and repeats of the worked example', async t => {
-  const { places, ...rest } = describe(compileAutomaton(parse(EXAMPLE).services));
+  const { places, ...rest } = describe(compileAutomaton(parse(EXAMPLE).services, 'default'));
   const [ssh1, ssh2, ssh3, ssh4] = [
     '10000/tcp',
     '10000/tcp 2345/tcp',
@@ -220,7 +228,7 @@ t.test('two services become the places, steps and repeats of the worked example'
 
 t.test('a knock that advances is no repeat, though it was made before', async t => {
   const { repeats, places } = describe(
-    compileAutomaton(parse({ ssh: { ports: [22], sequence: [1000, 2000, 1000, 3000] } }).services),
+    compileAutomaton(parse({ ssh: { ports: [22], sequence: [1000, 2000, 1000, 3000] } }).services, 'default'),
   );
   t.equal(places.size, 5);
   t.notOk(repeats.includes('1000/tcp 2000/tcp: 1000/tcp'));
@@ -237,6 +245,7 @@ t.test(
           slow: { ports: [22], sequence: [1000, 2000, 3000, 4000], knockTimeout: '1m' },
           fast: { ports: [23], sequence: [1000, 2000, 5000, 6000], knockTimeout: '1s' },
         }).services,
+        'default',
       ),
     );
     t.equal(arrivals.get('1000/tcp'), '{"does":"start","timeout":60000}');

@@ -46,7 +46,7 @@ class Machine {
   }
 
   get status(): string {
-    return statusLine(this.state, 0, this.now);
+    return statusLine(this.state, { clients: 0, tokens: { is: 'none' } }, this.now);
   }
 }
 
@@ -103,7 +103,7 @@ t.test('a load that fails is tried again after growing pauses, told once, until 
   machine.after(30);
   t.same(machine.do(loaded), ['accept as load']);
   t.equal(machine.status, `guarding ssh; 0 in; ${FILE} is in force`);
-  t.same(troubles(machine.state, machine.now), []);
+  t.same(troubles(machine.state, machine.now, { is: 'none' }), []);
 });
 
 t.test('a change of the file is loaded at once, however long the pause would be', async t => {

@@ -13,8 +13,8 @@ export interface Payload {
 }
 
 /** enum nft_payload_bases */
-const BASES = { link: 0, network: 1, transport: 2 } as const;
-const BASE_NAMES = ['link', 'network', 'transport'] as const;
+const BASES = { link: 0, network: 1, transport: 2, inner: 3 } as const;
+const BASE_NAMES = ['link', 'network', 'transport', 'inner'] as const;
 /** enum nft_payload_attributes */
 const NFTA_PAYLOAD = { DREG: 1, BASE: 2, OFFSET: 3, LEN: 4, SREG: 5 } as const;
 
@@ -33,6 +33,7 @@ const FIELDS = [
   ['transport+0:4', 'udp', 'udp sport', DATATYPES.udp_ports],
   ['transport+0:2', 'udp', 'udp sport', DATATYPES.inet_service],
   ['transport+2:2', 'udp', 'udp dport', DATATYPES.inet_service],
+  ['transport+4:2', 'udp', 'udp length', DATATYPES.inet_service],
   ['transport+0:2', null, 'th sport', DATATYPES.inet_service],
   ['transport+2:2', null, 'th dport', DATATYPES.inet_service],
 ] as const;
@@ -72,7 +73,7 @@ export const payload: Codec<Payload> = {
       ([at, protocol]) => at === place && (protocol === null || rule.knows(protocol)),
     );
     if (!field) {
-      const header = { link: 'll', network: 'nh', transport: 'th' }[base];
+      const header = { link: 'll', network: 'nh', transport: 'th', inner: 'ih' }[base];
       rule.load(dreg, { text: `@${header},${offset * 8},${length * 8}`, type: DATATYPES.integer });
       return;
     }

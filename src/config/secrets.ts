@@ -1,0 +1,86 @@
+import { dirname, resolve } from 'node:path';
+import { applyEdits, type Edit, findNodeAtLocation, parseTree } from 'jsonc-parser';
+import { formatMode, ownerProblem, readBytes } from './file.ts';
+import { bad, good } from './outcome.ts';
+import { ConfigError } from './problems.ts';
+import { nameKind, type Report } from './report.ts';
+import { SECRET } from './secret.ts';
+import { anyString, object, type Placed, type Shape } from './shape.ts';
+import type { Config } from './types.ts';
+
+const EXPECTED = '64 hexadecimal digits, or { "file": "/path/of/a/file/with/them" }';
+
+/** A secret as it is written: itself, or the name of the file that holds it. */
+export type WrittenSecret = { readonly bytes: Uint8Array } | { readonly file: string };
+
+const inFile = object({
+  file: { shape: anyString, required: true, doc: 'A file that holds the 64 digits and nothing else.' },
+});
+
+/** Its messages never show what was written. */
+export const secret: Shape<Placed<WrittenSecret>> = {
+  get schema() {
+    return { anyOf: [{ type: 'string', pattern: SECRET.source }, inFile.schema] };
+  },
+  read(node, report, where) {
+    if (node.kind === 'object') {
+      const file = inFile.read(node, report, where)?.file;
+      const at = node.members[0]?.value.at ?? node.at;
+      return file === undefined ? undefined : { at, value: { file } };
+    }
+    if (node.kind !== 'string') return report.wrong(node.at, where, `this is ${nameKind(node)}`, EXPECTED);
+    if (!SECRET.test(node.value)) return report.wrong(node.at, where, 'this is no secret', EXPECTED);
+    return { at: node.at, value: { bytes: Buffer.from(node.value, 'hex') } };
+  },
+};
+
+/** The path of a secret's file: a relative one counts from the folder of the configuration. */
+export function secretPath(configuration: string, file: string): string {
+  return resolve(dirname(configuration), file);
+}
+
+/** The bytes of a secret; undefined after an error that was told, at the place where the secret is written. */
+export function resolveSecret(
+  { at, value }: Placed<WrittenSecret>,
+  where: string,
+  configuration: string,
+  report: Report,
+): Uint8Array | undefined {
+  if ('bytes' in value) return value.bytes;
+  const path = secretPath(configuration, value.file);
+  try {
+    const { stats, bytes } = readBytes(path, 'a file with 64 hexadecimal digits');
+    const owner = ownerProblem(stats);
+    const mode = formatMode(stats);
+    if (owner !== undefined) return report.wrong(at, where, `${path} ${owner.wrong}`, owner.expected);
+    if ((stats.mode & 0o022) !== 0)
+      return report.wrong(at, where, `others than its owner may write ${path} (mode ${mode})`, 'mode 0600');
+    if ((stats.mode & 0o004) !== 0)
+      report.warning(at, `${where}: everybody may read ${path} (mode ${mode}); chmod o-r closes that`);
+    const text = bytes.toString('latin1').trim();
+    const outcome = SECRET.test(text)
+      ? good(Buffer.from(text, 'hex'))
+      : bad('holds no secret', EXPECTED_IN_FILE);
+    return outcome.ok ? outcome.value : report.wrong(at, where, `${path} ${outcome.wrong}`, outcome.expected);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const [problem] = error.problems;
+    return void report.error(at, `${where}: ${path}: ${problem?.message}`);
+  }
+}
+
+const EXPECTED_IN_FILE = '64 hexadecimal digits and nothing else';
+
+/** The text of a configuration with each secret in its place, for a copy that needs no other file. Comments stay. */
+export function withSecrets(text: string, { services }: Pick<Config, 'services'>): string {
+  const root = parseTree(text);
+  const edits = services.flatMap(({ name, tokens }) =>
+    tokens.flatMap(({ user, secret }): Edit[] => {
+      const node = root && findNodeAtLocation(root, ['services', name, 'tokens', user]);
+      if (node?.type !== 'object') return [];
+      const { offset, length } = node;
+      return [{ offset, length, content: JSON.stringify(Buffer.from(secret).toString('hex')) }];
+    }),
+  );
+  return applyEdits(text, edits);
+}

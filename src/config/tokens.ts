@@ -1,0 +1,66 @@
+import type { Position } from './problems.ts';
+import type { Report } from './report.ts';
+import type { TokenSettings } from './types.ts';
+
+/** A user's secret as it stands in the file; undefined where it could not be read. */
+export interface PlacedToken {
+  readonly at: Position;
+  /** The key, `services.ssh.tokens.alice`. */
+  readonly where: string;
+  readonly service: string;
+  readonly user: string;
+  readonly secret: Uint8Array | undefined;
+  /** Where it stands if it is in a file of its own. */
+  readonly file: string | undefined;
+}
+
+/** Elements of the kernel's map of tokens: it has room for so many. */
+export const MOST_TOKENS = 131_072;
+/** Windows of a minute that stand ready beyond the hours: those that just ended, and those of clocks that are ahead. */
+export const SPARE_WINDOWS = 5;
+
+/** How many tokens of each user stand ready: as many hours as are wanted, or as fit. */
+export function windowsFor(users: number, hours: number): number {
+  const fit = users === 0 ? Number.POSITIVE_INFINITY : Math.floor(MOST_TOKENS / users) - SPARE_WINDOWS;
+  return Math.min(60 * hours, fit);
+}
+
+/** What can be wrong or weak in the secrets, each alone and against the others; in the order of the file. */
+export function tellTokens(tokens: readonly PlacedToken[], { hours }: TokenSettings, report: Report): void {
+  const known = new Map<string, PlacedToken>();
+  for (const token of tokens) {
+    if (token.secret === undefined) continue;
+    const id = Buffer.from(token.secret).toString('hex');
+    const other = known.get(id);
+    if (other === undefined) known.set(id, token);
+    else if (other.service === token.service)
+      report.wrong(
+        token.at,
+        token.where,
+        `the secret of ${placeOf(other)}`,
+        'a secret of its own for each user',
+      );
+    else
+      report.warning(
+        token.at,
+        `${token.where}: the secret of ${placeOf(other)}, too; who gets hold of one has both`,
+      );
+  }
+  const [first] = tokens;
+  const windows = windowsFor(tokens.length, hours);
+  if (first === undefined || windows >= 60 * hours) return;
+  if (windows < 60) {
+    const most = Math.floor(MOST_TOKENS / (60 + SPARE_WINDOWS));
+    report.wrong(first.at, first.where, `${tokens.length} users have tokens`, `at most ${most} on one host`);
+    return;
+  }
+  const fit = Math.floor(windows / 6) / 10;
+  report.warning(
+    first.at,
+    `${first.where}: the tokens of ${tokens.length} users fit into the kernel for ${fit} hours, not ${hours}`,
+  );
+}
+
+function placeOf({ where, at }: PlacedToken): string {
+  return `${where} (line ${at.line})`;
+}

@@ -1,0 +1,121 @@
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { monotonic } from '../host/clock.ts';
+import { readPlain, writeState } from '../host/files.ts';
+import { stateFolder } from '../host/last-good.ts';
+import { tryLock } from '../host/lock.ts';
+import { windowAt } from '../token/derive.ts';
+import { type Ledger, type Moment, newLedger, skipUnknown } from './ledger.ts';
+
+/** Where the ledger is kept. */
+function bookPath(env: NodeJS.ProcessEnv): string | undefined {
+  const folder = stateFolder(env);
+  return folder && join(folder, 'tokens.json');
+}
+
+/** This moment, on this machine. */
+export function thisMoment(): Moment {
+  const now = Date.now();
+  return {
+    machine: readOr('/etc/machine-id', ''),
+    boot: readOr('/proc/sys/kernel/random/boot_id', ''),
+    now,
+    monotonic: monotonic(),
+    booted: now - Number(readOr('/proc/uptime', '0').split(' ')[0]) * 1000,
+  };
+}
+
+function readOr(path: string, otherwise: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return otherwise;
+  }
+}
+
+/** The ledger, open for one change. */
+export interface Book {
+  /** As it was found; a new one, with the floor above what may have been used, where none could be read. */
+  readonly ledger: Ledger;
+  /** Why there is no old one; undefined where there is. */
+  readonly missing: string | undefined;
+  /**
+   * Keeps a ledger: it is on the disk when this returns. Throws as write(2) and fsync(2) do; then this process remembers it,
+   * until a later one can be kept.
+   */
+  readonly write: (ledger: Ledger) => void;
+}
+
+/** Ledgers that could not be kept, by path. */
+const unkept = new Map<string, Ledger>();
+
+/** How long another process may have the ledger, and how often to ask, in milliseconds. */
+const PATIENCE = 10_000;
+const LOOK = 20;
+
+/** Opens the ledger for as long as `use` takes; nobody else has it meanwhile. */
+export async function withBook<T>(env: NodeJS.ProcessEnv, use: (book: Book) => Promise<T>): Promise<T> {
+  const path = bookPath(env);
+  if (path === undefined) return use(openBook(NOWHERE, () => refuse('this network has no state folder')));
+  let lock: number;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    lock = openSync(dirname(path), 'r');
+  } catch (error) {
+    return use(openBook(path, () => refuse(messageOf(error))));
+  }
+  try {
+    for (const end = performance.now() + PATIENCE; !tryLock(lock); await delay(LOOK))
+      if (performance.now() > end) throw new Error('another process keeps the record of used tokens');
+    return await use(openBook(path, text => writeState(path, text)));
+  } finally {
+    closeSync(lock);
+  }
+}
+
+/** In place of a path. */
+const NOWHERE = '';
+
+function refuse(why: string): never {
+  throw new Error(why);
+}
+
+function openBook(path: string, save: (text: string) => void): Book {
+  const write = (ledger: Ledger): void => {
+    unkept.set(path, ledger);
+    save(JSON.stringify(ledger));
+    unkept.delete(path);
+  };
+  const remembered = unkept.get(path);
+  if (remembered) return { ledger: remembered, missing: undefined, write };
+  try {
+    return { ledger: parseLedger(readPlain(path)), missing: undefined, write };
+  } catch (error) {
+    return { ...blank(messageOf(error)), write };
+  }
+}
+
+function blank(missing: string): Omit<Book, 'write'> {
+  const moment = thisMoment();
+  return { ledger: skipUnknown(newLedger(moment), windowAt(moment.now)), missing };
+}
+
+/** Throws for anything but a whole ledger. */
+function parseLedger(text: string): Ledger {
+  const ledger = JSON.parse(text) as Ledger;
+  const numbers = [ledger.time, ledger.offset, ledger.floor];
+  const whole =
+    typeof ledger.machine === 'string' &&
+    typeof ledger.boot === 'string' &&
+    typeof ledger.clean === 'boolean' &&
+    numbers.every(Number.isFinite) &&
+    typeof ledger.used === 'object' &&
+    ledger.used !== null;
+  if (!whole) throw new Error('the record of used tokens is damaged');
+  return ledger;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

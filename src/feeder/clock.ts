@@ -1,0 +1,33 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import koffi from 'koffi';
+
+/** struct timex (linux/timex.h) has at most 208 bytes; `status` stands behind `modes`, padded, and four longs. */
+const TIMEX = 208;
+const STATUS = 5 * koffi.sizeof('long');
+/** STA_UNSYNC: nobody keeps the clock in step with true time. */
+const STA_UNSYNC = 0x40;
+
+/**
+ * Whether the clock can be believed: something keeps it in step, or the machine has a clock that goes on while it is off, its
+ * own or its hypervisor's. Without either, a boot begins at some moment of the past, and tokens of the past would open.
+ */
+export function hasTrustedClock(): boolean {
+  return isSynchronized() || hasClockOfItsOwn();
+}
+
+export function isSynchronized(): boolean {
+  const adjtimex = koffi.load(null).func('int adjtimex(void *buffer)');
+  const buffer = Buffer.alloc(TIMEX); // `modes` 0: only reads
+  return adjtimex(buffer) >= 0 && (buffer.readInt32LE(STATUS) & STA_UNSYNC) === 0;
+}
+
+export function hasClockOfItsOwn(): boolean {
+  try {
+    if (readdirSync('/sys/class/rtc').length > 0) return true;
+  } catch {}
+  try {
+    return /^flags\s*:.*\bhypervisor\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
+  } catch {
+    return false;
+  }
+}

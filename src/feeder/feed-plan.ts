@@ -1,0 +1,205 @@
+import { windowsFor } from '../config/tokens.ts';
+import type { TokenPlace } from '../ruleset/automaton.ts';
+import { beginOf, deriveToken, windowAt } from '../token/derive.ts';
+import {
+  type Fed,
+  type FedUser,
+  hasStepped,
+  isOf,
+  isUsed,
+  type Ledger,
+  type Moment,
+  skipUnknown,
+  whyIncomplete,
+  withUsed,
+} from './ledger.ts';
+
+/** A token that goes into the kernel. */
+export interface Ready {
+  readonly token: string;
+  readonly place: number;
+  /** In milliseconds from now. */
+  readonly timeout: number;
+}
+
+/** What the kernel is to be given. */
+export interface Feed {
+  /** Take all tokens out first. */
+  readonly flush: boolean;
+  /** Tokens of users that are gone; some may be used or expired by now. */
+  readonly removed: readonly string[];
+  /** Used ones, for the set that keeps them from opening again. */
+  readonly used: readonly string[];
+  /** The nearest first. */
+  readonly ready: readonly Ready[];
+  readonly fed: Fed;
+}
+
+/** A token outlives its window by so long: clocks differ, and packets are late. In milliseconds. */
+const GRACE = 90_000;
+/** Clients may be ahead: so many windows stand ready beyond the hours. */
+const AHEAD = 2;
+
+/** Windows that may open at this moment, or later: from the one that ended last. */
+export function firstWindow(now: number): number {
+  return windowAt(now) - 1;
+}
+
+/** The last window that stands ready. */
+export function lastWindow(now: number, users: number, hours: number): number {
+  return windowAt(now) + windowsFor(users, hours) + AHEAD;
+}
+
+export function placeId(place: number): string {
+  return place.toString(16).padStart(8, '0');
+}
+
+/**
+ * What brings the kernel from what it has to what it should have. With the same users and a clock that only went on, that is
+ * the windows that came since; a user who came, or went, is fed, or taken out, alone. In all other cases everything goes and
+ * comes back in one transaction. `table` is the handle of the table as it is now.
+ */
+export function planFeed(
+  ledger: Ledger,
+  users: readonly TokenPlace[],
+  options: {
+    readonly realm: string;
+    readonly hours: number;
+    readonly table: string;
+    readonly moment: Moment;
+  },
+): Feed {
+  const { realm, hours, table, moment } = options;
+  const { now } = moment;
+  const [first, until] = [firstWindow(now), lastWindow(now, users.length, hours)];
+  const goesOn = isOf(ledger, table, moment) && !hasStepped(ledger, moment);
+  const before = goesOn ? ledger.fed : null;
+  const wanted = new Map(
+    users.map(({ place, service, user, secret }) => [
+      placeId(place),
+      { place, user: user ?? '', realm, service, secret },
+    ]),
+  );
+  const fed: Fed = {
+    table,
+    until: Math.max(until, before?.until ?? 0),
+    users: Object.fromEntries(
+      [...wanted].map(([id, { place: _, secret, ...rest }]) => [
+        id,
+        { ...rest, secret: Buffer.from(secret).toString('hex') },
+      ]),
+    ),
+  };
+  const ready: (Ready & { readonly window: number })[] = [];
+  for (const [id, { place, secret, ...purpose }] of wanted) {
+    const known = before?.users[id] !== undefined;
+    for (let window = known && before ? before.until + 1 : first; window <= fed.until; window++) {
+      const timeout = beginOf(window + 1) + GRACE - now;
+      if (timeout <= 0 || isUsed(ledger, id, window)) continue;
+      ready.push({ window, token: deriveToken({ ...purpose, secret }, window), place, timeout });
+    }
+  }
+  ready.sort((a, b) => a.window - b.window);
+  const gone = Object.entries(before?.users ?? {}).filter(([id]) => !wanted.has(id));
+  return {
+    flush: before === null,
+    removed: gone.flatMap(([id, user]) => tokensBetween(ledger, id, user, first, before?.until ?? 0)),
+    used: before === null ? usedTokens(ledger, fed, first) : [],
+    ready,
+    fed,
+  };
+}
+
+/** Those that may still be in the kernel. */
+function tokensBetween(ledger: Ledger, id: string, user: FedUser, first: number, last: number): string[] {
+  const tokens: string[] = [];
+  for (let window = first; window <= last; window++)
+    if (!isUsed(ledger, id, window)) tokens.push(tokenOfUser(user, window));
+  return tokens;
+}
+
+/** The used ones of windows that may still be in somebody's hands as good ones. */
+function usedTokens({ used }: Ledger, { users }: Fed, first: number): string[] {
+  return Object.entries(users).flatMap(([id, user]) =>
+    (used[id] ?? []).filter(window => window >= first - AHEAD).map(window => tokenOfUser(user, window)),
+  );
+}
+
+export function tokenOfUser({ secret, ...purpose }: FedUser, window: number): string {
+  return deriveToken({ ...purpose, secret: Buffer.from(secret, 'hex') }, window);
+}
+
+/** The window of a user's token: the nearest are tried first, as far as tokens may have been fed. */
+export function windowOf(user: FedUser, token: string, now: number): number | undefined {
+  const here = windowAt(now);
+  for (let distance = 0; distance <= FARTHEST; distance++)
+    for (const window of [here - distance, here + distance])
+      if (tokenOfUser(user, window) === token) return window;
+  return undefined;
+}
+
+/** A day of windows, and some. */
+const FARTHEST = 25 * 60;
+
+/**
+ * The ledger with all that can be known by now of what was used. `used` are the tokens of the kernel's own set, where the table
+ * is the one that was fed; undefined for another one. `why` says what cannot be known: windows that it may concern are left out.
+ */
+export function settle(
+  ledger: Ledger,
+  options: {
+    readonly moment: Moment;
+    /** Whoever asks has seen each use until the table went. */
+    readonly watched: boolean;
+    /** Why there is no ledger of before. */
+    readonly missing: string | undefined;
+    readonly used: readonly string[] | undefined;
+  },
+): { readonly ledger: Ledger; readonly why: string | undefined } {
+  const { moment, watched, missing, used } = options;
+  if (used) return { ledger: withUsesOf(ledger, used, moment.now), why: undefined };
+  if (watched) return { ledger, why: undefined };
+  const why = missing ?? whyIncomplete(ledger, moment);
+  if (why === undefined && ledger.time <= moment.now) return { ledger, why };
+  // a clock that is behind has seen later windows before
+  const window = windowAt(Math.max(moment.now, ledger.time));
+  return { ledger: skipUnknown(ledger, window), why: why ?? 'the clock is behind what it was' };
+}
+
+/** Windows that a used token may be away from the moment of its use. */
+const SLACK = 5;
+
+/** What the kernel's own set of used tokens tells. */
+export function withUsesOf(ledger: Ledger, used: readonly string[], now: number): Ledger {
+  const { fed } = ledger;
+  if (!fed) return ledger;
+  const known = knownTokens(ledger, fed);
+  const unknown = new Set(used.filter(token => !known.has(token)));
+  if (unknown.size === 0) return ledger;
+  // between the last look and now, by a clock that may have been set
+  const first = windowAt(Math.min(ledger.time, now)) - SLACK;
+  const last = windowAt(Math.max(ledger.time, now)) + SLACK;
+  return withUsed(ledger, usesOf(fed, unknown, first, last), windowAt(now));
+}
+
+function knownTokens({ used }: Ledger, { users }: Fed): Set<string> {
+  return new Set(
+    Object.entries(users).flatMap(([place, user]) =>
+      (used[place] ?? []).map(window => tokenOfUser(user, window)),
+    ),
+  );
+}
+
+/** Whose tokens these are, and of which windows between `first` and `last`. Those that are nobody's are left out. */
+function usesOf(
+  { users }: Fed,
+  tokens: ReadonlySet<string>,
+  first: number,
+  last: number,
+): { readonly place: string; readonly window: number }[] {
+  const uses: { place: string; window: number }[] = [];
+  for (const [place, user] of Object.entries(users))
+    for (let window = first; window <= last; window++)
+      if (tokens.has(tokenOfUser(user, window))) uses.push({ place, window });
+  return uses;
+}

@@ -1,0 +1,273 @@
+import type { Config } from '../config/types.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
+import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
+import { deleteElements, type Element, flushSet, newElements } from '../nftables/element.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import { decodeTable, getTables } from '../nftables/table.ts';
+import { compileAutomaton, type TokenPlace } from '../ruleset/automaton.ts';
+import { usedTimeout } from '../ruleset/chains.ts';
+import { host32 } from '../ruleset/match.ts';
+import { MARK } from '../ruleset/names.ts';
+import { TOKEN_SETS } from '../ruleset/sets.ts';
+import { dump, readElements } from '../table/read.ts';
+import { beginOf, windowAt } from '../token/derive.ts';
+import { type Book, thisMoment, withBook } from './book.ts';
+import { hasTrustedClock } from './clock.ts';
+import { type Feed, placeId, planFeed, settle, tokenOfUser, windowOf, withUsesOf } from './feed-plan.ts';
+import { isOf, type Ledger, stamped, withUsed } from './ledger.ts';
+
+/** Whose tokens are to stand ready, and where. Plain data, for other threads too. */
+export interface TokensWanted {
+  /** Of our table. */
+  readonly table: string;
+  readonly users: readonly TokenPlace[];
+  readonly realm: string;
+  readonly hours: number;
+}
+
+/** What a configuration means for tokens; undefined if it has none. */
+export function tokensWanted({ table, services, token }: Config): TokensWanted | undefined {
+  if (services.every(({ tokens }) => tokens.length === 0)) return undefined;
+  const { realm, hours } = token;
+  return { table, users: compileAutomaton(services, realm).tokens, realm, hours };
+}
+
+/** How the tokens stand. */
+export type Feeding =
+  /** Nothing is fed until the clock can be believed. */
+  | { readonly is: 'waiting' }
+  /** Another program removed our table. */
+  | { readonly is: 'gone' }
+  | {
+      readonly is: 'fed';
+      readonly users: number;
+      /** The end of the last window that stands ready, in milliseconds of the epoch. */
+      readonly until: number;
+      /** From when on tokens open, where earlier ones may have been used and are left out; and why. */
+      readonly from: number | undefined;
+      readonly why: string | undefined;
+      /** What was used cannot be kept: a reboot would forget it. */
+      readonly unkept: string | undefined;
+      /** The ruleset's generation after our last transaction; undefined if others wrote in between. */
+      readonly generation: number | undefined;
+    };
+
+export interface FeedOptions {
+  readonly env: NodeJS.ProcessEnv;
+  /** The ruleset's generation before, as far as it is known. */
+  readonly generation?: number | undefined;
+}
+
+/**
+ * Sees to it that the tokens of the coming hours stand ready in our table, and that used ones stay used. With `watched` whoever
+ * asks has seen every use since the ledger was written: nothing need be left out. Throws NetlinkError where the kernel
+ * refuses; the guard stands all the same.
+ */
+export async function feed(
+  connection: Connection,
+  wanted: TokensWanted,
+  { env, watched, generation }: FeedOptions & { readonly watched: boolean },
+): Promise<Feeding> {
+  if (!hasTrustedClock()) return { is: 'waiting' };
+  const { table, users, realm, hours } = wanted;
+  return withBook(env, async book => {
+    const handle = await handleOf(connection, table);
+    if (handle === undefined) return { is: 'gone' };
+    const moment = thisMoment();
+    const known = isOf(book.ledger, handle, moment);
+    const { ledger, why } = settle(book.ledger, {
+      moment,
+      watched,
+      missing: book.missing,
+      used: known ? await readUsed(connection, table) : undefined,
+    });
+    const plan = planFeed(ledger, users, { realm, hours, table: handle, moment });
+    const fed = { ...stamped(ledger, moment), clean: false, fed: plan.fed };
+    // should we end while all is fed anew, nothing counts as known
+    if (plan.flush) keep(book, { ...fed, fed: null });
+    const writer = new Writer(connection, generation);
+    await commitFeed(writer, table, plan, hours);
+    const unkept = keep(book, fed);
+    const from = beginOf(ledger.floor + 1);
+    return {
+      is: 'fed',
+      users: users.length,
+      until: beginOf(plan.fed.until + 1),
+      from: from > moment.now ? from : undefined,
+      why,
+      unkept,
+      generation: writer.generation,
+    };
+  });
+}
+
+/** The sets that tokens stand in. */
+const [TOKENS, USED] = TOKEN_SETS;
+
+/** Whether a table of ours has them. */
+export function hasTokens({ sets }: Ruleset): boolean {
+  return sets.some(({ name }) => name === TOKENS.name);
+}
+
+async function handleOf(connection: Connection, name: string): Promise<string | undefined> {
+  const tables = (await dump(connection, getTables)).map(reply => decodeTable(attributesOf(reply.payload)));
+  return tables.find(table => table.name === name && table.comment === MARK)?.handle?.toString();
+}
+
+/** Transactions one after the other, which know the generation of their own. */
+class Writer {
+  readonly #connection: Connection;
+  /** Undefined as soon as others wrote in between, or may have. */
+  generation: number | undefined;
+
+  constructor(connection: Connection, generation: number | undefined) {
+    this.#connection = connection;
+    this.generation = generation;
+  }
+
+  async send(messages: readonly Message[]): Promise<void> {
+    if (messages.length === 0) return;
+    const { generation } = this;
+    if (generation !== undefined) {
+      try {
+        this.generation = (await commit(this.#connection, messages, { generation })).generation;
+        return;
+      } catch (error) {
+        if (!(error instanceof StaleGenerationError)) throw error;
+        this.generation = undefined;
+      }
+    }
+    await commit(this.#connection, messages, { generation: ANY_GENERATION });
+  }
+}
+
+/** The tokens in the kernel's own set of used ones. */
+export async function readUsed(connection: Connection, table: string): Promise<string[]> {
+  return (await readElements(connection, table, USED)).map(({ key }) => key.toString('latin1'));
+}
+
+/** Writes the ledger down; says why if it cannot be kept. */
+function keep(book: Book, ledger: Ledger): string | undefined {
+  try {
+    book.write(ledger);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Elements in a transaction: about 100 KB, which fits into any send buffer. */
+const BATCH = 1024;
+
+/** Gives the kernel what was planned. */
+async function commitFeed(
+  writer: Writer,
+  table: string,
+  { flush, removed, used, ready }: Feed,
+  hours: number,
+): Promise<void> {
+  await removeTokens(writer, table, removed);
+  const open = ready.map(({ token, place, timeout }) => ({
+    ...elementOf(token),
+    data: host32(place),
+    timeout,
+  }));
+  // used ones come before or with the others, the nearest windows with the first
+  const [first = [], ...rest] = batches(open);
+  await writer.send([
+    ...(flush ? [flushSet(table, TOKENS)] : []),
+    ...blocking(table, used, hours),
+    ...newElements(table, TOKENS, first),
+  ]);
+  for (const part of rest) await writer.send(newElements(table, TOKENS, part));
+}
+
+/** Keeps tokens from opening, as if they had been used. */
+function blocking(table: string, tokens: readonly string[], hours: number): Message[] {
+  const timeout = usedTimeout(hours);
+  return newElements(
+    table,
+    USED,
+    tokens.map(token => ({ ...elementOf(token), timeout })),
+  );
+}
+
+function elementOf(token: string): Element {
+  return { key: Buffer.from(token, 'latin1') };
+}
+
+function batches<T>(list: readonly T[]): T[][] {
+  return Array.from({ length: Math.ceil(list.length / BATCH) }, (_, index) =>
+    list.slice(index * BATCH, (index + 1) * BATCH),
+  );
+}
+
+/** Some of them may be gone, and a transaction that deletes one of those fails: then its halves are tried. */
+async function removeTokens(writer: Writer, table: string, tokens: readonly string[]): Promise<void> {
+  for (const part of batches(tokens)) {
+    try {
+      await writer.send(deleteElements(table, TOKENS, part.map(elementOf)));
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
+      const half = part.length >> 1;
+      if (half === 0) continue;
+      await removeTokens(writer, table, part.slice(0, half));
+      await removeTokens(writer, table, part.slice(half));
+    }
+  }
+}
+
+/** A use that the kernel reported. */
+export interface Use {
+  /** Where the token led. */
+  readonly place: number;
+  /** Undefined where the report does not show it. */
+  readonly token: string | undefined;
+}
+
+/**
+ * Writes uses down, at once, and takes the two windows before each out of the user's hands. `complete` is false where a use
+ * cannot be told from what was reported: then the kernel's own set has to be read, by {@link feed}.
+ */
+export async function noteUses(
+  connection: Connection,
+  { table, hours }: TokensWanted,
+  uses: readonly Use[],
+  { env, generation }: FeedOptions,
+): Promise<{ readonly complete: boolean; readonly generation: number | undefined }> {
+  return withBook(env, async book => {
+    const { ledger } = book;
+    const now = Date.now();
+    const found = uses.flatMap(({ place, token }) => {
+      const id = placeId(place);
+      const user = ledger.fed?.users[id];
+      const window = user && token !== undefined ? windowOf(user, token, now) : undefined;
+      return user && window !== undefined ? [{ place: id, user, window }] : [];
+    });
+    const before = found.flatMap(({ place, user, window }) =>
+      [window - 1, window - 2].map(earlier => ({ place, user, window: earlier })),
+    );
+    // the offset stays: a clock that was set since is found by it
+    keep(book, { ...withUsed(ledger, [...found, ...before], windowAt(now)), time: now });
+    const writer = new Writer(connection, generation);
+    const earlier = before.map(({ user, window }) => tokenOfUser(user, window));
+    await writer.send(blocking(table, earlier, hours));
+    return { complete: found.length === uses.length, generation: writer.generation };
+  });
+}
+
+/**
+ * Takes all tokens out of the kernel, and writes down what was used until then: to be called before the table is removed,
+ * made anew or renamed. Nothing that opened can open again afterwards, and nothing need be left out.
+ */
+export async function withdraw(connection: Connection, table: string, env: NodeJS.ProcessEnv): Promise<void> {
+  await withBook(env, async book => {
+    const { ledger, missing } = book;
+    await commit(connection, [flushSet(table, TOKENS)], { generation: ANY_GENERATION });
+    const moment = thisMoment();
+    const complete = missing === undefined && isOf(ledger, await handleOf(connection, table), moment);
+    const used = complete ? await readUsed(connection, table) : [];
+    keep(book, { ...stamped(withUsesOf(ledger, used, moment.now), moment), clean: complete, fed: null });
+  });
+}

@@ -1,0 +1,123 @@
+import type { TokenKey } from '../token/derive.ts';
+
+/**
+ * The ledger: which windows of which place were used. It outlives reboots, so that a token that was used once never opens
+ * again. Pure values; {@link ../feeder/book.ts} keeps them in a file.
+ */
+export interface Ledger {
+  /** Which machine, and which boot of it, wrote this: /etc/machine-id and the kernel's boot_id. */
+  readonly machine: string;
+  readonly boot: string;
+  /** When, in milliseconds of the epoch, and how far that was from the monotonic clock. */
+  readonly time: number;
+  readonly offset: number;
+  /** We took the tokens out of the kernel after everything that was used had been read. */
+  readonly clean: boolean;
+  /** No window up to this one is ever loaded, for any place. */
+  readonly floor: number;
+  /** Windows above the floor that were used, by place. Removed users stay in. */
+  readonly used: Readonly<Record<string, readonly number[]>>;
+  /** What is in the kernel's map; null while that is not known for sure. */
+  readonly fed: Fed | null;
+}
+
+/** Tokens that stand ready in the kernel. */
+export interface Fed {
+  /** The kernel's handle of the table: another table of that name has another one. */
+  readonly table: string;
+  /** The last window. */
+  readonly until: number;
+  /** By place. */
+  readonly users: Readonly<Record<string, FedUser>>;
+}
+
+/** What a user's tokens are made from. */
+export interface FedUser extends Omit<TokenKey, 'secret'> {
+  readonly user: string;
+  /** 64 hexadecimal digits. */
+  readonly secret: string;
+}
+
+/** What this moment is. Times in milliseconds. */
+export interface Moment {
+  readonly machine: string;
+  readonly boot: string;
+  /** Of the epoch. */
+  readonly now: number;
+  /** As the monotonic clock counts, which stands still while the machine sleeps. */
+  readonly monotonic: number;
+  /** When this boot began, of the epoch. */
+  readonly booted: number;
+}
+
+/** Windows that a used token may be ahead of the clock when nothing is known: clients go two ahead, and clocks differ. */
+export const UNKNOWN_WINDOWS = 4;
+/** Used windows are remembered for so many; then the floor takes their place. */
+const REMEMBERED = 2 * 24 * 60;
+/** A ledger that is older than the boot by more than this may have missed another boot: five minutes. */
+const GAP = 5 * 60 * 1000;
+/** The clock was set, or the machine slept, where both clocks differ by more than before. */
+const STEP = 2000;
+
+export function newLedger(moment: Moment): Ledger {
+  return { ...stamp(moment), clean: false, floor: 0, used: {}, fed: null };
+}
+
+/** The ledger as of this moment. */
+export function stamped(ledger: Ledger, moment: Moment): Ledger {
+  return { ...ledger, ...stamp(moment) };
+}
+
+function stamp({ machine, boot, now, monotonic }: Moment) {
+  return { machine, boot, time: now, offset: now - monotonic };
+}
+
+/** Whether the table is the one that the ledger's tokens were fed to. */
+export function isOf({ boot, fed }: Ledger, table: string | undefined, moment: Moment): boolean {
+  return table !== undefined && boot === moment.boot && fed?.table === table;
+}
+
+/** The clock was set, or the machine slept, since the ledger was written. */
+export function hasStepped({ boot, offset }: Ledger, moment: Moment): boolean {
+  return boot !== moment.boot || Math.abs(moment.now - moment.monotonic - offset) > STEP;
+}
+
+/** Why uses may have been missed since the ledger was written; undefined if it is complete. */
+export function whyIncomplete(ledger: Ledger, moment: Moment): string | undefined {
+  if (ledger.machine !== moment.machine) return 'what was used is known of another machine only';
+  if (!ledger.clean) return 'nobody could watch the tokens while they were last in the kernel';
+  if (ledger.boot !== moment.boot && ledger.time < moment.booted - GAP)
+    return 'what was used is known from before the last boot only';
+  return undefined;
+}
+
+/** Windows up to the one that is {@link UNKNOWN_WINDOWS} ahead may have been used: none of them is loaded. */
+export function skipUnknown(ledger: Ledger, window: number): Ledger {
+  return { ...ledger, floor: Math.max(ledger.floor, window + UNKNOWN_WINDOWS) };
+}
+
+export function isUsed({ floor, used }: Ledger, place: string, window: number): boolean {
+  return window <= floor || (used[place]?.includes(window) ?? false);
+}
+
+/** Writes down that windows were used, and forgets those of long ago: the floor rises above them. */
+export function withUsed(
+  ledger: Ledger,
+  uses: readonly { readonly place: string; readonly window: number }[],
+  now: number,
+): Ledger {
+  const used = new Map(Object.entries(ledger.used).map(([place, windows]) => [place, new Set(windows)]));
+  for (const { place, window } of uses) {
+    const windows = used.get(place) ?? new Set();
+    used.set(place, windows.add(window));
+  }
+  const oldest = now - REMEMBERED;
+  let { floor } = ledger;
+  for (const windows of used.values())
+    for (const window of windows) if (window <= oldest) floor = Math.max(floor, window);
+  const kept = [...used].flatMap(([place, windows]) => {
+    const above = [...windows].filter(window => window > floor).sort((a, b) => a - b);
+    return above.length > 0 ? [[place, above] as const] : [];
+  });
+  return { ...ledger, floor, used: Object.fromEntries(kept) };
+}

@@ -1,0 +1,167 @@
+import type { Fed } from '../feeder/apply.ts';
+import { feed, noteUses, readUsed, type TokensWanted, type Use } from '../feeder/feed.ts';
+import { withKernel } from '../host/access.ts';
+import { explain } from '../table/explain.ts';
+import { pauseAfter } from './pauses.ts';
+
+/** How often windows come up that have to stand ready, in milliseconds. */
+const TOP_UP = 60_000;
+/** The clock was set, or the machine slept. */
+const STEP = 2000;
+
+/** What the rest of the supervisor does for this. */
+export interface Surroundings {
+  readonly env: NodeJS.ProcessEnv;
+  /** The ruleset's generation as we know it; undefined while a load runs. */
+  readonly generation: () => number | undefined;
+  /** We changed the ruleset ourselves. */
+  readonly wrote: (generation: number | undefined) => void;
+  readonly warn: (message: string) => void;
+  /** Waits until all that the kernel reported has come; false where nothing can be heard. */
+  readonly settle: () => Promise<boolean>;
+}
+
+/**
+ * Keeps the tokens of the coming hours ready, and writes down which were used: as the kernel reports it, and each second as its
+ * own set tells. A load feeds by itself; this does what comes up in between.
+ */
+export class Tokens {
+  readonly #around: Surroundings;
+  #wanted: TokensWanted | undefined;
+  #standing: Fed = { is: 'none' };
+  /** Uses that were seen, as far as the kernel's set tells. */
+  #seen = new Set<string>();
+  /** Each use since the tokens were fed is written down, but for those that are being. */
+  #complete = false;
+  #failures = 0;
+  #next = 0;
+  #offset = 0;
+  /** One after the other. */
+  #work: Promise<void> = Promise.resolve();
+  #waiting: Use[] = [];
+  #busy = false;
+
+  constructor(around: Surroundings) {
+    this.#around = around;
+  }
+
+  get standing(): Fed {
+    return this.#standing;
+  }
+
+  /** Whether each use until now is known, also where the table is gone: to be asked before a load. */
+  async settled(): Promise<boolean> {
+    if (!this.#wanted) return false;
+    const heard = await this.#around.settle();
+    await this.#work;
+    return heard && this.#complete;
+  }
+
+  /** A load fed these. */
+  fed(wanted: TokensWanted | undefined, standing: Fed, now: number): void {
+    this.#wanted = wanted;
+    this.#seen = new Set();
+    this.#take(standing, now);
+  }
+
+  /** The kernel reports that a token was used. */
+  used(use: Use): void {
+    this.#waiting.push(use);
+    this.#queue(() => this.#note());
+  }
+
+  /** Reports were lost: only the kernel's own set tells what was used. */
+  lost(): void {
+    this.#complete = false;
+    this.#next = 0;
+  }
+
+  /** Once a second; `now` as the monotonic clock counts. */
+  tick(now: number): void {
+    if (!this.#wanted || this.#busy || this.#around.generation() === undefined) return;
+    const stepped = Math.abs(Date.now() - now - this.#offset) > STEP;
+    if (now >= this.#next || stepped) this.#queue(() => this.#topUp(now));
+    else this.#queue(() => this.#look());
+  }
+
+  #queue(work: () => Promise<void>): void {
+    this.#busy = true;
+    this.#work = this.#work.then(work).then(
+      () => {
+        this.#busy = false;
+      },
+      error => {
+        this.#busy = false;
+        this.#failed(explain(error) ?? String(error), this.#next);
+      },
+    );
+  }
+
+  async #note(): Promise<void> {
+    const uses = this.#waiting.splice(0);
+    const wanted = this.#wanted;
+    if (!wanted || uses.length === 0) return;
+    const { env, generation, wrote } = this.#around;
+    for (const { token } of uses) if (token !== undefined) this.#seen.add(token);
+    const noted = await withKernel(({ connection }) =>
+      noteUses(connection, wanted, uses, { env, generation: generation() }),
+    );
+    wrote(noted.generation);
+    if (!noted.complete) this.lost();
+  }
+
+  /** What the reports did not tell. */
+  async #look(): Promise<void> {
+    const wanted = this.#wanted;
+    if (!wanted) return;
+    const used = await withKernel(({ connection }) => readUsed(connection, wanted.table));
+    const isNew = used.some(token => !this.#seen.has(token));
+    this.#seen = new Set(used);
+    if (isNew) await this.#topUp(this.#next);
+  }
+
+  async #topUp(now: number): Promise<void> {
+    const wanted = this.#wanted;
+    if (!wanted) return;
+    const { env, generation, wrote } = this.#around;
+    const standing = await withKernel(({ connection }) =>
+      feed(connection, wanted, { env, watched: false, generation: generation() }),
+    );
+    if (standing.is === 'gone') return; // the next load makes the table, and feeds it
+    if (standing.is === 'fed') wrote(standing.generation);
+    this.#take(standing, now);
+  }
+
+  #take(standing: Fed, now: number): void {
+    const before = this.#standing;
+    this.#offset = Date.now() - now;
+    if (standing.is === 'failed') {
+      this.#failed(standing.message, now);
+      return;
+    }
+    this.#standing = standing;
+    this.#failures = 0;
+    this.#complete = standing.is === 'fed';
+    this.#next = now + TOP_UP;
+    if (
+      standing.is === 'fed' &&
+      standing.from !== undefined &&
+      !(before.is === 'fed' && before.from === standing.from)
+    )
+      this.#around.warn(
+        `tokens of the minutes before ${new Date(standing.from).toISOString()} are left out: ${standing.why ?? 'some may have been used'}`,
+      );
+    if (standing.is === 'waiting' && before.is !== 'waiting')
+      this.#around.warn('no token opens yet: the clock is not synchronized, and this machine has no other');
+    if (standing.is === 'fed' && standing.unkept !== undefined && !(before.is === 'fed' && before.unkept))
+      this.#around.warn(`used tokens cannot be remembered: ${standing.unkept}`);
+  }
+
+  #failed(message: string, now: number): void {
+    this.#failures++;
+    this.#next = now + pauseAfter(this.#failures);
+    if (this.#standing.is !== 'failed' || this.#standing.message !== message)
+      this.#around.warn(`tokens cannot be fed: ${message}; it is tried again`);
+    this.#standing = { is: 'failed', message };
+  }
+}

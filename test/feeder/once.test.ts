@@ -1,0 +1,325 @@
+/**
+ * Once means once, whatever happens: a model of the kernel's map and set, a clock that is set, a machine that sleeps, reboots
+ * and crashes, tables that others remove, and a feeder that is killed. Each token that was ever sent is sent again.
+ */
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import t from 'tap';
+import { placeId, planFeed, settle, tokenOfUser, withUsesOf } from '../../src/feeder/feed-plan.ts';
+import {
+  isOf,
+  type Ledger,
+  type Moment,
+  newLedger,
+  skipUnknown,
+  stamped,
+  withUsed,
+} from '../../src/feeder/ledger.ts';
+import { compileAutomaton } from '../../src/ruleset/automaton.ts';
+import { deriveToken, windowAt } from '../../src/token/derive.ts';
+
+const MINUTE = 60_000;
+const HOURS = 1;
+const REALM = 'default';
+const SECRETS = { alice: Buffer.alloc(32, 1), bob: Buffer.alloc(32, 2) };
+const USERS = ['alice', 'bob'] as const;
+type User = (typeof USERS)[number];
+
+const { tokens: PLACES } = compileAutomaton(
+  [
+    {
+      name: 'ssh',
+      ports: [],
+      sequences: [],
+      tokens: USERS.map(user => ({ user, secret: SECRETS[user] })),
+      knockTimeout: 5000,
+      openFor: 10_000,
+      singleUse: false,
+      closed: 'drop',
+    },
+  ],
+  REALM,
+);
+
+/** The machine: what is in the kernel, on the disk, and in the supervisor's memory. */
+class Machine {
+  /** True time, the clock's error, and the monotonic clock, in milliseconds. */
+  #true = Date.UTC(2026, 0, 1);
+  #error = 0;
+  #monotonic = 0;
+  #booted = this.#true;
+  #boot = 0;
+  #handle = 0;
+  /** By token: when it expires by the monotonic clock, and where it leads. */
+  #tokens = new Map<string, { readonly expires: number; readonly place: number }>();
+  #used = new Map<string, number>();
+  #disk: Ledger | undefined;
+  #watching = false;
+  #lost = false;
+  readonly #sent: string[] = [];
+  readonly #opened = new Set<string>();
+
+  get #now(): number {
+    return this.#true + this.#error;
+  }
+
+  get #moment(): Moment {
+    return {
+      machine: 'm',
+      boot: String(this.#boot),
+      now: this.#now,
+      monotonic: this.#monotonic,
+      booted: this.#booted + this.#error,
+    };
+  }
+
+  /** The kernel's rule. True if the token opened. */
+  #send(token: string): boolean {
+    this.#sent.push(token);
+    const ready = this.#tokens.get(token);
+    if ((this.#used.get(token) ?? 0) > this.#monotonic || !ready || ready.expires <= this.#monotonic)
+      return false;
+    this.#used.set(token, this.#monotonic + (HOURS + 2) * 60 * MINUTE);
+    this.#tokens.delete(token);
+    assert.ok(!this.#opened.has(token), 'a token opened twice');
+    this.#opened.add(token);
+    if (this.#watching) this.#note(token, ready.place);
+    return true;
+  }
+
+  /** What the supervisor does with the kernel's report. */
+  #note(token: string, place: number): void {
+    const user = this.#disk?.fed?.users[placeId(place)];
+    if (!this.#disk || !user) return;
+    const here = windowAt(this.#now);
+    for (let distance = -100; distance <= 100; distance++)
+      if (tokenOfUser(user, here + distance) === token)
+        this.#disk = withUsed(this.#disk, [{ place: placeId(place), window: here + distance }], here);
+  }
+
+  /** A client whose clock is right, or `ahead` windows off. */
+  use(user: User, ahead: number): boolean {
+    return this.#sendOf(user, windowAt(this.#true) + ahead);
+  }
+
+  /** A client whose clock is off as this machine's is. After a crash nothing tells of tokens that were farther ahead. */
+  useBySameClock(user: User, ahead: number): boolean {
+    return this.#sendOf(user, windowAt(this.#now) + ahead);
+  }
+
+  #sendOf(user: User, window: number): boolean {
+    return this.#send(deriveToken({ secret: SECRETS[user], realm: REALM, service: 'ssh' }, window));
+  }
+
+  /** Everything that ever went over the wire, once more; returns how many opened. */
+  replay(): number {
+    return [...new Set(this.#sent)].filter(token => this.#send(token)).length;
+  }
+
+  /** What `load` and the supervisor do. */
+  feed(): void {
+    const moment = this.#moment;
+    const found = this.#disk ?? skipUnknown(newLedger(moment), windowAt(moment.now));
+    const table = String(this.#handle);
+    const { ledger } = settle(found, {
+      moment,
+      watched: this.#watching,
+      missing: this.#disk ? undefined : 'there is none',
+      used: isOf(found, table, moment) ? [...this.#used.keys()] : undefined,
+    });
+    const plan = planFeed(ledger, PLACES, { realm: REALM, hours: HOURS, table, moment });
+    if (plan.flush) this.#tokens.clear();
+    for (const token of plan.removed) this.#tokens.delete(token);
+    for (const token of plan.used) this.#used.set(token, this.#monotonic + (HOURS + 2) * 60 * MINUTE);
+    for (const { token, timeout, place } of plan.ready)
+      if (!this.#tokens.has(token)) this.#tokens.set(token, { expires: this.#monotonic + timeout, place });
+    this.#disk = { ...stamped(ledger, moment), clean: false, fed: plan.fed };
+  }
+
+  pass(milliseconds: number): void {
+    this.#true += milliseconds;
+    this.#monotonic += milliseconds;
+  }
+
+  /** Element time-outs stand still, as the monotonic clock does. */
+  sleep(milliseconds: number): void {
+    this.#true += milliseconds;
+  }
+
+  /** A clock that is behind after the ledger was lost: then nothing tells of what was used. The model does not do both. */
+  setClock(error: number): void {
+    if (error >= 0 || !this.#lost) this.#error = error;
+  }
+
+  start(): void {
+    this.feed();
+    this.#watching = true;
+  }
+
+  kill(): void {
+    this.#watching = false;
+  }
+
+  /** Another program removes the table. */
+  flush(): void {
+    this.#tokens.clear();
+    this.#used.clear();
+    this.#handle++;
+  }
+
+  /** `unload`, and each clean reboot. */
+  withdraw(): void {
+    const moment = this.#moment;
+    this.#tokens.clear();
+    if (!this.#disk) return;
+    const complete = isOf(this.#disk, String(this.#handle), moment);
+    const ledger = complete ? withUsesOf(this.#disk, [...this.#used.keys()], moment.now) : this.#disk;
+    this.#disk = { ...stamped(ledger, moment), clean: complete, fed: null };
+    this.flush();
+  }
+
+  reboot(options: { readonly clean: boolean; readonly off: number }): void {
+    if (options.clean) this.withdraw();
+    this.kill();
+    this.flush();
+    this.#true += options.off;
+    this.#monotonic = 0;
+    this.#boot++;
+    this.#booted = this.#true;
+    this.feed();
+  }
+
+  loseLedger(): void {
+    this.#disk = undefined;
+    this.#lost = true;
+    this.#error = Math.max(this.#error, 0);
+  }
+
+  /** With the right time, a feeder at work, and all that may have been used left out: a fresh token must open. */
+  mustOpen(): void {
+    this.setClock(0);
+    this.start();
+    this.pass(6 * MINUTE);
+    this.feed();
+    assert.ok(
+      this.use('alice', 0) || this.use('alice', 1) || this.use('alice', 2),
+      'nobody gets in any more',
+    );
+  }
+
+  get isAhead(): boolean {
+    return (this.#disk?.floor ?? 0) > windowAt(this.#true) + 6 || (this.#disk?.time ?? 0) > this.#true;
+  }
+}
+
+type Act = (machine: Machine) => void;
+
+const act: fc.Arbitrary<Act> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.tuple(fc.constantFrom(...USERS), fc.integer({ min: -2, max: 3 })).map(
+      ([user, ahead]): Act =>
+        machine =>
+          void machine.useBySameClock(user, ahead),
+    ),
+  },
+  { weight: 4, arbitrary: fc.constant<Act>(machine => void machine.replay()) },
+  { weight: 4, arbitrary: fc.constant<Act>(machine => machine.feed()) },
+  {
+    weight: 4,
+    arbitrary: fc.integer({ min: 1, max: 90 }).map(
+      (half): Act =>
+        machine =>
+          machine.pass(half * 30_000),
+    ),
+  },
+  fc.integer({ min: 1, max: 90 }).map(
+    (minutes): Act =>
+      machine =>
+        machine.sleep(minutes * MINUTE),
+  ),
+  fc.integer({ min: -180, max: 180 }).map(
+    (minutes): Act =>
+      machine =>
+        machine.setClock(minutes * MINUTE),
+  ),
+  fc.constant<Act>(machine => machine.start()),
+  fc.constant<Act>(machine => machine.kill()),
+  fc.constant<Act>(machine => machine.flush()),
+  fc.constant<Act>(machine => machine.withdraw()),
+  fc.record({ clean: fc.boolean(), off: fc.constantFrom(10_000, 4 * MINUTE, 60 * MINUTE) }).map(
+    (options): Act =>
+      machine =>
+        machine.reboot(options),
+  ),
+  fc.constant<Act>(machine => machine.loseLedger()),
+);
+
+t.test('no token opens twice, whatever happens, and afterwards fresh ones open', t => {
+  fc.assert(
+    fc.property(fc.array(act, { maxLength: 40 }), acts => {
+      const machine = new Machine();
+      machine.start();
+      for (const one of acts) one(machine);
+      machine.replay();
+      if (!machine.isAhead) machine.mustOpen();
+    }),
+    { numRuns: 3000 },
+  );
+  t.end();
+});
+
+t.test('after a boot whose clock is hours behind, no token of the past opens', t => {
+  const machine = new Machine();
+  machine.start();
+  machine.withdraw();
+  t.notOk(machine.use('alice', 0), 'nobody has tokens: this one was sent in vain');
+  machine.pass(170 * MINUTE);
+  machine.start();
+  machine.withdraw();
+  machine.setClock(-171 * MINUTE);
+  machine.reboot({ clean: true, off: 10_000 });
+  t.equal(machine.replay(), 0);
+  machine.setClock(0);
+  machine.feed();
+  t.equal(machine.replay(), 0, 'nor when the clock is set right');
+  t.end();
+});
+
+t.test('a clock that is set an hour ahead, and two back, leaves the right token good, once', t => {
+  const machine = new Machine();
+  machine.start();
+  machine.pass(6 * MINUTE);
+  machine.feed();
+  t.ok(machine.use('alice', 0));
+  machine.setClock(60 * MINUTE);
+  machine.feed();
+  t.notOk(machine.use('alice', 1), 'of a time that is over, as the clock says');
+  machine.setClock(-60 * MINUTE);
+  machine.feed();
+  machine.setClock(0);
+  machine.feed();
+  t.ok(machine.use('alice', 2));
+  t.equal(machine.replay(), 1, 'the one that was sent in vain');
+  t.equal(machine.replay(), 0);
+  t.end();
+});
+
+t.test('the others keep their tokens when a user goes, and none of them is fed again', t => {
+  const [alice, bob] = PLACES;
+  if (!alice || !bob) throw new Error('two users');
+  const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
+  const options = { realm: REALM, hours: HOURS, table: '7', moment };
+  const first = planFeed(newLedger(moment), [alice, bob], options);
+  t.ok(first.flush);
+  t.equal(first.ready.length, 2 * (60 * HOURS + 4));
+  const ledger = { ...newLedger(moment), fed: first.fed };
+  const later = planFeed(ledger, [bob], options);
+  t.notOk(later.flush);
+  t.same(later.ready, []);
+  t.equal(later.removed.length, 60 * HOURS + 4);
+  const minute = { ...moment, now: moment.now + MINUTE, monotonic: MINUTE };
+  const next = planFeed(ledger, [alice, bob], { ...options, moment: minute });
+  t.equal(next.ready.length, 2, 'a window each');
+  t.end();
+});

@@ -1,0 +1,67 @@
+/** A world with tokens: its own state folder, and a supervisor if one is wanted. */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Test } from 'tap';
+import { deriveToken, windowAt } from '../../src/token/derive.ts';
+import { tokenDatagram } from '../../src/token/packet.ts';
+import { type families, patient } from './loaded.ts';
+import type { Running } from './process.ts';
+import { createWorld, type World, type WorldOptions } from './world.ts';
+
+export const SECRETS = { alice: 'a1'.repeat(32), bob: 'b0'.repeat(32) } as const;
+export const tokens = { services: { ssh: { ports: [22], tokens: SECRETS, ...patient } } };
+
+type User = keyof typeof SECRETS;
+
+/** A first load leaves out what may have been used before: the fifth window from now on is good. */
+export const GOOD = 5;
+
+/** The token of a window, counted from the present one. */
+export function token(user: User, ahead = 0, { realm = 'default', service = 'ssh' } = {}): string {
+  const secret = Buffer.from(SECRETS[user], 'hex');
+  return deriveToken({ secret, realm, service }, windowAt(Date.now()) + ahead);
+}
+
+export interface TokenWorld extends World {
+  readonly env: { readonly RUNTIME_DIRECTORY: string; readonly STATE_DIRECTORY: string };
+  /** `load`, with a state folder of this world's own. */
+  load(file?: object): Promise<string>;
+  /** A supervisor, as soon as it has loaded. */
+  supervise(file?: object): Promise<Running>;
+  sendToken(host: string, token: string, family?: (typeof families)[number]): Promise<void>;
+  /** Sends a token and connects: whether that opened. */
+  opens(host: string, token: string, port?: number): Promise<boolean>;
+}
+
+export async function tokenWorld(t: Pick<Test, 'teardown'>, options: WorldOptions = {}): Promise<TokenWorld> {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  const world = await createWorld(t, options);
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const env = { RUNTIME_DIRECTORY: join(folder, 'run'), STATE_DIRECTORY: join(folder, 'state') };
+  for (const path of Object.values(env)) mkdirSync(path);
+  const self: TokenWorld = Object.assign(world, {
+    env,
+    async load(file: object = tokens) {
+      world.write(file);
+      const { status, stdout, stderr } = await world.knockd(['load'], { env });
+      if (status !== 0) throw new Error(`load ended with ${status}: ${stdout}${stderr}`);
+      return stdout;
+    },
+    async supervise(file: object = tokens) {
+      world.write(file);
+      const supervisor = world.startKnockd(['run'], env);
+      await supervisor.line(/"event":"(loaded|unchanged|swapped)"/);
+      return supervisor;
+    },
+    async sendToken(host: string, text: string, family: (typeof families)[number] = 'ipv4') {
+      const to = world.server[family];
+      await world.host(host).send([{ protocol: 'udp', to, port: 62201, payload: tokenDatagram(text) }]);
+    },
+    async opens(host: string, text: string, port = 22) {
+      await self.sendToken(host, text);
+      return (await world.host(host).connect(world.server.ipv4, port)) === 'open';
+    },
+  });
+  return self;
+}

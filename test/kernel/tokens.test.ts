@@ -1,0 +1,105 @@
+/** One-time tokens: a packet that opens a service once, checked and used up by the kernel. */
+import t from 'tap';
+import { tokenDatagram } from '../../src/token/packet.ts';
+import { families, serviceOf } from './loaded.ts';
+import { GOOD, token, tokens, tokenWorld } from './token-world.ts';
+import { missing } from './world.ts';
+
+const needs = { skip: missing('namespaces', 'knockd') };
+
+t.test('a token opens once, for the address that sent it, over IPv4 and IPv6', needs, async t => {
+  const world = await tokenWorld(t, { clients: ['client', 'stranger'] });
+  await world.load();
+  await world.host('server').listen(22);
+  for (const [index, family] of families.entries()) {
+    const to = world.server[family];
+    const good = token('alice', GOOD + index);
+    t.equal(await world.host('client').connect(to, 22), 'silent');
+    await world.sendToken('client', good, family);
+    t.equal(await world.host('client').connect(to, 22), 'open');
+    await world.sendToken('stranger', good, family);
+    t.equal(await world.host('stranger').connect(to, 22), 'silent', 'the same token again');
+  }
+  const { clients, opened } = await serviceOf(world, 'ssh');
+  t.same(clients, [`${world.client.ipv4} alice`, `${world.client.ipv6} alice`].sort());
+  t.equal(opened, 2);
+});
+
+t.test('what is no token of this service, or too short, opens nothing and leaves nothing', needs, async t => {
+  const world = await tokenWorld(t);
+  await world.load();
+  await world.host('server').listen(22);
+  const wrong = [
+    token('alice', -5),
+    token('alice', GOOD, { realm: 'other' }),
+    token('alice', GOOD, { service: 'web' }),
+    token('alice', GOOD).toUpperCase().replace(/\d/g, '0'),
+    token('alice', GOOD).slice(0, 31),
+    '',
+  ];
+  for (const text of wrong) t.notOk(await world.opens('client', text), text);
+  const listing = await world.list();
+  t.match(listing, /counter wrong_tokens \{\s+packets 4 /);
+  t.match(listing, /counter repeated_tokens \{\s+packets 0 /);
+  t.notMatch(listing, /set used \{[^}]*elements/);
+});
+
+t.test('a token that was used is gone from the map, and counted when it comes again', needs, async t => {
+  const world = await tokenWorld(t);
+  await world.load({ ...tokens, token: { hours: 1 } });
+  await world.host('server').listen(22);
+  const good = token('alice', GOOD);
+  const digits = Buffer.from(good).toString('hex').replace(/^0+/, '');
+  const isThere = async () => (await world.list()).split('set used {').map(part => part.includes(digits));
+  t.same(await isThere(), [true, false], 'in the map, not in the set');
+  t.ok(await world.opens('client', good));
+  await world.sendToken('client', good);
+  t.same(await isThere(), [false, true], 'in the set, not in the map');
+  t.match(await world.list(), /counter repeated_tokens \{\s+packets 1 /);
+});
+
+t.test('a token in the data of a running connection opens, from its client alone', needs, async t => {
+  const world = await tokenWorld(t, { clients: ['client', 'stranger'] });
+  await world.load({ ...tokens, token: { payload: ['80/tcp'] } });
+  for (const port of [22, 80]) await world.host('server').listen(port);
+  for (const [index, family] of families.entries()) {
+    const to = world.server[family];
+    const good = token('alice', GOOD + index);
+    const syn = { protocol: 'tcp', to, port: 80, from: world.addresses('stranger')[family] } as const;
+    await world.host('client').send([
+      { ...syn, payload: tokenDatagram(good) },
+      { ...syn, flags: ['ack', 'psh'], payload: tokenDatagram(good) },
+    ]);
+    t.equal(await world.host('stranger').connect(to, 22), 'silent', 'a forged segment with data');
+    const session = await world.host('client').open(to, 80);
+    t.equal(await session.send(`GET /knockd-nft/1.......${good} HTTP/1.1`), 'alive');
+    t.equal(await world.host('client').connect(to, 22), 'open');
+    const other = await world.host('stranger').open(to, 80);
+    t.equal(await other.send(tokenDatagram(good)), 'alive');
+    t.equal(await world.host('stranger').connect(to, 22), 'silent', 'the same token again');
+    await world.sendToken('stranger', good, family);
+    t.equal(await world.host('stranger').connect(to, 22), 'silent', 'and again, in a datagram');
+  }
+});
+
+t.test('a token in the data to a port that is not named opens nothing', needs, async t => {
+  const world = await tokenWorld(t);
+  await world.load({ ...tokens, token: { payload: ['80/tcp'] } });
+  for (const port of [22, 81]) await world.host('server').listen(port);
+  const session = await world.host('client').open(world.server.ipv4, 81);
+  t.equal(await session.send(tokenDatagram(token('alice', GOOD))), 'alive');
+  t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent');
+});
+
+t.test('a removed user is out at once, and his tokens with him; the others stay', needs, async t => {
+  const world = await tokenWorld(t, { clients: ['client', 'other'] });
+  await world.load();
+  await world.host('server').listen(22);
+  t.ok(await world.opens('client', token('alice', GOOD)));
+  t.ok(await world.opens('other', token('bob', GOOD)));
+  const { bob } = tokens.services.ssh.tokens;
+  await world.load({ services: { ssh: { ...tokens.services.ssh, tokens: { bob } } } });
+  t.same((await serviceOf(world, 'ssh')).clients, [`${world.addresses('other').ipv4} bob`]);
+  t.notOk(await world.opens('client', token('alice', GOOD + 1)));
+  t.ok(await world.opens('client', token('bob', GOOD + 1)));
+});
