@@ -85,12 +85,13 @@ function clock(milliseconds: number): string {
 
 function tellBegun(
   { env, tell }: Context,
-  { trial, start, undoer, sessions, changes }: Begun,
+  { trial, start, undoer, sessions, changes, warnings }: Begun,
   time: number,
 ): void {
   const paint = painter(env, process.stderr);
   tell(paint('bold', `trying ${trial.candidate ?? trial.config}`));
   for (const change of changes) tell(`  ${changeText(change)}`);
+  for (const warning of warnings) tell(warning);
   if (sessions > 0) tell(`  ${count(sessions, 'running connection')} kept`);
   const by = undoer.is === 'systemd' ? 'a timer of systemd' : 'a process of its own';
   tell([
@@ -130,8 +131,9 @@ async function settled(
 }
 
 /** Tells how a trial ended. */
-export function tellEnd({ env, json, print }: Context, settled: Settled): void {
-  const { is, trial, shown } = settled;
+export function tellEnd({ env, json, print, tell }: Context, settled: Settled): void {
+  const { is, trial, shown, warnings } = settled;
+  for (const warning of warnings) tell(warning);
   const knocked = shown ? { knocked: shown.service, user: shown.user } : { knocked: null, user: null };
   if (json) print(JSON.stringify({ event: is, file: trial.config, ...knocked }));
   else print(painter(env)(is === 'confirmed' ? 'green' : 'yellow', endText(settled)));

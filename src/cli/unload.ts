@@ -1,8 +1,7 @@
-import { hasTokens, withdraw } from '../feeder/feed.ts';
+import { withdrawLeft } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold, runningSupervisor, writeHold } from '../host/hold.ts';
 import { unload } from '../table/load.ts';
-import { readKernel } from '../table/read.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import { type Context, EXIT } from './context.ts';
 
@@ -18,8 +17,7 @@ export async function unloadCommand(context: Context, force: boolean): Promise<n
   }
   if (supervisor !== undefined) writeHold(context.env, { reason: 'unloaded by hand', until: null });
   const tables = await withKernel(async ({ connection }) => {
-    for (const ruleset of (await readKernel(connection)).ours)
-      if (hasTokens(ruleset)) await withdraw(connection, ruleset.table.name, context.env);
+    await withdrawLeft(connection, undefined, context.env);
     return unload(connection);
   }).catch(error => {
     if (supervisor !== undefined) endHold(context.env);

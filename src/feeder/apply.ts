@@ -1,10 +1,14 @@
+import { parseConfig } from '../config/parse.ts';
 import type { Config } from '../config/types.ts';
 import type { Access } from '../host/access.ts';
+import { readPlain } from '../host/files.ts';
+import { lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { tokenPlaces } from '../ruleset/program.ts';
 import type { KnownClient } from '../table/clients.ts';
 import { explain } from '../table/explain.ts';
+import { droppedText } from '../table/fit.ts';
 import { type Loaded, load } from '../table/load.ts';
 import { revokePlaces } from '../table/openings.ts';
 import { readKernel } from '../table/read.ts';
@@ -21,50 +25,82 @@ export interface Applied extends Loaded {
   readonly feeding: Fed;
 }
 
+interface Options {
+  readonly env: NodeJS.ProcessEnv;
+  /** Clients that are let in again where the table has to be made. */
+  readonly remembered?: readonly KnownClient[];
+  readonly mayCommit?: () => void;
+  /** Whoever asks has seen each use of a token until now. */
+  readonly watched?: boolean;
+}
+
 /**
  * Makes the kernel match a configuration: the program first, which guards, then the tokens. No failure of tokens keeps a
  * guard away. Throws as {@link load} does.
  */
-export async function apply(
-  { connection, sessions }: Access,
-  config: Config,
-  options: {
-    readonly env: NodeJS.ProcessEnv;
-    /** Clients that are let in again where the table has to be made. */
-    readonly remembered?: readonly KnownClient[];
-    readonly mayCommit?: () => void;
-    /** Whoever asks has seen each use of a token until now. */
-    readonly watched?: boolean;
-  },
-): Promise<Applied> {
-  const { env, remembered = [], mayCommit = () => {}, watched = false } = options;
+export async function apply(access: Access, config: Config, options: Options): Promise<Applied> {
   const wanted = compile(config, VERSION);
+  const tokens = tokensWanted(config);
+  return { ...(await put(access, wanted, tokens, options)), wanted, tokens };
+}
+
+/** The same for a ruleset that was in force before, with the tokens of the configuration that was kept when it was loaded. */
+export async function applyAgain(
+  access: Access,
+  former: Ruleset,
+  options: Options,
+): Promise<Loaded & { readonly feeding: Fed }> {
+  const tokens = hasTokens(former) ? keptTokens(former, options.env) : undefined;
+  const loaded = await put(access, former, tokens, options);
+  if (tokens || !hasTokens(former)) return loaded;
+  return { ...loaded, feeding: { is: 'failed', message: 'the secrets of before are not kept' } };
+}
+
+function keptTokens(former: Ruleset, env: NodeJS.ProcessEnv): TokensWanted | undefined {
+  const path = lastGoodPath(env);
+  if (path === undefined) return undefined;
+  try {
+    const tokens = tokensWanted(parseConfig(readPlain(path), path, env).config);
+    const places = tokenPlaces(former);
+    const isOfFormer =
+      tokens?.table === former.table.name && tokens.users.every(({ place }) => places.has(place));
+    return isOfFormer ? tokens : undefined;
+  } catch {
+    return undefined; // no longer there, or not valid any more
+  }
+}
+
+async function put(
+  { connection, sessions }: Access,
+  wanted: Ruleset,
+  tokens: TokensWanted | undefined,
+  { env, remembered = [], mayCommit = () => {}, watched = false }: Options,
+): Promise<Loaded & { readonly feeding: Fed }> {
   await withdrawLeft(connection, wanted, env);
   const loaded = await load(connection, wanted, sessions, remembered, mayCommit);
-  const tokens = tokensWanted(config);
   const { generation } = loaded;
   try {
     const gone = goneUsers(loaded.before, wanted);
     if (gone.size > 0) await revokePlaces(connection, gone);
-    if (!tokens) return { ...loaded, wanted, tokens, feeding: { is: 'none' } };
+    if (!tokens) return { ...loaded, feeding: { is: 'none' } };
     const known = gone.size > 0 ? undefined : generation;
     const feeding = await feed(connection, tokens, { env, watched, generation: known });
     const after = feeding.is === 'fed' ? (feeding.generation ?? generation) : generation;
-    return { ...loaded, generation: after, wanted, tokens, feeding };
+    return { ...loaded, generation: after, feeding };
   } catch (error) {
-    return { ...loaded, wanted, tokens, feeding: { is: 'failed', message: explain(error) ?? String(error) } };
+    return { ...loaded, feeding: { is: 'failed', message: explain(error) ?? String(error) } };
   }
 }
 
-/** Tokens in a table that the load will remove, or whose sets it will. */
+/** Takes out the tokens of tables that are about to be removed, or whose sets are; without `wanted` of all tables. */
 export async function withdrawLeft(
   connection: Access['connection'],
-  wanted: Ruleset,
+  wanted: Ruleset | undefined,
   env: NodeJS.ProcessEnv,
-) {
+): Promise<void> {
   const { ours } = await readKernel(connection);
   for (const ruleset of ours)
-    if (hasTokens(ruleset) && (ruleset.table.name !== wanted.table.name || !hasTokens(wanted)))
+    if (hasTokens(ruleset) && !(wanted && ruleset.table.name === wanted.table.name && hasTokens(wanted)))
       await withdraw(connection, ruleset.table.name, env);
 }
 
@@ -72,4 +108,13 @@ export async function withdrawLeft(
 function goneUsers(before: Ruleset | undefined, wanted: Ruleset): Set<number> {
   const stay = tokenPlaces(wanted);
   return new Set(before ? [...tokenPlaces(before).keys()].filter(place => !stay.has(place)) : []);
+}
+
+/** What a load could not do, in words. */
+export function loadWarnings({
+  dropped,
+  feeding,
+}: Pick<Loaded, 'dropped'> & { readonly feeding: Fed }): readonly string[] {
+  const failed = feeding.is === 'failed' ? [`tokens are not fed: ${feeding.message}`] : [];
+  return [...dropped.map(droppedText), ...failed];
 }

@@ -1,4 +1,5 @@
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { uptime } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { monotonic } from '../host/clock.ts';
@@ -18,19 +19,18 @@ function bookPath(env: NodeJS.ProcessEnv): string | undefined {
 export function thisMoment(): Moment {
   const now = Date.now();
   return {
-    machine: readOr('/etc/machine-id', ''),
-    boot: readOr('/proc/sys/kernel/random/boot_id', ''),
+    machine: machineId(),
     now,
     monotonic: monotonic(),
-    booted: now - Number(readOr('/proc/uptime', '0').split(' ')[0]) * 1000,
+    booted: now - uptime() * 1000,
   };
 }
 
-function readOr(path: string, otherwise: string): string {
+function machineId(): string {
   try {
-    return readFileSync(path, 'utf8').trim();
+    return readFileSync('/etc/machine-id', 'utf8').trim();
   } catch {
-    return otherwise;
+    return '';
   }
 }
 
@@ -107,11 +107,11 @@ function parseLedger(text: string): Ledger {
   const numbers = [ledger.time, ledger.offset, ledger.floor];
   const whole =
     typeof ledger.machine === 'string' &&
-    typeof ledger.boot === 'string' &&
     typeof ledger.clean === 'boolean' &&
     numbers.every(Number.isFinite) &&
     typeof ledger.used === 'object' &&
-    ledger.used !== null;
+    ledger.used !== null &&
+    Array.isArray(ledger.nobodys);
   if (!whole) throw new Error('the record of used tokens is damaged');
   return ledger;
 }

@@ -25,9 +25,19 @@ export function hasClockOfItsOwn(): boolean {
   try {
     if (readdirSync('/sys/class/rtc').length > 0) return true;
   } catch {}
+  return (
+    CLOCKSOURCES.test(textOf('/sys/devices/system/clocksource/clocksource0/available_clocksource')) ||
+    /^flags\s*:.*\bhypervisor\b/m.test(textOf('/proc/cpuinfo'))
+  );
+}
+
+/** Clocks of hypervisors; services see these, but not always /proc/cpuinfo. */
+const CLOCKSOURCES = /\b(kvm-clock|hyperv_clocksource\w*|xen)\b/;
+
+function textOf(path: string): string {
   try {
-    return /^flags\s*:.*\bhypervisor\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
+    return readFileSync(path, 'utf8');
   } catch {
-    return false;
+    return '';
   }
 }

@@ -5,7 +5,6 @@ import {
   type Fed,
   type FedUser,
   hasStepped,
-  isOf,
   isUsed,
   type Ledger,
   type Moment,
@@ -57,7 +56,8 @@ export function placeId(place: number): string {
 /**
  * What brings the kernel from what it has to what it should have. With the same users and a clock that only went on, that is
  * the windows that came since; a user who came, or went, is fed, or taken out, alone. In all other cases everything goes and
- * comes back in one transaction. `table` is the handle of the table as it is now.
+ * comes back in one transaction. `known` says that the kernel has what the ledger says that it was fed; `table` is the handle of
+ * the table as it is now, and `id` marks what is fed anew.
  */
 export function planFeed(
   ledger: Ledger,
@@ -66,14 +66,15 @@ export function planFeed(
     readonly realm: string;
     readonly hours: number;
     readonly table: string;
+    readonly known: boolean;
+    readonly id: string;
     readonly moment: Moment;
   },
 ): Feed {
-  const { realm, hours, table, moment } = options;
+  const { realm, hours, table, known, id: fresh, moment } = options;
   const { now } = moment;
   const [first, until] = [firstWindow(now), lastWindow(now, users.length, hours)];
-  const goesOn = isOf(ledger, table, moment) && !hasStepped(ledger, moment);
-  const before = goesOn ? ledger.fed : null;
+  const before = known && !hasStepped(ledger, moment) ? ledger.fed : null;
   const wanted = new Map(
     users.map(({ place, service, user, secret }) => [
       placeId(place),
@@ -82,6 +83,7 @@ export function planFeed(
   );
   const fed: Fed = {
     table,
+    id: before?.id ?? fresh,
     until: Math.max(until, before?.until ?? 0),
     users: Object.fromEntries(
       [...wanted].map(([id, { place: _, secret, ...rest }]) => [
@@ -92,8 +94,7 @@ export function planFeed(
   };
   const ready: (Ready & { readonly window: number })[] = [];
   for (const [id, { place, secret, ...purpose }] of wanted) {
-    const known = before?.users[id] !== undefined;
-    for (let window = known && before ? before.until + 1 : first; window <= fed.until; window++) {
+    for (let window = before?.users[id] ? before.until + 1 : first; window <= fed.until; window++) {
       const timeout = beginOf(window + 1) + GRACE - now;
       if (timeout <= 0 || isUsed(ledger, id, window)) continue;
       ready.push({ window, token: deriveToken({ ...purpose, secret }, window), place, timeout });
@@ -154,10 +155,12 @@ export function settle(
     /** Why there is no ledger of before. */
     readonly missing: string | undefined;
     readonly used: readonly string[] | undefined;
+    /** Of these, the ones that are written down for sure. */
+    readonly written?: ReadonlySet<string>;
   },
 ): { readonly ledger: Ledger; readonly why: string | undefined } {
-  const { moment, watched, missing, used } = options;
-  if (used) return { ledger: withUsesOf(ledger, used, moment.now), why: undefined };
+  const { moment, watched, missing, used, written } = options;
+  if (used) return { ledger: withUsesOf(ledger, used, moment.now, written), why: undefined };
   if (watched) return { ledger, why: undefined };
   const why = missing ?? whyIncomplete(ledger, moment);
   if (why === undefined && ledger.time <= moment.now) return { ledger, why };
@@ -169,17 +172,25 @@ export function settle(
 /** Windows that a used token may be away from the moment of its use. */
 const SLACK = 5;
 
-/** What the kernel's own set of used tokens tells. */
-export function withUsesOf(ledger: Ledger, used: readonly string[], now: number): Ledger {
+/** What the kernel's own set of used tokens tells, but for those that are `written` down for sure. */
+export function withUsesOf(
+  ledger: Ledger,
+  used: readonly string[],
+  now: number,
+  written: ReadonlySet<string> = new Set(),
+): Ledger {
   const { fed } = ledger;
-  if (!fed) return ledger;
+  const nobodys = new Set(ledger.nobodys);
+  const others = used.filter(token => !written.has(token) && !nobodys.has(token));
+  if (!fed || others.length === 0) return ledger;
   const known = knownTokens(ledger, fed);
-  const unknown = new Set(used.filter(token => !known.has(token)));
-  if (unknown.size === 0) return ledger;
-  // between the last look and now, by a clock that may have been set
+  const unknown = new Set(others.filter(token => !known.has(token)));
+  // between the last look and now, by a clock that may have been set; what is left is of a client whose clock is far ahead
   const first = windowAt(Math.min(ledger.time, now)) - SLACK;
   const last = windowAt(Math.max(ledger.time, now)) + SLACK;
-  return withUsed(ledger, usesOf(fed, unknown, first, last), windowAt(now));
+  const uses = [...takeUses(fed, unknown, first, last), ...takeUses(fed, unknown, first, fed.until)];
+  const still = used.filter(token => nobodys.has(token));
+  return withUsed({ ...ledger, nobodys: [...still, ...unknown] }, uses, windowAt(now));
 }
 
 function knownTokens({ used }: Ledger, { users }: Fed): Set<string> {
@@ -190,16 +201,16 @@ function knownTokens({ used }: Ledger, { users }: Fed): Set<string> {
   );
 }
 
-/** Whose tokens these are, and of which windows between `first` and `last`. Those that are nobody's are left out. */
-function usesOf(
+/** Whose tokens these are, and of which windows between `first` and `last`: those that are found are taken out of them. */
+function takeUses(
   { users }: Fed,
-  tokens: ReadonlySet<string>,
+  tokens: Set<string>,
   first: number,
   last: number,
 ): { readonly place: string; readonly window: number }[] {
   const uses: { place: string; window: number }[] = [];
   for (const [place, user] of Object.entries(users))
-    for (let window = first; window <= last; window++)
-      if (tokens.has(tokenOfUser(user, window))) uses.push({ place, window });
+    for (let window = first; window <= last && tokens.size > 0; window++)
+      if (tokens.delete(tokenOfUser(user, window))) uses.push({ place, window });
   return uses;
 }

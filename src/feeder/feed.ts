@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/types.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
@@ -5,17 +6,17 @@ import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/n
 import { deleteElements, type Element, flushSet, newElements } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
-import { compileAutomaton, type TokenPlace } from '../ruleset/automaton.ts';
+import { compileAutomaton, START, type TokenPlace } from '../ruleset/automaton.ts';
 import { usedTimeout } from '../ruleset/chains.ts';
 import { host32 } from '../ruleset/match.ts';
 import { MARK } from '../ruleset/names.ts';
 import { TOKEN_SETS } from '../ruleset/sets.ts';
-import { dump, readElements } from '../table/read.ts';
+import { dump, hasElement, readElements } from '../table/read.ts';
 import { beginOf, windowAt } from '../token/derive.ts';
 import { type Book, thisMoment, withBook } from './book.ts';
 import { hasTrustedClock } from './clock.ts';
 import { type Feed, placeId, planFeed, settle, tokenOfUser, windowOf, withUsesOf } from './feed-plan.ts';
-import { isOf, type Ledger, stamped, withUsed } from './ledger.ts';
+import { type Ledger, skipUnknown, stamped, withUsed } from './ledger.ts';
 
 /** Whose tokens are to stand ready, and where. Plain data, for other threads too. */
 export interface TokensWanted {
@@ -49,6 +50,8 @@ export type Feeding =
       readonly why: string | undefined;
       /** What was used cannot be kept: a reboot would forget it. */
       readonly unkept: string | undefined;
+      /** The kernel's set of used tokens as it is known now. */
+      readonly used: readonly string[];
       /** The ruleset's generation after our last transaction; undefined if others wrote in between. */
       readonly generation: number | undefined;
     };
@@ -67,7 +70,16 @@ export interface FeedOptions {
 export async function feed(
   connection: Connection,
   wanted: TokensWanted,
-  { env, watched, generation }: FeedOptions & { readonly watched: boolean },
+  {
+    env,
+    watched,
+    written,
+    generation,
+  }: FeedOptions & {
+    readonly watched: boolean;
+    /** Used tokens that are written down for sure: nobody looks for their owners again. */
+    readonly written?: ReadonlySet<string>;
+  },
 ): Promise<Feeding> {
   if (!hasTrustedClock()) return { is: 'waiting' };
   const { table, users, realm, hours } = wanted;
@@ -75,14 +87,18 @@ export async function feed(
     const handle = await handleOf(connection, table);
     if (handle === undefined) return { is: 'gone' };
     const moment = thisMoment();
-    const known = isOf(book.ledger, handle, moment);
-    const { ledger, why } = settle(book.ledger, {
+    const known = await isThere(connection, table, book.ledger);
+    const used = known ? await readUsed(connection, table) : undefined;
+    const settled = settle(book.ledger, {
       moment,
       watched,
       missing: book.missing,
-      used: known ? await readUsed(connection, table) : undefined,
+      used,
+      ...(written && { written }),
     });
-    const plan = planFeed(ledger, users, { realm, hours, table: handle, moment });
+    const { ledger, why } = book.ledger.clean ? begin(book, settled, moment.now) : settled;
+    const id = randomBytes(16).toString('hex');
+    const plan = planFeed(ledger, users, { realm, hours, table: handle, known, id, moment });
     const fed = { ...stamped(ledger, moment), clean: false, fed: plan.fed };
     // should we end while all is fed anew, nothing counts as known
     if (plan.flush) keep(book, { ...fed, fed: null });
@@ -97,9 +113,33 @@ export async function feed(
       from: from > moment.now ? from : undefined,
       why,
       unkept,
+      used: [...(used ?? []), ...plan.used],
       generation: writer.generation,
     };
   });
+}
+
+/**
+ * From now on the ledger is not clean. Where it cannot say so, the next process would believe that it knows all, and so would a
+ * later one: nothing that it may be wrong about is fed.
+ */
+function begin(
+  book: Book,
+  { ledger, why }: { readonly ledger: Ledger; readonly why: string | undefined },
+  now: number,
+) {
+  const unkept = keep(book, { ...ledger, clean: false, fed: null });
+  if (unkept === undefined) return { ledger, why };
+  return {
+    ledger: skipUnknown(ledger, windowAt(now)),
+    why: why ?? `used tokens cannot be remembered: ${unkept}`,
+  };
+}
+
+/** Whether the kernel has what the ledger says that it was fed: the table may be another one, and others may flush the map. */
+async function isThere(connection: Connection, table: string, { fed }: Ledger): Promise<boolean> {
+  if (!fed || (await handleOf(connection, table)) !== fed.table) return false;
+  return hasElement(connection, table, TOKENS, elementOf(fed.id).key);
 }
 
 /** The sets that tokens stand in. */
@@ -164,7 +204,7 @@ const BATCH = 1024;
 async function commitFeed(
   writer: Writer,
   table: string,
-  { flush, removed, used, ready }: Feed,
+  { flush, removed, used, ready, fed }: Feed,
   hours: number,
 ): Promise<void> {
   await removeTokens(writer, table, removed);
@@ -176,7 +216,12 @@ async function commitFeed(
   // used ones come before or with the others, the nearest windows with the first
   const [first = [], ...rest] = batches(open);
   await writer.send([
-    ...(flush ? [flushSet(table, TOKENS)] : []),
+    ...(flush
+      ? [
+          flushSet(table, TOKENS),
+          ...newElements(table, TOKENS, [{ ...elementOf(fed.id), data: host32(START) }]),
+        ]
+      : []),
     ...blocking(table, used, hours),
     ...newElements(table, TOKENS, first),
   ]);
@@ -228,14 +273,19 @@ export interface Use {
 
 /**
  * Writes uses down, at once, and takes the two windows before each out of the user's hands. `complete` is false where a use
- * cannot be told from what was reported: then the kernel's own set has to be read, by {@link feed}.
+ * cannot be told from what was reported, or cannot be kept: then the kernel's own set has to be read, by {@link feed}.
  */
 export async function noteUses(
   connection: Connection,
   { table, hours }: TokensWanted,
   uses: readonly Use[],
   { env, generation }: FeedOptions,
-): Promise<{ readonly complete: boolean; readonly generation: number | undefined }> {
+): Promise<{
+  readonly complete: boolean;
+  /** The tokens that are used by that. */
+  readonly written: readonly string[];
+  readonly generation: number | undefined;
+}> {
   return withBook(env, async book => {
     const { ledger } = book;
     const now = Date.now();
@@ -249,11 +299,20 @@ export async function noteUses(
       [window - 1, window - 2].map(earlier => ({ place, user, window: earlier })),
     );
     // the offset stays: a clock that was set since is found by it
-    keep(book, { ...withUsed(ledger, [...found, ...before], windowAt(now)), time: now });
+    const unkept = keep(book, { ...withUsed(ledger, [...found, ...before], windowAt(now)), time: now });
     const writer = new Writer(connection, generation);
     const earlier = before.map(({ user, window }) => tokenOfUser(user, window));
-    await writer.send(blocking(table, earlier, hours));
-    return { complete: found.length === uses.length, generation: writer.generation };
+    try {
+      await writer.send(blocking(table, earlier, hours));
+    } catch (error) {
+      // the table may be gone: whoever makes it again goes by the ledger
+      if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
+    }
+    return {
+      complete: found.length === uses.length && unkept === undefined,
+      written: [...found.map(({ user, window }) => tokenOfUser(user, window)), ...earlier],
+      generation: writer.generation,
+    };
   });
 }
 
@@ -264,9 +323,9 @@ export async function noteUses(
 export async function withdraw(connection: Connection, table: string, env: NodeJS.ProcessEnv): Promise<void> {
   await withBook(env, async book => {
     const { ledger, missing } = book;
+    const complete = missing === undefined && (await isThere(connection, table, ledger));
     await commit(connection, [flushSet(table, TOKENS)], { generation: ANY_GENERATION });
     const moment = thisMoment();
-    const complete = missing === undefined && isOf(ledger, await handleOf(connection, table), moment);
     const used = complete ? await readUsed(connection, table) : [];
     keep(book, { ...stamped(withUsesOf(ledger, used, moment.now), moment), clean: complete, fed: null });
   });

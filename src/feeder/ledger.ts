@@ -5,9 +5,8 @@ import type { TokenKey } from '../token/derive.ts';
  * again. Pure values; {@link ../feeder/book.ts} keeps them in a file.
  */
 export interface Ledger {
-  /** Which machine, and which boot of it, wrote this: /etc/machine-id and the kernel's boot_id. */
+  /** Which machine wrote this: /etc/machine-id. */
   readonly machine: string;
-  readonly boot: string;
   /** When, in milliseconds of the epoch, and how far that was from the monotonic clock. */
   readonly time: number;
   readonly offset: number;
@@ -17,6 +16,8 @@ export interface Ledger {
   readonly floor: number;
   /** Windows above the floor that were used, by place. Removed users stay in. */
   readonly used: Readonly<Record<string, readonly number[]>>;
+  /** Used tokens of users who are gone, as the kernel still has them: nobody looks for their owners again. */
+  readonly nobodys: readonly string[];
   /** What is in the kernel's map; null while that is not known for sure. */
   readonly fed: Fed | null;
 }
@@ -25,6 +26,8 @@ export interface Ledger {
 export interface Fed {
   /** The kernel's handle of the table: another table of that name has another one. */
   readonly table: string;
+  /** Stands among the tokens, 32 hexadecimal digits, and opens nothing: who flushes the map takes it out with them. */
+  readonly id: string;
   /** The last window. */
   readonly until: number;
   /** By place. */
@@ -41,7 +44,6 @@ export interface FedUser extends Omit<TokenKey, 'secret'> {
 /** What this moment is. Times in milliseconds. */
 export interface Moment {
   readonly machine: string;
-  readonly boot: string;
   /** Of the epoch. */
   readonly now: number;
   /** As the monotonic clock counts, which stands still while the machine sleeps. */
@@ -60,7 +62,7 @@ const GAP = 5 * 60 * 1000;
 const STEP = 2000;
 
 export function newLedger(moment: Moment): Ledger {
-  return { ...stamp(moment), clean: false, floor: 0, used: {}, fed: null };
+  return { ...stamp(moment), clean: false, floor: 0, used: {}, nobodys: [], fed: null };
 }
 
 /** The ledger as of this moment. */
@@ -68,26 +70,20 @@ export function stamped(ledger: Ledger, moment: Moment): Ledger {
   return { ...ledger, ...stamp(moment) };
 }
 
-function stamp({ machine, boot, now, monotonic }: Moment) {
-  return { machine, boot, time: now, offset: now - monotonic };
-}
-
-/** Whether the table is the one that the ledger's tokens were fed to. */
-export function isOf({ boot, fed }: Ledger, table: string | undefined, moment: Moment): boolean {
-  return table !== undefined && boot === moment.boot && fed?.table === table;
+function stamp({ machine, now, monotonic }: Moment) {
+  return { machine, time: now, offset: now - monotonic };
 }
 
 /** The clock was set, or the machine slept, since the ledger was written. */
-export function hasStepped({ boot, offset }: Ledger, moment: Moment): boolean {
-  return boot !== moment.boot || Math.abs(moment.now - moment.monotonic - offset) > STEP;
+export function hasStepped({ offset }: Ledger, moment: Moment): boolean {
+  return Math.abs(moment.now - moment.monotonic - offset) > STEP;
 }
 
 /** Why uses may have been missed since the ledger was written; undefined if it is complete. */
 export function whyIncomplete(ledger: Ledger, moment: Moment): string | undefined {
   if (ledger.machine !== moment.machine) return 'what was used is known of another machine only';
   if (!ledger.clean) return 'nobody could watch the tokens while they were last in the kernel';
-  if (ledger.boot !== moment.boot && ledger.time < moment.booted - GAP)
-    return 'what was used is known from before the last boot only';
+  if (ledger.time < moment.booted - GAP) return 'what was used is known from before the last boot only';
   return undefined;
 }
 

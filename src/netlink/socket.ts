@@ -12,6 +12,12 @@ export interface Socket {
   close(): void;
 }
 
+/** One of the kernel's own. */
+export interface KernelSocket extends Socket {
+  /** Datagrams that the kernel had no room for. */
+  lost(): number;
+}
+
 /** enum of netlink families, include/uapi/linux/netlink.h */
 export const NETLINK_ROUTE = 0;
 export const NETLINK_SOCK_DIAG = 4;
@@ -20,6 +26,10 @@ export const NETLINK_NETFILTER = 12;
 // include/uapi/asm-generic/socket.h and include/uapi/linux/netlink.h
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
+const SO_MEMINFO = 55;
+/** SK_MEMINFO_DROPS of SK_MEMINFO_VARS, include/uapi/linux/sock_diag.h */
+const DROPS = 8;
+const MEMINFO = 9 * 4;
 const SO_RCVBUF = 8;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
@@ -44,6 +54,16 @@ const setsockopt = koffi
   .load(null)
   .func('int setsockopt(int fd, int level, int name, const int *value, uint32_t size)');
 
+const getsockopt = koffi
+  .load(null)
+  .func('int getsockopt(int fd, int level, int name, void *value, _Inout_ uint32_t *size)');
+
+/** 0 where the kernel does not tell. */
+function readDrops(fd: number): number {
+  const memory = Buffer.alloc(MEMINFO);
+  return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, [MEMINFO]) === 0 ? memory.readUInt32LE(DROPS * 4) : 0;
+}
+
 function setOption(fd: number, level: number, name: number, value: number): boolean {
   return setsockopt(fd, level, name, [value], 4) === 0;
 }
@@ -57,7 +77,7 @@ function setOption(fd: number, level: number, name: number, value: number): bool
  *
  * With a `group` it also gets what the kernel tells all who joined that.
  */
-export function openSocket(protocol: number, group?: number): Socket {
+export function openSocket(protocol: number, group?: number): KernelSocket {
   const raw = openRaw(protocol);
   let fd: number;
   try {
@@ -95,6 +115,7 @@ export function openSocket(protocol: number, group?: number): Socket {
         if (port === 0) setImmediate(listener, datagram);
       });
     },
+    lost: () => readDrops(fd),
     close: () => raw.close(),
   };
 }

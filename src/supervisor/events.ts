@@ -3,13 +3,17 @@ import { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { bindGroup, decodePackets, fenceGroup } from '../netlink/nflog.ts';
-import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
+import { type KernelSocket, NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 
 /** The packets of an NFLOG group, on a socket of its own; without them everything else goes on. */
 export class Events {
   readonly #onPacket: (packet: LoggedPacket) => void;
-  #open: { readonly group: number; readonly connection: Connection } | undefined;
+  #open:
+    | { readonly group: number; readonly connection: Connection; readonly socket: KernelSocket }
+    | undefined;
+  /** By the gaps between those that came, and by what the kernel had no room for, which may be the last ones. */
   #lost = 0;
+  #dropped = 0;
   /** One group after the other: else we would be the other program. */
   #listening: Promise<string | undefined> = Promise.resolve(undefined);
 
@@ -19,8 +23,10 @@ export class Events {
 
   /** How many did not arrive since this was asked for. */
   takeLost(): number {
-    const lost = this.#lost;
+    const dropped = this.#open?.socket.lost() ?? this.#dropped;
+    const lost = Math.max(this.#lost, dropped - this.#dropped);
     this.#lost = 0;
+    this.#dropped = dropped;
     return lost;
   }
 
@@ -29,13 +35,13 @@ export class Events {
     this.#open = undefined;
   }
 
-  /** Resolves when all that the kernel reported until now has come; false where nothing can be heard. */
+  /** Resolves when all that the kernel reported until now has come; false where that is not all, or nothing can be heard. */
   async settle(): Promise<boolean> {
     const open = this.#open;
     if (!open) return false;
     try {
       await open.connection.acknowledge(fenceGroup(open.group));
-      return true;
+      return this.#lost === 0 && open.socket.lost() === this.#dropped;
     } catch {
       return false;
     }
@@ -52,9 +58,11 @@ export class Events {
     this.close();
     let connection: Connection | undefined;
     try {
-      connection = this.#connect();
+      const socket = openSocket(NETLINK_NETFILTER);
+      connection = this.#connect(socket);
       await connection.acknowledge(bindGroup(group));
-      this.#open = { group, connection };
+      this.#open = { group, connection, socket };
+      this.#dropped = 0;
       return undefined;
     } catch (error) {
       connection?.close();
@@ -64,8 +72,7 @@ export class Events {
     }
   }
 
-  #connect(): Connection {
-    const socket = openSocket(NETLINK_NETFILTER);
+  #connect(socket: KernelSocket): Connection {
     const connection = new Connection(socket);
     let expected: number | undefined;
     socket.onDatagram(datagram => {

@@ -112,6 +112,7 @@ export class Supervisor {
     watch.close();
     this.#watchSecrets([]);
     this.#events.close();
+    this.#tokens.close();
     this.#generation?.close();
     retractSupervisor(this.#env);
     this.#notify.send('STOPPING=1');
@@ -191,6 +192,7 @@ export class Supervisor {
     });
     if (outcome.is === 'invalid') this.#watchSecrets(outcome.secretFiles);
     if (outcome.is !== 'loaded') {
+      this.#tokens.lost(); // it may have taken them out before it failed
       this.#happens(outcome);
       return;
     }

@@ -1,6 +1,8 @@
 import type { Fed } from '../feeder/apply.ts';
 import { feed, noteUses, readUsed, type TokensWanted, type Use } from '../feeder/feed.ts';
-import { withKernel } from '../host/access.ts';
+import { monotonic } from '../host/clock.ts';
+import { Connection } from '../netlink/connection.ts';
+import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { explain } from '../table/explain.ts';
 import { pauseAfter } from './pauses.ts';
 
@@ -29,7 +31,7 @@ export class Tokens {
   readonly #around: Surroundings;
   #wanted: TokensWanted | undefined;
   #standing: Fed = { is: 'none' };
-  /** Uses that were seen, as far as the kernel's set tells. */
+  /** Tokens in the kernel's set of used ones whose uses are written down. */
   #seen = new Set<string>();
   /** Each use since the tokens were fed is written down, but for those that are being. */
   #complete = false;
@@ -38,8 +40,10 @@ export class Tokens {
   #offset = 0;
   /** One after the other. */
   #work: Promise<void> = Promise.resolve();
+  /** Uses that are not written down yet. */
   #waiting: Use[] = [];
   #busy = false;
+  #connection: Connection | undefined;
 
   constructor(around: Surroundings) {
     this.#around = around;
@@ -54,7 +58,7 @@ export class Tokens {
     if (!this.#wanted) return false;
     const heard = await this.#around.settle();
     await this.#work;
-    return heard && this.#complete;
+    return heard && this.#complete && this.#waiting.length === 0;
   }
 
   /** A load fed these. */
@@ -80,8 +84,25 @@ export class Tokens {
   tick(now: number): void {
     if (!this.#wanted || this.#busy || this.#around.generation() === undefined) return;
     const stepped = Math.abs(Date.now() - now - this.#offset) > STEP;
-    if (now >= this.#next || stepped) this.#queue(() => this.#topUp(now));
+    if (this.#waiting.length > 0) this.#queue(() => this.#note());
+    else if (now >= this.#next || stepped) this.#queue(() => this.#topUp(now));
     else this.#queue(() => this.#look());
+  }
+
+  close(): void {
+    this.#connection?.close();
+    this.#connection = undefined;
+  }
+
+  /** Opening one takes longer than a look. After a failure it is another one. */
+  async #withKernel<T>(use: (connection: Connection) => Promise<T>): Promise<T> {
+    this.#connection ??= new Connection(openSocket(NETLINK_NETFILTER));
+    try {
+      return await use(this.#connection);
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   #queue(work: () => Promise<void>): void {
@@ -98,34 +119,35 @@ export class Tokens {
   }
 
   async #note(): Promise<void> {
-    const uses = this.#waiting.splice(0);
+    const uses = [...this.#waiting];
     const wanted = this.#wanted;
     if (!wanted || uses.length === 0) return;
     const { env, generation, wrote } = this.#around;
-    for (const { token } of uses) if (token !== undefined) this.#seen.add(token);
-    const noted = await withKernel(({ connection }) =>
+    const noted = await this.#withKernel(connection =>
       noteUses(connection, wanted, uses, { env, generation: generation() }),
     );
+    this.#waiting.splice(0, uses.length);
     wrote(noted.generation);
-    if (!noted.complete) this.lost();
+    if (noted.complete) for (const token of noted.written) this.#seen.add(token);
+    else this.lost();
   }
 
   /** What the reports did not tell. */
   async #look(): Promise<void> {
     const wanted = this.#wanted;
     if (!wanted) return;
-    const used = await withKernel(({ connection }) => readUsed(connection, wanted.table));
-    const isNew = used.some(token => !this.#seen.has(token));
-    this.#seen = new Set(used);
-    if (isNew) await this.#topUp(this.#next);
+    const used = await this.#withKernel(connection => readUsed(connection, wanted.table));
+    if (used.every(token => this.#seen.has(token))) return;
+    this.lost();
+    await this.#topUp(monotonic());
   }
 
   async #topUp(now: number): Promise<void> {
     const wanted = this.#wanted;
     if (!wanted) return;
     const { env, generation, wrote } = this.#around;
-    const standing = await withKernel(({ connection }) =>
-      feed(connection, wanted, { env, watched: false, generation: generation() }),
+    const standing = await this.#withKernel(connection =>
+      feed(connection, wanted, { env, watched: false, written: this.#seen, generation: generation() }),
     );
     if (standing.is === 'gone') return; // the next load makes the table, and feeds it
     if (standing.is === 'fed') wrote(standing.generation);
@@ -141,7 +163,8 @@ export class Tokens {
     }
     this.#standing = standing;
     this.#failures = 0;
-    this.#complete = standing.is === 'fed';
+    this.#complete = standing.is === 'fed' && standing.unkept === undefined;
+    if (standing.is === 'fed') this.#seen = new Set(standing.used);
     this.#next = now + TOP_UP;
     if (
       standing.is === 'fed' &&

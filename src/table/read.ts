@@ -2,7 +2,7 @@ import { type Connection, type Reply, wholeDump } from '../netlink/connection.ts
 import { NetlinkError } from '../netlink/errors.ts';
 import { attributesOf, type Message, readGeneration, requestOf } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
-import { decodeElements, type Element, getElements } from '../nftables/element.ts';
+import { decodeElements, type Element, getElement, getElements } from '../nftables/element.ts';
 import { decodeCounter, getCounters, type NamedCounter } from '../nftables/named-counter.ts';
 import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
@@ -84,6 +84,22 @@ export async function readElements(
   if (set.count === 0 && set.size !== undefined && !set.interval) return [];
   const replies = await dump(connection, getElements(table, set.name));
   return replies.flatMap(reply => decodeElements(attributesOf(reply.payload)));
+}
+
+/** Whether a set has an element of this key; one that is not there has none. */
+export async function hasElement(
+  connection: Connection,
+  table: string,
+  set: NftSet,
+  key: Buffer,
+): Promise<boolean> {
+  try {
+    await connection.request(requestOf(getElement(table, set.name, key)));
+    return true;
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === 'ENOENT') return false;
+    throw error;
+  }
 }
 
 /** The ruleset with the elements of its state, or of those sets of state that are `named`. */

@@ -1,4 +1,5 @@
 import type { Config } from '../config/types.ts';
+import { apply, loadWarnings } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import { endHold, readHold, writeHold } from '../host/hold.ts';
@@ -13,7 +14,7 @@ import { compile } from '../ruleset/compile.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { knownClients } from '../table/clients.ts';
 import { TrialError } from '../table/errors.ts';
-import { load, planLoad } from '../table/load.ts';
+import { planLoad } from '../table/load.ts';
 import { plan } from '../table/plan.ts';
 import { readAtOnce, withState } from '../table/read.ts';
 import { VERSION } from '../version.ts';
@@ -43,6 +44,8 @@ export interface Begun {
   /** Running connections that were put on record. */
   readonly sessions: number;
   readonly changes: readonly Difference[];
+  /** What could not be carried over, or fed. */
+  readonly warnings: readonly string[];
 }
 
 /** A hold outlasts the undo by this many milliseconds: should that fail, a supervisor goes back to the file. */
@@ -50,7 +53,7 @@ const GRACE = 10_000;
 
 /**
  * Loads a candidate, after everything that takes it back stands ready. Undefined where the kernel has it already. Throws
- * {@link TrialError}, and what {@link load} throws; nothing is changed then.
+ * {@link TrialError}, and what {@link apply} throws; nothing is changed then.
  */
 export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Promise<Begun | undefined> {
   refuseSecondTrial(env);
@@ -87,7 +90,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
       claim = writeTrial(env, trial);
       if (candidate === null) rememberUnconfirmed(env, bytes);
       writeHold(env, { reason: `trying ${candidate ?? path}`, until: trial.until + GRACE });
-      const loaded = await load(connection, wanted, sessions);
+      const loaded = await apply(access, config, { env });
       const changes = loaded.before ? differences(loaded.before, wanted) : [];
       const start = await beginWitness(connection, loaded.before, wanted, {
         changes,
@@ -96,7 +99,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
       });
       if (!writeStart(env, claim, { former: loaded.before ?? null, start }))
         throw new TrialError('it took longer to load than it was to be tried for: use a longer --for');
-      return { trial, start, undoer, sessions: loaded.sessions, changes };
+      return { trial, start, undoer, sessions: loaded.sessions, changes, warnings: loadWarnings(loaded) };
     } catch (error) {
       if (claim) await abandon(env, access, claim);
       await undoer.disarm();

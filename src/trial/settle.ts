@@ -1,13 +1,15 @@
 import { existsSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
+import { withSecrets } from '../config/secrets.ts';
+import { applyAgain, loadWarnings, withdrawLeft } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
 import { type FileRights, writeWhole } from '../host/files.ts';
 import { endHold, readHold, writeHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import { compile } from '../ruleset/compile.ts';
 import { TrialError } from '../table/errors.ts';
-import { load, planLoad, unload } from '../table/load.ts';
+import { planLoad, unload } from '../table/load.ts';
 import { readKernel } from '../table/read.ts';
 import { withoutRevoked } from '../table/revocations.ts';
 import { VERSION } from '../version.ts';
@@ -20,6 +22,8 @@ import type { Shown } from './witness.ts';
 /** A trial that ended. */
 export interface Settled extends End {
   readonly trial: Trial;
+  /** What could not be brought back. */
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -48,18 +52,19 @@ export async function undoTrial(env: NodeJS.ProcessEnv, id?: string): Promise<Se
 async function end(
   claim: Claim | undefined,
   how: End,
-  act: (claim: Claim) => Promise<void>,
+  act: (claim: Claim) => Promise<readonly string[]>,
 ): Promise<Settled | undefined> {
   if (!claim) return undefined;
+  let warnings: readonly string[];
   try {
-    await act(claim);
+    warnings = await act(claim);
     claim.drop(how);
   } catch (error) {
     claim.release();
     throw error;
   }
   await disarmUndo(claim.trial.id);
-  return { ...how, trial: claim.trial };
+  return { ...how, trial: claim.trial, warnings };
 }
 
 /**
@@ -68,12 +73,11 @@ async function end(
  */
 export async function endOf(env: NodeJS.ProcessEnv, trial: Trial): Promise<Settled> {
   const end = readEnd(env, trial.id);
-  if (end) return { ...end, trial };
+  if (end) return { ...end, trial, warnings: [] };
   return withKernel(async access => {
-    if (!(await isInForce(access, trial, env))) return { is: 'undone', trial };
-    if (isKept(env, trial)) return { is: 'confirmed', trial };
-    await undo(access, env, trial);
-    return { is: 'undone', trial };
+    if (!(await isInForce(access, trial, env))) return { is: 'undone', trial, warnings: [] };
+    if (isKept(env, trial)) return { is: 'confirmed', trial, warnings: [] };
+    return { is: 'undone', trial, warnings: await undo(access, env, trial) };
   });
 }
 
@@ -93,18 +97,31 @@ async function isInForce(
   return (await planLoad(connection, await readKernel(connection), wanted, sessions)).messages.length === 0;
 }
 
-async function confirm(access: Access, env: NodeJS.ProcessEnv, { trial, isThere }: Claim): Promise<void> {
+async function confirm(
+  access: Access,
+  env: NodeJS.ProcessEnv,
+  { trial, isThere }: Claim,
+): Promise<readonly string[]> {
   if (!(await isInForce(access, trial, env)))
     throw new TrialError(
       'the kernel no longer has what was tried: another program changed it. It is undone when its time is over; "knockd-nft undo" does so now',
     );
   if (!isThere()) throw new TrialError('its time is over: "knockd-nft try" tries it again');
   if (trial.candidate !== null) install(trial, trial.candidate);
-  const remembered = trial.stateFolder === null ? env : { ...env, STATE_DIRECTORY: trial.stateFolder };
+  const remembered = withState(env, trial);
   forgetUnconfirmed(remembered, trial.bytes);
   const kept = lastGoodPath(remembered);
-  if (kept !== undefined) keepLastGood(kept, trial.bytes);
+  if (kept !== undefined) {
+    const text = Buffer.from(trial.bytes).toString();
+    keepLastGood(kept, withSecrets(text, parseConfig(text, trial.config, env).config));
+  }
   endHold(env);
+  return [];
+}
+
+/** The environment with the state folder that the trial was begun with. */
+function withState(env: NodeJS.ProcessEnv, { stateFolder }: Pick<Trial, 'stateFolder'>): NodeJS.ProcessEnv {
+  return stateFolder === null ? env : { ...env, STATE_DIRECTORY: stateFolder };
 }
 
 /** The candidate as it was tried takes the configuration's place, with its rights, where there is one, also behind a link. */
@@ -136,20 +153,28 @@ function isStill(candidate: string, bytes: Uint8Array): boolean {
   }
 }
 
-async function undo(access: Access, env: NodeJS.ProcessEnv, trial: Trial): Promise<void> {
-  await restore(access, env, trial);
+async function undo(access: Access, env: NodeJS.ProcessEnv, trial: Trial): Promise<readonly string[]> {
+  const warnings = await restore(access, env, trial);
   if (trial.hold) writeHold(env, trial.hold);
   else endHold(env);
   if (!trial.hold && readHold(env))
     throw new TrialError('what keeps the supervisor from its work cannot be removed');
+  return warnings;
 }
 
-/** What was there before the trial. */
+/** Brings back what was there before the trial; returns what could not be. */
 export async function restore(
-  { connection, sessions }: Access,
+  access: Access,
   env: NodeJS.ProcessEnv,
-  { former, clients, seen }: Pick<Trial, 'former' | 'clients' | 'seen'>,
-): Promise<void> {
-  if (former) await load(connection, former, sessions, withoutRevoked(env, clients, seen));
-  else await unload(connection);
+  trial: Pick<Trial, 'former' | 'clients' | 'seen' | 'stateFolder'>,
+): Promise<readonly string[]> {
+  const { former, clients, seen } = trial;
+  const state = withState(env, trial);
+  if (former) {
+    const remembered = withoutRevoked(env, clients, seen);
+    return loadWarnings(await applyAgain(access, former, { env: state, remembered }));
+  }
+  await withdrawLeft(access.connection, undefined, state);
+  await unload(access.connection);
+  return [];
 }

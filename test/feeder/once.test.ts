@@ -7,7 +7,6 @@ import fc from 'fast-check';
 import t from 'tap';
 import { placeId, planFeed, settle, tokenOfUser, withUsesOf } from '../../src/feeder/feed-plan.ts';
 import {
-  isOf,
   type Ledger,
   type Moment,
   newLedger,
@@ -48,10 +47,12 @@ class Machine {
   #error = 0;
   #monotonic = 0;
   #booted = this.#true;
-  #boot = 0;
+  #marks = 0;
   #handle = 0;
   /** By token: when it expires by the monotonic clock, and where it leads. */
   #tokens = new Map<string, { readonly expires: number; readonly place: number }>();
+  /** What the feeder put beside them. */
+  #mark: string | undefined;
   #used = new Map<string, number>();
   #disk: Ledger | undefined;
   #watching = false;
@@ -66,7 +67,6 @@ class Machine {
   get #moment(): Moment {
     return {
       machine: 'm',
-      boot: String(this.#boot),
       now: this.#now,
       monotonic: this.#monotonic,
       booted: this.#booted + this.#error,
@@ -116,6 +116,20 @@ class Machine {
     return [...new Set(this.#sent)].filter(token => this.#send(token)).length;
   }
 
+  #isKnown({ fed }: Ledger): boolean {
+    return fed !== null && fed.table === String(this.#handle) && fed.id === this.#mark;
+  }
+
+  /** Another program flushes the map, and leaves the table. */
+  flushTokens(): void {
+    this.#flushTokens();
+  }
+
+  #flushTokens(): void {
+    this.#tokens.clear();
+    this.#mark = undefined;
+  }
+
   /** What `load` and the supervisor do. */
   feed(): void {
     const moment = this.#moment;
@@ -125,10 +139,13 @@ class Machine {
       moment,
       watched: this.#watching,
       missing: this.#disk ? undefined : 'there is none',
-      used: isOf(found, table, moment) ? [...this.#used.keys()] : undefined,
+      used: this.#isKnown(found) ? [...this.#used.keys()] : undefined,
     });
-    const plan = planFeed(ledger, PLACES, { realm: REALM, hours: HOURS, table, moment });
-    if (plan.flush) this.#tokens.clear();
+    const known = this.#isKnown(found);
+    const id = String(this.#marks++);
+    const plan = planFeed(ledger, PLACES, { realm: REALM, hours: HOURS, table, known, id, moment });
+    if (plan.flush) this.#flushTokens();
+    this.#mark = plan.fed.id;
     for (const token of plan.removed) this.#tokens.delete(token);
     for (const token of plan.used) this.#used.set(token, this.#monotonic + (HOURS + 2) * 60 * MINUTE);
     for (const { token, timeout, place } of plan.ready)
@@ -162,7 +179,7 @@ class Machine {
 
   /** Another program removes the table. */
   flush(): void {
-    this.#tokens.clear();
+    this.#flushTokens();
     this.#used.clear();
     this.#handle++;
   }
@@ -170,21 +187,21 @@ class Machine {
   /** `unload`, and each clean reboot. */
   withdraw(): void {
     const moment = this.#moment;
-    this.#tokens.clear();
+    const complete = this.#disk !== undefined && this.#isKnown(this.#disk);
+    this.#flushTokens();
     if (!this.#disk) return;
-    const complete = isOf(this.#disk, String(this.#handle), moment);
     const ledger = complete ? withUsesOf(this.#disk, [...this.#used.keys()], moment.now) : this.#disk;
     this.#disk = { ...stamped(ledger, moment), clean: complete, fed: null };
     this.flush();
   }
 
-  reboot(options: { readonly clean: boolean; readonly off: number }): void {
+  reboot(options: { readonly clean: boolean; readonly off: number; readonly sameHandle?: boolean }): void {
     if (options.clean) this.withdraw();
     this.kill();
     this.flush();
+    if (options.sameHandle) this.#handle--; // a network of its own counts from 1 each time
     this.#true += options.off;
     this.#monotonic = 0;
-    this.#boot++;
     this.#booted = this.#true;
     this.feed();
   }
@@ -246,12 +263,19 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   fc.constant<Act>(machine => machine.start()),
   fc.constant<Act>(machine => machine.kill()),
   fc.constant<Act>(machine => machine.flush()),
+  fc.constant<Act>(machine => machine.flushTokens()),
   fc.constant<Act>(machine => machine.withdraw()),
-  fc.record({ clean: fc.boolean(), off: fc.constantFrom(10_000, 4 * MINUTE, 60 * MINUTE) }).map(
-    (options): Act =>
-      machine =>
-        machine.reboot(options),
-  ),
+  fc
+    .record({
+      clean: fc.boolean(),
+      off: fc.constantFrom(10_000, 4 * MINUTE, 60 * MINUTE),
+      sameHandle: fc.boolean(),
+    })
+    .map(
+      (options): Act =>
+        machine =>
+          machine.reboot(options),
+    ),
   fc.constant<Act>(machine => machine.loseLedger()),
 );
 
@@ -308,18 +332,18 @@ t.test('a clock that is set an hour ahead, and two back, leaves the right token 
 t.test('the others keep their tokens when a user goes, and none of them is fed again', t => {
   const [alice, bob] = PLACES;
   if (!alice || !bob) throw new Error('two users');
-  const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
-  const options = { realm: REALM, hours: HOURS, table: '7', moment };
-  const first = planFeed(newLedger(moment), [alice, bob], options);
+  const moment: Moment = { machine: 'm', now: 1e12, monotonic: 0, booted: 0 };
+  const options = { realm: REALM, hours: HOURS, table: '7', id: 'a', moment };
+  const first = planFeed(newLedger(moment), [alice, bob], { ...options, known: false });
   t.ok(first.flush);
   t.equal(first.ready.length, 2 * (60 * HOURS + 4));
   const ledger = { ...newLedger(moment), fed: first.fed };
-  const later = planFeed(ledger, [bob], options);
+  const later = planFeed(ledger, [bob], { ...options, known: true });
   t.notOk(later.flush);
   t.same(later.ready, []);
   t.equal(later.removed.length, 60 * HOURS + 4);
   const minute = { ...moment, now: moment.now + MINUTE, monotonic: MINUTE };
-  const next = planFeed(ledger, [alice, bob], { ...options, moment: minute });
+  const next = planFeed(ledger, [alice, bob], { ...options, known: true, moment: minute });
   t.equal(next.ready.length, 2, 'a window each');
   t.end();
 });
