@@ -1,4 +1,5 @@
 /** The few calls of libc that Node.js has no words for, through koffi. 64-bit little-endian Linux only. */
+import { closeSync, openSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
 import { addressBytes } from './packet.ts';
@@ -19,6 +20,7 @@ const SOL_PACKET = 263; // <linux/socket.h>
 const PACKET_IGNORE_OUTGOING = 23; // <linux/if_packet.h>
 const SIOCGSTAMP = 0x8906; // <asm-generic/sockios.h>
 const POLLIN = 1; // <poll.h>
+const CLONE_NEWNET = 0x40000000; // <linux/sched.h>
 const ENOBUFS = koffi.os.errno.ENOBUFS ?? 105;
 const EINTR = koffi.os.errno.EINTR ?? 4;
 const EAGAIN = koffi.os.errno.EAGAIN ?? 11;
@@ -34,6 +36,7 @@ const libc = {
   setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
   ioctl: library.func('int ioctl(int, unsigned long, void *)'),
   recv: library.func('long recv(int, void *, size_t, int)'),
+  setns: library.func('int setns(int, int)'),
   schedGetaffinity: library.func('int sched_getaffinity(int, size_t, void *)'),
   schedSetaffinity: library.func('int sched_setaffinity(int, size_t, void *)'),
 };
@@ -52,15 +55,22 @@ function setOption(socket: number, level: number, option: number): void {
  * Keeps this thread on one processor. A packet over veth is worked on where it was sent, so packets that one
  * host sends arrive in the order in which they were sent.
  */
-export function stayOnOneProcessor(): void {
+export function stayOnOneProcessor(number = process.pid): void {
   const mask = Buffer.alloc(128);
   const length = check('sched_getaffinity', libc.schedGetaffinity(0, mask.length, mask));
   const processors = [...Array(length * 8).keys()].filter(bit => (mask[bit >> 3] ?? 0) & (1 << (bit & 7)));
-  const chosen = processors[process.pid % processors.length];
+  const chosen = processors[number % processors.length];
   if (chosen === undefined) return;
   mask.fill(0);
   mask[chosen >> 3] = 1 << (chosen & 7);
   check('sched_setaffinity', libc.schedSetaffinity(0, mask.length, mask));
+}
+
+/** Takes this thread, not the others, into a network namespace. */
+export function enterNetwork(path: string): void {
+  const namespace = openSync(path, 'r');
+  check('setns', libc.setns(namespace, CLONE_NEWNET));
+  closeSync(namespace);
 }
 
 /** struct sockaddr_in or sockaddr_in6, in 28 bytes. */
