@@ -36,8 +36,8 @@ export interface TokenWorld extends World {
 
 export async function tokenWorld(t: Pick<Test, 'teardown'>, options: WorldOptions = {}): Promise<TokenWorld> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true })); // after the world, whose supervisors write there
   const world = await createWorld(t, options);
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const env = { RUNTIME_DIRECTORY: join(folder, 'run'), STATE_DIRECTORY: join(folder, 'state') };
   for (const path of Object.values(env)) mkdirSync(path);
   const self: TokenWorld = Object.assign(world, {

@@ -1,4 +1,6 @@
 /** Once means once, with a real supervisor: whatever happens to it and to the table, a used token stays used. */
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { until } from '../kernel/loaded.ts';
 import { GOOD, type TokenWorld, token, tokens, tokenWorld } from '../kernel/token-world.ts';
@@ -105,4 +107,46 @@ t.test('topping up and noting uses are no changes by another program', { skip },
     supervisor.lines().filter(line => line.includes('"restored"')),
     [],
   );
+});
+
+t.test('a map of tokens that another program flushes is filled again', { skip }, async t => {
+  const world = await used(t);
+  await world.supervise();
+  await fed(world);
+  t.ok(await world.opens('client', world.copy));
+  await world.nft('flush map inet knockd tokens');
+  await fed(world);
+  t.notOk(await world.opens('stranger', world.copy), 'the used one');
+  t.ok(await world.opens('stranger', token('bob', GOOD)), 'a fresh one');
+});
+
+t.test('a used token stays used where uses cannot be written down', { skip }, async t => {
+  const world = await used(t);
+  await world.load();
+  await world.knockd(['unload'], { env: world.env });
+  const ledger = join(world.env.STATE_DIRECTORY, 'tokens.json');
+  writeFileSync(ledger, JSON.stringify({ ...JSON.parse(readFileSync(ledger, 'utf8')), floor: 0 }));
+  await world.supervise();
+  await fed(world);
+  const copy = token('alice', 0);
+  rmSync(world.env.STATE_DIRECTORY, { recursive: true });
+  writeFileSync(world.env.STATE_DIRECTORY, 'no folder');
+  t.ok(await world.opens('client', copy));
+  for (const round of [1, 2]) {
+    await world.nft('flush ruleset');
+    await fed(world);
+    t.notOk(await world.opens('stranger', copy), `after flush ${round}`);
+  }
+  t.ok(await world.opens('stranger', token('bob', GOOD + 1)), 'a fresh one, above what may have been used');
+});
+
+t.test('a used token of a client whose clock is far ahead stays used, too', { skip }, async t => {
+  const world = await used(t);
+  const copy = token('alice', 40);
+  await world.load();
+  t.ok(await world.opens('client', copy), 'nobody watches');
+  await world.knockd(['unload'], { env: world.env });
+  await world.load();
+  t.notOk(await world.opens('stranger', copy));
+  t.ok(await world.opens('stranger', token('bob', GOOD)), 'and none was left out');
 });
