@@ -6,8 +6,8 @@ import { monotonic } from '../host/clock.ts';
 import { readPlain, writeState } from '../host/files.ts';
 import { stateFolder } from '../host/last-good.ts';
 import { tryLock } from '../host/lock.ts';
-import { windowAt } from '../token/derive.ts';
-import { type Ledger, type Moment, newLedger, skipUnknown } from './ledger.ts';
+import { type TokenKey, windowAt } from '../token/derive.ts';
+import { type Ledger, type Moment, NO_FRESH, newLedger, skipUnknown, withFresh } from './ledger.ts';
 
 /** Where the ledger is kept. */
 function bookPath(env: NodeJS.ProcessEnv): string | undefined {
@@ -19,16 +19,23 @@ function bookPath(env: NodeJS.ProcessEnv): string | undefined {
 export function thisMoment(): Moment {
   const now = Date.now();
   return {
-    machine: machineId(),
+    machine: readOr('/etc/machine-id'),
+    boot: bootId(),
     now,
     monotonic: monotonic(),
     booted: now - uptime() * 1000,
   };
 }
 
-function machineId(): string {
+/** As 32 hexadecimal digits. The services do not see the file: their units say it. */
+function bootId(): string {
+  const { KNOCKD_NFT_BOOT: told } = process.env;
+  return (told || readOr('/proc/sys/kernel/random/boot_id')).replaceAll('-', '');
+}
+
+function readOr(path: string): string {
   try {
-    return readFileSync('/etc/machine-id', 'utf8').trim();
+    return readFileSync(path, 'utf8').trim();
   } catch {
     return '';
   }
@@ -74,6 +81,25 @@ export async function withBook<T>(env: NodeJS.ProcessEnv, use: (book: Book) => P
   }
 }
 
+/**
+ * Writes down that secrets were made just now, so that their tokens open at once, before they are in any configuration. Throws
+ * where that cannot be kept: then their first tokens are left out, as those of all others.
+ */
+export async function noteFresh(env: NodeJS.ProcessEnv, keys: readonly TokenKey[]): Promise<void> {
+  await withBook(env, async ({ ledger, write }) => write(withFresh(ledger, keys, thisMoment().boot)));
+}
+
+/** The ledger as it is at this moment, for who only looks; undefined where there is none, or it may not be read. */
+export function readBook(env: NodeJS.ProcessEnv): Ledger | undefined {
+  const path = bookPath(env);
+  if (path === undefined) return undefined;
+  try {
+    return parseLedger(readPlain(path));
+  } catch {
+    return undefined;
+  }
+}
+
 /** In place of a path. */
 const NOWHERE = '';
 
@@ -103,7 +129,7 @@ function blank(missing: string): Omit<Book, 'write'> {
 
 /** Throws for anything but a whole ledger. */
 function parseLedger(text: string): Ledger {
-  const ledger = JSON.parse(text) as Ledger;
+  const ledger: Ledger = { fresh: NO_FRESH, ...JSON.parse(text) };
   const numbers = [ledger.time, ledger.offset, ledger.floor];
   const whole =
     typeof ledger.machine === 'string' &&
@@ -111,7 +137,9 @@ function parseLedger(text: string): Ledger {
     numbers.every(Number.isFinite) &&
     typeof ledger.used === 'object' &&
     ledger.used !== null &&
-    Array.isArray(ledger.nobodys);
+    Array.isArray(ledger.nobodys) &&
+    typeof ledger.fresh?.boot === 'string' &&
+    Array.isArray(ledger.fresh.keys);
   if (!whole) throw new Error('the record of used tokens is damaged');
   return ledger;
 }

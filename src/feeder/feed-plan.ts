@@ -5,6 +5,7 @@ import {
   type Fed,
   type FedUser,
   hasStepped,
+  isFresh,
   isUsed,
   type Ledger,
   type Moment,
@@ -81,22 +82,25 @@ export function planFeed(
       { place, user: user ?? '', realm, service, secret },
     ]),
   );
+  const entryOf = ([id, { place: _, secret, ...rest }]: [string, WantedUser]): [string, FedUser] => {
+    const known = before?.users[id];
+    const isNew = !known && ledger.used[id] === undefined && isFresh(ledger, { ...rest, secret }, moment);
+    const fresh = isNew || known?.fresh ? { fresh: true as const } : {};
+    return [id, { ...rest, secret: Buffer.from(secret).toString('hex'), ...fresh }];
+  };
   const fed: Fed = {
     table,
     id: before?.id ?? fresh,
     until: Math.max(until, before?.until ?? 0),
-    users: Object.fromEntries(
-      [...wanted].map(([id, { place: _, secret, ...rest }]) => [
-        id,
-        { ...rest, secret: Buffer.from(secret).toString('hex') },
-      ]),
-    ),
+    users: Object.fromEntries([...wanted].map(entryOf)),
   };
   const ready: (Ready & { readonly window: number })[] = [];
   for (const [id, { place, secret, ...purpose }] of wanted) {
-    for (let window = before?.users[id] ? before.until + 1 : first; window <= fed.until; window++) {
+    const isThere = before?.users[id] !== undefined;
+    const fresh = !isThere && fed.users[id]?.fresh;
+    for (let window = isThere && before ? before.until + 1 : first; window <= fed.until; window++) {
       const timeout = beginOf(window + 1) + GRACE - now;
-      if (timeout <= 0 || isUsed(ledger, id, window)) continue;
+      if (timeout <= 0 || (!fresh && isUsed(ledger, id, window))) continue;
       ready.push({ window, token: deriveToken({ ...purpose, secret }, window), place, timeout });
     }
   }
@@ -111,11 +115,13 @@ export function planFeed(
   };
 }
 
+type WantedUser = Omit<FedUser, 'secret' | 'fresh'> & Pick<TokenPlace, 'place' | 'secret'>;
+
 /** Those that may still be in the kernel. */
 function tokensBetween(ledger: Ledger, id: string, user: FedUser, first: number, last: number): string[] {
   const tokens: string[] = [];
   for (let window = first; window <= last; window++)
-    if (!isUsed(ledger, id, window)) tokens.push(tokenOfUser(user, window));
+    if (user.fresh || !isUsed(ledger, id, window)) tokens.push(tokenOfUser(user, window));
   return tokens;
 }
 

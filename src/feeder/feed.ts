@@ -16,7 +16,7 @@ import { beginOf, windowAt } from '../token/derive.ts';
 import { type Book, thisMoment, withBook } from './book.ts';
 import { hasTrustedClock } from './clock.ts';
 import { type Feed, placeId, planFeed, settle, tokenOfUser, windowOf, withUsesOf } from './feed-plan.ts';
-import { type Ledger, skipUnknown, stamped, withUsed } from './ledger.ts';
+import { type Ledger, skipUnknown, stamped, withoutFresh, withUsed } from './ledger.ts';
 
 /** Whose tokens are to stand ready, and where. Plain data, for other threads too. */
 export interface TokensWanted {
@@ -98,14 +98,25 @@ export async function feed(
     });
     const { ledger, why } = book.ledger.clean ? begin(book, settled, moment.now) : settled;
     const id = randomBytes(16).toString('hex');
-    const plan = planFeed(ledger, users, { realm, hours, table: handle, known, id, moment });
-    const fed = { ...stamped(ledger, moment), clean: false, fed: plan.fed };
+    const options = { realm, hours, table: handle, known, id, moment };
+    let plan = planFeed(ledger, users, options);
+    const spent = withoutFresh(
+      ledger,
+      users.map(user => ({ ...user, realm })),
+    );
+    const fed = { ...stamped(spent, moment), clean: false };
     // should we end while all is fed anew, nothing counts as known
     if (plan.flush) keep(book, { ...fed, fed: null });
+    // a secret is fresh once: if that cannot be kept, it never was
+    if (
+      spent !== ledger &&
+      keep(book, { ...spent, clean: false, fed: plan.flush ? null : ledger.fed }) !== undefined
+    )
+      plan = planFeed(spent, users, options);
     const writer = new Writer(connection, generation);
     await commitFeed(writer, table, plan, hours);
-    const unkept = keep(book, fed);
-    const from = beginOf(ledger.floor + 1);
+    const unkept = keep(book, { ...fed, fed: plan.fed });
+    const from = Object.values(plan.fed.users).every(({ fresh }) => fresh) ? 0 : beginOf(ledger.floor + 1);
     return {
       is: 'fed',
       users: users.length,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { TokenKey } from '../token/derive.ts';
 
 /**
@@ -20,7 +21,18 @@ export interface Ledger {
   readonly nobodys: readonly string[];
   /** What is in the kernel's map; null while that is not known for sure. */
   readonly fed: Fed | null;
+  /** Secrets that were made lately and never fed: the floor does not count for them yet. */
+  readonly fresh: Fresh;
 }
+
+/** What cannot have been used, since it was made on this boot and was in no kernel yet. */
+export interface Fresh {
+  readonly boot: string;
+  /** Of {@link keyId}. */
+  readonly keys: readonly string[];
+}
+
+export const NO_FRESH: Fresh = { boot: '', keys: [] };
 
 /** Tokens that stand ready in the kernel. */
 export interface Fed {
@@ -39,11 +51,15 @@ export interface FedUser extends Omit<TokenKey, 'secret'> {
   readonly user: string;
   /** 64 hexadecimal digits. */
   readonly secret: string;
+  /** Fed for the first time when nothing of it could have been used: also windows up to the floor stand ready. */
+  readonly fresh?: true;
 }
 
 /** What this moment is. Times in milliseconds. */
 export interface Moment {
   readonly machine: string;
+  /** Which boot; empty where that cannot be known. */
+  readonly boot: string;
   /** Of the epoch. */
   readonly now: number;
   /** As the monotonic clock counts, which stands still while the machine sleeps. */
@@ -62,7 +78,7 @@ const GAP = 5 * 60 * 1000;
 const STEP = 2000;
 
 export function newLedger(moment: Moment): Ledger {
-  return { ...stamp(moment), clean: false, floor: 0, used: {}, nobodys: [], fed: null };
+  return { ...stamp(moment), clean: false, floor: 0, used: {}, nobodys: [], fed: null, fresh: NO_FRESH };
 }
 
 /** The ledger as of this moment. */
@@ -90,6 +106,39 @@ export function whyIncomplete(ledger: Ledger, moment: Moment): string | undefine
 /** Windows up to the one that is {@link UNKNOWN_WINDOWS} ahead may have been used: none of them is loaded. */
 export function skipUnknown(ledger: Ledger, window: number): Ledger {
   return { ...ledger, floor: Math.max(ledger.floor, window + UNKNOWN_WINDOWS) };
+}
+
+/** A name for all that tokens are made from; two users who share it share their tokens. It tells nothing of the secret. */
+export function keyId({ secret, realm, service }: TokenKey): string {
+  return createHash('sha256').update(`fresh ${realm} ${service} `).update(secret).digest('hex');
+}
+
+/** Notes that secrets were just made. To be called only for those that nobody can have had before. */
+export function withFresh(ledger: Ledger, keys: readonly TokenKey[], boot: string): Ledger {
+  const before = ledger.fresh.boot === boot ? ledger.fresh.keys : [];
+  return { ...ledger, fresh: { boot, keys: [...new Set([...before, ...keys.map(keyId)])] } };
+}
+
+/**
+ * Whether a secret was made on this boot, and never fed. A copy of the ledger that is brought back later, on another boot or
+ * another machine, makes nothing fresh again.
+ */
+export function isFresh({ machine, fresh }: Ledger, key: TokenKey, moment: Moment): boolean {
+  return (
+    machine === moment.machine &&
+    moment.boot !== '' &&
+    fresh.boot === moment.boot &&
+    fresh.keys.includes(keyId(key))
+  );
+}
+
+/** The ledger once these secrets are fed: they are fresh no more. The same one where none of them was. */
+export function withoutFresh(ledger: Ledger, keys: readonly TokenKey[]): Ledger {
+  const fed = new Set(keys.map(keyId));
+  const left = ledger.fresh.keys.filter(id => !fed.has(id));
+  return left.length === ledger.fresh.keys.length
+    ? ledger
+    : { ...ledger, fresh: { ...ledger.fresh, keys: left } };
 }
 
 export function isUsed({ floor, used }: Ledger, place: string, window: number): boolean {

@@ -12,9 +12,11 @@ import {
   newLedger,
   skipUnknown,
   stamped,
+  withFresh,
+  withoutFresh,
   withUsed,
 } from '../../src/feeder/ledger.ts';
-import { compileAutomaton } from '../../src/ruleset/automaton.ts';
+import { compileAutomaton, type TokenPlace } from '../../src/ruleset/automaton.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
 
 const MINUTE = 60_000;
@@ -24,21 +26,23 @@ const SECRETS = { alice: Buffer.alloc(32, 1), bob: Buffer.alloc(32, 2) };
 const USERS = ['alice', 'bob'] as const;
 type User = (typeof USERS)[number];
 
-const { tokens: PLACES } = compileAutomaton(
-  [
-    {
-      name: 'ssh',
-      ports: [],
-      sequences: [],
-      tokens: USERS.map(user => ({ user, secret: SECRETS[user] })),
-      knockTimeout: 5000,
-      openFor: 10_000,
-      singleUse: false,
-      closed: 'drop',
-    },
-  ],
-  REALM,
-);
+function placesOf(secrets: Readonly<Record<User, Uint8Array>>): readonly TokenPlace[] {
+  const service = {
+    name: 'ssh',
+    ports: [],
+    sequences: [],
+    tokens: USERS.map(user => ({ user, secret: secrets[user] })),
+    knockTimeout: 5000,
+    openFor: 10_000,
+    singleUse: false,
+    closed: 'drop',
+  } as const;
+  return compileAutomaton([service], REALM).tokens;
+}
+
+const PLACES = placesOf(SECRETS);
+/** What tokens of a user are made from. */
+const keyOf = (secret: Uint8Array) => ({ secret, realm: REALM, service: 'ssh' });
 
 /** The machine: what is in the kernel, on the disk, and in the supervisor's memory. */
 class Machine {
@@ -55,8 +59,12 @@ class Machine {
   #mark: string | undefined;
   #used = new Map<string, number>();
   #disk: Ledger | undefined;
+  #boot = 0;
   #watching = false;
   #lost = false;
+  #secrets: Record<User, Uint8Array> = SECRETS;
+  #rotated = 10;
+  readonly #copies: Ledger[] = [];
   readonly #sent: string[] = [];
   readonly #opened = new Set<string>();
 
@@ -67,6 +75,7 @@ class Machine {
   get #moment(): Moment {
     return {
       machine: 'm',
+      boot: String(this.#boot),
       now: this.#now,
       monotonic: this.#monotonic,
       booted: this.#booted + this.#error,
@@ -108,7 +117,7 @@ class Machine {
   }
 
   #sendOf(user: User, window: number): boolean {
-    return this.#send(deriveToken({ secret: SECRETS[user], realm: REALM, service: 'ssh' }, window));
+    return this.#send(deriveToken(keyOf(this.#secrets[user]), window));
   }
 
   /** Everything that ever went over the wire, once more; returns how many opened. */
@@ -130,10 +139,34 @@ class Machine {
     this.#mark = undefined;
   }
 
-  /** What `load` and the supervisor do. */
-  feed(): void {
+  get #found(): Ledger {
+    return this.#disk ?? skipUnknown(newLedger(this.#moment), windowAt(this.#now));
+  }
+
+  /** `user rotate`: the new secret is noted, then written into the file, which a load or the supervisor reads. */
+  rotate(user: User): void {
+    const secret = Buffer.alloc(32, this.#rotated++);
+    this.#disk = withFresh(this.#found, [keyOf(secret)], this.#moment.boot);
+    this.#secrets = { ...this.#secrets, [user]: secret };
+  }
+
+  /** A back-up of the ledger, and its return, at a boot. */
+  copy(): void {
+    if (this.#disk) this.#copies.push(this.#disk);
+  }
+
+  bringBack(): void {
+    this.#disk = this.#copies.pop() ?? this.#disk;
+    this.#lost = true;
+    this.#error = Math.max(this.#error, 0);
+    this.reboot({ clean: false, off: 10_000 });
+  }
+
+  /** What `load` and the supervisor do; one may be killed before it has written down what it did. */
+  feed({ killed = false } = {}): void {
     const moment = this.#moment;
-    const found = this.#disk ?? skipUnknown(newLedger(moment), windowAt(moment.now));
+    const found = this.#found;
+    const places = placesOf(this.#secrets);
     const table = String(this.#handle);
     const { ledger } = settle(found, {
       moment,
@@ -143,14 +176,21 @@ class Machine {
     });
     const known = this.#isKnown(found);
     const id = String(this.#marks++);
-    const plan = planFeed(ledger, PLACES, { realm: REALM, hours: HOURS, table, known, id, moment });
+    const plan = planFeed(ledger, places, { realm: REALM, hours: HOURS, table, known, id, moment });
+    const spent = withoutFresh(
+      ledger,
+      places.map(({ secret }) => keyOf(secret)),
+    );
+    if (spent !== ledger) this.#disk = { ...spent, clean: false };
+    if (plan.flush) this.#disk = { ...stamped(spent, moment), clean: false, fed: null };
     if (plan.flush) this.#flushTokens();
     this.#mark = plan.fed.id;
     for (const token of plan.removed) this.#tokens.delete(token);
     for (const token of plan.used) this.#used.set(token, this.#monotonic + (HOURS + 2) * 60 * MINUTE);
     for (const { token, timeout, place } of plan.ready)
       if (!this.#tokens.has(token)) this.#tokens.set(token, { expires: this.#monotonic + timeout, place });
-    this.#disk = { ...stamped(ledger, moment), clean: false, fed: plan.fed };
+    if (killed) this.kill();
+    else this.#disk = { ...stamped(spent, moment), clean: false, fed: plan.fed };
   }
 
   pass(milliseconds: number): void {
@@ -202,6 +242,7 @@ class Machine {
     if (options.sameHandle) this.#handle--; // a network of its own counts from 1 each time
     this.#true += options.off;
     this.#monotonic = 0;
+    this.#boot++;
     this.#booted = this.#true;
     this.feed();
   }
@@ -277,6 +318,14 @@ const act: fc.Arbitrary<Act> = fc.oneof(
           machine.reboot(options),
     ),
   fc.constant<Act>(machine => machine.loseLedger()),
+  fc.constantFrom(...USERS).map(
+    (user): Act =>
+      machine =>
+        machine.rotate(user),
+  ),
+  fc.constant<Act>(machine => machine.feed({ killed: true })),
+  fc.constant<Act>(machine => machine.copy()),
+  fc.constant<Act>(machine => machine.bringBack()),
 );
 
 t.test('no token opens twice, whatever happens, and afterwards fresh ones open', t => {
@@ -332,7 +381,7 @@ t.test('a clock that is set an hour ahead, and two back, leaves the right token 
 t.test('the others keep their tokens when a user goes, and none of them is fed again', t => {
   const [alice, bob] = PLACES;
   if (!alice || !bob) throw new Error('two users');
-  const moment: Moment = { machine: 'm', now: 1e12, monotonic: 0, booted: 0 };
+  const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
   const options = { realm: REALM, hours: HOURS, table: '7', id: 'a', moment };
   const first = planFeed(newLedger(moment), [alice, bob], { ...options, known: false });
   t.ok(first.flush);
@@ -345,5 +394,45 @@ t.test('the others keep their tokens when a user goes, and none of them is fed a
   const minute = { ...moment, now: moment.now + MINUTE, monotonic: MINUTE };
   const next = planFeed(ledger, [alice, bob], { ...options, known: true, moment: minute });
   t.equal(next.ready.length, 2, 'a window each');
+  t.end();
+});
+
+t.test('a secret that was just made opens at once after a first load; one that is fed again does not', t => {
+  const [alice] = PLACES;
+  if (!alice) throw new Error('a user');
+  const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
+  const options = { realm: REALM, hours: HOURS, table: '7', known: true, id: 'x', moment };
+  const unknown = skipUnknown(newLedger(moment), windowAt(moment.now));
+  const least = (ledger: Ledger, at = options) =>
+    planFeed(ledger, [alice], at).ready.findIndex(
+      ({ token }) => token === deriveToken(keyOf(alice.secret), windowAt(1e12)),
+    );
+  t.equal(least(unknown), -1, 'an old secret: some of its tokens may have been used');
+  const noted = withFresh(unknown, [keyOf(alice.secret)], '1');
+  t.equal(least(noted), 1, 'the present window, after the one that ended last');
+  t.equal(least(withoutFresh(noted, [keyOf(alice.secret)])), -1, 'once it was fed');
+  t.equal(least(noted, { ...options, moment: { ...moment, boot: '2' } }), -1, 'after another boot');
+  t.equal(least(noted, { ...options, moment: { ...moment, machine: 'n' } }), -1, 'on another machine');
+  const other = { ...keyOf(alice.secret), secret: Buffer.alloc(32, 9) };
+  t.equal(least(withFresh(unknown, [other], '1')), -1, 'the note is about another secret');
+  const used = { ...noted, used: { [placeId(alice.place)]: [windowAt(1e12) + 9] } };
+  t.equal(least(used), -1, 'its place was used before');
+  t.end();
+});
+
+t.test('a user whose fresh secret is taken back leaves none of its tokens, and is no new one later', t => {
+  const [alice, bob] = PLACES;
+  if (!alice || !bob) throw new Error('two users');
+  const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
+  const options = { realm: REALM, hours: HOURS, table: '7', known: true, id: 'x', moment };
+  const noted = withFresh(skipUnknown(newLedger(moment), windowAt(moment.now)), [keyOf(alice.secret)], '1');
+  const first = planFeed(noted, [alice, bob], options);
+  const ofAlice = first.ready.filter(({ place }) => place === alice.place).map(({ token }) => token);
+  t.equal(ofAlice.length, 60 * HOURS + 4);
+  const spent = withoutFresh(noted, [keyOf(alice.secret)]);
+  const gone = planFeed({ ...spent, fed: first.fed }, [bob], options);
+  t.same(new Set(gone.removed), new Set(ofAlice));
+  const back = planFeed({ ...spent, fed: gone.fed }, [alice, bob], options);
+  t.equal(back.ready.length, 60 * HOURS + 2 - 4, 'from the fifth window on');
   t.end();
 });
