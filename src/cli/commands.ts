@@ -28,6 +28,10 @@ export interface Options {
   readonly secretFile?: string;
   readonly url?: string;
   readonly openFor?: string;
+  readonly tokens?: boolean;
+  readonly sequence?: boolean;
+  readonly page?: string;
+  readonly qr?: boolean;
 }
 
 /** Headings of the help. */
@@ -195,6 +199,21 @@ export const COMMANDS: readonly CommandSpec[] = [
         ...options,
         ...(service !== undefined && { service: [service].flat() }),
       }),
+  },
+  {
+    group: 'The configuration',
+    usage: 'user <action> <service> <user>',
+    summary: 'add, rotate, remove or show a user, and what a client needs',
+    description: 'add, rotate, remove or show who gets in, and print what the client needs',
+    example: 'sudo knockd-nft user add ssh alice --host bastion.example.org',
+    options: [
+      ['--sequence', 'add: a sequence instead of one-time tokens'],
+      ['--knocks <number>', 'how many knocks a sequence has (default: 4)'],
+      ['--host <name>', 'how clients call this server'],
+      ['--page <url>', 'where the page that knocks stands: makes the link for a phone'],
+      ['--qr', 'the link as a QR code, also where there is no terminal'],
+    ],
+    run: async (context, options, words) => (await import('./user.ts')).userCommand(context, words, options),
   },
   {
     group: 'The configuration',

@@ -1,6 +1,8 @@
 import { ClientError } from '../client/error.ts';
 import { ConfigError, formatProblem, UnreadableError } from '../config/problems.ts';
+import { EditError } from '../host/edit-file.ts';
 import { explain, isNotPermitted } from '../table/explain.ts';
+import { UserError } from '../users/change.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 
 export interface Failure {
@@ -10,7 +12,8 @@ export interface Failure {
 
 /** What to tell people when a command failed, and the exit status. What nobody expected is told with its stack. */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof ClientError) return { lines: [`knockd-nft: ${error.message}`], exit: EXIT.FAILED };
+  if (error instanceof ClientError || error instanceof UserError || error instanceof EditError)
+    return { lines: [`knockd-nft: ${error.message}`], exit: EXIT.FAILED };
   if (error instanceof ConfigError)
     return {
       lines: error.problems.map(formatProblem),

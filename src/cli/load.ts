@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { ConfigError, formatProblem, warningOf } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
 import { withSecrets } from '../config/secrets.ts';
-import { apply, type Fed } from '../feeder/apply.ts';
+import { type Applied, apply, type Fed } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold, follows, type Hold, readHold, runningSupervisor, writeHold } from '../host/hold.ts';
 import { interfaceTroubles } from '../host/interfaces.ts';
@@ -22,28 +22,11 @@ export async function loadCommand(
   context: Context,
   options: { readonly lastGood: boolean; readonly force: boolean },
 ): Promise<number> {
-  const { env } = context;
-  refuseWhileTrying(env);
-  const hold = holdAgainstSupervisor(context, options.force);
-  const { config, bytes, path } = readWanted(context, options);
-  makeReadable(path, context);
-  const before = readHold(env);
-  if (hold) writeHold(env, hold);
-  const { wanted, feeding, ...loaded } = await withKernel(access =>
-    apply(access, config, { env, mayCommit: () => refuseWhileTrying(env) }),
-  ).catch(error => {
-    if (hold && !before) endHold(env);
-    throw error;
-  });
-  const kept = hold ? undefined : lastGoodPath(env);
-  if (kept !== undefined)
-    for (const warning of keepLastGood(kept, withSecrets(bytes.toString(), config)))
-      context.tell(formatProblem(warning));
-  for (const dropped of loaded.dropped) context.tell(droppedText(dropped));
-  if (options.force) forgetUnconfirmed(env, bytes);
-  if (!hold) endHold(env);
-  for (const message of (await interfaceTroubles(config)).texts)
-    context.tell(formatProblem(warningOf(path, message)));
+  refuseWhileTrying(context.env);
+  const read = readWanted(context, options);
+  const { config, bytes } = read;
+  const { wanted, feeding, ...loaded } = await putInForce(context, read, options.force);
+  if (options.force) forgetUnconfirmed(context.env, bytes);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
   const changes = event === 'swapped' ? differences(loaded.before, wanted) : [];
   if (context.json)
@@ -82,6 +65,34 @@ function holdAgainstSupervisor({ config, env }: Context, force: boolean): Hold |
   return { reason: `${path} is loaded by hand`, until: null };
 }
 
+/** Makes the kernel match a configuration that was read, and keeps it for a boot with a bad one. */
+export async function putInForce(
+  context: Context,
+  { config, bytes, path }: Pick<ReturnType<typeof readConfiguration>, 'config' | 'bytes' | 'path'>,
+  force = false,
+): Promise<Applied> {
+  const { env, tell } = context;
+  const hold = holdAgainstSupervisor(context, force);
+  makeReadable(path, context);
+  const before = readHold(env);
+  if (hold) writeHold(env, hold);
+  const applied = await withKernel(access =>
+    apply(access, config, { env, mayCommit: () => refuseWhileTrying(env) }),
+  ).catch(error => {
+    if (hold && !before) endHold(env);
+    throw error;
+  });
+  const kept = hold ? undefined : lastGoodPath(env);
+  if (kept !== undefined)
+    for (const warning of keepLastGood(kept, withSecrets(bytes.toString(), config)))
+      tell(formatProblem(warning));
+  for (const dropped of applied.dropped) tell(droppedText(dropped));
+  if (!hold) endHold(env);
+  for (const message of (await interfaceTroubles(config)).texts)
+    tell(formatProblem(warningOf(path, message)));
+  return applied;
+}
+
 /** The configuration; or the last one that could be loaded, where it is not valid and that is wanted: at boot. */
 function readWanted(
   context: Context,
@@ -105,7 +116,7 @@ function tokensValue(feeding: Fed) {
   return feeding.is === 'fed' ? { users: feeding.users, until: new Date(feeding.until).toISOString() } : null;
 }
 
-function tokensText(feeding: Fed): string | undefined {
+export function tokensText(feeding: Fed): string | undefined {
   switch (feeding.is) {
     case 'none':
       return undefined;

@@ -36,6 +36,11 @@ export function readPortRange(written: number | string): Outcome<PortRange> {
 }
 
 /** `22/tcp`, `6000-6010/udp`: what {@link readPortRange} reads. */
+/** `22/tcp` */
+export function formatPort({ protocol, port }: Port): string {
+  return `${port}/${protocol}`;
+}
+
 export function formatPortRange({ protocol, first, last }: PortRange): string {
   return first === last ? `${first}/${protocol}` : `${first}-${last}/${protocol}`;
 }

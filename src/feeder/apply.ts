@@ -77,6 +77,7 @@ async function put(
   { env, remembered = [], mayCommit = () => {}, watched = false }: Options,
 ): Promise<Loaded & { readonly feeding: Fed }> {
   await withdrawLeft(connection, wanted, env);
+  await revokeNameless(connection, wanted);
   const loaded = await load(connection, wanted, sessions, remembered, mayCommit);
   const { generation } = loaded;
   try {
@@ -102,6 +103,19 @@ export async function withdrawLeft(
   for (const ruleset of ours)
     if (hasTokens(ruleset) && !(wanted && ruleset.table.name === wanted.table.name && hasTokens(wanted)))
       await withdraw(connection, ruleset.table.name, env);
+}
+
+/**
+ * A service whose last user goes has no map of users afterwards, and nobody could tell any more who came in as whom: who came
+ * in by a token that leads nowhere any more goes before. The load does not depend on it.
+ */
+async function revokeNameless(connection: Access['connection'], wanted: Ruleset): Promise<void> {
+  const { ours } = await readKernel(connection);
+  const before = ours.find(({ table }) => table.name === wanted.table.name);
+  const maps = new Set(wanted.sets.map(({ name }) => name));
+  if (before?.sets.every(({ name }) => maps.has(name))) return;
+  const gone = goneUsers(before, wanted);
+  if (gone.size > 0) await revokePlaces(connection, gone).catch(() => {});
 }
 
 /** Places of tokens that lead nowhere any more: their users were removed, or have other secrets now. */

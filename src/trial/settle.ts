@@ -1,10 +1,11 @@
-import { existsSync, readFileSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import { withSecrets } from '../config/secrets.ts';
 import { applyAgain, loadWarnings, withdrawLeft } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
-import { type FileRights, writeWhole } from '../host/files.ts';
+import { rightsOf } from '../host/edit-file.ts';
+import { writeWhole } from '../host/files.ts';
 import { endHold, readHold, writeHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import { compile } from '../ruleset/compile.ts';
@@ -137,11 +138,6 @@ function install({ config, bytes }: Trial, candidate: string): void {
     );
   }
   if (isStill(candidate, bytes)) rmSync(candidate);
-}
-
-function rightsOf(path: string): FileRights {
-  const { mode, uid, gid } = statSync(path);
-  return { mode: mode & 0o7777, uid, gid };
 }
 
 /** Somebody may go on editing it, or have taken it away. */

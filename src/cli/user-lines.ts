@@ -1,0 +1,75 @@
+import { lookup } from 'node:dns/promises';
+import { isTerminal, painter } from '../terminal/paint.ts';
+import { qrLines } from '../terminal/qr.ts';
+import {
+  bashCommand,
+  type Handout,
+  hostsEntry,
+  hostsLine,
+  isAddress,
+  pageFragment,
+} from '../users/handout.ts';
+
+/** What the client needs, for `--json`. */
+export async function handoutValue(handout: Handout, page: string | undefined) {
+  const fragment = await fragmentOf(handout);
+  return {
+    hosts: hostsEntry(handout),
+    ...(fragment !== undefined && page !== undefined && { link: linkTo(page, fragment) }),
+    ...(handout.secret !== undefined && { command: bashCommand(handout) }),
+  };
+}
+
+/** The same for people. */
+export async function handoutLines(
+  handout: Handout,
+  { page, qr }: { readonly page?: string; readonly qr?: boolean },
+  env: NodeJS.ProcessEnv,
+): Promise<string[]> {
+  const { secret, knocks, host, port } = handout;
+  const wait = port === undefined ? '' : ` --wait ${port}`;
+  const lines = [
+    '',
+    'For ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600):',
+    `  ${hostsLine(handout)}`,
+  ];
+  if (knocks.length > 0)
+    lines.push(
+      'By hand:',
+      `  knockd-nft knock ${host} ${knocks.map(({ protocol, port }) => (protocol === 'tcp' ? port : `${port}/udp`)).join(' ')}${wait}`,
+    );
+  if (secret === undefined) return lines;
+  lines.push(
+    'With bash alone (docs/clients/knock.bash; FILE holds the 64 digits of the secret, chmod 600):',
+    `  ${bashCommand(handout)}`,
+  );
+  const fragment = await fragmentOf(handout);
+  if (fragment === undefined)
+    return [
+      ...lines,
+      `For a phone: a browser needs an address, and ${host} has none here; --host ADDRESS says it.`,
+    ];
+  if (page === undefined)
+    return [
+      ...lines,
+      'For a phone, behind the address of the page that "knockd-nft page" makes (--page URL makes a QR code of it):',
+      `  ${fragment}`,
+    ];
+  const link = linkTo(page, fragment);
+  lines.push('For a phone:', `  ${link}`);
+  return (qr ?? isTerminal(env)) ? [...lines, '', ...qrLines(link, painter(env))] : lines;
+}
+
+function linkTo(page: string, fragment: string): string {
+  return `${page.split('#')[0]}${fragment}`;
+}
+
+/** Undefined where the host has no address that others could send to, or no token. */
+async function fragmentOf(handout: Handout): Promise<string | undefined> {
+  const { host, secret } = handout;
+  if (secret === undefined) return undefined;
+  if (isAddress(host)) return pageFragment(handout, host);
+  const found = await lookup(host, { all: true }).catch(() => []);
+  const address = found.map(it => it.address).find(it => !/^(127\.|::1$)/.test(it)); // a host calls itself 127.0.1.1
+  return address === undefined ? undefined : pageFragment(handout, address);
+}

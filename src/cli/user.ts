@@ -1,0 +1,234 @@
+import { randomBytes, randomInt } from 'node:crypto';
+import { existsSync, realpathSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parseConfig } from '../config/parse.ts';
+import { formatProblem } from '../config/problems.ts';
+import { configPath, readConfig } from '../config/read.ts';
+import { NAMING } from '../config/shape.ts';
+import type { Config, Port } from '../config/types.ts';
+import { shellWord } from '../doctor/finding.ts';
+import { noteFresh } from '../feeder/book.ts';
+import { withKernel } from '../host/access.ts';
+import { editFile, rightsOf } from '../host/edit-file.ts';
+import { writeWhole } from '../host/files.ts';
+import { holdText, readHold, runningSupervisor } from '../host/hold.ts';
+import { readHost } from '../init/host.ts';
+import { chooseSequences, freePorts } from '../init/sequence.ts';
+import { clientsWay } from '../init/steps.ts';
+import { compile } from '../ruleset/compile.ts';
+import { isNotPermitted } from '../table/explain.ts';
+import { observe } from '../table/observe.ts';
+import { refuseWhileTrying } from '../trial/notes.ts';
+import {
+  addUser,
+  type Changed,
+  type New,
+  removeUser,
+  requireUser,
+  rotateUser,
+  UserError,
+} from '../users/change.ts';
+import { handoutOf } from '../users/handout.ts';
+import { VERSION } from '../version.ts';
+import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
+import { putInForce, tokensText } from './load.ts';
+import { makeReadable } from './readable.ts';
+import { handoutLines, handoutValue } from './user-lines.ts';
+
+export interface UserOptions {
+  readonly sequence?: boolean;
+  readonly knocks?: string;
+  readonly host?: string;
+  readonly page?: string;
+  readonly qr?: boolean;
+}
+
+const VERBS = ['add', 'rotate', 'remove', 'show'] as const;
+type Verb = (typeof VERBS)[number];
+
+/** `user`: who gets in, changed in the file, and what the client needs. */
+export async function userCommand(
+  context: Context,
+  [word = '', service = '', user = '']: readonly string[],
+  options: UserOptions,
+): Promise<number> {
+  const verb = VERBS.find(it => it === word);
+  if (!verb) throw new UsageError(`user ${word}: expected user ${VERBS.join('|')} SERVICE USER`);
+  if (!NAMING.pattern.test(user))
+    throw new UsageError(
+      `user ${verb}: ${JSON.stringify(user)} is no user's name: expected ${NAMING.expected}`,
+    );
+  if (options.page !== undefined && !URL.canParse(options.page))
+    throw new UsageError(
+      `--page ${options.page} is no URL: expected where the page stands, https://example.org/knock.html`,
+    );
+  const path = configPath(context.config, context.env);
+  const named = { service, user };
+  if (verb === 'show') return show(context, path, named, options);
+  const { env, tell } = context;
+  refuseWhileTrying(env);
+  const before = readConfig(path, env); // what was wrong before is told as it stands
+  const effect = await effectOf(path, before.config, env);
+  const changed = await change(context, path, verb, named, options);
+  for (const left of changed.left) tell(`${left} is of no use any more: rm ${shellWord(left)}`);
+  const done = await takeEffect(context, path, effect);
+  const said = { remove: 'removed', add: 'added', rotate: 'rotated' }[verb];
+  const { config } = readConfig(path, env);
+  const handout =
+    verb === 'remove'
+      ? undefined
+      : handoutOf(config, requireUser(config, named), user, await hostName(options, env));
+  if (context.json) {
+    const value = handout && (await handoutValue(handout, options.page));
+    context.print(JSON.stringify({ event: said, ...named, file: path, inForce: done.inForce, ...value }));
+    return EXIT.DONE;
+  }
+  context.print(`${said}: ${user} of ${service}, in ${path}`);
+  context.print(done.text);
+  if (handout) context.print(await handoutLines(handout, options, env));
+  return EXIT.DONE;
+}
+
+async function show(
+  context: Context,
+  path: string,
+  named: { readonly service: string; readonly user: string },
+  options: UserOptions,
+): Promise<number> {
+  const { env, json, print } = context;
+  const { config } = readConfig(path, env);
+  const service = requireUser(config, named);
+  const handout = handoutOf(config, service, named.user, await hostName(options, env));
+  if (json) print(JSON.stringify({ ...named, file: path, ...(await handoutValue(handout, options.page)) }));
+  else print(await handoutLines(handout, options, env));
+  return EXIT.DONE;
+}
+
+async function hostName({ host }: UserOptions, env: NodeJS.ProcessEnv): Promise<string> {
+  if (host !== undefined && !/^(?!-)\S{1,253}$/.test(host))
+    throw new UsageError(`--host ${JSON.stringify(host)}: expected a name or an address`);
+  return host ?? clientsWay((await readHost(env)).login);
+}
+
+/** Edits the file: the result is a valid configuration, or nothing is written. */
+async function change(
+  { env, tell }: Context,
+  path: string,
+  verb: Exclude<Verb, 'show'>,
+  named: { readonly service: string; readonly user: string },
+  options: UserOptions,
+): Promise<Changed> {
+  const host = await readHost(env);
+  return editFile(path, async text => {
+    const { config } = parseConfig(text, path, env);
+    const make: New = {
+      secret: () => randomBytes(32),
+      sequence: () => newSequence(config, host, options.knocks),
+    };
+    const kind = options.sequence ? 'sequence' : 'token';
+    const changed =
+      verb === 'add'
+        ? addUser(text, config, named, kind, make)
+        : verb === 'rotate'
+          ? rotateUser(text, config, named, path, make)
+          : removeUser(text, config, named, path);
+    const { config: after, warnings } = parseConfig(changed.text, path, env);
+    for (const warning of warnings) tell(formatProblem(warning));
+    try {
+      const { realm } = after.token;
+      const keys = changed.fresh.map(secret => ({ secret, realm, service: named.service }));
+      if (keys.length > 0) await noteFresh(env, keys);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : error;
+      tell(`the first tokens may open only in five minutes: the new secret cannot be noted (${why})`);
+    }
+    for (const { path: file, secret } of changed.files) {
+      const real = realpathSync(file);
+      writeWhole(real, `${Buffer.from(secret).toString('hex')}\n`, rightsOf(real));
+    }
+    return { text: changed.text, result: changed };
+  });
+}
+
+/** Random TCP ports that nothing here uses, and that no other sequence has. */
+function newSequence(
+  config: Config,
+  host: Awaited<ReturnType<typeof readHost>>,
+  written = '4',
+): readonly Port[] {
+  const knocks = /^\d+$/.test(written) ? Number(written) : 0;
+  if (knocks < 3 || knocks > 32) throw new UsageError(`--knocks ${written}: expected a number from 3 to 32`);
+  const used = config.services.flatMap(({ sequences }) => sequences.flatMap(it => it.knocks));
+  const taken = [
+    ...config.public,
+    ...config.services.flatMap(({ ports }) => ports),
+    ...used.map(({ protocol, port }) => ({ protocol, first: port, last: port })),
+  ];
+  const [sequence] = chooseSequences(1, knocks, freePorts(host, taken), randomInt) ?? [];
+  if (!sequence) throw new UserError('this host has too few free ports for so many knocks: fewer --knocks');
+  return sequence.map(port => ({ protocol: 'tcp', port }));
+}
+
+/** What a change of the file will do, as it was before. */
+type Effect =
+  | { readonly is: 'supervised' }
+  | { readonly is: 'held'; readonly why: string }
+  | { readonly is: 'load' }
+  | { readonly is: 'typed'; readonly why: string; readonly type: string };
+
+async function effectOf(path: string, before: Config, env: NodeJS.ProcessEnv): Promise<Effect> {
+  const word = shellWord(path);
+  const supervisor = runningSupervisor(env);
+  const hold = readHold(env);
+  if (supervisor) {
+    if (!isSame(supervisor.config, path))
+      return {
+        is: 'typed',
+        why: 'this is not the file that the supervisor follows',
+        type: `knockd-nft try ${word}`,
+      };
+    return hold ? { is: 'held', why: holdText(hold) } : { is: 'supervised' };
+  }
+  const load = `knockd-nft --config ${word} load`;
+  try {
+    const { status } = await withKernel(({ connection }) => observe(connection, compile(before, VERSION)));
+    if (!status.loaded) return { is: 'typed', why: 'nothing is loaded', type: load };
+    if (!status.inSync)
+      return { is: 'typed', why: 'the kernel was not as the file said before, either', type: load };
+    return { is: 'load' };
+  } catch (error) {
+    if (!isNotPermitted(error)) throw error;
+    return { is: 'typed', why: 'this user may not change the kernel', type: `sudo ${load}` };
+  }
+}
+
+function isSame(a: string, b: string): boolean {
+  return existsSync(a) && existsSync(b) ? realpathSync(a) === realpathSync(b) : resolve(a) === resolve(b);
+}
+
+async function takeEffect(
+  context: Context,
+  path: string,
+  effect: Effect,
+): Promise<{ readonly inForce: 'now' | 'soon' | 'no'; readonly text: string }> {
+  switch (effect.is) {
+    case 'supervised':
+      makeReadable(path, context);
+      return { inForce: 'soon', text: 'the supervisor puts it in force by itself, within a second' };
+    case 'held':
+      return {
+        inForce: 'no',
+        text: `NOT IN FORCE YET: held (${effect.why}); "knockd-nft load" puts it in force`,
+      };
+    case 'typed':
+      return { inForce: 'no', text: `NOT IN FORCE YET: ${effect.why}; to put it in force: ${effect.type}` };
+    case 'load': {
+      const quiet = { ...context, tell: () => {} }; // its warnings were told
+      const { feeding } = await putInForce(context, readConfiguration(quiet, path));
+      return {
+        inForce: 'now',
+        text: `in force now${feeding.is === 'none' ? '' : `; ${tokensText(feeding)}`}`,
+      };
+    }
+  }
+}

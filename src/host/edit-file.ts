@@ -1,0 +1,37 @@
+import { closeSync, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
+import { type FileRights, readPlain, writeWhole } from './files.ts';
+import { tryLock } from './lock.ts';
+
+/** A file that is not going to be written: the message says why. Nothing was changed. */
+export class EditError extends Error {
+  override readonly name = 'EditError';
+}
+
+export function rightsOf(path: string): FileRights {
+  const { mode, uid, gid } = statSync(path);
+  return { mode: mode & 0o7777, uid, gid };
+}
+
+/**
+ * Changes the text of a file: whole or not at all, with its owner, group and mode, behind links. Throws {@link EditError} where
+ * somebody else changed the file meanwhile, or edits it in this way; and as open(2) and write(2) do.
+ */
+export async function editFile<T>(
+  path: string,
+  edit: (text: string) => Promise<{ readonly text: string; readonly result: T }>,
+): Promise<T> {
+  const real = realpathSync(path);
+  const lock = openSync(real, 'r');
+  try {
+    if (!tryLock(lock)) throw new EditError(`another command edits ${path}: try again; nothing was changed`);
+    const before = readPlain(real);
+    const { text, result } = await edit(before);
+    const isSame = statSync(real).ino === fstatSync(lock).ino && readPlain(real) === before;
+    if (!isSame)
+      throw new EditError(`${path} was changed by somebody else meanwhile: try again; nothing was changed`);
+    if (text !== before) writeWhole(real, text, rightsOf(real));
+    return result;
+  } finally {
+    closeSync(lock);
+  }
+}

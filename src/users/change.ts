@@ -1,0 +1,168 @@
+import { findValue, type Path, withMember, withoutMember, withValue } from '../config/edit.ts';
+import { formatPort } from '../config/ports.ts';
+import { secretPath } from '../config/secrets.ts';
+import type { Config, Port, Service } from '../config/types.ts';
+
+/** A change of users that is not made: the message says why, and what to do. */
+export class UserError extends Error {
+  override readonly name = 'UserError';
+}
+
+/** Who, by name; both exist or are asked to. */
+export interface Named {
+  readonly service: string;
+  readonly user: string;
+}
+
+/** What opens the door for somebody. */
+export interface New {
+  /** 32 random bytes. */
+  readonly secret: () => Uint8Array;
+  /** Random knocks that collide with nothing. */
+  readonly sequence: () => readonly Port[];
+}
+
+/** A change, as it is to be written. */
+export interface Changed {
+  /** Of the configuration. */
+  readonly text: string;
+  /** Secrets that stand in files of their own, to be written there. */
+  readonly files: readonly { readonly path: string; readonly secret: Uint8Array }[];
+  /** Secrets that nobody can have used. */
+  readonly fresh: readonly Uint8Array[];
+  /** Files that hold nothing of use any more. */
+  readonly left: readonly string[];
+}
+
+/** Throws {@link UserError} for a service that is not there. */
+export function findService({ services }: Config, name: string): Service {
+  const service = services.find(it => it.name === name);
+  if (service) return service;
+  const names = services.map(it => it.name).join(', ');
+  throw new UserError(
+    names === ''
+      ? 'the configuration has no service: add one first'
+      : `there is no service ${name}; there is ${names}`,
+  );
+}
+
+/** Adds a user who gets in by tokens, or by a sequence of his own. */
+export function addUser(
+  text: string,
+  config: Config,
+  named: Named,
+  kind: 'token' | 'sequence',
+  make: New,
+): Changed {
+  const service = findService(config, named.service);
+  const { user } = named;
+  if (isUser(service, user))
+    throw new UserError(
+      `${service.name} has a user ${user} already: "knockd-nft user rotate ${service.name} ${user}" gives a new secret, "show" prints the one that is there`,
+    );
+  if (kind === 'token') {
+    const secret = make.secret();
+    return { ...NOTHING, text: withUser(text, service.name, 'tokens', user, hex(secret)), fresh: [secret] };
+  }
+  if (service.sequences.some(it => it.user === null))
+    throw new UserError(
+      `${service.name} has one "sequence" for all: give it a user's name first, by "sequences": { "NAME": [..] } in its place; or leave --sequence away, since tokens go beside it`,
+    );
+  return { ...NOTHING, text: withUser(text, service.name, 'sequences', user, knocksText(make.sequence())) };
+}
+
+/** Gives a user a new secret, or a new sequence, or both where he has both. */
+export function rotateUser(text: string, config: Config, named: Named, file: string, make: New): Changed {
+  const { name, tokens, sequences } = findService(config, named.service);
+  const { user } = named;
+  let changed: Changed = { ...NOTHING, text };
+  if (tokens.some(it => it.user === user)) {
+    const secret = make.secret();
+    const path = tokenPath(name, user);
+    const own = secretFile(text, path, file);
+    changed =
+      own === undefined
+        ? { ...changed, text: withValue(text, path, hex(secret)), fresh: [secret] }
+        : { ...changed, files: [{ path: own, secret }], fresh: [secret] };
+  }
+  if (sequences.some(it => it.user === user))
+    changed = {
+      ...changed,
+      text: withValue(changed.text, ['services', name, 'sequences', user], knocksText(make.sequence())),
+    };
+  else if (changed.fresh.length === 0) throw noUser(config, named);
+  return changed;
+}
+
+/** Takes a user out: his secret and his sequence. */
+export function removeUser(text: string, config: Config, named: Named, file: string): Changed {
+  const service = findService(config, named.service);
+  const { user } = named;
+  if (!isUser(service, user)) throw noUser(config, named);
+  const others = [...service.tokens, ...service.sequences].filter(it => it.user !== user);
+  if (others.length === 0)
+    throw new UserError(
+      `${user} is the only way into ${service.name}: add somebody else first, or take the whole service out of the file`,
+    );
+  const own = secretFile(text, tokenPath(service.name, user), file);
+  const kinds = (['tokens', 'sequences'] as const).filter(kind => service[kind].some(it => it.user === user));
+  const without = kinds.reduce((text, kind) => {
+    const isLast = service[kind].length === 1;
+    return withoutMember(text, ['services', service.name, kind, ...(isLast ? [] : [user])]);
+  }, text);
+  return { ...NOTHING, text: without, left: own === undefined ? [] : [own] };
+}
+
+/** Throws where the service has no such user. */
+export function requireUser(config: Config, named: Named): Service {
+  const service = findService(config, named.service);
+  if (!isUser(service, named.user)) throw noUser(config, named);
+  return service;
+}
+
+const NOTHING = { files: [], fresh: [], left: [] };
+
+function isUser({ tokens, sequences }: Service, user: string): boolean {
+  return [...tokens, ...sequences].some(it => it.user === user);
+}
+
+function noUser(config: Config, { service: name, user }: Named): UserError {
+  const { tokens, sequences } = findService(config, name);
+  const users = [...new Set([...tokens, ...sequences].flatMap(it => it.user ?? []))];
+  const known = users.length === 0 ? 'it has none by name' : `it has ${users.join(', ')}`;
+  return new UserError(`${name} has no user ${user}; ${known}`);
+}
+
+function tokenPath(service: string, user: string): Path {
+  return ['services', service, 'tokens', user];
+}
+
+/** The file that a secret stands in; undefined for one that stands in the configuration, or for none. */
+function secretFile(text: string, path: Path, file: string): string | undefined {
+  const written: unknown = findValue(text, [...path, 'file'])?.value;
+  return typeof written === 'string' ? secretPath(file, written) : undefined;
+}
+
+function withUser(
+  text: string,
+  service: string,
+  kind: 'tokens' | 'sequences',
+  user: string,
+  written: string,
+): string {
+  const path = ['services', service];
+  return findValue(text, [...path, kind])
+    ? withMember(text, [...path, kind], user, written)
+    : withMember(text, path, kind, `{ ${JSON.stringify(user)}: ${written} }`);
+}
+
+function hex(secret: Uint8Array): string {
+  return JSON.stringify(Buffer.from(secret).toString('hex'));
+}
+
+function knocksText(knocks: readonly Port[]): string {
+  const words = knocks.map(knock =>
+    knock.protocol === 'tcp' ? String(knock.port) : JSON.stringify(formatPort(knock)),
+  );
+  return `[${words.join(', ')}]`;
+}

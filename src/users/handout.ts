@@ -1,0 +1,89 @@
+import { isIP } from 'node:net';
+import { TOKEN_DEFAULTS } from '../config/keys.ts';
+import { formatPort } from '../config/ports.ts';
+import type { Config, Port, Service } from '../config/types.ts';
+
+/** What one device needs to get into one service. */
+export interface Handout {
+  /** How clients call this server: a name or an address. */
+  readonly host: string;
+  readonly service: string;
+  readonly user: string;
+  /** The first TCP port of the service. */
+  readonly port: number | undefined;
+  /** In milliseconds. */
+  readonly openFor: number;
+  readonly realm: string;
+  readonly tokenPort: Port;
+  readonly payload: readonly Port[];
+  /** 64 hexadecimal digits; undefined for a user without tokens. */
+  readonly secret: string | undefined;
+  /** Empty for a user without a sequence. */
+  readonly knocks: readonly Port[];
+}
+
+export function handoutOf({ token }: Config, service: Service, user: string, host: string): Handout {
+  const secret = service.tokens.find(it => it.user === user)?.secret;
+  return {
+    host,
+    service: service.name,
+    user,
+    port: service.ports.find(({ protocol }) => protocol === 'tcp')?.first,
+    openFor: service.openFor,
+    realm: token.realm,
+    tokenPort: token.port,
+    payload: token.payload,
+    secret: secret && Buffer.from(secret).toString('hex'),
+    knocks: service.sequences.find(it => it.user === user)?.knocks ?? [],
+  };
+}
+
+/** The entry of the client's hosts.json, as a value. What is as usual is left away. */
+export function hostsEntry(handout: Handout) {
+  const { host, service, port, realm, tokenPort, payload, secret, knocks } = handout;
+  const usual = { realm: TOKEN_DEFAULTS.realm, port: TOKEN_DEFAULTS.port };
+  const token = secret !== undefined && {
+    secret,
+    service,
+    ...(realm !== usual.realm && { realm }),
+    ...(formatPort(tokenPort) !== usual.port && { port: tokenPort.port }),
+    ...(payload.length > 0 && { payload: payload.map(it => it.port) }),
+  };
+  const written = knocks.map(knock => (knock.protocol === 'tcp' ? knock.port : formatPort(knock)));
+  return {
+    [host]: { ...(token ? { token } : { knocks: written }), ...(port !== undefined && { port }) },
+  };
+}
+
+/** One line of JSON with spaces, as people write it. */
+export function hostsLine(handout: Handout): string {
+  return JSON.stringify(hostsEntry(handout), null, 1)
+    .replaceAll(/\n\s*/g, ' ')
+    .replaceAll('[ ', '[')
+    .replaceAll(' ]', ']');
+}
+
+/**
+ * What stands behind the address of the page that knocks: browsers keep it to themselves. `address` is the server's; browsers
+ * send nothing to a name.
+ */
+export function pageFragment(handout: Handout, address: string): string {
+  const { host, service, openFor, realm, tokenPort, secret = '' } = handout;
+  const words = new URLSearchParams({ host: address, service, secret });
+  if (realm !== TOKEN_DEFAULTS.realm) words.set('realm', realm);
+  if (formatPort(tokenPort) !== TOKEN_DEFAULTS.port) words.set('port', String(tokenPort.port));
+  words.set('openFor', String(openFor / 1000));
+  if (host !== address) words.set('name', host);
+  return `#${words}`;
+}
+
+/** docs/clients/knock.bash, called for this device; FILE holds the secret. */
+export function bashCommand({ host, realm, service, tokenPort }: Handout): string {
+  const port = formatPort(tokenPort) === TOKEN_DEFAULTS.port ? '' : ` ${tokenPort.port}`;
+  return `bash knock.bash ${host} ${realm} ${service} FILE${port}`;
+}
+
+/** Whether a host is one already; browsers need an address. */
+export function isAddress(host: string): boolean {
+  return isIP(host) !== 0;
+}
