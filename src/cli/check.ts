@@ -1,7 +1,8 @@
 import { formatDuration } from '../config/duration.ts';
-import { formatPortRange } from '../config/ports.ts';
+import { formatPort, formatPortRange } from '../config/ports.ts';
 import { ConfigError, formatProblem, type Problem, warningOf } from '../config/problems.ts';
 import { configPath, readConfig } from '../config/read.ts';
+import { windowsFor } from '../config/tokens.ts';
 import type { Config, Service } from '../config/types.ts';
 import { count } from '../ruleset/describe.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
@@ -30,6 +31,7 @@ export async function checkCommand(
     const meaning = await meaningHere(config, env);
     const problems = [
       ...warnings,
+      ...payloadWarnings(config, path),
       ...readableWarnings(path, env),
       ...meaning.troubles.map(it => warningOf(path, it)),
     ];
@@ -44,16 +46,31 @@ export async function checkCommand(
   }
 }
 
+/** Who comes through a proxy has the proxy's address, and so has everybody else who does. */
+function payloadWarnings({ token, services }: Config, file: string): readonly Problem[] {
+  if (token.payload.length === 0 || services.every(({ tokens }) => tokens.length === 0)) return [];
+  const ports = token.payload.map(formatPort).join(', ');
+  const message = `token.payload: if what listens on ${ports} is reached through a proxy, a token opens for the proxy, and so for all who come through it`;
+  return [warningOf(file, message)];
+}
+
 function result(file: string, config: Config, { cuts, absent }: Meaning, problems: readonly Problem[]) {
   const { policy, hook } = config;
   return {
     ...{ file, valid: true },
     services: config.services.map(summary),
+    tokens: tokensOf(config),
     ...{ policy, hook, cuts, absentInterfaces: absent, problems },
   };
 }
 
-function summary({ name, ports, sequences, openFor, knockTimeout, singleUse, closed }: Service) {
+/** How many users have tokens, and for how many hours these fit into the kernel; null where nobody has. */
+function tokensOf({ services, token }: Config) {
+  const users = services.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  return users === 0 ? null : { users, hours: windowsFor(users, token.hours) / 60 };
+}
+
+function summary({ name, ports, sequences, tokens, openFor, knockTimeout, singleUse, closed }: Service) {
   return {
     name,
     ports: ports.map(formatPortRange),
@@ -62,6 +79,7 @@ function summary({ name, ports, sequences, openFor, knockTimeout, singleUse, clo
       knocks: knocks.length,
       guesses: KNOCKS ** knocks.length,
     })),
+    tokens: tokens.map(({ user }) => user),
     knockTimeout: knockTimeout / 1000,
     openFor: openFor / 1000,
     singleUse,
@@ -70,15 +88,22 @@ function summary({ name, ports, sequences, openFor, knockTimeout, singleUse, clo
 }
 
 function text(path: string, config: Config): string[] {
+  const tokens = tokensOf(config);
   return [
     `${path}: valid, ${count(config.services.length, 'service')}`,
-    ...config.services.flatMap(({ name, ports, sequences, openFor }) => [
+    ...config.services.flatMap(({ name, ports, sequences, tokens, openFor }) => [
       `  ${name}: ${ports.map(formatPortRange).join(', ')}, open for ${formatDuration(openFor)}`,
       ...sequences.map(
         ({ user, knocks }) =>
           `    ${user === null ? '' : `${user}: `}${count(knocks.length, 'knock')}, ${guesses(knocks.length)} guesses to break`,
       ),
+      ...(tokens.length > 0 ? [`    one-time tokens: ${tokens.map(({ user }) => user).join(', ')}`] : []),
     ]),
+    ...(tokens
+      ? [
+          `  tokens of ${count(tokens.users, 'user')} stand ready for ${Math.floor(tokens.hours * 10) / 10} hours`,
+        ]
+      : []),
   ];
 }
 

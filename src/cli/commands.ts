@@ -28,7 +28,7 @@ export interface Options {
   readonly secretFile?: string;
   readonly url?: string;
   readonly openFor?: string;
-  readonly tokens?: boolean;
+  readonly tokens?: string;
   readonly sequence?: boolean;
   readonly page?: string;
   readonly qr?: boolean;
@@ -189,6 +189,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'sudo knockd-nft init --service ssh web=80,443',
     options: [
       ['--service <name=ports...>', 'what to hide (default: ssh, where it listens)'],
+      ['--tokens <user>', 'one-time tokens for this user, instead of a sequence'],
       ['--knocks <number>', 'how many knocks a sequence has (default: 4)'],
       ['--allow <address...>', 'who needs no knock: your way back in'],
       ['--force', 'replace a file that is there, of which a copy stays; under a supervisor, write FILE.new'],

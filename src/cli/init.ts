@@ -1,14 +1,17 @@
-import { randomInt } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
+import { TOKEN_DEFAULTS } from '../config/keys.ts';
 import { formatAddress, formatNetwork, readNetwork } from '../config/networks.ts';
 import { parseConfig } from '../config/parse.ts';
 import { formatPortRange, overlap } from '../config/ports.ts';
 import { formatProblem } from '../config/problems.ts';
 import { configPath, DEFAULT_PATH } from '../config/read.ts';
+import { NAMING } from '../config/shape.ts';
 import { fittingClosed } from '../doctor/appearance.ts';
 import { surroundings } from '../doctor/passage.ts';
 import { readWays } from '../doctor/ways.ts';
+import { noteFresh } from '../feeder/book.ts';
 import { readForeign } from '../firewalls/read.ts';
 import { withKernel } from '../host/access.ts';
 import { follows, runningSupervisor } from '../host/hold.ts';
@@ -36,6 +39,7 @@ export interface InitOptions {
   readonly allow?: readonly string[];
   readonly force?: boolean;
   readonly yes?: boolean;
+  readonly tokens?: string;
 }
 
 /** What to write; the rest is chance. */
@@ -76,15 +80,21 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   const host = await readHost(env);
   const found = findServices(host);
   const services = options.service && readServices(options.service, found);
+  const tokens = options.tokens === undefined ? undefined : readUser(options.tokens);
   const answers = await complete(context, { services, allow }, host, found, options.yes);
-  const draft = await disguised(makeDraft(answers, knocks, host, found), example);
+  const draft = await disguised(makeDraft(answers, knocks, host, found, tokens), example);
   const text = writeDraft(example, draft);
   parseConfig(text, place.path, {});
+  await noteSecrets(draft, context);
   const copy = writePlace(place, text);
   for (const warning of readableWarnings(place.path, env)) context.tell(formatProblem(warning));
   if (json) {
     const { path: file, candidate } = place;
-    const services = draft.services.map(it => ({ ...it, ports: it.ports.map(formatPortRange) }));
+    const services = draft.services.map(({ token, ...it }) => ({
+      ...it,
+      ports: it.ports.map(formatPortRange),
+      ...(token && { token: { ...token, secret: Buffer.from(token.secret).toString('hex') } }),
+    }));
     const { allow, hook, closed } = draft;
     print(JSON.stringify({ file, candidate, copy, services, allow, hook, closed }));
     return EXIT.DONE;
@@ -147,7 +157,29 @@ async function complete(
   return { services: given.services ?? [ssh], allow: given.allow ?? [] };
 }
 
-function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly Found[]): Draft {
+function readUser(written: string): string {
+  if (NAMING.pattern.test(written)) return written;
+  throw new UsageError(`--tokens ${JSON.stringify(written)}: expected a user, ${NAMING.expected}`);
+}
+
+/** So that their first tokens open, too. */
+async function noteSecrets({ services }: Draft, { env, tell }: Context): Promise<void> {
+  const { realm } = TOKEN_DEFAULTS;
+  const keys = services.flatMap(({ name, token }) =>
+    token ? [{ secret: token.secret, realm, service: name }] : [],
+  );
+  if (keys.length === 0) return;
+  await noteFresh(env, keys).catch(() => tell('the first tokens may open only in five minutes'));
+}
+
+/** With `tokens`, it names the user who gets them, and there are no sequences. */
+function makeDraft(
+  answers: Answers,
+  knocks: number,
+  host: Host,
+  found: readonly Found[],
+  tokens: string | undefined,
+): Draft {
   const { services, allow } = answers;
   const ports = services.flatMap(service => service.ports);
   const sequences = chooseSequences(services.length, knocks, freePorts(host, ports), randomInt);
@@ -157,7 +189,12 @@ function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly
     );
   const forwarded = found.filter(isForwarded).flatMap(it => it.ports);
   return {
-    services: services.map(({ name, ports }, index) => ({ name, ports, sequence: sequences[index] ?? [] })),
+    services: services.map(({ name, ports }, index) => ({
+      ...{ name, ports },
+      ...(tokens === undefined
+        ? { sequence: sequences[index] ?? [] }
+        : { sequence: [], token: { user: tokens, secret: randomBytes(32) } }),
+    })),
     allow,
     hook: ports.some(port => forwarded.some(it => overlap(it, port))) ? 'prerouting' : 'input',
     closed: 'drop',

@@ -19,6 +19,7 @@ import { readUsable } from '../watch/wanted.ts';
 import { assess, STATES } from './assess.ts';
 import { type Context, EXIT } from './context.ts';
 import { readableWarnings } from './readable.ts';
+import { tokenStatus, tokenStatusLines } from './token-status.ts';
 
 /** `status`: who is in, who is knocking, what was counted, and whether the kernel has what the file says. */
 export async function statusCommand(context: Context, options: { readonly check: boolean }): Promise<number> {
@@ -26,13 +27,20 @@ export async function statusCommand(context: Context, options: { readonly check:
   const { env, tell } = context;
   const path = configPath(context.config, env);
   const config = readUsable(path, env, tell);
-  const { status, tables } = await withKernel(async ({ connection }) => ({
+  const { status, loaded, tables } = await withKernel(async ({ connection }) => ({
     ...(await observe(connection, config && compile(config, VERSION))),
     tables: await readForeign(connection),
   }));
+  const counters = new Map(loaded?.counters.map(({ name, packets }) => [name, packets]));
+  const tokens = config && loaded && tokenStatus(config, counters, env);
   const hold = readHold(env);
   for (const warning of readableWarnings(path, env)) tell(formatProblem(warning));
-  context.print(context.json ? JSON.stringify(status) : statusLines(status, hold !== undefined));
+  context.print(
+    context.json
+      ? JSON.stringify({ ...status, ...(tokens && { tokens }) })
+      : statusLines(status, hold !== undefined),
+  );
+  if (tokens && !context.json) context.print(tokenStatusLines(tokens));
   if (hold && !context.json) context.print(`held: ${holdText(hold)}`);
   for (const { what, since } of readTroubles(env))
     tell(`knockd-nft: the supervisor, since ${new Date(since).toISOString()}: ${what}`);

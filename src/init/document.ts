@@ -21,6 +21,8 @@ export interface DraftService {
   readonly sequence: readonly number[];
   /** Where the ports beside it show something else than the draft's `closed`. */
   readonly closed?: Closed;
+  /** Instead of the sequence, if it is there. */
+  readonly token?: { readonly user: string; readonly secret: Uint8Array };
 }
 
 type Change = readonly [from: RegExp, to: string];
@@ -32,6 +34,11 @@ const IN_USE: readonly Change[] = [
     '// Keep it readable by root and its group only (chmod 640)',
   ],
   [/CHANGE THEM: everybody knows these\./, 'These are random ones of this host.'],
+];
+
+const TOKENS_INSTEAD: Change = [
+  /\/\/ The knocks that open the service.*/,
+  '// One-time tokens: a secret for each device. "knockd-nft user add" makes more of them.',
 ];
 
 const SCHEMA = /\{ "\$schema": "\.\/knockd-nft\.schema\.json",/;
@@ -50,7 +57,8 @@ export function writeDraft(example: string, { services, allow, hook, closed, sch
     [SCHEMA, schema === null ? '{' : `{ "$schema": ${JSON.stringify(schema)},`],
     [/"ssh": \{/, `${JSON.stringify(first.name)}: {`],
     [/"ports": \[22\]/, `"ports": ${portsText(first.ports)}`],
-    [SEQUENCE, `"sequence": ${listText(first.sequence)}`],
+    ...(first.token ? [TOKENS_INSTEAD] : []),
+    [SEQUENCE, wayText(first)],
     [/(?<=\n {4}\},\n)(?= {2}\},\n)/, more.map(serviceText).join('')],
     ...(allow.length > 0 ? [[/\/\/ "allow": \[\]/, `"allow": ${listText(allow)}`] as const] : []),
     ...(closed === 'drop' ? [] : [[DEFAULT_CLOSED, `"closed": "${closed}"`] as const]),
@@ -86,9 +94,15 @@ function change(text: string, changes: readonly Change[]): string {
   }, text);
 }
 
-function serviceText({ name, ports, sequence, closed }: DraftService): string {
+function serviceText(service: DraftService): string {
+  const { name, ports, closed } = service;
   const look = closed === undefined ? '' : `, "closed": "${closed}"`;
-  return `    ${JSON.stringify(name)}: { "ports": ${portsText(ports)}, "sequence": ${listText(sequence)}${look} },\n`;
+  return `    ${JSON.stringify(name)}: { "ports": ${portsText(ports)}, ${wayText(service)}${look} },\n`;
+}
+
+function wayText({ sequence, token }: DraftService): string {
+  if (!token) return `"sequence": ${listText(sequence)}`;
+  return `"tokens": { ${JSON.stringify(token.user)}: "${Buffer.from(token.secret).toString('hex')}" }`;
 }
 
 function portsText(ports: readonly PortRange[]): string {

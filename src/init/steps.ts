@@ -39,15 +39,7 @@ export function nextSteps(written: Written, width: number): string[] {
     ...(copy === null ? [] : say(`The old file is ${copy} now.`)),
     ...say('Nothing is in force yet. Keep this login open, and go on like this:'),
     ...step(1, 'Try it. After two minutes it is undone, unless it is confirmed.', [trial]),
-    ...step(2, 'Meanwhile, on your own computer: knock, and log in anew.', [
-      ...services.map(service => knockLine(service, host)),
-      ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
-    ]),
-    ...step(
-      3,
-      'Where knockd-nft is not installed, bash can knock as well.',
-      services.map(({ sequence }) => bashLine(sequence, host)),
-    ),
+    ...(services.some(({ token }) => token) ? withTokens() : withKnocks()),
     ...(allow.length > 0
       ? step(
           4,
@@ -60,7 +52,35 @@ export function nextSteps(written: Written, width: number): string[] {
     ...services.filter(({ name }) => name === 'ssh').flatMap(service => sshSteps(service)),
   ];
 
-  function sshSteps({ ports, sequence }: DraftService): string[] {
+  function withKnocks(): string[] {
+    return [
+      ...step(2, 'Meanwhile, on your own computer: knock, and log in anew.', [
+        ...services.map(service => knockLine(service, host)),
+        ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
+      ]),
+      ...step(
+        3,
+        'Where knockd-nft is not installed, bash can knock as well.',
+        services.map(({ sequence }) => bashLine(sequence, host)),
+      ),
+    ];
+  }
+
+  function withTokens(): string[] {
+    return [
+      ...step(
+        2,
+        'On your own computer, in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)',
+        services.map(service => tokenLine(service, host)),
+      ),
+      ...step(3, 'Then knock from there, and log in anew.', [
+        ...services.map(({ ports }) => knockWithToken(ports, host)),
+        ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
+      ]),
+    ];
+  }
+
+  function sshSteps({ ports, sequence, token }: DraftService): string[] {
     const port = tcpPort(ports) ?? 22;
     return [
       ...step(5, 'So that ssh knocks by itself: on your own computer, in ~/.ssh/config', [
@@ -68,9 +88,11 @@ export function nextSteps(written: Written, width: number): string[] {
         ...(port === 22 ? [] : [`  Port ${port}`]),
         '  ProxyCommand knockd-nft proxy %h %p',
       ]),
-      ...step(6, 'and in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)', [
-        `{ ${JSON.stringify(host)}: { "knocks": [${sequence.join(', ')}], "port": ${port} } }`,
-      ]),
+      ...(token
+        ? []
+        : step(6, 'and in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)', [
+            `{ ${JSON.stringify(host)}: { "knocks": [${sequence.join(', ')}], "port": ${port} } }`,
+          ])),
     ];
   }
 }
@@ -88,8 +110,21 @@ function commands({ place, config, isDefault, sudo }: Written): readonly [comman
   return [command, `${command} try${place.candidate ? ` ${shellWord(place.path)}` : ''} --for 2m`];
 }
 
-function serviceText({ name, ports, sequence }: DraftService): string {
-  return `${name} (${ports.map(formatPortRange).join(', ')}) behind ${sequence.length} knocks`;
+function tokenLine({ name, ports, token }: DraftService, host: string): string {
+  const port = tcpPort(ports);
+  const secret = Buffer.from(token?.secret ?? []).toString('hex');
+  const rest = port === undefined ? '' : `, "port": ${port}`;
+  return `{ ${JSON.stringify(host)}: { "token": { "secret": "${secret}", "service": "${name}" }${rest} } }`;
+}
+
+function knockWithToken(ports: readonly PortRange[], host: string): string {
+  const port = tcpPort(ports);
+  return `knockd-nft knock ${host}${port === undefined ? '' : ` --wait ${port}`}`;
+}
+
+function serviceText({ name, ports, sequence, token }: DraftService): string {
+  const way = token ? `one-time tokens for ${token.user}` : `${sequence.length} knocks`;
+  return `${name} (${ports.map(formatPortRange).join(', ')}) behind ${way}`;
 }
 
 function knockLine({ ports, sequence }: DraftService, host: string): string {

@@ -1,0 +1,56 @@
+import type { Config } from '../config/types.ts';
+import { readBook } from '../feeder/book.ts';
+import { hasTrustedClock } from '../feeder/clock.ts';
+import { beginOf } from '../token/derive.ts';
+
+/** How the tokens stand, as `status --json` has it. */
+export interface TokenStatus {
+  /** Names, by service. */
+  readonly users: Readonly<Record<string, readonly string[]>>;
+  /** When the last token in the kernel ends; null where that is not known, or there is none. */
+  readonly until: string | null;
+  /** Packets whose token was none, or was used before, since the table was made. */
+  readonly wrong: number;
+  readonly repeated: number;
+  /** What there is to see to. */
+  readonly trouble: readonly string[];
+}
+
+/** Undefined where the configuration has no tokens. The ledger is for root and the services alone. */
+export function tokenStatus(
+  { services }: Config,
+  counters: ReadonlyMap<string, number>,
+  env: NodeJS.ProcessEnv,
+): TokenStatus | undefined {
+  const having = services.filter(({ tokens }) => tokens.length > 0);
+  if (having.length === 0) return undefined;
+  const ledger = readBook(env);
+  const until = ledger?.fed ? beginOf(ledger.fed.until + 1) : undefined;
+  const now = Date.now();
+  const from = ledger ? beginOf(ledger.floor + 1) : 0;
+  const everybodyIsFresh = Object.values(ledger?.fed?.users ?? {}).every(({ fresh }) => fresh);
+  const trouble = [
+    ...(hasTrustedClock() ? [] : ['they wait: the clock is not synchronized, and this machine has no other']),
+    ...(ledger && !ledger.fed ? ['they are not fed'] : []),
+    ...(until !== undefined && until <= now ? ['they ran out: nobody fed new ones'] : []),
+    ...(from > now && ledger?.fed && !everybodyIsFresh
+      ? [`those before ${new Date(from).toISOString()} are left out: some may have been used`]
+      : []),
+  ];
+  return {
+    users: Object.fromEntries(having.map(({ name, tokens }) => [name, tokens.map(({ user }) => user)])),
+    until: until === undefined ? null : new Date(until).toISOString(),
+    wrong: counters.get('wrong_tokens') ?? 0,
+    repeated: counters.get('repeated_tokens') ?? 0,
+    trouble,
+  };
+}
+
+export function tokenStatusLines({ users, until, wrong, repeated, trouble }: TokenStatus): string[] {
+  const names = Object.entries(users).map(([service, names]) => `${service} (${names.join(', ')})`);
+  return [
+    `tokens: ${names.join('; ')}${until === null ? '' : `, until ${until}`}`,
+    `wrong tokens: ${wrong}, repeated: ${repeated}`,
+    ...trouble.map(it => `TOKENS: ${it}`),
+  ];
+}
