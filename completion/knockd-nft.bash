@@ -4,13 +4,13 @@
 _knockd_nft() {
   COMPREPLY=()
   local current=${COMP_WORDS[COMP_CWORD]} command='' option='' words='' config=() operands=() word i
-  local commands='check load unload render diff status run try confirm undo grant revoke watch init import doctor knock proxy page demo help'
+  local commands='check load unload render diff status run try confirm undo grant revoke watch init user import doctor knock proxy page demo help'
 
   # What stands before the cursor. `--for=1m` is three words.
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -c | --config | --for | --trace | --interval | --knocks | --service | --allow | --gap | --timeout | --host | --realm | --port | --secret-file | --url | --open-for)
+      -c | --config | --for | --trace | --interval | --knocks | --service | --tokens | --page | --allow | --gap | --timeout | --host | --realm | --port | --secret-file | --url | --open-for)
         [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
         if ((++i >= COMP_CWORD)); then
           option=$word
@@ -43,7 +43,8 @@ _knockd_nft() {
       status) words+=' --json --check' ;;
       watch) words+=' --json --interval' ;;
       doctor) words+=' --json --trace --for' ;;
-      init) words+=' --json --service --knocks --allow --force --yes' ;;
+      init) words+=' --json --service --tokens --knocks --allow --force --yes' ;;
+      user) words+=' --json --sequence --knocks --host --page --qr' ;;
       knock) words+=' --json --wait --gap --timeout' ;;
       proxy) words+=' --json --gap --timeout' ;;
       page) words+=' --json --host --service --realm --port --secret-file --url --open-for' ;;
@@ -54,6 +55,9 @@ _knockd_nft() {
       ' 0' | 'help 0') words=$commands ;;
       'check 0' | 'render 0' | 'try 0' | 'import 0') compopt -o default 2>/dev/null ;;
       'grant 0' | 'revoke 0') words=$(_knockd_nft_ask "$1" services) ;;
+      'user 0') words='add rotate remove show' ;;
+      'user 1') words=$(_knockd_nft_ask "$1" services) ;;
+      'user 2') words=$(_knockd_nft_ask "$1" users "${operands[1]}") ;;
       'revoke 1') words=$(_knockd_nft_ask "$1" users "${operands[0]}") ;;
       'knock 0' | 'proxy 0') words=$(_knockd_nft_ask "$1" hosts) ;;
     esac

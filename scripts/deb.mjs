@@ -136,7 +136,7 @@ function stageExtras(tree) {
 function stageProgram(tree) {
   tree.copy(join(root, 'dist/knockd-nft.cjs'), 'usr/lib/knockd-nft/dist/knockd-nft.cjs', 0o755);
   tree.link('../lib/knockd-nft/dist/knockd-nft.cjs', 'usr/bin/knockd-nft');
-  for (const unit of ['knockd-nft.service', 'knockd-nft-load.service', 'knockd-nft-unload.service'])
+  for (const unit of readdirSync(join(root, 'systemd')).filter(name => /\.(service|timer)$/.test(name)))
     tree.copy(join(root, 'systemd', unit), `usr/lib/systemd/system/${unit}`);
   tree.copy(join(root, 'systemd/knockd-nft.sysusers'), 'usr/lib/sysusers.d/knockd-nft.conf');
   const example = readFileSync(join(root, 'config/knockd-nft.json'), 'utf8');

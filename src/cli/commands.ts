@@ -296,6 +296,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async context => (await import('./demo.ts')).demoCommand(context),
   },
   {
+    group: 'The kernel',
+    usage: 'tokens',
+    description: 'top up the one-time tokens in the kernel; nothing where a supervisor runs',
+    example: 'knockd-nft tokens',
+    hidden: true,
+    run: async context => (await import('./tokens.ts')).tokensCommand(context),
+  },
+  {
     group: 'More',
     usage: 'complete <kind> [service]',
     description: 'print words for the completion of a shell: services, users of a service, or hosts',

@@ -21,7 +21,7 @@ function words({ config, env }: Context, kind: string | undefined, of: string | 
   if (kind === 'hosts') return readHosts(hostsPath(env)).map(({ name }) => name);
   const { services } = readConfig(configPath(config, env), env).config;
   if (kind === 'services') return services.map(({ name }) => name);
-  return services.flatMap(({ name, sequences }) =>
-    name === of ? sequences.flatMap(({ user }) => user ?? []) : [],
+  return services.flatMap(({ name, sequences, tokens }) =>
+    name === of ? [...new Set([...sequences, ...tokens].flatMap(({ user }) => user ?? []))] : [],
   );
 }

@@ -9,6 +9,7 @@ import { checkOthers } from './others.ts';
 import { crossings, surroundings } from './passage.ts';
 import { checkService, checkTable } from './service.ts';
 import { checkSettings } from './settings.ts';
+import { checkTokens } from './tokens.ts';
 
 /** All checks that these facts allow. */
 export function examine(facts: Facts): Checked[] {
@@ -26,6 +27,7 @@ export function examine(facts: Facts): Checked[] {
     ...(config ? [checkGuarded(config, host, around, found, file.path)] : []),
     ...(config ? [checkKnocks(config, host, around, file.path)] : []),
     ...(config && around ? [checkAppearance(config, around, file.path)] : []),
+    ...(facts.tokens ? [checkTokens(facts)] : []),
     ...(config ? [checkSettings(config, host)] : []),
   ];
 }

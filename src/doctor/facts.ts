@@ -16,6 +16,18 @@ export interface Facts {
   readonly kernel: KernelFacts;
   readonly service: ServiceFacts;
   readonly host: HostFacts;
+  /** undefined where nobody has one-time tokens. */
+  readonly tokens: TokenFacts | undefined;
+}
+
+/** What tokens depend on, besides. Times in milliseconds of the epoch. */
+export interface TokenFacts {
+  readonly now: number;
+  readonly clock: 'fine' | 'unsynchronized' | 'waits';
+  /** The folder where used ones are kept, if it cannot be written, as far as it can be told. */
+  readonly folder: { readonly path: string; readonly why: string } | undefined;
+  /** When the last one ends that was fed; undefined where that is not known. */
+  readonly until: number | undefined;
 }
 
 /** The configuration file. */

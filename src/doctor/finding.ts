@@ -8,6 +8,8 @@ export type FindingId =
   | 'clients-dropped'
   | 'clients-restricted'
   | 'clients-unknown'
+  | 'clock-unknown'
+  | 'clock-unsynchronized'
   | 'configuration-invalid'
   | 'configuration-weak'
   | 'connections-few'
@@ -45,6 +47,9 @@ export type FindingId =
   | 'stands-out'
   | 'supervisor-troubled'
   | 'table-foreign'
+  | 'token-port-taken'
+  | 'tokens-ran-out'
+  | 'tokens-unkept'
   | 'untracked';
 
 /** One thing that is not as it should be. Never contains a knock's port. */

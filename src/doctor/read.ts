@@ -1,11 +1,14 @@
-import { statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { ConfigError, type Problem } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
+import { readBook } from '../feeder/book.ts';
+import { hasClockOfItsOwn, isSynchronized } from '../feeder/clock.ts';
 import { readForeign } from '../firewalls/read.ts';
 import { readUnseen } from '../firewalls/unseen.ts';
 import { withConnection, withKernel } from '../host/access.ts';
 import { readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
+import { stateFolder } from '../host/last-good.ts';
 import { readLines, socketsOf } from '../host/proc.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -17,9 +20,10 @@ import { isNotPermitted } from '../table/explain.ts';
 import { planLoad } from '../table/load.ts';
 import { probe } from '../table/probe.ts';
 import { type Kernel, readKernel } from '../table/read.ts';
+import { beginOf } from '../token/derive.ts';
 import { VERSION } from '../version.ts';
 import { readClients } from './clients.ts';
-import type { Facts, FileFacts, KernelFacts, ServiceFacts, TableFacts } from './facts.ts';
+import type { Facts, FileFacts, KernelFacts, ServiceFacts, TableFacts, TokenFacts } from './facts.ts';
 import { readHostFacts } from './host.ts';
 import { readSystemd } from './systemd.ts';
 
@@ -32,6 +36,7 @@ export async function readFacts(path: string, env: NodeJS.ProcessEnv): Promise<F
     kernel: await readKernelFacts(config),
     service: readService(config, env),
     host: await readHostFacts(config),
+    tokens: config?.services.some(({ tokens }) => tokens.length > 0) ? readTokenFacts(env) : undefined,
   };
 }
 
@@ -45,6 +50,27 @@ function read(
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return { config: undefined, problems: error.problems };
+  }
+}
+
+function readTokenFacts(env: NodeJS.ProcessEnv): TokenFacts {
+  const fed = readBook(env)?.fed;
+  return {
+    now: Date.now(),
+    clock: isSynchronized() ? 'fine' : hasClockOfItsOwn() ? 'unsynchronized' : 'waits',
+    folder: unwritable(stateFolder(env)),
+    until: fed ? beginOf(fed.until + 1) : undefined,
+  };
+}
+
+/** For us; another user than root has nothing to keep there. */
+function unwritable(path: string | undefined): TokenFacts['folder'] {
+  if (path === undefined || process.geteuid?.() !== 0) return undefined;
+  try {
+    if (existsSync(path)) accessSync(path, constants.W_OK | constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return { path, why: error instanceof Error && 'code' in error ? String(error.code) : 'it is no folder' };
   }
 }
 

@@ -239,3 +239,41 @@ t.test(
     t.notMatch(await ok(world, 'user', 'show', 'ssh', 'alice', ...options), /[█▀▄]{9}/, 'without a terminal');
   },
 );
+
+t.test(
+  'init with tokens writes a file whose first token opens as soon as it is loaded',
+  { skip },
+  async t => {
+    const world = await tokenWorld(t);
+    await world.host('server').listen(22);
+    const out = await ok(world, 'init', '--service', 'ssh=22', '--tokens', 'alice');
+    const [, secret = ''] = /"token": \{ "secret": "([0-9a-f]{64})", "service": "ssh" \}/.exec(out) ?? [];
+    const checked = await call(world, 'check', '--json');
+    t.match(JSON.parse(checked.stdout), { valid: true, tokens: { users: 1, hours: 24 } });
+    t.equal(checked.stderr, '');
+    await ok(world, 'load');
+    const key = { secret: Buffer.from(secret, 'hex'), realm: 'default', service: 'ssh' };
+    t.ok(await world.opens('client', deriveToken(key, windowAt(Date.now()))));
+  },
+);
+
+t.test(
+  'status says who has tokens, until when they last, and what was wrong; never a secret',
+  { skip },
+  async t => {
+    const world = await fileWorld(t);
+    const alice = await said(world, 'add', 'ssh', 'alice');
+    await world.opens('client', tokenOf(alice));
+    await world.sendToken('client', tokenOf(alice));
+    await world.sendToken('client', 'f'.repeat(32));
+    const json = await ok(world, 'status', '--json');
+    const { tokens } = JSON.parse(json) as { tokens: { until: string } };
+    t.match(tokens, { users: { ssh: ['alice'] }, repeated: 1, wrong: 1, trouble: [] });
+    t.ok(Date.parse(tokens.until) > Date.now() + 23 * 3600 * 1000);
+    const plain = await ok(world, 'status');
+    t.match(plain, /^tokens: ssh \(alice\), until /m);
+    const secret = alice.hosts.bastion?.token?.secret ?? '-';
+    const { stdout, stderr } = await call(world, 'diff');
+    for (const text of [json, plain, stdout, stderr]) t.notMatch(text, secret);
+  },
+);

@@ -39,6 +39,7 @@ const well: Facts = {
   config,
   kernel: read,
   service,
+  tokens: undefined,
   host: {
     release: '6.12.0',
     families: ['ipv4'],
@@ -404,3 +405,34 @@ t.test('lists and words', async t => {
   t.equal(shellWord('/etc/knockd-nft.json'), '/etc/knockd-nft.json');
   t.equal(shellWord("a b'c"), `'a b'\\''c'`);
 });
+
+t.test(
+  'tokens: a clock that nobody can believe, no more of them, no record, and a program on their port',
+  t => {
+    const service = {
+      ...{ name: 'ssh', ports: [], sequences: [], tokens: [{ user: 'alice', secret: Buffer.alloc(32) }] },
+      ...{ knockTimeout: 5000, openFor: 10_000, singleUse: false, closed: 'drop' as const },
+    };
+    const { config } = well;
+    if (!config) throw new Error('a configuration');
+    const listener = { protocol: 'udp', port: 62201, address: Buffer.from([0, 0, 0, 0]), program: 'other' };
+    const ids = (tokens: Facts['tokens'], listeners: unknown[] = []) =>
+      examine({
+        ...well,
+        config: { ...config, services: [service] },
+        host: { ...well.host, listeners: listeners as Facts['host']['listeners'] },
+        tokens,
+      })
+        .filter(({ name }) => name === 'tokens')
+        .flatMap(({ findings }) => findings.map(({ id }) => id));
+    const fine = { now: 1e12, clock: 'fine', folder: undefined, until: 1e12 + 1 } as const;
+    t.same(ids(fine), []);
+    t.same(ids({ ...fine, clock: 'waits' }), ['clock-unknown']);
+    t.same(ids({ ...fine, clock: 'unsynchronized' }), ['clock-unsynchronized']);
+    t.same(ids({ ...fine, until: 1e12 }), ['tokens-ran-out']);
+    t.same(ids({ ...fine, folder: { path: '/var/lib/knockd-nft', why: 'EROFS' } }), ['tokens-unkept']);
+    t.same(ids(fine, [listener]), ['token-port-taken']);
+    t.same(ids(undefined), []);
+    t.end();
+  },
+);

@@ -1,0 +1,30 @@
+import { feed, tokensWanted } from '../feeder/feed.ts';
+import { withKernel } from '../host/access.ts';
+import { readHold, runningSupervisor } from '../host/hold.ts';
+import { compile } from '../ruleset/compile.ts';
+import { observe } from '../table/observe.ts';
+import { VERSION } from '../version.ts';
+import { type Context, EXIT, readConfiguration } from './context.ts';
+import { tokensText } from './load.ts';
+
+/**
+ * `tokens`, for the timer: tops up where no supervisor does. It never loads: what is in force stays, and a file that differs
+ * waits for somebody to load it.
+ */
+export async function tokensCommand(context: Context): Promise<number> {
+  const { env, print, tell } = context;
+  if (runningSupervisor(env) || readHold(env)) return EXIT.DONE;
+  const { config } = readConfiguration(context);
+  const wanted = tokensWanted(config);
+  if (!wanted) return EXIT.DONE;
+  return withKernel(async ({ connection }) => {
+    const { status } = await observe(connection, compile(config, VERSION));
+    if (!status.inSync) {
+      tell('knockd-nft: no tokens are fed: the kernel does not have what the file says ("knockd-nft load")');
+      return status.loaded ? EXIT.FAILED : EXIT.DONE;
+    }
+    const fed = await feed(connection, wanted, { env, watched: false });
+    if (fed.is !== 'gone') print(tokensText(fed) ?? '');
+    return fed.is === 'fed' ? EXIT.DONE : EXIT.FAILED;
+  });
+}

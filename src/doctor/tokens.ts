@@ -1,0 +1,57 @@
+import { resolve } from 'node:path';
+import { formatPort } from '../config/ports.ts';
+import type { Facts } from './facts.ts';
+import { type Checked, type Finding, shellWord } from './finding.ts';
+
+/** One-time tokens: whether they are fed, can be remembered, and arrive. */
+export function checkTokens({ config, file, host, service, tokens }: Facts): Checked {
+  const findings: Finding[] = [];
+  const { port } = config?.token ?? {};
+  const isUsed = config?.services.some(service => service.tokens.length > 0) ?? false;
+  if (!isUsed || !port || !tokens) return { name: 'tokens', fine: 'no user has one-time tokens', findings };
+  const { clock, folder, until } = tokens;
+  if (clock === 'waits')
+    findings.push({
+      id: 'clock-unknown',
+      severity: 'broken',
+      what: 'the clock is not synchronized, and this machine has no clock of its own for the time that it is off',
+      why: 'no token is fed until it is: at a boot the clock is somewhere in the past, whose tokens were used',
+      mend: 'timedatectl set-ntp true',
+    });
+  else if (clock === 'unsynchronized')
+    findings.push({
+      id: 'clock-unsynchronized',
+      severity: 'note',
+      what: 'nothing keeps the clock in step with true time',
+      why: 'a token is of a minute: where the clock is more than a minute off, those of clients open nothing',
+      mend: 'timedatectl set-ntp true',
+    });
+  if (folder !== undefined)
+    findings.push({
+      id: 'tokens-unkept',
+      severity: 'risk',
+      what: `used tokens cannot be remembered: ${folder.path} cannot be written (${folder.why})`,
+      why: 'after each restart the tokens of five minutes are left out',
+      mend: `install -d -o knockd-nft -g knockd-nft -m 0700 ${shellWord(resolve(folder.path))}`,
+    });
+  if (until !== undefined && until <= tokens.now)
+    findings.push({
+      id: 'tokens-ran-out',
+      severity: 'broken',
+      what: `the last token ended at ${new Date(until).toISOString()}: nobody fed new ones`,
+      why: 'no token opens anything',
+      mend: service.systemd?.installed
+        ? 'systemctl restart knockd-nft'
+        : `knockd-nft --config ${shellWord(file.path)} load`,
+    });
+  const listener = host.listeners?.find(it => it.protocol === port.protocol && it.port === port.port);
+  if (listener)
+    findings.push({
+      id: 'token-port-taken',
+      severity: 'note',
+      what: `a program listens on ${formatPort(port)}, the port of tokens`,
+      why: 'it gets each token, too, after that was used up, and may answer: the port looks no longer like its neighbours',
+      mend: `"token": { "port": "62202/udp" }  in ${file.path}, and in the clients' hosts.json`,
+    });
+  return { name: 'tokens', fine: 'they are fed, and those that were used are remembered', findings };
+}
