@@ -204,7 +204,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The configuration',
     usage: 'user <action> <service> <user>',
-    summary: 'add, rotate, remove or show a user, and what a client needs',
+    summary: 'add, rotate, remove or show a user',
     description: 'add, rotate, remove or show who gets in, and print what the client needs',
     example: 'sudo knockd-nft user add ssh alice --host bastion.example.org',
     options: [
