@@ -41,7 +41,9 @@ t.test('config/knockd-nft.json has no error, no warning, and fits the schema', t
 
 t.test('config/knockd-nft.json shows every default in a comment', t => {
   const text = readFileSync(new URL('knockd-nft.json', FOLDER), 'utf8');
-  const uncommented = text.replace(/^\s*\/\/ ("\w+": .*,)$/gm, '$1').replace(/^"(sequences|tokens)".*$/gm, '');
+  const uncommented = text
+    .replace(/^\s*\/\/ ("\w+": .*,)$/gm, '$1')
+    .replace(/^"(sequences|tokens)".*$/gm, '');
   const shown = parseConfig(uncommented, 'FILE', {});
   t.strictSame(shown.config, parseConfig(text, 'FILE', {}).config);
   const keys = Object.keys((configSchema().properties ?? {}) as object);
