@@ -1,4 +1,4 @@
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { ConfigError, type Problem } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
@@ -10,6 +10,7 @@ import { withConnection, withKernel } from '../host/access.ts';
 import { readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
 import { stateFolder } from '../host/last-good.ts';
 import { readLines, socketsOf } from '../host/proc.ts';
+import { findUser, SERVICE_USER } from '../host/service-user.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
@@ -63,15 +64,13 @@ function readTokenFacts(env: NodeJS.ProcessEnv): TokenFacts {
   };
 }
 
-/** For us; another user than root has nothing to keep there. */
+/** For the services, as whom they run; only root can tell. */
 function unwritable(path: string | undefined): TokenFacts['folder'] {
-  if (path === undefined || process.geteuid?.() !== 0) return undefined;
-  try {
-    if (existsSync(path)) accessSync(path, constants.W_OK | constants.X_OK);
-    return undefined;
-  } catch (error) {
-    return { path, why: error instanceof Error && 'code' in error ? String(error.code) : 'it is no folder' };
-  }
+  const stats = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
+  if (path === undefined || !stats || process.geteuid?.() !== 0) return undefined;
+  if (!stats.isDirectory()) return { path, why: 'it is no folder' };
+  const user = findUser(SERVICE_USER);
+  return user && user.uid !== stats.uid ? { path, why: `it is not ${SERVICE_USER}'s` } : undefined;
 }
 
 function readRights(path: string): Pick<FileFacts, 'mode' | 'owner'> {

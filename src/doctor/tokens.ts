@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { formatPort } from '../config/ports.ts';
+import { SERVICE_USER } from '../host/service-user.ts';
 import type { Facts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
 
@@ -26,13 +27,14 @@ export function checkTokens({ config, file, host, service, tokens }: Facts): Che
       why: 'a token is of a minute: where the clock is more than a minute off, those of clients open nothing',
       mend: 'timedatectl set-ntp true',
     });
+  const path = shellWord(resolve(folder?.path ?? ''));
   if (folder !== undefined)
     findings.push({
       id: 'tokens-unkept',
       severity: 'risk',
       what: `used tokens cannot be remembered: ${folder.path} cannot be written (${folder.why})`,
       why: 'after each restart the tokens of five minutes are left out',
-      mend: `install -d -o knockd-nft -g knockd-nft -m 0700 ${shellWord(resolve(folder.path))}`,
+      mend: `install -d -m 0700 ${path} && chown -R ${SERVICE_USER}: ${path} && systemctl restart knockd-nft`,
     });
   if (until !== undefined && until <= tokens.now)
     findings.push({

@@ -56,6 +56,8 @@ const sometimes = (port: number) =>
 /** From the services, not from root. */
 const hide = ({ configFile }: Machine) => `chown root:root ${configFile} && chmod 600 ${configFile}`;
 
+const tokens = { ...guarded, services: { ssh: { ...ssh, tokens: { alice: 'a1'.repeat(32) } } } };
+
 const HERE = { clients: ['client', 'stranger'] };
 
 const TRIALS: Readonly<Record<FindingId, Trial | { readonly not: string }>> = {
@@ -64,6 +66,8 @@ const TRIALS: Readonly<Record<FindingId, Trial | { readonly not: string }>> = {
   'connections-full': { not: 'only the network namespace of the machine itself may set nf_conntrack_max' },
   'kernel-feature': { not: 'this kernel lacks nothing' },
   'no-nftables': { not: 'this kernel has nf_tables' },
+  'clock-unknown': { not: "the clock is the whole machine's, and no test sets it" },
+  'clock-unsynchronized': { not: "the clock is the whole machine's, and no test sets it" },
   'legacy-tables': { not: 'such a table stays until its module goes; test/cli/doctor has the command' },
 
   'client-kept-out': {
@@ -345,6 +349,28 @@ setInterval(() => {}, 1e6);`;
     on: HERE,
     wasOpen: true,
     trouble: machine => nft(machine, 'delete table inet knockd\nadd table inet knockd'),
+  },
+  'token-port-taken': {
+    on: HERE,
+    config: tokens,
+    async trouble({ world }) {
+      const script = `require('node:dgram').createSocket('udp4').bind(62201, () => console.log('bound'))`;
+      await world?.start('server', process.execPath, ['-e', script]).line(/^bound$/);
+    },
+  },
+  'tokens-ran-out': {
+    on: 'systemd',
+    config: tokens,
+    trouble: machine =>
+      succeed(
+        machine,
+        `systemctl stop knockd-nft && sed -i 's/"until":[0-9]*/"until":1/' /var/lib/knockd-nft/tokens.json`,
+      ),
+  },
+  'tokens-unkept': {
+    on: 'systemd',
+    config: tokens,
+    trouble: machine => succeed(machine, 'chown root:root /var/lib/knockd-nft'),
   },
   untracked: {
     on: HERE,
