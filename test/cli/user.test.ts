@@ -40,7 +40,10 @@ async function fileWorld(t: Test, { loaded = true } = {}): Promise<TokenWorld> {
   return world;
 }
 
-const call = (world: TokenWorld, ...words: readonly string[]) => world.knockd(words, { env: world.env });
+/** The names of a world are in no DNS: resolv.conf(5). */
+const RES_OPTIONS = 'timeout:1 attempts:1';
+const call = (world: TokenWorld, ...words: readonly string[]) =>
+  world.knockd(words, { env: { ...world.env, RES_OPTIONS } });
 
 async function ok(world: TokenWorld, ...words: readonly string[]): Promise<string> {
   const { status, stdout, stderr } = await call(world, ...words);
