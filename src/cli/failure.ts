@@ -1,6 +1,6 @@
 import { ClientError } from '../client/error.ts';
 import { ConfigError, formatProblem, UnreadableError } from '../config/problems.ts';
-import { EditError } from '../host/edit-file.ts';
+import { EditError } from '../host/files.ts';
 import { explain, isNotPermitted } from '../table/explain.ts';
 import { UserError } from '../users/change.ts';
 import { type Context, EXIT, UsageError } from './context.ts';

@@ -1,11 +1,6 @@
 import { closeSync, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
-import { type FileRights, readPlain, writeWhole } from './files.ts';
+import { EditError, type FileRights, readPlain, writeWhole } from './files.ts';
 import { tryLock } from './lock.ts';
-
-/** A file that is not going to be written: the message says why. Nothing was changed. */
-export class EditError extends Error {
-  override readonly name = 'EditError';
-}
 
 export function rightsOf(path: string): FileRights {
   const { mode, uid, gid } = statSync(path);

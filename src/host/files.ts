@@ -22,6 +22,11 @@ export interface FileRights {
   readonly gid?: number;
 }
 
+/** A file that is not going to be written: the message says why. Nothing was changed. */
+export class EditError extends Error {
+  override readonly name = 'EditError';
+}
+
 /**
  * Opens a file for reading, in a folder that may belong to a user with fewer rights than ours: no link is followed, and no
  * pipe waited for. Throws as open(2) does, and where it is no file.
