@@ -3,8 +3,9 @@ import { type ChildProcessWithoutNullStreams, spawnSync } from 'node:child_proce
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { knock } from '../client/knock.ts';
+import { knock, sendDatagram } from '../client/knock.ts';
 import type { Port } from '../config/types.ts';
+import { tokenDatagram } from '../token/packet.ts';
 
 /** Milliseconds between two knocks: the wire is short. */
 const GAP = 100;
@@ -34,6 +35,7 @@ interface Calls {
   /** On the connection that stayed: what came back within `patience`. */
   readonly say: [{ readonly text: string; readonly patience: number }, string];
   readonly knock: [{ readonly address: string; readonly knocks: readonly Port[] }, null];
+  readonly token: [{ readonly address: string; readonly port: Port; readonly token: string }, null];
 }
 
 type Handlers = { readonly [Name in keyof Calls]: (of: Calls[Name][0]) => Promise<Calls[Name][1]> };
@@ -70,6 +72,10 @@ export async function playClient(): Promise<void> {
     },
     knock: async ({ address, knocks }) => {
       await knock(address, knocks, GAP);
+      return null;
+    },
+    token: async ({ address, port, token }) => {
+      await sendDatagram(address, port.port, tokenDatagram(token));
       return null;
     },
   };

@@ -1,7 +1,13 @@
-import { formatDuration } from '../config/duration.ts';
 /** The story of the demo. Every sentence that claims something is a step, and every step is seen before it is told. */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { formatDuration } from '../config/duration.ts';
+import { noteFresh } from '../feeder/book.ts';
 import type { Status } from '../ruleset/status.ts';
-import { portText } from './plot.ts';
+import { deriveToken, windowAt } from '../token/derive.ts';
+import { portText, withToken } from './plot.ts';
 import type { Ended } from './program.ts';
 import type { Scene } from './scene.ts';
 import { isRunning, listeners, serve, sniffers } from './server.ts';
@@ -22,6 +28,7 @@ export async function play(scene: Scene): Promise<void> {
   );
   await serve(plot.port, `${GREETING}\n`, async () => {
     await knockAll(scene);
+    await sendTokens(scene);
     await superviseAll(scene);
   });
   tell.title('That was all');
@@ -125,6 +132,53 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
     await isClosed('wrong order');
   }
 }
+
+/** Who reads along may repeat knocks. A token is one packet that is good once. */
+async function sendTokens({ plot, stage, program, name: file, text, tell }: Scene): Promise<void> {
+  const { service, port, token } = plot;
+  const { name } = service;
+  const { check, isOpen, areClosed } = witness(stage, tell);
+  const [client] = stage.families;
+  tell.chapter('A knock that nobody can repeat');
+  tell.say(
+    'Who sees knocks can repeat them. So a user may have a secret instead: his client makes one-time tokens of it, one a',
+    'minute. Each is a single packet, and those of the coming hours stand ready in the kernel. The file gets a user, laptop:',
+  );
+  const key = { secret: randomBytes(32), realm: token.realm, service: name };
+  const state = mkdtempSync(join(tmpdir(), 'knockd-nft-demo-'));
+  const remove = () => rmSync(state, { recursive: true, force: true });
+  process.once('exit', remove);
+  try {
+    await noteFresh({ STATE_DIRECTORY: state }, [key]);
+    program.save(withToken(text, service, USER, key.secret));
+    const load = succeeded(await program.runWithState(state, 'load'));
+    tell.ran(`knockd-nft --config ${file} load`, load.stdout);
+  } finally {
+    remove();
+    process.off('exit', remove);
+  }
+  const once = { address: client.server, port: token.port, token: deriveToken(key, windowAt(Date.now())) };
+  const status = async () =>
+    (JSON.parse(succeeded(await program.run('status', '--json')).stdout) as Status).services[name];
+  const before = (await status())?.opened ?? 0;
+  await stage.client.ask('token', once);
+  const { opened, clients = [] } = (await status()) ?? {};
+  check(
+    'token',
+    `client sends a token to ${portText(token.port)}, where nobody listens`,
+    opened === before + 1 && clients.some(({ user }) => user === USER),
+    `the kernel lets ${USER} in`,
+  );
+  await isOpen('token open', client, port);
+  tell.say('Somebody who saw the packet sends the same again:');
+  await stage.client.ask('token', once);
+  await areClosed('token again', port, service.closed);
+  program.save(text);
+  succeeded(await program.run('load'));
+}
+
+/** Has tokens in the demo. */
+const USER = 'laptop';
 
 /** The command, if it did what it should. */
 function succeeded(ended: Ended): Ended {

@@ -1,7 +1,7 @@
 /** What the demo shows of a configuration, and how it edits it. */
 import { applyEdits, type JSONPath, modify } from 'jsonc-parser';
 import { formatDuration } from '../config/duration.ts';
-import type { Config, Port, Service } from '../config/types.ts';
+import type { Config, Port, Service, TokenSettings } from '../config/types.ts';
 
 export interface Plot {
   readonly service: Service;
@@ -10,6 +10,8 @@ export interface Plot {
   readonly knocks: readonly Port[];
   /** The same knocks in an order that opens nothing; undefined for a sequence that has no such order. */
   readonly wrong: readonly Port[] | undefined;
+  /** Where tokens go, and what they are made with. */
+  readonly token: Pick<TokenSettings, 'port' | 'realm'>;
   readonly added: AddedService;
   /** Whether ports that are not guarded are open. */
   readonly othersOpen: boolean;
@@ -38,7 +40,15 @@ export function plotOf(config: Config): Plot | string {
     const added = unusedService(config);
     if (!added) return 'it names so many ports that none are left for a second service';
     const othersOpen = config.policy === 'accept';
-    return { service, port, knocks, wrong: wrongOrder(service, knocks), added, othersOpen };
+    return {
+      service,
+      port,
+      knocks,
+      wrong: wrongOrder(service, knocks),
+      token: config.token,
+      added,
+      othersOpen,
+    };
   }
   return 'there is no service with a TCP port';
 }
@@ -93,6 +103,12 @@ function unusedPorts({ services, public: open }: Config, from: readonly number[]
 export function withLongerOpening(text: string, { name, singleUse }: Service): string {
   const longer = edited(text, ['services', name, 'openFor'], LONGER);
   return singleUse ? edited(longer, ['services', name, 'singleUse'], false) : longer;
+}
+
+/** The file with a user who has tokens, each of which opens for one connection. */
+export function withToken(text: string, { name }: Service, user: string, secret: Buffer): string {
+  const tokens = edited(text, ['services', name, 'tokens', user], secret.toString('hex'));
+  return edited(tokens, ['services', name, 'singleUse'], true);
 }
 
 /** The file with one more service. */

@@ -20,6 +20,8 @@ export interface Ended {
 export interface Program {
   /** Runs a command to its end. */
   readonly run: (...words: readonly string[]) => Promise<Ended>;
+  /** The same, and it keeps its records in that folder. */
+  readonly runWithState: (folder: string, ...words: readonly string[]) => Promise<Ended>;
   /** Replaces what the configuration says. */
   readonly save: (text: string) => void;
   /** Runs the supervisor for as long as `use` takes. */
@@ -58,6 +60,7 @@ export async function withProgram<T>(text: string, use: (program: Program) => Pr
     save(text);
     return await use({
       run: (...words) => runProgram(descriptor, words),
+      runWithState: (folder, ...words) => runProgram(descriptor, words, { STATE_DIRECTORY: folder }),
       save,
       supervise: use => supervise(descriptor, use),
     });
@@ -66,7 +69,7 @@ export async function withProgram<T>(text: string, use: (program: Program) => Pr
   }
 }
 
-function options(config: number): SpawnOptions {
+function options(config: number, more: NodeJS.ProcessEnv = {}): SpawnOptions {
   const { [PART]: _, NOTIFY_SOCKET: __, STATE_DIRECTORY: ___, ...env } = process.env;
   const own = {
     // no folder, so that neither a hold nor a supervisor of the host is seen or touched
@@ -74,15 +77,19 @@ function options(config: number): SpawnOptions {
     KNOCKD_NFT_LOG_LEVEL: 'info',
     KNOCKD_NFT_LOG_FORMAT: 'text',
   };
-  return { env: { ...env, ...own }, stdio: ['ignore', 'pipe', 'pipe', config] };
+  return { env: { ...env, ...own, ...more }, stdio: ['ignore', 'pipe', 'pipe', config] };
 }
 
 function words(command: readonly string[]): string[] {
   return [process.argv[1] ?? '', '--config', CONFIG, ...command];
 }
 
-async function runProgram(config: number, command: readonly string[]): Promise<Ended> {
-  const child = spawn(process.execPath, words(command), options(config));
+async function runProgram(
+  config: number,
+  command: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+): Promise<Ended> {
+  const child = spawn(process.execPath, words(command), options(config, env));
   let stdout = '';
   let stderr = '';
   child.stdout?.setEncoding('utf8').on('data', text => {
