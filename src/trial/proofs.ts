@@ -12,6 +12,7 @@ import {
   publicPorts,
   readPrefix,
   servicePorts,
+  tokenPlaces,
   usesUp,
 } from '../ruleset/program.ts';
 
@@ -23,7 +24,7 @@ export interface Proof {
   /** For how long a knock opens it, in milliseconds. */
   readonly openFor: number;
   readonly singleUse: boolean;
-  /** Its sequences, by the places at their ends. */
+  /** Its sequences, by the places at their ends, and those to whom tokens lead. */
   readonly users: ReadonlyMap<number, string | null>;
   /** Places at the ends of those that show it whoever knocks. */
   readonly anybody: ReadonlySet<number>;
@@ -41,7 +42,7 @@ export interface Author {
  * What confirms a trial, given the table before, the one that is tried, what the two differ in, and the connection that it is
  * tried over.
  *
- * A sequence that the table before did not know shows it whoever knocks it: the author gave it to him. A sequence that stays
+ * A sequence, or a secret, that the table before did not know shows it whoever has it: the author gave it to him. A sequence that stays
  * does so where its own service is all that changed, for then the knock was one of what is tried. Else somebody may knock it who
  * knows of nothing, in by what stayed, while the author is locked out by what did not: that shows nothing, unless it comes from
  * the author's own address, and opens the service that guards the port by which he is in. Where none does, any; but none where
@@ -53,11 +54,13 @@ export function proofsOf(
   changes: readonly Difference[],
   login: Session | undefined,
 ): { readonly author: Author | null; readonly proofs: readonly Proof[] } {
-  const ends = (ruleset: Ruleset) =>
-    compiledSequences(ruleset).flatMap(({ service, user, places }) => {
+  const ends = (ruleset: Ruleset) => [
+    ...compiledSequences(ruleset).flatMap(({ service, user, places }) => {
       const place: Place | undefined = places.at(-1);
       return place === undefined ? [] : [{ service, user, place }];
-    });
+    }),
+    ...[...tokenPlaces(ruleset)].map(([place, { service, user }]) => ({ service, user, place })),
+  ];
   const known = new Set(before ? ends(before).map(({ place }) => place) : []);
   const users = new Map<string, Map<number, string | null>>();
   for (const { service, user, place } of ends(wanted))
@@ -91,7 +94,7 @@ export function proofsOf(
 }
 
 /**
- * Whether only settings of one service changed, and not its sequences. What somebody changed by hand has no key that would tell:
+ * Whether only settings of one service changed, and neither its sequences nor its secrets. What somebody changed by hand has no key that would tell:
  * so the chains that all packets go through must be the same, too.
  */
 function isAllThatChanged(
@@ -106,7 +109,7 @@ function isAllThatChanged(
     chain === names.guard(service) || chain === names.open(service) || /^(start|wait|closed)_/.test(chain);
   return (
     changes.length > 0 &&
-    changes.every(({ key }) => key.startsWith(own) && !key.startsWith(`${own}sequence`)) &&
+    changes.every(({ key }) => key.startsWith(own) && !/^(sequence|tokens)/.test(key.slice(own.length))) &&
     before.chains.every(chain => mayChange(chain.name) || sameRules(chain, chains.get(chain.name)))
   );
 }

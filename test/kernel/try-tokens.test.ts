@@ -39,3 +39,13 @@ t.test('a trial that first has tokens leaves none behind', needs, async t => {
   t.equal((await world.knockd(['undo'], { env: world.env })).status, 0);
   t.notMatch(await world.list(), /tokens/);
 });
+
+t.test('a token of a secret that is new confirms a trial, once somebody comes in with it', needs, async t => {
+  const world = await tokenWorld(t);
+  await world.host('server').listen(22);
+  writeFileSync(world.configFile, '{}');
+  const trial = startTry(world, [candidate(world, tokens), '--for', '5m'], world.env);
+  await trial.line(/^ {2}- or knock, and connect: that confirms it by itself\.$/);
+  t.ok(await world.opens('client', token('alice', GOOD)));
+  await trial.line(/^confirmed by a knock: a client opened ssh as alice and came in/);
+});

@@ -14,6 +14,9 @@ const both = { services: { ssh, web } };
 const others = [11000, 2345, 3456, 1234];
 const more = [4001, 4003, 4005];
 
+const secret = (byte: number) => Buffer.alloc(32, byte).toString('hex');
+const tokens = { ports: [22], tokens: { phone: secret(1) } };
+
 const login = (port: number): Session => {
   return { family: 'ipv4', peer: Buffer.from([192, 0, 2, 7]), peerPort: 40000, port };
 };
@@ -47,6 +50,42 @@ t.test('by whomever, only a sequence that was not known before', async t => {
       { ssh: 'anybody' },
     ],
     ['a new service', { services: { web } }, both, { ssh: 'anybody' }],
+    [
+      'a service with tokens alone',
+      { services: { web } },
+      { services: { ssh: tokens, web } },
+      { ssh: 'phone' },
+    ],
+    [
+      'tokens beside a sequence',
+      both,
+      { services: { ssh: { ...ssh, tokens: { phone: secret(1) } }, web } },
+      { ssh: 'phone' },
+    ],
+    [
+      'another secret',
+      { services: { ssh: tokens } },
+      { services: { ssh: { ports: [22], tokens: { phone: secret(2) } } } },
+      { ssh: 'phone' },
+    ],
+    [
+      'one more secret',
+      { services: { ssh: tokens } },
+      { services: { ssh: { ports: [22], tokens: { phone: secret(1), laptop: secret(2) } } } },
+      { ssh: 'laptop' },
+    ],
+    [
+      'another setting of a service with tokens',
+      { services: { ssh: tokens } },
+      { services: { ssh: { ...tokens, openFor: '20s' } } },
+      { ssh: 'phone' },
+    ],
+    [
+      'what has nothing to do with tokens',
+      { services: { ssh: tokens } },
+      { services: { ssh: tokens, web } },
+      { web: 'alice bob' },
+    ],
     [
       'one user of several',
       both,
