@@ -1,6 +1,7 @@
 /** What `try` starts, and what must not end before its work is done. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { deserialize, serialize } from 'node:v8';
 import t from 'tap';
 import { callsOf, errorOf, runFailing, some } from './failing-calls.ts';
@@ -100,6 +101,7 @@ t.test('notes that are taken away when the command is gone, too, are no end', { 
   const was = await rules(world);
   const command = startTry(world, [candidate(world, lockout), '--for', '10m'], env);
   await command.line(trying);
+  await delay(3000); // what looks after it has read its notes by then, which nobody can see
   command.signal('SIGKILL');
   rmSync(env.RUNTIME_DIRECTORY, { recursive: true });
   await until(
