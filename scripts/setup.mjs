@@ -30,6 +30,7 @@ const systemPackages = {
   knockd: ['knock'],
   tmux: ['tmux'],
   strace: ['strace'], // system calls that fail
+  faketime: ['faketime'], // clocks that are set
   acl: ['setfacl'],
   bsdutils: ['script'],
   // beside which doctor and its advice are tried
