@@ -52,8 +52,8 @@ export function checkTokens({ config, file, host, service, tokens }: Facts): Che
       id: 'token-port-taken',
       severity: 'note',
       what: `a program listens on ${formatPort(port)}, the port of tokens`,
-      why: 'it gets each token, too, after that was used up, and may answer: the port looks no longer like its neighbours',
-      mend: `"token": { "port": "62202/udp" }  in ${file.path}, and in the clients' hosts.json`,
+      why: 'it gets each token, too, after that was used up, and may answer: the port looks no longer like its neighbours. Clients have to be told of another port',
+      mend: `"token": { "port": "62202/udp" }  in ${file.path}`,
     });
   return { name: 'tokens', fine: 'they are fed, and those that were used are remembered', findings };
 }

@@ -186,9 +186,9 @@ only('error', [
     message: /a number; expected an array/,
   },
   {
-    name: 'a service without sequence',
+    name: 'a service with no way in',
     text: '{ "services": { "ssh": ▸{ "ports": [22] } } }',
-    message: /no sequence; expected "sequence", or "sequences"/,
+    message: /there is no way in; expected "tokens" .*"sequence", or "sequences"/,
   },
   {
     name: 'a service with both sequence and sequences',
