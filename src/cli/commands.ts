@@ -184,13 +184,13 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The configuration',
     usage: 'init',
-    summary: 'write a first configuration, with a random sequence',
-    description: 'write a first configuration, with a random sequence that fits this host',
+    summary: 'write a first configuration, with random secrets',
+    description: 'write a first configuration that fits this host, with one-time tokens or a random sequence',
     example: 'sudo knockd-nft init --service ssh web=80,443',
     options: [
       ['--service <name=ports...>', 'what to hide (default: ssh, where it listens)'],
-      ['--tokens <user>', 'one-time tokens for this user, instead of a sequence'],
-      ['--knocks <number>', 'how many knocks a sequence has (default: 4)'],
+      ['--tokens <user>', 'one-time tokens for this user, as a terminal is asked for'],
+      ['--knocks <number>', 'a sequence of so many knocks (default, where nothing is asked: 4)'],
       ['--allow <address...>', 'who needs no knock: your way back in'],
       ['--force', 'replace a file that is there, of which a copy stays; under a supervisor, write FILE.new'],
       ['--yes', 'ask nothing, as where there is no terminal'],

@@ -1,4 +1,5 @@
 import { formatPortRange } from '../config/ports.ts';
+import { NAMING } from '../config/shape.ts';
 import { type Choice, readChoices } from '../init/choice.ts';
 import type { Found } from '../init/found.ts';
 import { type Ask, withQuestions } from '../terminal/ask.ts';
@@ -19,13 +20,18 @@ export interface Asked {
   readonly env: NodeJS.ProcessEnv;
 }
 
+/** What a first device is often called. */
+const DEVICE = 'laptop';
+
 /** Asks on the terminal for what is not given; an empty answer takes what stands in brackets. */
 export async function askQuestions(given: Given, asked: Asked): Promise<Answers> {
-  const { services, allow } = given;
-  if (services && (allow || asked.login === undefined)) return { services, allow: allow ?? [] };
+  const { services, allow, user } = given;
+  if (services && (allow || asked.login === undefined) && user !== undefined)
+    return { services, allow: allow ?? [], user };
   return withQuestions(async ask => ({
     services: services ?? (await askServices(ask, asked)),
     allow: allow ?? (await askAllow(ask, asked)),
+    user: user === undefined ? await askWay(ask, asked) : user,
   }));
 }
 
@@ -66,6 +72,20 @@ async function askAllow(ask: Ask, { login, env }: Asked): Promise<readonly strin
     if (answer === '' || 'yes'.startsWith(answer)) return [login];
     if ('no'.startsWith(answer)) return [];
     say('yes or no?');
+  }
+}
+
+/** One-time tokens unless told: they cannot be repeated by whoever sees them. */
+async function askWay(ask: Ask, { env }: Asked): Promise<string | null> {
+  say(
+    'Which device of yours shall get in, by one-time tokens that nobody can repeat? A name; or "sequence" for the classic way: knocks, which whoever sees them can repeat.',
+  );
+  for (;;) {
+    const answer = await ask(painter(env, process.stderr)('bold', `[${DEVICE}] > `));
+    if (answer === 'sequence') return null;
+    if (answer === '') return DEVICE;
+    if (NAMING.pattern.test(answer)) return answer;
+    say(`"${answer}" is no name for it; expected ${NAMING.expected}`);
   }
 }
 

@@ -47,9 +47,11 @@ export interface Answers {
   readonly services: readonly Choice[];
   /** Addresses and networks, as in the file. */
   readonly allow: readonly string[];
+  /** The user whom one-time tokens let in; null where a sequence does. */
+  readonly user: string | null;
 }
 
-/** What the options say of it. */
+/** What the options say of it; undefined where they do not. */
 export type Given = { readonly [Key in keyof Answers]: Answers[Key] | undefined };
 
 /** `init`: writes a first configuration. Asks what no option says, but only on a terminal. */
@@ -72,6 +74,7 @@ export async function initCommand(context: Context, options: InitOptions): Promi
 async function init(context: Context, options: InitOptions): Promise<number> {
   const { env, json, print } = context;
   const knocks = readKnocks(options.knocks);
+  const user = readWay(options);
   const allow = options.allow?.map(readAllowed);
   const config = resolve(configPath(context.config, env));
   const { force = false } = options;
@@ -80,9 +83,8 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   const host = await readHost(env);
   const found = findServices(host);
   const services = options.service && readServices(options.service, found);
-  const tokens = options.tokens === undefined ? undefined : readUser(options.tokens);
-  const answers = await complete(context, { services, allow }, host, found, options.yes);
-  const draft = await disguised(makeDraft(answers, knocks, host, found, tokens), example);
+  const answers = await complete(context, { services, allow, user }, host, found, options.yes);
+  const draft = await disguised(makeDraft(answers, knocks, host, found), example);
   const text = writeDraft(example, draft);
   parseConfig(text, place.path, {});
   await noteSecrets(draft, context);
@@ -154,12 +156,15 @@ async function complete(
   }
   if (!given.allow && login !== undefined)
     tell(`${login}, which you are logged in from, will have to knock, too; --allow ${login} spares it`);
-  return { services: given.services ?? [ssh], allow: given.allow ?? [] };
+  return { services: given.services ?? [ssh], allow: given.allow ?? [], user: given.user ?? null };
 }
 
-function readUser(written: string): string {
-  if (NAMING.pattern.test(written)) return written;
-  throw new UsageError(`--tokens ${JSON.stringify(written)}: expected a user, ${NAMING.expected}`);
+function readWay({ tokens, knocks }: InitOptions): Given['user'] {
+  if (tokens === undefined) return knocks === undefined ? undefined : null;
+  if (knocks !== undefined)
+    throw new UsageError('--tokens and --knocks: tokens have no knocks; expected one');
+  if (NAMING.pattern.test(tokens)) return tokens;
+  throw new UsageError(`--tokens ${JSON.stringify(tokens)}: expected a user, ${NAMING.expected}`);
 }
 
 /** So that their first tokens open, too. */
@@ -172,15 +177,8 @@ async function noteSecrets({ services }: Draft, { env, tell }: Context): Promise
   await noteFresh(env, keys).catch(() => tell('the first tokens may open only in five minutes'));
 }
 
-/** With `tokens`, it names the user who gets them, and there are no sequences. */
-function makeDraft(
-  answers: Answers,
-  knocks: number,
-  host: Host,
-  found: readonly Found[],
-  tokens: string | undefined,
-): Draft {
-  const { services, allow } = answers;
+function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly Found[]): Draft {
+  const { services, allow, user } = answers;
   const ports = services.flatMap(service => service.ports);
   const sequences = chooseSequences(services.length, knocks, freePorts(host, ports), randomInt);
   if (!sequences)
@@ -191,9 +189,9 @@ function makeDraft(
   return {
     services: services.map(({ name, ports }, index) => ({
       ...{ name, ports },
-      ...(tokens === undefined
+      ...(user === null
         ? { sequence: sequences[index] ?? [] }
-        : { sequence: [], token: { user: tokens, secret: randomBytes(32) } }),
+        : { sequence: [], token: { user, secret: randomBytes(32) } }),
     })),
     allow,
     hook: ports.some(port => forwarded.some(it => overlap(it, port))) ? 'prerouting' : 'input',

@@ -71,13 +71,32 @@ export function nextSteps(written: Written, width: number): string[] {
       ...step(
         2,
         'On your own computer, in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)',
-        services.map(service => tokenLine(service, host)),
+        [tokenLine()],
       ),
       ...step(3, 'Then knock from there, and log in anew.', [
-        ...services.map(({ ports }) => knockWithToken(ports, host)),
+        ...services.map(service => knockWithToken(service.ports, entryName(service))),
         ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
       ]),
     ];
+  }
+
+  /** In the client's file of hosts: ssh is the host itself, for it knocks by the name that it connects to. */
+  function entryName(service: DraftService): string {
+    return service === (services.find(({ name }) => name === 'ssh') ?? services[0]) ? host : service.name;
+  }
+
+  function tokenLine(): string {
+    const entries = services.map(service => `${JSON.stringify(entryName(service))}: ${tokenEntry(service)}`);
+    return `{ ${entries.join(', ')} }`;
+  }
+
+  function tokenEntry(service: DraftService): string {
+    const { name, ports, token } = service;
+    const port = tcpPort(ports);
+    const secret = Buffer.from(token?.secret ?? []).toString('hex');
+    const way = entryName(service) === host ? '' : `"host": ${JSON.stringify(host)}, `;
+    const rest = port === undefined ? '' : `, "port": ${port}`;
+    return `{ ${way}"token": { "secret": "${secret}", "service": "${name}" }${rest} }`;
   }
 
   function sshSteps({ ports, sequence, token }: DraftService): string[] {
@@ -108,13 +127,6 @@ export function clientsWay(login: Login | undefined): string {
 function commands({ place, config, isDefault, sudo }: Written): readonly [command: string, trial: string] {
   const command = `${sudo ? 'sudo ' : ''}knockd-nft${isDefault ? '' : ` --config ${shellWord(config)}`}`;
   return [command, `${command} try${place.candidate ? ` ${shellWord(place.path)}` : ''} --for 2m`];
-}
-
-function tokenLine({ name, ports, token }: DraftService, host: string): string {
-  const port = tcpPort(ports);
-  const secret = Buffer.from(token?.secret ?? []).toString('hex');
-  const rest = port === undefined ? '' : `, "port": ${port}`;
-  return `{ ${JSON.stringify(host)}: { "token": { "secret": "${secret}", "service": "${name}" }${rest} } }`;
 }
 
 function knockWithToken(ports: readonly PortRange[], host: string): string {

@@ -16,6 +16,7 @@ import t, { type Test } from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
 import { packagedConfiguration } from '../../src/init/document.ts';
 import { ids } from '../doctor/patient.ts';
+import { tokenWorld } from '../kernel/token-world.ts';
 import { createWorld, missing, type World } from '../kernel/world.ts';
 import { supervised } from '../supervisor/supervised.ts';
 import { missingTmux, openTerminal } from './tmux.ts';
@@ -194,6 +195,43 @@ t.test('with the printed lines for the client, a name is enough', { skip }, asyn
   t.equal(await client.connect(world.server.ipv4, 22), 'open');
 });
 
+t.test(
+  'with the printed line for the client, one token opens one service, each by its name',
+  { skip },
+  async t => {
+    const world = await tokenWorld(t);
+    const connection = await login(t, world);
+    await listen(t, world, 'nginx', [80, '::'], [443, '::']);
+    const { stdout, stderr } = await world.knockd(
+      ['init', '--service', 'nginx', 'ssh', '--tokens', 'laptop'],
+      {
+        env: { ...world.env, SSH_CONNECTION: connection },
+      },
+    );
+    t.match(stdout.replace(/\s+/g, ' '), 'ssh (22/tcp) behind one-time tokens for laptop');
+    t.notMatch(stderr, 'five minutes');
+    const home = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+    t.teardown(() => rmSync(home, { recursive: true }));
+    mkdirSync(join(home, 'knockd-nft'));
+    const hosts = stdout.match(/(?<=^ +)\{ .*$/gm) ?? [];
+    writeFileSync(join(home, 'knockd-nft/hosts.json'), hosts.join('\n'), { mode: 0o600 });
+    t.equal((await world.knockd(['load'], { env: world.env })).status, 0);
+    const client = world.host('client');
+    const env = { XDG_CONFIG_HOME: home, XDG_STATE_HOME: home };
+    const lines = [...stdout.matchAll(/^ +knockd-nft (knock \S+ --wait (\d+))$/gm)];
+    t.same(
+      lines.map(([, , port]) => port),
+      [80, 22],
+    );
+    for (const [, words = '', port] of lines) {
+      t.equal(await client.connect(world.server.ipv4, Number(port)), 'refused');
+      const knocked = await world.knockd(words.split(' '), { host: 'client', config: false, env });
+      t.match(knocked, { status: 0, stderr: '' });
+      t.equal(await client.connect(world.server.ipv4, Number(port)), 'open');
+    }
+  },
+);
+
 t.test('options say everything, and are checked before anything is done', { skip }, async t => {
   const world = await createWorld(t, { clients: [] });
   for (const [words, why] of [
@@ -206,6 +244,8 @@ t.test('options say everything, and are checked before anything is done', { skip
     [['--service', 'all=1-65535'], /too few free ports/],
     [['--knocks', '2'], /--knocks 2: expected a number from 3 to 32/],
     [['--knocks', '4.5'], /expected a number/],
+    [['--tokens', 'Laptop'], /--tokens "Laptop": expected a user, a lower-case letter/],
+    [['--tokens', 'laptop', '--knocks', '4'], /--tokens and --knocks: tokens have no knocks/],
     [
       ['--allow', '10.0.0.5/8'],
       /--allow 10\.0\.0\.5\/8 has host bits set: expected the network "10\.0\.0\.0\/8"/,
@@ -447,6 +487,12 @@ t.test('on a terminal it asks, and says what is wrong with an answer', { skip: i
   await terminal.press('Enter');
   await terminal.shows(/^yes or no\?$/m);
   await terminal.press('Enter');
+  await terminal.shows(/\[laptop\] >$/m);
+  await terminal.type('my phone');
+  await terminal.press('Enter');
+  await terminal.shows(/"my phone" is no name for it; expected/);
+  await terminal.type('phone');
+  await terminal.press('Enter');
   const screen = await terminal.shows(/^ended 0$/m);
   t.match(screen, /10\.77\.0\.2 would get in without a knock/);
   const [before, after] = terminalStates(screen);
@@ -458,15 +504,22 @@ t.test('on a terminal it asks, and says what is wrong with an answer', { skip: i
     ['ssh', 'nginx', 'db'],
   );
   t.equal(config.allow.length, 1);
+  for (const { sequences, tokens } of config.services)
+    t.same([sequences.length, tokens.map(({ user }) => user)], [0, ['phone']]);
 });
 
 t.test('lines that are typed ahead are answers', { skip: inTerminal }, async t => {
   const world = await createWorld(t);
   const connection = await login(t, world);
   const terminal = await asks(t, world, { env: { SSH_CONNECTION: connection } });
-  await terminal.type('ssh=22\nno\n');
+  await terminal.type('ssh=22\nno\nsequence\n');
   await terminal.shows(/^ended 0$/m);
-  t.same(parseConfig(readFileSync(world.configFile, 'utf8'), 'file', {}).config.allow, []);
+  const { allow, services } = parseConfig(readFileSync(world.configFile, 'utf8'), 'file', {}).config;
+  t.same(allow, []);
+  t.same(
+    services.map(({ sequences, tokens }) => [sequences[0]?.knocks.length, tokens.length]),
+    [[4, 0]],
+  );
 });
 
 for (const [key, status] of [
@@ -488,10 +541,18 @@ for (const [key, status] of [
   });
 
 t.test('options and --yes leave nothing to ask', { skip: inTerminal }, async t => {
-  for (const words of ['init --yes', 'init --service ssh=22', 'init --json']) {
+  for (const [words, way] of [
+    ['init --yes', '4 knocks'],
+    ['init --yes --tokens pad', 'one-time tokens for pad'],
+    ['init --service ssh=22 --tokens pad', 'one-time tokens for pad'],
+    ['init --service ssh=22 --knocks 5', '5 knocks'],
+    ['init --json', undefined],
+  ] as const) {
     const world = await createWorld(t, { clients: [] });
     const terminal = await asks(t, world, {}, words);
-    t.notMatch(await terminal.shows(/^ended 0$/m), '] >');
+    const screen = await terminal.shows(/^ended 0$/m);
+    t.notMatch(screen, '] >');
+    if (way) t.match(screen.replace(/\s+/g, ' '), `behind ${way}.`);
   }
 });
 
@@ -506,6 +567,8 @@ for (const [what, env, coloured] of [
     await terminal.shows(/\[ssh=22\] >$/m);
     t.equal((await terminal.coloured()).includes('\u001b[1m[ssh=22]'), coloured);
     await terminal.press('Enter');
+    await terminal.shows(/\[laptop\] >$/m);
+    await terminal.press('Enter');
     t.notMatch(await terminal.shows(/^ended 0$/m), /\[\d*[A-HJKm]/, 'no escape sequence is seen');
   });
 
@@ -516,6 +579,8 @@ t.test('a narrow window breaks no words but those of commands', { skip: inTermin
   await terminal.shows(/\[ssh\] >$/m);
   await terminal.press('Enter');
   await terminal.shows(/\[yes\] >$/m);
+  await terminal.press('Enter');
+  await terminal.shows(/\[laptop\] >$/m);
   await terminal.press('Enter');
   const screen = await terminal.shows(/^ended 0$/m);
   for (const sentence of [
