@@ -1,18 +1,20 @@
-/** The page that knocks, in real browsers, against a real kernel. */
+/** The page that knocks, in real browsers, against a server that `knockd-nft load` made. */
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { makePage, type PageSettings } from '../../src/client/page.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
+import { serviceOf } from './loaded.ts';
 import { lacking } from './process.ts';
-import { counted, guard, SECRET } from './token-server.ts';
-import { createWorld, missing, type World } from './world.ts';
+import { SECRETS, type TokenWorld, tokens, tokenWorld } from './token-world.ts';
+import { missing } from './world.ts';
 
 t.jobs = 2;
 
 const page = readFileSync('page/knock.html', 'utf8');
 const PORT = 8022;
+const SECRET = SECRETS.alice;
 
 interface Browser {
   readonly program: string;
@@ -51,22 +53,27 @@ function pressed(settings: PageSettings | null): string {
   return makePage(settings, page).replace('</html>', `${press}</html>`);
 }
 
-/** Prints what arrives on the token port, each content once, and what the page says; and answers behind the door. */
+/** Prints, in hexadecimal digits, what arrives on the token port; a host has nobody who listens there. */
+const CAPTURE = `
+require('dgram').createSocket('udp6').on('message', data => console.log('datagram', data.toString('hex')))
+  .bind(62201, () => console.log('capturing'));`;
+
+/** Sends the same datagram again: to an address, in hexadecimal digits. */
+const REPLAY = `
+const [to, data] = process.argv.slice(-2);
+const socket = require('dgram').createSocket(to.includes(':') ? 'udp6' : 'udp4');
+socket.send(Buffer.from(data, 'hex'), 62201, to, () => socket.close());`;
+
+/** Prints what the page says, and answers behind the door. */
 const SERVER = `
-const seen = new Set();
-require('dgram').createSocket('udp6').on('message', data => {
-  const token = data.subarray(24, 56).toString('latin1');
-  if (!seen.has(token)) console.log('token', token);
-  seen.add(token);
-}).bind(62201, () => console.log('listening'));
 require('http').createServer(({ url }, answer) => { console.log('says', decodeURIComponent(url.slice(2))); answer.end(); }).listen(9000);
-require('http').createServer((_, answer) => answer.end('behind the door')).listen(${PORT});`;
+require('http').createServer((_, answer) => answer.end('behind the door')).listen(${PORT}, () => console.log('listening'));`;
 
 async function serve(
   t: Pick<Test, 'teardown'>,
-): Promise<{ world: World; server: ReturnType<World['start']> }> {
-  const world = await createWorld(t);
-  await world.nft(guard({ port: PORT }));
+): Promise<{ world: TokenWorld; server: ReturnType<TokenWorld['start']> }> {
+  const world = await tokenWorld(t, { clients: ['client', 'stranger'] });
+  await world.loadFresh({ services: { ssh: { ...tokens.services.ssh, ports: [PORT] } } });
   const server = world.start('server', process.execPath, ['-e', SERVER]);
   await server.line(/^listening$/);
   return { world, server };
@@ -79,7 +86,7 @@ function settingsFor(host: string): PageSettings {
     host,
     port: 62201,
     service: 'ssh',
-    realm: 'test',
+    realm: 'default',
     secret: SECRET,
     url,
     openFor: 300,
@@ -87,7 +94,7 @@ function settingsFor(host: string): PageSettings {
 }
 
 for (const { program, args } of browsers) {
-  const needs = { skip: missing('namespaces', 'nft') || lacking(program), buffered: true };
+  const needs = { skip: missing('namespaces', 'knockd') || lacking(program), buffered: true };
   // filled as a file, and with a link that has it all behind the #
   for (const family of ['ipv4', 'ipv6'] as const)
     for (const from of ['file://', 'http://localhost'])
@@ -106,16 +113,50 @@ for (const { program, args } of browsers) {
         }
         const profile = join(home, 'profile');
         mkdirSync(profile);
+        const [client, stranger] = [world.host('client'), world.host('stranger')];
+        t.equal(await client.connect(world.server[family], PORT), 'silent');
         const opened = world.start('client', program, args(profile, url), { HOME: home });
-        const [, token] = (await server.line(/^token /)).split(' ');
-        const key = { secret: Buffer.from(SECRET, 'hex'), realm: 'test', service: 'ssh' };
-        const now = windowAt(Date.now());
-        t.ok(
-          [now - 1, now].some(window => deriveToken(key, window) === token),
-          `at byte 24: ${token}`,
-        );
         t.match(await server.line(/^says Open/), 'Open. New connections come in for 300 seconds.');
-        t.match(await counted(world), { opened: 1, wrong_tokens: 0 });
+        t.equal(await client.connect(world.server[family], PORT), 'open');
+        t.match(await world.counted(), { opened: 1, wrong: 0 });
+        t.match((await serviceOf(world, 'ssh')).clients, [`${world.client[family]} alice`]);
+        t.equal(await stranger.connect(world.server[family], PORT), 'silent');
         await opened.stop('SIGKILL');
       });
+
+  for (const family of ['ipv4', 'ipv6'] as const)
+    t.test(
+      `what ${program} sent over ${family} opens to nobody who sends it again, and not once more to itself`,
+      needs,
+      async t => {
+        const { world, server } = await serve(t);
+        const capture = world.start('server', process.execPath, ['-e', CAPTURE]);
+        await capture.line(/^capturing$/);
+        const home = folder(t);
+        const file = join(home, 'knock.html');
+        writeFileSync(file, pressed(settingsFor(world.server[family])));
+        const profile = join(home, 'profile');
+        mkdirSync(profile);
+        const opened = world.start('client', program, args(profile, `file://${file}`), { HOME: home });
+        const [, data = ''] = (await capture.line(/^datagram /)).split(' ');
+        await server.line(/^says Open/);
+        await opened.stop('SIGKILL');
+        const key = { secret: Buffer.from(SECRET, 'hex'), realm: 'default', service: 'ssh' };
+        const now = windowAt(Date.now());
+        const at24 = Buffer.from(data, 'hex').subarray(24, 56).toString('latin1');
+        t.ok(
+          [now - 1, now].some(window => deriveToken(key, window) === at24),
+          `at byte 24: ${at24}`,
+        );
+        t.equal((await world.knockd(['revoke', 'ssh', '--all'], { env: world.env })).status, 0);
+        const { repeated } = await world.counted();
+        for (const host of ['stranger', 'client']) {
+          await world.run(host, process.execPath, ['-e', REPLAY, world.server[family], data]);
+          t.equal(await world.host(host).connect(world.server[family], PORT), 'silent', host);
+        }
+        const after = await world.counted();
+        t.match(after, { opened: 1, wrong: 0 });
+        t.ok(after.repeated >= repeated + 2, 'both were seen'); // the browser may send it again, too
+      },
+    );
 }

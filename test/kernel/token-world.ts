@@ -3,6 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { parseConfig } from '../../src/config/parse.ts';
+import { noteFresh } from '../../src/feeder/book.ts';
+import { tokensWanted } from '../../src/feeder/feed.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { tokenDatagram } from '../../src/token/packet.ts';
 import { type families, patient } from './loaded.ts';
@@ -23,10 +26,21 @@ export function token(user: User, ahead = 0, { realm = 'default', service = 'ssh
   return deriveToken({ secret, realm, service }, windowAt(Date.now()) + ahead);
 }
 
+export interface Counted {
+  readonly opened: number;
+  readonly accepted: number;
+  readonly wrong: number;
+  readonly repeated: number;
+}
+
 export interface TokenWorld extends World {
   readonly env: { readonly RUNTIME_DIRECTORY: string; readonly STATE_DIRECTORY: string };
   /** `load`, with a state folder of this world's own. */
   load(file?: object): Promise<string>;
+  /** The same, of secrets that were just made, as by `user add`: their tokens open from the first. */
+  loadFresh(file?: object): Promise<string>;
+  /** What the kernel counted, of service ssh and of tokens. */
+  counted(): Promise<Counted>;
   /** A supervisor, as soon as it has loaded. */
   supervise(file?: object): Promise<Running>;
   sendToken(host: string, token: string, family?: (typeof families)[number]): Promise<void>;
@@ -47,6 +61,22 @@ export async function tokenWorld(t: Pick<Test, 'teardown'>, options: WorldOption
       const { status, stdout, stderr } = await world.knockd(['load'], { env });
       if (status !== 0) throw new Error(`load ended with ${status}: ${stdout}${stderr}`);
       return stdout;
+    },
+    async loadFresh(file: object = tokens) {
+      const wanted = tokensWanted(parseConfig(JSON.stringify(file), 'file', {}).config);
+      const { users = [], realm = '' } = wanted ?? {};
+      await noteFresh(
+        env,
+        users.map(user => ({ ...user, realm })),
+      );
+      return self.load(file);
+    },
+    async counted() {
+      const { status, stdout, stderr } = await world.knockd(['status', '--json'], { env });
+      if (status !== 0) throw new Error(`status ended with ${status}: ${stderr}`);
+      const { services, tokens } = JSON.parse(stdout);
+      const { opened, accepted } = services.ssh;
+      return { opened, accepted, wrong: tokens.wrong, repeated: tokens.repeated };
     },
     async supervise(file: object = tokens) {
       world.write(file);
