@@ -189,11 +189,11 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'sudo knockd-nft init --service ssh web=80,443',
     options: [
       ['--service <name=ports...>', 'what to hide (default: ssh, where it listens)'],
-      ['--tokens <user>', 'one-time tokens for this user, as a terminal is asked for'],
-      ['--knocks <number>', 'a sequence of so many knocks (default, where nothing is asked: 4)'],
+      ['--tokens <user>', 'one-time tokens for this user'],
+      ['--knocks <number>', 'a random sequence of so many knocks (default: 4)'],
       ['--allow <address...>', 'who needs no knock: your way back in'],
       ['--force', 'replace a file that is there, of which a copy stays; under a supervisor, write FILE.new'],
-      ['--yes', 'ask nothing, as where there is no terminal'],
+      ['--yes', 'ask nothing, as where there is no terminal: a sequence, unless there is --tokens'],
     ],
     run: async (context, { service, ...options }) =>
       (await import('./init.ts')).initCommand(context, {

@@ -180,7 +180,8 @@ async function noteSecrets({ services }: Draft, { env, tell }: Context): Promise
 function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly Found[]): Draft {
   const { services, allow, user } = answers;
   const ports = services.flatMap(service => service.ports);
-  const sequences = chooseSequences(services.length, knocks, freePorts(host, ports), randomInt);
+  const sequences =
+    user === null ? chooseSequences(services.length, knocks, freePorts(host, ports), randomInt) : [];
   if (!sequences)
     throw new UsageError(
       'this host has too few free ports for so many knocks: fewer --service, or fewer --knocks',

@@ -261,6 +261,10 @@ t.test('options say everything, and are checked before anything is done', { skip
   }
   t.same(readdirSync(dirname(world.configFile)), []);
 
+  const { services } = await init(world, ['--service', 'all=1-65535', '--tokens', 'laptop']);
+  t.match(services, [{ name: 'all', token: { user: 'laptop' } }], 'tokens need no free port');
+  rmSync(world.configFile);
+
   const args = [
     '--service',
     'ssh=22',
