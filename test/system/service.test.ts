@@ -144,6 +144,7 @@ t.test('the supervisor under systemd', { skip: missing() }, async t => {
       ['knockd-nft.service', 1.5],
       ['knockd-nft-load.service', 2],
       ['knockd-nft-unload.service', 2],
+      ['knockd-nft-tokens.service', 2],
     ] as const) {
       const shown = await succeed(lab, 'systemd-analyze', 'security', '--no-pager', unit);
       const exposure = Number(shown.match(/exposure level for .*: ([\d.]+)/)?.[1]);
