@@ -46,6 +46,8 @@ export interface FloodOptions {
   readonly to: string;
   /** Like `10000/tcp`; taken in turn, the whole list for each source before the next one. */
   readonly knocks: readonly string[];
+  /** The data of each of the knocks; none unless told. */
+  readonly payloads?: readonly string[];
   readonly sources?: Sources;
   /** Packets in all. */
   readonly count: number;

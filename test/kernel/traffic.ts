@@ -119,7 +119,12 @@ function addressAfter(first: string, distance: number): string {
 }
 
 /** The packets of a flood, one after the other. */
-async function floodPackets({ to, knocks, sources }: FloodOptions): Promise<(index: number) => void> {
+async function floodPackets({
+  to,
+  knocks,
+  payloads = [],
+  sources,
+}: FloodOptions): Promise<(index: number) => void> {
   const parsed = knocks.map(parseKnock);
   const first = sources?.first ?? (await ownAddress(to));
   const distinct = sources?.count ?? 1;
@@ -129,8 +134,8 @@ async function floodPackets({ to, knocks, sources }: FloodOptions): Promise<(ind
     const source = Math.floor(index / parsed.length) % distinct;
     if (source !== current) {
       const from = addressAfter(first, source);
-      templates = parsed.map(({ protocol }) =>
-        packetTemplate({ protocol, to, from, port: 0, sourcePort: 0 }),
+      templates = parsed.map(({ protocol }, turn) =>
+        packetTemplate({ protocol, to, from, port: 0, sourcePort: 0, payload: payloads[turn] ?? '' }),
       );
       current = source;
     }
