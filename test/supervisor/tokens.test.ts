@@ -1,7 +1,10 @@
 /** Once means once, with a real supervisor: whatever happens to it and to the table, a used token stays used. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import type { Ledger } from '../../src/feeder/ledger.ts';
+import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { until } from '../kernel/loaded.ts';
 import { GOOD, type TokenWorld, token, tokens, tokenWorld } from '../kernel/token-world.ts';
 import { skip } from './supervised.ts';
@@ -32,6 +35,80 @@ t.test('a table that is flushed as soon as a token was used comes back without i
   }
   t.ok(await world.opens('stranger', token('bob', GOOD)), 'a fresh one');
 });
+
+t.test(
+  'a token is used, or it is not, when another program flushes all at that moment',
+  { skip },
+  async t => {
+    const FLUSHES = 10;
+    const world = await tokenWorld(t, { clients: ['client', 'stranger', 'third'] });
+    const [early, late] = [
+      ['u0', 'u1', 'u2'],
+      ['u3', 'u4', 'u5'],
+    ] as const;
+    const users = [...early, ...late];
+    const secretOf = (user: string) => user.slice(1).padStart(2, 'a').repeat(32);
+    const { ssh } = tokens.services;
+    const supervisor = await world.supervise({
+      services: { ssh: { ...ssh, tokens: Object.fromEntries(users.map(user => [user, secretOf(user)])) } },
+      token: { hours: 1 },
+    });
+    const of = (user: string, window: number) =>
+      deriveToken({ secret: Buffer.from(secretOf(user), 'hex'), realm: 'default', service: 'ssh' }, window);
+    const send = (host: string, from: readonly string[], window: number) =>
+      Promise.all(from.map(user => world.sendToken(host, of(user, window))));
+    const opened = async () => Number(/counter ssh_opened \{\s+packets (\d+)/.exec(await world.list())?.[1]);
+    const ledger = () =>
+      JSON.parse(readFileSync(join(world.env.STATE_DIRECTORY, 'tokens.json'), 'utf8')) as Ledger;
+    /** Whose use of that window is written down. */
+    const noted = (from: readonly string[], window: number) => {
+      const { fed, used } = ledger();
+      const ids = Object.entries(fed?.users ?? {});
+      return from.filter(user => ids.some(([id, one]) => one.user === user && used[id]?.includes(window)));
+    };
+    const start = join(dirname(world.configFile), 'start');
+    await world.run('server', 'mkfifo', [start]);
+    for (const host of ['client', 'stranger', 'third']) await world.host(host).knock(world.server.ipv4, []);
+    let [read, unread, after] = [0, 0, 0];
+    for (let flush = 0; flush < FLUSHES; flush++) {
+      const window = windowAt(Date.now()) + GOOD + 3 * flush;
+      const flushed = world.run('server', 'sh', [
+        '-c',
+        'read -r line <"$0" && exec nft flush ruleset',
+        start,
+      ]);
+      // every other time the supervisor sees nothing before it is too late
+      if (flush % 2 === 1) supervisor.signal('SIGSTOP');
+      await send('client', early, window);
+      writeFileSync(start, 'now\n');
+      const sent = late.map(async (user, index) => {
+        await delay(3 * index);
+        await send('client', [user], window);
+      });
+      await Promise.all([flushed, ...sent]);
+      supervisor.signal('SIGCONT');
+      await fed(world);
+      const before = await opened();
+      await send('stranger', early, window);
+      t.equal(await opened(), before, `flush ${flush}: those that were used before`);
+      const known = noted(late, window).length;
+      await send('stranger', late, window);
+      const again = (await opened()) - before;
+      t.ok(again <= late.length - known, `${known} of ${late.length} are known, ${again} opened afterwards`);
+      await send('third', late, window);
+      t.equal((await opened()) - before, again, 'and those once');
+      await send('third', users, window + 1);
+      t.equal((await opened()) - before - again, users.length, 'fresh ones');
+      const all = noted(early, window).length;
+      read += all + known;
+      unread += early.length - all;
+      after += again;
+    }
+    t.comment(
+      `of ${FLUSHES * users.length} uses ${read} were read, ${unread} not, ${after} tokens came when there was no table`,
+    );
+  },
+);
 
 t.test(
   'what was used while no supervisor ran stays used when one starts, and reloads all',
