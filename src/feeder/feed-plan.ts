@@ -28,7 +28,7 @@ export interface Feed {
   readonly flush: boolean;
   /** Tokens of users that are gone; some may be used or expired by now. */
   readonly removed: readonly string[];
-  /** Used ones, for the set that keeps them from opening again. */
+  /** Used ones, for the set that keeps them from opening again; they may be there. */
   readonly used: readonly string[];
   /** The nearest first. */
   readonly ready: readonly Ready[];
@@ -109,7 +109,7 @@ export function planFeed(
   return {
     flush: before === null,
     removed: gone.flatMap(([id, user]) => tokensBetween(ledger, id, user, first, before?.until ?? 0)),
-    used: before === null ? usedTokens(ledger, fed, first) : [],
+    used: usedTokens(ledger, fed, first),
     ready,
     fed,
   };
@@ -196,7 +196,13 @@ export function withUsesOf(
   const last = windowAt(Math.max(ledger.time, now)) + SLACK;
   const uses = [...takeUses(fed, unknown, first, last), ...takeUses(fed, unknown, first, fed.until)];
   const still = used.filter(token => nobodys.has(token));
-  return withUsed({ ...ledger, nobodys: [...still, ...unknown] }, uses, windowAt(now));
+  const all = [...uses, ...earlierOf(uses)];
+  return withUsed({ ...ledger, nobodys: [...still, ...unknown] }, all, windowAt(now));
+}
+
+/** The two windows before each use: nobody shall follow a client with a token that it sent before, and that got lost. */
+export function earlierOf<Use extends { readonly window: number }>(uses: readonly Use[]): Use[] {
+  return uses.flatMap(use => [use.window - 1, use.window - 2].map(window => ({ ...use, window })));
 }
 
 function knownTokens({ used }: Ledger, { users }: Fed): Set<string> {

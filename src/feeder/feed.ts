@@ -15,7 +15,16 @@ import { dump, hasElement, readElements } from '../table/read.ts';
 import { beginOf, windowAt } from '../token/derive.ts';
 import { type Book, thisMoment, withBook } from './book.ts';
 import { hasTrustedClock } from './clock.ts';
-import { type Feed, placeId, planFeed, settle, tokenOfUser, windowOf, withUsesOf } from './feed-plan.ts';
+import {
+  earlierOf,
+  type Feed,
+  placeId,
+  planFeed,
+  settle,
+  tokenOfUser,
+  windowOf,
+  withUsesOf,
+} from './feed-plan.ts';
 import { type Ledger, skipUnknown, stamped, withoutFresh, withUsed } from './ledger.ts';
 
 /** Whose tokens are to stand ready, and where. Plain data, for other threads too. */
@@ -114,7 +123,9 @@ export async function feed(
     )
       plan = planFeed(spent, users, options);
     const writer = new Writer(connection, generation);
-    await commitFeed(writer, table, plan, hours);
+    const there = new Set(plan.flush ? [] : used); // with all of their time-out, where all comes anew
+    const missing = plan.used.filter(token => !there.has(token));
+    await commitFeed(writer, table, { ...plan, used: missing }, hours);
     const unkept = keep(book, { ...fed, fed: plan.fed });
     const from = Object.values(plan.fed.users).every(({ fresh }) => fresh) ? 0 : beginOf(ledger.floor + 1);
     return {
@@ -306,9 +317,7 @@ export async function noteUses(
       const window = user && token !== undefined ? windowOf(user, token, now) : undefined;
       return user && window !== undefined ? [{ place: id, user, window }] : [];
     });
-    const before = found.flatMap(({ place, user, window }) =>
-      [window - 1, window - 2].map(earlier => ({ place, user, window: earlier })),
-    );
+    const before = earlierOf(found);
     // the offset stays: a clock that was set since is found by it
     const unkept = keep(book, { ...withUsed(ledger, [...found, ...before], windowAt(now)), time: now });
     const writer = new Writer(connection, generation);

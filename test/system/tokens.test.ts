@@ -60,9 +60,9 @@ async function opens(lab: Lab, token: string): Promise<boolean> {
 
 const last = new Map<string, number>();
 
-/** A token of that user that has not been sent yet, of the first minute that is not left out. */
-function fresh(lab: Lab, user: string): { readonly token: string; readonly window: number } {
-  const window = Math.max(now(), ledgerOf(lab).floor + 1, (last.get(user) ?? 0) + 1);
+/** A token of that user that has not been sent yet, of the first minute that is not left out, `skip` minutes later. */
+function fresh(lab: Lab, user: string, skip = 0): { readonly token: string; readonly window: number } {
+  const window = Math.max(now(), ledgerOf(lab).floor + 1, (last.get(user) ?? 0) + 1) + skip;
   last.set(user, window);
   return { token: tokenOf(user, window), window };
 }
@@ -89,6 +89,12 @@ async function addUser(lab: Lab, user: string): Promise<void> {
   secrets.set(user, said.match(/\b[0-9a-f]{64}\b/)?.[0] ?? '');
 }
 
+/** That the window is in the record, which comes within milliseconds. */
+async function noted(lab: Lab, window: number): Promise<void> {
+  const isThere = async () => Object.values(ledgerOf(lab).used).some(windows => windows.includes(window));
+  if (!(await eventually(isThere, is => is))) throw new Error(`a use of window ${window} is not noted`);
+}
+
 /** The whole journal, with all that systemd notes about each line, and all processes with their environment. */
 async function tellsNoSecret(t: Test, lab: Lab): Promise<void> {
   const journal = await succeed(lab, 'journalctl', '--all', '--output=json');
@@ -100,31 +106,39 @@ async function tellsNoSecret(t: Test, lab: Lab): Promise<void> {
 }
 
 /**
- * Alice uses a token in the midst of `event`. Nobody opens with a copy afterwards, also not where the tokens are fed anew; and she
- * opens with her next one: of the next minute, or, where it is not `known` what was used, of the fifth from now on.
+ * Alice uses a token in the midst of `event`. Nobody opens with a copy afterwards, nor with the one before, also not where the tokens
+ * are fed anew; and she opens with her next one: of the next minute, or, where it is not `known` what was used, of the fifth from
+ * now on.
  */
 async function usedOnce(
   t: Test,
   lab: Lab,
-  event: (use: () => Promise<void>) => Promise<void>,
+  event: (use: () => Promise<void>, window: number) => Promise<void>,
   { known = true } = {},
 ): Promise<void> {
   const { floor } = ledgerOf(lab);
-  const { token, window } = fresh(lab, 'alice');
+  const { token, window } = fresh(lab, 'alice', 1);
+  const before = tokenOf('alice', window - 1);
   await event(async () => {
     t.ok(await opens(lab, token), 'a token opens');
-  });
+  }, window);
   await ready(lab);
   const after = ledgerOf(lab).floor;
   if (known) t.equal(after, floor, 'no minute is left out');
   else t.ok(after >= floor && after <= now() + 4, `at most five minutes are left out (${after - now()})`);
   t.notOk(await opens(lab, token), 'and not again');
+  await noted(lab, window);
+  t.notOk(await opens(lab, before), 'nor the one before');
   const journal = await follow(lab);
   await succeed(lab, 'nft', 'flush', 'ruleset');
   await journal.line(/event=restored/);
   await ready(lab);
   t.notOk(await opens(lab, token), 'nor after a flush');
-  t.ok(await opens(lab, fresh(lab, 'alice').token), `the next one opens, ${window - now()} minutes ahead`);
+  t.notOk(await opens(lab, before), 'nor the one before');
+  t.ok(
+    await opens(lab, fresh(lab, 'alice').token),
+    `the next one opens, ${window + 1 - now()} minutes ahead`,
+  );
   t.equal(ledgerOf(lab).floor, after, 'the flush left out no minute');
 }
 
@@ -269,8 +283,9 @@ t.test('tokens on a machine with the package', { skip: missing() }, async t => {
     await usedOnce(
       t,
       lab,
-      async use => {
+      async (use, window) => {
         await use();
+        await noted(lab, window);
         await lab.reboot();
         await prepare(lab);
       },
@@ -289,13 +304,9 @@ t.test('tokens on a machine with the package', { skip: missing() }, async t => {
     await usedOnce(
       t,
       lab,
-      async use => {
-        const window = last.get('alice') ?? 0;
+      async (use, window) => {
         await use();
-        await eventually(
-          async () => Object.values(ledgerOf(lab).used).some(windows => windows.includes(window)),
-          is => is,
-        );
+        await noted(lab, window);
         await signal(lab, 'STOP');
         t.ok(await opens(lab, token), 'of a new device, in this very minute');
         await lab.crash();
