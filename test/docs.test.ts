@@ -150,3 +150,22 @@ t.test('each floor of the sources imports only from those below', async t => {
     }
   }
 });
+
+t.test('no file of the sources needs itself, through whichever others', async t => {
+  const files = sources.filter(path => path.endsWith('.ts'));
+  const imported = new Map(
+    files.map(path => {
+      const needed = readFileSync(path, 'utf8').matchAll(
+        /^(?:import|export) (?!type )[^;]*? from '(\.[^']+)'/gm,
+      );
+      return [path, [...needed].map(([, to = '']) => join(dirname(path), to))] as const;
+    }),
+  );
+  for (const path of files) {
+    const seen = new Set<string>();
+    const left = [...(imported.get(path) ?? [])];
+    for (let next = left.pop(); next !== undefined; next = left.pop())
+      if (!seen.has(next)) left.push(...(seen.add(next) && (imported.get(next) ?? [])));
+    t.notOk(seen.has(path), path);
+  }
+});
