@@ -15,7 +15,7 @@ export interface Ledger {
   readonly clean: boolean;
   /** No window up to this one is ever loaded, for any place. */
   readonly floor: number;
-  /** Windows above the floor that were used, by place. Removed users stay in. */
+  /** Windows that were used, by place: also below the floor, which does not count for new secrets. Removed users stay in. */
   readonly used: Readonly<Record<string, readonly number[]>>;
   /** Used tokens of users who are gone, as the kernel still has them: nobody looks for their owners again. */
   readonly nobodys: readonly string[];
@@ -161,8 +161,8 @@ export function withUsed(
   for (const windows of used.values())
     for (const window of windows) if (window <= oldest) floor = Math.max(floor, window);
   const kept = [...used].flatMap(([place, windows]) => {
-    const above = [...windows].filter(window => window > floor).sort((a, b) => a - b);
-    return above.length > 0 ? [[place, above] as const] : [];
+    const young = [...windows].filter(window => window > oldest).sort((a, b) => a - b);
+    return young.length > 0 ? [[place, young] as const] : [];
   });
   return { ...ledger, floor, used: Object.fromEntries(kept) };
 }

@@ -42,13 +42,13 @@ const statusOf = async (lab: Lab) =>
     .tokens;
 const ledgerOf = (lab: Lab) => JSON.parse(readFileSync(lab.path(LEDGER), 'utf8')) as Ledger;
 
-/** What each boot needs: all of 10.77.0.64 to 127 is the client, and the server has a door. */
+/** What each boot needs: all from 10.77.0.128 on is the client, and the server has a door. */
 async function prepare(lab: Lab): Promise<void> {
-  await succeed(lab, 'ip', '-n', 'client', 'route', 'add', 'local', '10.77.0.64/26', 'dev', 'lo');
+  await succeed(lab, 'ip', '-n', 'client', 'route', 'add', 'local', '10.77.0.128/25', 'dev', 'lo');
   await lab.server().listen(22);
 }
 
-let address = 64;
+let address = 128;
 
 /** Sends a token from an address that nobody had before, and connects from there: whether that opened. */
 async function opens(lab: Lab, token: string): Promise<boolean> {
@@ -74,10 +74,11 @@ async function ready(lab: Lab): Promise<void> {
     ({ stdout }) => stdout.includes('elements'),
   );
   if (!map.stdout.includes('elements')) throw new Error(`no tokens are fed: ${map.stdout}${map.stderr}`);
-  await eventually(
+  const state = await eventually(
     () => property(lab, 'ActiveState'),
-    state => state === 'active',
+    it => it === 'active',
   );
+  if (state !== 'active') throw new Error(`the supervisor is ${state}`);
 }
 
 async function signal(lab: Lab, name: 'KILL' | 'STOP' | 'CONT'): Promise<void> {
@@ -178,8 +179,13 @@ t.test('tokens on a machine with the package', { skip: missing() }, async t => {
     );
     t.comment(`${Date.now() - start} ms after the command began`);
     t.notOk(await opens(lab, token), 'and not again');
+    await noted(lab, window);
     t.notOk(await opens(lab, tokenOf('phone', window - 1)), 'nor the one before');
-    t.ok(await opens(lab, tokenOf('phone', window + 1)), 'the next one');
+    await succeed(lab, 'systemctl', 'stop', 'knockd-nft');
+    t.ok(await opens(lab, tokenOf('phone', window + 2)), 'a later one');
+    await succeed(lab, 'systemctl', 'start', 'knockd-nft');
+    await noted(lab, window + 2);
+    t.notOk(await opens(lab, tokenOf('phone', window + 1)), 'and then not the one before');
     const seen = processes.lines().join('\n');
     t.match(seen, /knockd-nft user add ssh phone/);
     t.notOk(seen.includes(secrets.get('phone') ?? ''), 'no process shows the secret');
@@ -225,16 +231,24 @@ t.test('tokens on a machine with the package', { skip: missing() }, async t => {
       await succeed(lab, 'systemctl', 'start', 'knockd-nft');
     }),
   );
+  const [file = ''] = (await succeed(lab, 'sh', '-c', 'echo /var/cache/knockd-nft_*.deb')).split('\n');
   await t.test('used once: the package is upgraded meanwhile', t =>
     usedOnce(t, lab, async use => {
-      const [file = ''] = (await succeed(lab, 'sh', '-c', 'echo /var/cache/knockd-nft_*.deb')).split('\n');
       await Promise.all([install(lab, file), use()]);
+    }),
+  );
+  await t.test('used once: the package is removed, and installed again', t =>
+    usedOnce(t, lab, async use => {
+      await use();
+      await succeed(lab, 'dpkg', '--remove', 'knockd-nft');
+      await install(lab, file);
     }),
   );
 
   await t.test('are fed by the timer where no supervisor runs', async t => {
     t.equal(await property(lab, 'ActiveState', 'knockd-nft-tokens.timer'), 'active');
     t.equal(await property(lab, 'UnitFileState', 'knockd-nft-tokens.timer'), 'enabled');
+    t.not(await property(lab, 'NextElapseUSecMonotonic', 'knockd-nft-tokens.timer'), 'infinity');
     t.equal(await property(lab, 'Triggers', 'knockd-nft-tokens.timer'), TOKENS);
     const used = fresh(lab, 'alice').token;
     await succeed(lab, 'systemctl', 'disable', '--now', 'knockd-nft');
