@@ -252,6 +252,13 @@ const onlyNewToUs: readonly Statement[] = [
   [...match.notToUs, ...match.leave],
 ];
 
+/** Another host has the same address on another link: it is no client. */
+const noLinkLocal: readonly Statement[] = FAMILIES.map(family => [
+  ...match.family(family),
+  ...match.fromLinkLocal(family),
+  ...match.leave,
+]);
+
 /** The prefix of what the kernel reports of each token that is used. */
 export const USED = 'used';
 
@@ -277,6 +284,7 @@ function token(config: Config): ChainWithRules {
     rules: [
       rule(match.ctState('invalid'), match.leave),
       rule(match.notToUs, match.leave),
+      ...noLinkLocal.map(statement => rule(statement)),
       rule(match.protocol('udp'), match.tooShort, match.leave),
       useOnce(config, 'datagram'),
       rule(match.clearMark),
@@ -294,7 +302,11 @@ function tokenPayload(config: Config): ChainWithRules[] {
   return [
     {
       name: 'token_segment',
-      rules: [useOnce(config, 'segment'), rule(match.clearMark)],
+      rules: [
+        ...noLinkLocal.map(statement => rule(statement)),
+        useOnce(config, 'segment'),
+        rule(match.clearMark),
+      ],
     },
     {
       name: 'token_payload',
@@ -326,8 +338,7 @@ function knock(config: Config, longest: number): ChainWithRules {
   return chain(
     'knock',
     ...onlyNewToUs,
-    // another host has the same address on another link
-    ...FAMILIES.map(family => [...match.family(family), ...match.fromLinkLocal(family), ...match.leave]),
+    ...noLinkLocal,
     ...perFamily(config, source => [
       ...match.family(source.family),
       ...match.change(source, {

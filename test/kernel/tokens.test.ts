@@ -92,6 +92,35 @@ t.test('a token in the data to a port that is not named opens nothing', needs, a
   t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent');
 });
 
+t.test(
+  'a link-local address, which others have on other links, is no client by a token either',
+  needs,
+  async t => {
+    const world = await tokenWorld(t);
+    await world.load({ ...tokens, token: { payload: ['80/tcp'] } });
+    for (const port of [22, 80]) await world.host('server').listen(port);
+    await world.addAddress('client', '169.254.7.7/16');
+    await world.addAddress('server', '169.254.7.1/16');
+    const [first, second] = [token('alice', GOOD), token('bob', GOOD)];
+    for (const [from, to, payload] of [
+      ['169.254.7.7', '169.254.7.1', tokenDatagram(first)],
+      ['fe80::77:2', 'fe80::77:1', tokenDatagram(second)],
+    ] as const) {
+      await world.host('client').send([{ protocol: 'udp', to, from, port: 62201, payload }]);
+      t.same((await serviceOf(world, 'ssh')).clients, [], from);
+      const session = await world.host('client').open(to.startsWith('fe80') ? `${to}%eth0` : to, 80);
+      t.equal(await session.send(payload), 'alive');
+      t.same((await serviceOf(world, 'ssh')).clients, [], `${from}, in a segment`);
+    }
+    for (const good of [first, second]) await world.sendToken('client', good);
+    t.match(
+      await serviceOf(world, 'ssh'),
+      { clients: [`${world.client.ipv4} bob`], opened: 2 },
+      'none was used up',
+    );
+  },
+);
+
 t.test('a removed user is out at once, and his tokens with him; the others stay', needs, async t => {
   const world = await tokenWorld(t, { clients: ['client', 'other'] });
   await world.load();
