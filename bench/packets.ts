@@ -68,7 +68,7 @@ const kinds: readonly {
   { name: 'knock', ports: services => knocksOf(middle(services)) },
 ];
 
-async function nft(world: World, host: string, script: string): Promise<void> {
+export async function nft(world: World, host: string, script: string): Promise<void> {
   const { status, stderr } = await world.run(host, 'nft', ['-f', '-'], { input: script, timeout: 120_000 });
   if (status !== 0) throw new Error(`nft on ${host}: ${stderr}`);
 }
@@ -80,7 +80,7 @@ async function knockd(world: World, host: string, services: number): Promise<voi
 }
 
 /** Has a host track connections that were let in, and take every segment of them for theirs. */
-async function track(world: World, host: string, port: number): Promise<void> {
+export async function track(world: World, host: string, port: number): Promise<void> {
   const script = `echo 1 >/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal
 for sport in $(seq ${RUNNING.firstPort} ${RUNNING.firstPort + RUNNING.count - 1}); do
   conntrack -I -p tcp -s ${RUNNING.from} -d ${world.addresses(host).ipv4} --sport $sport --dport ${port} \
@@ -124,7 +124,11 @@ async function sendAll(world: World, { ports, running }: (typeof kinds)[number])
     ports: ports(services),
     ...(running && { running }),
   }));
-  const plan: Plan = { streams, rounds: ROUNDS };
+  return sendStreams(world, { streams, rounds: ROUNDS });
+}
+
+/** Has the world's sender carry out a plan. */
+export async function sendStreams(world: World, plan: Plan): Promise<Samples> {
   const program = fileURLToPath(new URL('./sender.js', import.meta.url));
   const { status, stdout, stderr } = await world.run('sender', process.execPath, [program], {
     input: JSON.stringify(plan),

@@ -12,6 +12,10 @@ export interface Stream {
   readonly to: string;
   /** SYNs to these ports in turn, the whole list from one source before the next. */
   readonly ports: readonly number[];
+  /** Instead, datagrams. */
+  readonly udp?: true;
+  /** The data of each packet. */
+  readonly payload?: string;
   /** Instead, segments of connections that are tracked: from {@link RUNNING}. */
   readonly running?: true;
 }
@@ -36,15 +40,16 @@ const SLOW = 5e6;
 
 const sender = new PacketSender();
 
-function prepare({ to, ports, running }: Stream): Buffer[] {
+function prepare({ to, ports, udp, payload, running }: Stream): Buffer[] {
   return Array.from({ length: CHUNK * CHUNKS }, (_, index) => {
     const source = Math.floor(index / ports.length);
     return encodePacket({
-      protocol: 'tcp',
+      protocol: udp ? 'udp' : 'tcp',
       to,
       from: `198.18.${(source >> 8) & 255}.${source & 255}`,
       sourcePort: 1024 + ((index * 7919) % 60_000),
       port: ports[index % ports.length] ?? 0,
+      ...(payload !== undefined && { payload }),
       ...(running && {
         from: RUNNING.from,
         sourcePort: RUNNING.firstPort + (index % RUNNING.count),

@@ -14,9 +14,9 @@ const ROUNDS = 7;
 const EVENTS = 10_000;
 const IDLE_SECONDS = 60;
 /** As in systemd/knockd-nft.service. */
-const FLAGS = ['--jitless', '--max-semi-space-size=1', '--single-threaded-gc'];
-const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' };
-const program = resolve('dist/knockd-nft.cjs');
+export const FLAGS = ['--jitless', '--max-semi-space-size=1', '--single-threaded-gc'];
+export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' };
+export const program = resolve('dist/knockd-nft.cjs');
 
 const built = (name: string) => new URL(name, import.meta.url).href;
 
@@ -35,7 +35,7 @@ async function supervise(
 }
 
 /** Resident and private memory in MiB. */
-function memory(pid: number): readonly [resident: number, own: number] {
+export function memory(pid: number): readonly [resident: number, own: number] {
   const kilobytes = (name: RegExp) =>
     [...readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').matchAll(name)].reduce(
       (sum, match) => sum + Number(match[1]),
