@@ -20,6 +20,7 @@ import {
   type Feed,
   placeId,
   planFeed,
+  type Ready,
   settle,
   tokenOfUser,
   windowOf,
@@ -230,13 +231,8 @@ async function commitFeed(
   hours: number,
 ): Promise<void> {
   await removeTokens(writer, table, removed);
-  const open = ready.map(({ token, place, timeout }) => ({
-    ...elementOf(token),
-    data: host32(place),
-    timeout,
-  }));
   // used ones come before or with the others, the nearest windows with the first
-  const [first = [], ...rest] = batches(open);
+  const [first = [], ...rest] = batches(ready);
   await writer.send([
     ...(flush
       ? [
@@ -245,9 +241,17 @@ async function commitFeed(
         ]
       : []),
     ...blocking(table, used, hours),
-    ...newElements(table, TOKENS, first),
+    ...opening(table, first),
   ]);
-  for (const part of rest) await writer.send(newElements(table, TOKENS, part));
+  for (const part of rest) await writer.send(opening(table, part));
+}
+
+function opening(table: string, tokens: readonly Ready[]): Message[] {
+  return newElements(
+    table,
+    TOKENS,
+    tokens.map(({ token, place, timeout }) => ({ ...elementOf(token), data: host32(place), timeout })),
+  );
 }
 
 /** Keeps tokens from opening, as if they had been used. */

@@ -61,6 +61,8 @@ class Machine {
   #disk: Ledger | undefined;
   #boot = 0;
   #watching = false;
+  /** A token was used that nobody has read of. */
+  #isUnheard = false;
   #lost = false;
   #secrets: Record<User, Uint8Array> = SECRETS;
   #rotated = 10;
@@ -93,6 +95,7 @@ class Machine {
     assert.ok(!this.#opened.has(token), 'a token opened twice');
     this.#opened.add(token);
     if (this.#watching) this.#note(token, ready.place);
+    else this.#isUnheard = true;
     return true;
   }
 
@@ -165,6 +168,7 @@ class Machine {
   /** What `load` and the supervisor do; one may be killed before it has written down what it did. */
   feed({ killed = false } = {}): void {
     const moment = this.#moment;
+    this.#isUnheard = false;
     const found = this.#found;
     const places = placesOf(this.#secrets);
     const table = String(this.#handle);
@@ -203,8 +207,12 @@ class Machine {
     this.#true += milliseconds;
   }
 
-  /** A clock that is behind after the ledger was lost: then nothing tells of what was used. The model does not do both. */
+  /**
+   * A clock that is behind after the ledger was lost: then nothing tells of what was used. The model does not do both. Nor does it
+   * set the clock back while the kernel alone knows of a use: a crash would take that away, and no time would tell of it.
+   */
   setClock(error: number): void {
+    if (error < this.#error && this.#isUnheard) return;
     if (error >= 0 || !this.#lost) this.#error = error;
   }
 
@@ -255,20 +263,25 @@ class Machine {
 
   /** With the right time, a feeder at work, and all that may have been used left out: a fresh token must open. */
   mustOpen(): void {
-    this.setClock(0);
+    this.#error = 0;
     this.start();
-    this.pass(6 * MINUTE);
-    this.feed();
-    assert.ok(
-      this.use('alice', 0) || this.use('alice', 1) || this.use('alice', 2),
-      'nobody gets in any more',
-    );
+    this.pass(5 * MINUTE);
+    // a client whose clock was ahead may have used up those of some minutes from now on
+    for (let minute = 0; minute < 3 * ACTS; minute++) {
+      this.pass(MINUTE);
+      this.feed();
+      if (this.use('alice', 0)) return;
+    }
+    assert.fail('nobody gets in any more');
   }
 
   get isAhead(): boolean {
     return (this.#disk?.floor ?? 0) > windowAt(this.#true) + 6 || (this.#disk?.time ?? 0) > this.#true;
   }
 }
+
+/** At most. */
+const ACTS = 40;
 
 type Act = (machine: Machine) => void;
 
@@ -330,7 +343,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
 
 t.test('no token opens twice, whatever happens, and afterwards fresh ones open', t => {
   fc.assert(
-    fc.property(fc.array(act, { maxLength: 40 }), acts => {
+    fc.property(fc.array(act, { maxLength: ACTS }), acts => {
       const machine = new Machine();
       machine.start();
       for (const one of acts) one(machine);
