@@ -160,7 +160,7 @@ async function benchUsers(t: Teardown): Promise<void> {
     from its start until all is loaded                ${loaded.toFixed(0)} ms
     memory while it loads, at most                    ${(most / 1024).toFixed(0)} MiB resident
     memory 5 s later                                  ${resident.toFixed(0)} MiB resident, ${own.toFixed(0)} MiB private
-    memory after ${IDLE_SECONDS} s with two top-ups              ${later.toFixed(0)} MiB resident
+    memory after ${IDLE_SECONDS} s with two top-ups               ${later.toFixed(0)} MiB resident
     these ${IDLE_SECONDS} s                                       ${((spent / IDLE_SECONDS) * 100).toFixed(2)} % of a core\n`);
 }
 
