@@ -30,8 +30,8 @@ export interface Feed {
   readonly removed: readonly string[];
   /** Used ones, for the set that keeps them from opening again; they may be there. */
   readonly used: readonly string[];
-  /** The nearest first. */
-  readonly ready: readonly Ready[];
+  /** The nearest first, made as they are asked for: there may be 131,072. */
+  readonly ready: Iterable<Ready>;
   readonly fed: Fed;
 }
 
@@ -94,17 +94,23 @@ export function planFeed(
     until: Math.max(until, before?.until ?? 0),
     users: Object.fromEntries([...wanted].map(entryOf)),
   };
-  const ready: (Ready & { readonly window: number })[] = [];
-  for (const [id, { place, secret, ...purpose }] of wanted) {
+  const feeding = [...wanted].map(([id, { place, ...key }]) => {
     const isThere = before?.users[id] !== undefined;
-    const fresh = !isThere && fed.users[id]?.fresh;
-    for (let window = isThere && before ? before.until + 1 : first; window <= fed.until; window++) {
-      const timeout = beginOf(window + 1) + GRACE - now;
-      if (timeout <= 0 || (!fresh && isUsed(ledger, id, window))) continue;
-      ready.push({ window, token: deriveToken({ ...purpose, secret }, window), place, timeout });
-    }
-  }
-  ready.sort((a, b) => a.window - b.window);
+    const isNew = !isThere && fed.users[id]?.fresh === true;
+    return { id, place, key, from: isThere ? before.until + 1 : first, isNew };
+  });
+  const ready = {
+    *[Symbol.iterator](): Iterator<Ready> {
+      const start = feeding.reduce((least, { from }) => Math.min(least, from), fed.until + 1);
+      for (let window = start; window <= fed.until; window++) {
+        const timeout = beginOf(window + 1) + GRACE - now;
+        if (timeout <= 0) continue;
+        for (const { id, place, key, from, isNew } of feeding)
+          if (window >= from && (isNew || !isUsed(ledger, id, window)))
+            yield { token: deriveToken(key, window), place, timeout };
+      }
+    },
+  };
   const gone = Object.entries(before?.users ?? {}).filter(([id]) => !wanted.has(id));
   return {
     flush: before === null,

@@ -232,7 +232,8 @@ async function commitFeed(
 ): Promise<void> {
   await removeTokens(writer, table, removed);
   // used ones come before or with the others, the nearest windows with the first
-  const [first = [], ...rest] = batches(ready);
+  const parts = batches(ready);
+  const { value: first = [] } = parts.next();
   await writer.send([
     ...(flush
       ? [
@@ -243,7 +244,7 @@ async function commitFeed(
     ...blocking(table, used, hours),
     ...opening(table, first),
   ]);
-  for (const part of rest) await writer.send(opening(table, part));
+  for (const part of parts) await writer.send(opening(table, part));
 }
 
 function opening(table: string, tokens: readonly Ready[]): Message[] {
@@ -268,10 +269,15 @@ function elementOf(token: string): Element {
   return { key: Buffer.from(token, 'latin1') };
 }
 
-function batches<T>(list: readonly T[]): T[][] {
-  return Array.from({ length: Math.ceil(list.length / BATCH) }, (_, index) =>
-    list.slice(index * BATCH, (index + 1) * BATCH),
-  );
+function* batches<T>(list: Iterable<T>): Generator<T[], undefined> {
+  let part: T[] = [];
+  for (const one of list) {
+    part.push(one);
+    if (part.length < BATCH) continue;
+    yield part;
+    part = [];
+  }
+  if (part.length > 0) yield part;
 }
 
 /** Some of them may be gone, and a transaction that deletes one of those fails: then its halves are tried. */
