@@ -114,7 +114,7 @@ export function planFeed(
   const gone = Object.entries(before?.users ?? {}).filter(([id]) => !wanted.has(id));
   return {
     flush: before === null,
-    removed: gone.flatMap(([id, user]) => tokensBetween(ledger, id, user, first, before?.until ?? 0)),
+    removed: gone.flatMap(([, user]) => tokensBetween(ledger, user, first, before?.until ?? 0)),
     used: usedTokens(ledger, fed, first),
     ready,
     fed,
@@ -123,11 +123,11 @@ export function planFeed(
 
 type WantedUser = Omit<FedUser, 'secret' | 'fresh'> & Pick<TokenPlace, 'place' | 'secret'>;
 
-/** Those that may still be in the kernel. */
-function tokensBetween(ledger: Ledger, id: string, user: FedUser, first: number, last: number): string[] {
+/** Those that may still be in the kernel: also the two before a used one, which nobody used. */
+function tokensBetween({ floor }: Ledger, user: FedUser, first: number, last: number): string[] {
   const tokens: string[] = [];
   for (let window = first; window <= last; window++)
-    if (user.fresh || !isUsed(ledger, id, window)) tokens.push(tokenOfUser(user, window));
+    if (user.fresh || window > floor) tokens.push(tokenOfUser(user, window));
   return tokens;
 }
 
