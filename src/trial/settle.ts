@@ -1,9 +1,11 @@
 import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import { withSecrets } from '../config/secrets.ts';
 import { applyAgain, loadWarnings, withdrawLeft } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
+import { monotonic } from '../host/clock.ts';
 import { rightsOf } from '../host/edit-file.ts';
 import { writeWhole } from '../host/files.ts';
 import { endHold, readHold, writeHold } from '../host/hold.ts';
@@ -76,7 +78,10 @@ export async function endOf(env: NodeJS.ProcessEnv, trial: Trial): Promise<Settl
   const end = readEnd(env, trial.id);
   if (end) return { ...end, trial, warnings: [] };
   return withKernel(async access => {
-    if (!(await isInForce(access, trial, env))) return { is: 'undone', trial, warnings: [] };
+    if (!(await isInForce(access, trial, env))) {
+      await untilBack(access, trial); // somebody else may be about it, in a few transactions
+      return { is: 'undone', trial, warnings: [] };
+    }
     if (isKept(env, trial)) return { is: 'confirmed', trial, warnings: [] };
     return { is: 'undone', trial, warnings: await undo(access, env, trial) };
   });
@@ -96,6 +101,21 @@ async function isInForce(
   const { config } = parseConfig(Buffer.from(bytes).toString(), path, env);
   const wanted = compile(config, VERSION);
   return (await planLoad(connection, await readKernel(connection), wanted, sessions)).messages.length === 0;
+}
+
+/** How long another process may take to bring back what was, and how often to look, in milliseconds. */
+const PATIENCE = 5000;
+const LOOK = 50;
+
+/** Waits until the kernel has what it had before the trial; not for long, for it may have been given something else since. */
+async function untilBack({ connection, sessions }: Access, { former }: Trial): Promise<void> {
+  for (const end = monotonic() + PATIENCE; monotonic() < end; await delay(LOOK)) {
+    const kernel = await readKernel(connection);
+    const isBack = former
+      ? (await planLoad(connection, kernel, former, sessions)).messages.length === 0
+      : kernel.ours.length === 0;
+    if (isBack) return;
+  }
 }
 
 async function confirm(
