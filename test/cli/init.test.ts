@@ -462,7 +462,7 @@ async function asks(
   const variables = Object.entries(env).map(([name, value]) => `${name}='${value}'`);
   const command = `env ${variables.join(' ')} '${process.execPath}' '${program}' --config '${world.configFile}' ${words}`;
   // the shell shows what is left of the terminal, and how it ended
-  const shell = `stty -g; ${command}; echo "ended $?"; stty -g; sleep 100`;
+  const shell = `stty -g; ${command}; status=$?; stty -g; echo "ended $status"; sleep 100`;
   return openTerminal(t, ['sh', '-c', shell], { inside: { world, host: 'server' }, rows: 100, columns });
 }
 
