@@ -26,6 +26,7 @@ import { clientsWay, nextSteps } from '../init/steps.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { NoAnswerError } from '../terminal/ask.ts';
 import { textWidth } from '../terminal/wrap.ts';
+import { handoutOf } from '../users/handout.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { askQuestions } from './init-questions.ts';
 import { readableWarnings } from './readable.ts';
@@ -86,7 +87,7 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   const answers = await complete(context, { services, allow, user }, host, found, options.yes);
   const draft = await disguised(makeDraft(answers, knocks, host, found), example);
   const text = writeDraft(example, draft);
-  parseConfig(text, place.path, {});
+  const { config: meant } = parseConfig(text, place.path, {});
   await noteSecrets(draft, context);
   const copy = writePlace(place, text);
   for (const warning of readableWarnings(place.path, env)) context.tell(formatProblem(warning));
@@ -101,10 +102,14 @@ async function init(context: Context, options: InitOptions): Promise<number> {
     print(JSON.stringify({ file, candidate, copy, services, allow, hook, closed }));
     return EXIT.DONE;
   }
+  const way = clientsWay(host.login);
   const written = {
     ...{ place, config, copy, draft },
+    handouts: meant.services.flatMap(service =>
+      service.tokens.map(it => handoutOf(meant, service, it.user, way)),
+    ),
     isDefault: config === DEFAULT_PATH,
-    host: clientsWay(host.login),
+    host: way,
     sudo: process.geteuid?.() !== 0 || env.SUDO_USER !== undefined,
   };
   for (const line of nextSteps(written, textWidth(process.stdout))) print(line);

@@ -3,6 +3,7 @@ import { formatAddress } from '../config/networks.ts';
 import { formatPortRange } from '../config/ports.ts';
 import type { PortRange } from '../config/types.ts';
 import { wrap } from '../terminal/wrap.ts';
+import { type Handout, hostsLine } from '../users/handout.ts';
 import type { Draft, DraftService } from './document.ts';
 import type { Login } from './host.ts';
 import type { Place } from './place.ts';
@@ -17,6 +18,8 @@ export interface Written {
   /** Where the old file is now. */
   readonly copy: string | null;
   readonly draft: Draft;
+  /** What the user of one-time tokens needs, service by service; none where there are sequences. */
+  readonly handouts: readonly Handout[];
   /** How clients reach this host, as far as known: an address, or `HOST`. */
   readonly host: string;
   /** Whoever called this needs sudo for the next command. */
@@ -25,7 +28,7 @@ export interface Written {
 
 /** What was written, and what to do next, in lines of at most `width` characters but for commands. */
 export function nextSteps(written: Written, width: number): string[] {
-  const { place, copy, host } = written;
+  const { place, copy, host, handouts } = written;
   const { services, allow } = written.draft;
   const [command, trial] = commands(written);
   const say = (text: string) => wrap(text, width);
@@ -39,7 +42,7 @@ export function nextSteps(written: Written, width: number): string[] {
     ...(copy === null ? [] : say(`The old file is ${copy} now.`)),
     ...say('Nothing is in force yet. Keep this login open, and go on like this:'),
     ...step(1, 'Try it. After two minutes it is undone, unless it is confirmed.', [trial]),
-    ...(services.some(({ token }) => token) ? withTokens() : withKnocks()),
+    ...(handouts.length > 0 ? withTokens() : withKnocks()),
     ...(allow.length > 0
       ? step(
           4,
@@ -71,35 +74,16 @@ export function nextSteps(written: Written, width: number): string[] {
       ...step(
         2,
         'On your own computer, in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)',
-        [tokenLine()],
+        [hostsLine(...handouts)],
       ),
       ...step(3, 'Then knock from there, and log in anew.', [
-        ...services.map(service => knockWithToken(service.ports, entryName(service))),
+        ...handouts.map(knockWithToken),
         ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
       ]),
     ];
   }
 
-  /** In the client's file of hosts: ssh is the host itself, for it knocks by the name that it connects to. */
-  function entryName(service: DraftService): string {
-    return service === (services.find(({ name }) => name === 'ssh') ?? services[0]) ? host : service.name;
-  }
-
-  function tokenLine(): string {
-    const entries = services.map(service => `${JSON.stringify(entryName(service))}: ${tokenEntry(service)}`);
-    return `{ ${entries.join(', ')} }`;
-  }
-
-  function tokenEntry(service: DraftService): string {
-    const { name, ports, token } = service;
-    const port = tcpPort(ports);
-    const secret = Buffer.from(token?.secret ?? []).toString('hex');
-    const way = entryName(service) === host ? '' : `"host": ${JSON.stringify(host)}, `;
-    const rest = port === undefined ? '' : `, "port": ${port}`;
-    return `{ ${way}"token": { "secret": "${secret}", "service": "${name}" }${rest} }`;
-  }
-
-  function sshSteps({ ports, sequence, token }: DraftService): string[] {
+  function sshSteps({ ports, sequence }: DraftService): string[] {
     const port = tcpPort(ports) ?? 22;
     return [
       ...step(5, 'So that ssh knocks by itself: on your own computer, in ~/.ssh/config', [
@@ -107,7 +91,7 @@ export function nextSteps(written: Written, width: number): string[] {
         ...(port === 22 ? [] : [`  Port ${port}`]),
         '  ProxyCommand knockd-nft proxy %h %p',
       ]),
-      ...(token
+      ...(handouts.length > 0
         ? []
         : step(6, 'and in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)', [
             `{ ${JSON.stringify(host)}: { "knocks": [${sequence.join(', ')}], "port": ${port} } }`,
@@ -129,9 +113,8 @@ function commands({ place, config, isDefault, sudo }: Written): readonly [comman
   return [command, `${command} try${place.candidate ? ` ${shellWord(place.path)}` : ''} --for 2m`];
 }
 
-function knockWithToken(ports: readonly PortRange[], host: string): string {
-  const port = tcpPort(ports);
-  return `knockd-nft knock ${host}${port === undefined ? '' : ` --wait ${port}`}`;
+function knockWithToken({ entry, port }: Handout): string {
+  return `knockd-nft knock ${entry}${port === undefined ? '' : ` --wait ${port}`}`;
 }
 
 function serviceText({ name, ports, sequence, token }: DraftService): string {

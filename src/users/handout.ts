@@ -7,6 +7,8 @@ import type { Config, Port, Service } from '../config/types.ts';
 export interface Handout {
   /** How clients call this server: a name or an address. */
   readonly host: string;
+  /** What the client's hosts.json calls the service: by the host's name for one, by its own for the others. */
+  readonly entry: string;
   readonly service: string;
   readonly user: string;
   /** The first TCP port of the service. */
@@ -22,10 +24,17 @@ export interface Handout {
   readonly knocks: readonly Port[];
 }
 
-export function handoutOf({ token }: Config, service: Service, user: string, host: string): Handout {
+export function handoutOf(
+  { token, services }: Config,
+  service: Service,
+  user: string,
+  host: string,
+): Handout {
+  const first = services.find(({ name }) => name === 'ssh') ?? services[0]; // ssh knocks by the name that it connects to
   const secret = service.tokens.find(it => it.user === user)?.secret;
   return {
     host,
+    entry: service.name === first?.name ? host : service.name,
     service: service.name,
     user,
     port: service.ports.find(({ protocol }) => protocol === 'tcp')?.first,
@@ -40,7 +49,7 @@ export function handoutOf({ token }: Config, service: Service, user: string, hos
 
 /** The entry of the client's hosts.json, as a value. What is as usual is left away. */
 export function hostsEntry(handout: Handout) {
-  const { host, service, port, realm, tokenPort, payload, secret, knocks } = handout;
+  const { host, entry, service, port, realm, tokenPort, payload, secret, knocks } = handout;
   const usual = { realm: TOKEN_DEFAULTS.realm, port: TOKEN_DEFAULTS.port };
   const token = secret !== undefined && {
     secret,
@@ -51,13 +60,17 @@ export function hostsEntry(handout: Handout) {
   };
   const written = knocks.map(knock => (knock.protocol === 'tcp' ? knock.port : formatPort(knock)));
   return {
-    [host]: { ...(token ? { token } : { knocks: written }), ...(port !== undefined && { port }) },
+    [entry]: {
+      ...(entry !== host && { host }),
+      ...(token ? { token } : { knocks: written }),
+      ...(port !== undefined && { port }),
+    },
   };
 }
 
 /** One line of JSON with spaces, as people write it. */
-export function hostsLine(handout: Handout): string {
-  return JSON.stringify(hostsEntry(handout), null, 1)
+export function hostsLine(...handouts: readonly Handout[]): string {
+  return JSON.stringify(Object.assign({}, ...handouts.map(hostsEntry)), null, 1)
     .replaceAll(/\n\s*/g, ' ')
     .replaceAll('[ ', '[')
     .replaceAll(' ]', ']');

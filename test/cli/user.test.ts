@@ -2,6 +2,7 @@
 import { chmodSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
+import { readHosts } from '../../src/client/hosts.ts';
 import { withMember } from '../../src/config/edit.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
@@ -15,7 +16,10 @@ interface Said {
   readonly event: string;
   readonly inForce: string;
   readonly link?: string;
-  readonly hosts: Record<string, { token?: { secret: string; service: string }; knocks?: number[] }>;
+  readonly hosts: Record<
+    string,
+    { host?: string; token?: { secret: string; service: string }; knocks?: number[] }
+  >;
 }
 
 const FILE = `{
@@ -173,6 +177,22 @@ t.test('a file behind a link is edited there, and one that is not valid is left 
   t.match({ status, stderr }, { status: 78, stderr: /knockd-nft.json:5:17: / });
   t.equal(readFileSync(real, 'utf8'), bad);
 });
+
+t.test(
+  'what a client gets for two services of one host stands side by side in its file',
+  { skip },
+  async t => {
+    const world = await fileWorld(t, { loaded: false });
+    const web = { ports: [443], sequence: [7001, 9001, 8001] };
+    writeFileSync(world.configFile, withMember(FILE, ['services'], 'web', JSON.stringify(web)));
+    const [one, other] = [await said(world, 'add', 'web', 'alice'), await said(world, 'add', 'ssh', 'alice')];
+    t.same([Object.keys(one.hosts), Object.keys(other.hosts)], [['web'], ['bastion']]);
+    t.match(one.hosts.web, { host: 'bastion', token: { service: 'web' }, port: 443 });
+    const file = join(dirname(world.configFile), 'hosts.json');
+    writeFileSync(file, JSON.stringify({ ...one.hosts, ...other.hosts }), { mode: 0o600 });
+    t.equal(readHosts(file).length, 2, 'which is valid');
+  },
+);
 
 t.test('two at once both add, or one is told to try again; nobody is lost', { skip }, async t => {
   const world = await fileWorld(t, { loaded: false });
