@@ -46,7 +46,7 @@ export async function checkCommand(
   }
 }
 
-/** Who comes through a proxy has the proxy's address, and so has everybody else who does. */
+/** All who come through a proxy have the proxy's address. */
 function payloadWarnings({ token, services }: Config, file: string): readonly Problem[] {
   if (token.payload.length === 0 || services.every(({ tokens }) => tokens.length === 0)) return [];
   const ports = token.payload.map(formatPort).join(', ');

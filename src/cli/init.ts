@@ -189,7 +189,7 @@ function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly
     user === null ? chooseSequences(services.length, knocks, freePorts(host, ports), randomInt) : [];
   if (!sequences)
     throw new UsageError(
-      'this host has too few free ports for so many knocks: fewer --service, or fewer --knocks',
+      'this host has too few free ports for so many knocks; use fewer --service, or fewer --knocks',
     );
   const forwarded = found.filter(isForwarded).flatMap(it => it.ports);
   return {

@@ -165,7 +165,8 @@ function newSequence(
     ...used.map(({ protocol, port }) => ({ protocol, first: port, last: port })),
   ];
   const [sequence] = chooseSequences(1, knocks, freePorts(host, taken), randomInt) ?? [];
-  if (!sequence) throw new UserError('this host has too few free ports for so many knocks: fewer --knocks');
+  if (!sequence)
+    throw new UserError('this host has too few free ports for so many knocks; use fewer --knocks');
   return sequence.map(port => ({ protocol: 'tcp', port }));
 }
 

@@ -2,11 +2,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { writeWhole } from '../host/files.ts';
-import { beginOf, type TokenKey, windowAt } from '../token/derive.ts';
+import { AHEAD, beginOf, type TokenKey, windowAt } from '../token/derive.ts';
 import { stateFolder } from './folders.ts';
-
-/** Windows that a client may use before their time: the server has their tokens, and its clock may go before ours. */
-const AHEAD = 2;
 
 export type Way = 'udp' | 'payload';
 

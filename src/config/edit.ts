@@ -106,7 +106,7 @@ function endOf({ offset, length }: Node): number {
   return offset + length;
 }
 
-/** What stands before on the line, if that is space alone. */
+/** What comes before the offset on its line, if that is only space. */
 function indentOf(text: string, offset: number): string | undefined {
   const line = text.slice(text.lastIndexOf('\n', offset - 1) + 1, offset);
   return line.trim() === '' ? line : undefined;

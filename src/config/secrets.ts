@@ -1,7 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { applyEdits, type Edit, findNodeAtLocation, parseTree } from 'jsonc-parser';
 import { formatMode, ownerProblem, readBytes } from './file.ts';
-import { bad, good } from './outcome.ts';
 import { ConfigError } from './problems.ts';
 import { nameKind, type Report } from './report.ts';
 import { SECRET } from './secret.ts';
@@ -58,18 +57,14 @@ export function resolveSecret(
     if ((stats.mode & 0o004) !== 0)
       report.warning(at, `${where}: everybody may read ${path} (mode ${mode}); chmod o-r closes that`);
     const text = bytes.toString('latin1').trim();
-    const outcome = SECRET.test(text)
-      ? good(Buffer.from(text, 'hex'))
-      : bad('holds no secret', EXPECTED_IN_FILE);
-    return outcome.ok ? outcome.value : report.wrong(at, where, `${path} ${outcome.wrong}`, outcome.expected);
+    if (SECRET.test(text)) return Buffer.from(text, 'hex');
+    return report.wrong(at, where, `${path} holds no secret`, '64 hexadecimal digits and nothing else');
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const [problem] = error.problems;
     return void report.error(at, `${where}: ${path}: ${problem?.message}`);
   }
 }
-
-const EXPECTED_IN_FILE = '64 hexadecimal digits and nothing else';
 
 /** The text of a configuration with each secret in its place, for a copy that needs no other file. Comments stay. */
 export function withSecrets(text: string, { services }: Pick<Config, 'services'>): string {

@@ -14,9 +14,9 @@ export interface PlacedToken {
   readonly file: string | undefined;
 }
 
-/** Elements of the kernel's map of tokens: it has room for so many. */
+/** How many tokens the kernel's map holds. */
 export const MOST_TOKENS = 131_072;
-/** Windows of a minute that stand ready beyond the hours: those that just ended, and those of clocks that are ahead. */
+/** Windows that stand ready beyond the hours: those that just ended, and those for clients whose clocks are ahead. */
 export const SPARE_WINDOWS = 5;
 
 /** How many tokens of each user stand ready: as many hours as are wanted, or as fit. */

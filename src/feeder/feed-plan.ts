@@ -1,6 +1,6 @@
 import { windowsFor } from '../config/tokens.ts';
 import type { TokenPlace } from '../ruleset/automaton.ts';
-import { beginOf, deriveToken, windowAt } from '../token/derive.ts';
+import { AHEAD, beginOf, deriveToken, windowAt } from '../token/derive.ts';
 import {
   type Fed,
   type FedUser,
@@ -37,8 +37,6 @@ export interface Feed {
 
 /** A token outlives its window by so long: clocks differ, and packets are late. In milliseconds. */
 const GRACE = 90_000;
-/** Clients may be ahead: so many windows stand ready beyond the hours. */
-const AHEAD = 2;
 
 /** Windows that may open at this moment, or later: from the one that ended last. */
 export function firstWindow(now: number): number {

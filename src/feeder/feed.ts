@@ -58,7 +58,7 @@ export type Feeding =
       /** From when on tokens open, where earlier ones may have been used and are left out; and why. */
       readonly from: number | undefined;
       readonly why: string | undefined;
-      /** What was used cannot be kept: a reboot would forget it. */
+      /** Why used tokens cannot be written down, so that a reboot would forget them; undefined where they are. */
       readonly unkept: string | undefined;
       /** The kernel's set of used tokens as it is known now. */
       readonly used: readonly string[];

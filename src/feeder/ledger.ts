@@ -70,7 +70,7 @@ export interface Moment {
 
 /** Windows that a used token may be ahead of the clock when nothing is known: clients go two ahead, and clocks differ. */
 export const UNKNOWN_WINDOWS = 4;
-/** Used windows are remembered for so many; then the floor takes their place. */
+/** After so many windows a used one is forgotten, and the floor rises above it. */
 const REMEMBERED = 2 * 24 * 60;
 /** A ledger that is older than the boot by more than this may have missed another boot: five minutes. */
 const GAP = 5 * 60 * 1000;

@@ -24,7 +24,7 @@ const TOKEN_IN = {
   datagram: { base: 'transport', offset: UDP_HEADER + TOKEN_OFFSET, length: TOKEN_LENGTH },
   segment: { base: 'inner', offset: TOKEN_OFFSET, length: TOKEN_LENGTH },
 } as const;
-/** Registers of a token: eight words from the first on. What stands beside it must not overlap. */
+/** The first register that a token leaves free: it fills eight, and what stands in one of them is lost. */
 const BEHIND_TOKEN = register(TOKEN_LENGTH / 4);
 /** RTN_* of include/uapi/linux/rtnetlink.h */
 const ADDRESS_TYPE = { unicast: 1, local: 2 } as const;

@@ -64,7 +64,7 @@ export function decide(before: State, event: Event): Decision {
   return { state: { ...state, announced: true }, effects: [...effects, { do: 'ready' }] };
 }
 
-/** When a hold is over, the file may be another one. One may follow upon another at once: it is told, too. */
+/** When a hold ends, the file may have changed. A hold may follow another at once; then that one is told, too. */
 function decideHold(before: State, { hold }: Event): Decision {
   const state = { ...before, hold };
   const isKnown = hold?.reason === before.hold?.reason && hold?.until === before.hold?.until;

@@ -4,6 +4,9 @@ import { createHmac } from 'node:crypto';
 /** Seconds for which a token is meant. */
 export const WINDOW = 60;
 
+/** Windows that a client may use before their time, for its clock may be behind the server's: the server has their tokens. */
+export const AHEAD = 2;
+
 /** What a token is for; the secret has 32 bytes. */
 export interface TokenKey {
   readonly secret: Uint8Array;
