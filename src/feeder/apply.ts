@@ -13,7 +13,8 @@ import { type Loaded, load } from '../table/load.ts';
 import { revokePlaces } from '../table/openings.ts';
 import { readKernel } from '../table/read.ts';
 import { VERSION } from '../version.ts';
-import { type Feeding, feed, hasTokens, type TokensWanted, tokensWanted, withdraw } from './feed.ts';
+import { type Feeding, feed, type TokensWanted, tokensWanted, withdraw } from './feed.ts';
+import { hasTokens } from './kernel.ts';
 
 /** How the tokens stand after a load. */
 export type Fed = Feeding | { readonly is: 'none' } | { readonly is: 'failed'; readonly message: string };

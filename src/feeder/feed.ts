@@ -1,31 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/types.ts';
 import type { Connection } from '../netlink/connection.ts';
-import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
-import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
-import { deleteElements, type Element, flushSet, newElements } from '../nftables/element.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
-import { decodeTable, getTables } from '../nftables/table.ts';
-import { compileAutomaton, START, type TokenPlace } from '../ruleset/automaton.ts';
-import { usedTimeout } from '../ruleset/chains.ts';
-import { host32 } from '../ruleset/match.ts';
-import { MARK } from '../ruleset/names.ts';
-import { TOKEN_SETS } from '../ruleset/sets.ts';
-import { dump, hasElement, readElements } from '../table/read.ts';
+import { NetlinkError } from '../netlink/errors.ts';
+import { compileAutomaton, type TokenPlace } from '../ruleset/automaton.ts';
 import { beginOf, windowAt } from '../token/derive.ts';
 import { type Book, thisMoment, withBook } from './book.ts';
 import { hasTrustedClock } from './clock.ts';
-import {
-  earlierOf,
-  type Feed,
-  placeId,
-  planFeed,
-  type Ready,
-  settle,
-  tokenOfUser,
-  windowOf,
-  withUsesOf,
-} from './feed-plan.ts';
+import { earlierOf, placeId, planFeed, settle, tokenOfUser, windowOf, withUsesOf } from './feed-plan.ts';
+import { blocking, commitFeed, flushTokens, handleOf, isThere, readUsed, Writer } from './kernel.ts';
 import { type Ledger, skipUnknown, stamped, withoutFresh, withUsed } from './ledger.ts';
 
 /** Whose tokens are to stand ready, and where. Plain data, for other threads too. */
@@ -159,57 +141,6 @@ function begin(
   };
 }
 
-/** Whether the kernel has what the ledger says that it was fed: the table may be another one, and others may flush the map. */
-async function isThere(connection: Connection, table: string, { fed }: Ledger): Promise<boolean> {
-  if (!fed || (await handleOf(connection, table)) !== fed.table) return false;
-  return hasElement(connection, table, TOKENS, elementOf(fed.id).key);
-}
-
-/** The sets that tokens stand in. */
-const [TOKENS, USED] = TOKEN_SETS;
-
-/** Whether a table of ours has them. */
-export function hasTokens({ sets }: Ruleset): boolean {
-  return sets.some(({ name }) => name === TOKENS.name);
-}
-
-async function handleOf(connection: Connection, name: string): Promise<string | undefined> {
-  const tables = (await dump(connection, getTables)).map(reply => decodeTable(attributesOf(reply.payload)));
-  return tables.find(table => table.name === name && table.comment === MARK)?.handle?.toString();
-}
-
-/** Transactions one after the other, which know the generation of their own. */
-class Writer {
-  readonly #connection: Connection;
-  /** Undefined as soon as others wrote in between, or may have. */
-  generation: number | undefined;
-
-  constructor(connection: Connection, generation: number | undefined) {
-    this.#connection = connection;
-    this.generation = generation;
-  }
-
-  async send(messages: readonly Message[]): Promise<void> {
-    if (messages.length === 0) return;
-    const { generation } = this;
-    if (generation !== undefined) {
-      try {
-        this.generation = (await commit(this.#connection, messages, { generation })).generation;
-        return;
-      } catch (error) {
-        if (!(error instanceof StaleGenerationError)) throw error;
-        this.generation = undefined;
-      }
-    }
-    await commit(this.#connection, messages, { generation: ANY_GENERATION });
-  }
-}
-
-/** The tokens in the kernel's own set of used ones. */
-export async function readUsed(connection: Connection, table: string): Promise<string[]> {
-  return (await readElements(connection, table, USED)).map(({ key }) => key.toString('latin1'));
-}
-
 /** Writes the ledger down; says why if it cannot be kept. */
 function keep(book: Book, ledger: Ledger): string | undefined {
   try {
@@ -217,81 +148,6 @@ function keep(book: Book, ledger: Ledger): string | undefined {
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
-  }
-}
-
-/** Elements in a transaction: about 100 KB, which fits into any send buffer. */
-const BATCH = 1024;
-
-/** Gives the kernel what was planned. */
-async function commitFeed(
-  writer: Writer,
-  table: string,
-  { flush, removed, used, ready, fed }: Feed,
-  hours: number,
-): Promise<void> {
-  await removeTokens(writer, table, removed);
-  // used ones come before or with the others, the nearest windows with the first
-  const parts = batches(ready);
-  const { value: first = [] } = parts.next();
-  await writer.send([
-    ...(flush
-      ? [
-          flushSet(table, TOKENS),
-          ...newElements(table, TOKENS, [{ ...elementOf(fed.id), data: host32(START) }]),
-        ]
-      : []),
-    ...blocking(table, used, hours),
-    ...opening(table, first),
-  ]);
-  for (const part of parts) await writer.send(opening(table, part));
-}
-
-function opening(table: string, tokens: readonly Ready[]): Message[] {
-  return newElements(
-    table,
-    TOKENS,
-    tokens.map(({ token, place, timeout }) => ({ ...elementOf(token), data: host32(place), timeout })),
-  );
-}
-
-/** Keeps tokens from opening, as if they had been used. */
-function blocking(table: string, tokens: readonly string[], hours: number): Message[] {
-  const timeout = usedTimeout(hours);
-  return newElements(
-    table,
-    USED,
-    tokens.map(token => ({ ...elementOf(token), timeout })),
-  );
-}
-
-function elementOf(token: string): Element {
-  return { key: Buffer.from(token, 'latin1') };
-}
-
-function* batches<T>(list: Iterable<T>): Generator<T[], undefined> {
-  let part: T[] = [];
-  for (const one of list) {
-    part.push(one);
-    if (part.length < BATCH) continue;
-    yield part;
-    part = [];
-  }
-  if (part.length > 0) yield part;
-}
-
-/** Some of them may be gone, and a transaction that deletes one of those fails: then its halves are tried. */
-async function removeTokens(writer: Writer, table: string, tokens: readonly string[]): Promise<void> {
-  for (const part of batches(tokens)) {
-    try {
-      await writer.send(deleteElements(table, TOKENS, part.map(elementOf)));
-    } catch (error) {
-      if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
-      const half = part.length >> 1;
-      if (half === 0) continue;
-      await removeTokens(writer, table, part.slice(0, half));
-      await removeTokens(writer, table, part.slice(half));
-    }
   }
 }
 
@@ -354,7 +210,7 @@ export async function withdraw(connection: Connection, table: string, env: NodeJ
   await withBook(env, async book => {
     const { ledger, missing } = book;
     const complete = missing === undefined && (await isThere(connection, table, ledger));
-    await commit(connection, [flushSet(table, TOKENS)], { generation: ANY_GENERATION });
+    await flushTokens(connection, table);
     const moment = thisMoment();
     const used = complete ? await readUsed(connection, table) : [];
     keep(book, { ...stamped(withUsesOf(ledger, used, moment.now), moment), clean: complete, fed: null });

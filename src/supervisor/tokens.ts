@@ -1,5 +1,6 @@
 import type { Fed } from '../feeder/apply.ts';
-import { feed, noteUses, readUsed, type TokensWanted, type Use } from '../feeder/feed.ts';
+import { feed, noteUses, type TokensWanted, type Use } from '../feeder/feed.ts';
+import { readUsed } from '../feeder/kernel.ts';
 import { monotonic } from '../host/clock.ts';
 import { Connection } from '../netlink/connection.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';

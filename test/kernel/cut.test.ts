@@ -71,6 +71,17 @@ async function untrackAll(t: Test, world: World): Promise<void> {
   t.same({ status, stderr }, { status: 0, stderr: '' }, `untracked ${stdout.replaceAll('\n', ' ')}`);
 }
 
+/** Counts the resets that come from a port. */
+const resets = (port: number) => `table inet witness
+delete table inet witness
+table inet witness {
+  counter resets { }
+  chain input {
+    type filter hook input priority 0
+    tcp sport ${port} tcp flags & rst == rst counter name resets
+  }
+}`;
+
 t.test('the end of tracking alone ends nothing, --cut does: each sort of socket', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh: { ...ssh, ports: ['22-24/tcp'] } } });
   const { ipv4, ipv6 } = world.server;
@@ -88,8 +99,11 @@ t.test('the end of tracking alone ends nothing, --cut does: each sort of socket'
     t.ok((await ticks(hearing)) > 0, `${port}: it goes on without an opening`);
     await untrackAll(t, world);
     t.ok((await ticks(hearing)) > 0, `${port}: and when its tracking was ended`);
+    await world.run('client', 'nft', ['-f', '-'], { input: resets(port) });
     t.equal(await revoke(t, world, client, '--cut'), `${client} was not let in to ssh; 1 connection cut`);
-    await hearing.line(/^(ECONNRESET|closed)$/); // Node.js does not always say that it was a reset
+    await hearing.line(/^(ECONNRESET|closed)$/); // Node.js calls it an end where data came with it
+    const { stdout } = await world.run('client', 'nft', ['list', 'counter', 'inet', 'witness', 'resets']);
+    t.match(stdout, /packets [1-9]/, 'and it is a reset');
     await talking.line(new RegExp(`^gone ${port}$`));
     t.equal(await world.host('client').connect(to, port), 'silent');
     t.equal(await revoke(t, world, client, '--cut'), `${client} was not let in to ssh; no connection to cut`);

@@ -1,0 +1,147 @@
+/** The sets of tokens in the kernel: what is in them, and how they are filled. */
+import type { Connection } from '../netlink/connection.ts';
+import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
+import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
+import { deleteElements, type Element, flushSet, newElements } from '../nftables/element.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import { decodeTable, getTables } from '../nftables/table.ts';
+import { START } from '../ruleset/automaton.ts';
+import { usedTimeout } from '../ruleset/chains.ts';
+import { host32 } from '../ruleset/match.ts';
+import { MARK } from '../ruleset/names.ts';
+import { TOKEN_SETS } from '../ruleset/sets.ts';
+import { dump, hasElement, readElements } from '../table/read.ts';
+import type { Feed, Ready } from './feed-plan.ts';
+import type { Ledger } from './ledger.ts';
+
+/** Whether the kernel has what the ledger says that it was fed: the table may be another one, and others may flush the map. */
+export async function isThere(connection: Connection, table: string, { fed }: Ledger): Promise<boolean> {
+  if (!fed || (await handleOf(connection, table)) !== fed.table) return false;
+  return hasElement(connection, table, TOKENS, elementOf(fed.id).key);
+}
+
+/** The sets that tokens stand in. */
+const [TOKENS, USED] = TOKEN_SETS;
+
+/** Whether a table of ours has them. */
+export function hasTokens({ sets }: Ruleset): boolean {
+  return sets.some(({ name }) => name === TOKENS.name);
+}
+
+/** The handle of our table of that name; undefined where there is none. */
+export async function handleOf(connection: Connection, name: string): Promise<string | undefined> {
+  const tables = (await dump(connection, getTables)).map(reply => decodeTable(attributesOf(reply.payload)));
+  return tables.find(table => table.name === name && table.comment === MARK)?.handle?.toString();
+}
+
+/** Transactions one after the other, which know the generation of their own. */
+export class Writer {
+  readonly #connection: Connection;
+  /** Undefined as soon as others wrote in between, or may have. */
+  generation: number | undefined;
+
+  constructor(connection: Connection, generation: number | undefined) {
+    this.#connection = connection;
+    this.generation = generation;
+  }
+
+  async send(messages: readonly Message[]): Promise<void> {
+    if (messages.length === 0) return;
+    const { generation } = this;
+    if (generation !== undefined) {
+      try {
+        this.generation = (await commit(this.#connection, messages, { generation })).generation;
+        return;
+      } catch (error) {
+        if (!(error instanceof StaleGenerationError)) throw error;
+        this.generation = undefined;
+      }
+    }
+    await commit(this.#connection, messages, { generation: ANY_GENERATION });
+  }
+}
+
+/** The tokens in the kernel's own set of used ones. */
+export async function readUsed(connection: Connection, table: string): Promise<string[]> {
+  return (await readElements(connection, table, USED)).map(({ key }) => key.toString('latin1'));
+}
+
+/** Elements in a transaction: about 100 KB, which fits into any send buffer. */
+const BATCH = 1024;
+
+/** Gives the kernel what was planned. */
+export async function commitFeed(
+  writer: Writer,
+  table: string,
+  { flush, removed, used, ready, fed }: Feed,
+  hours: number,
+): Promise<void> {
+  await removeTokens(writer, table, removed);
+  // used ones come before or with the others, the nearest windows with the first
+  const parts = batches(ready);
+  const { value: first = [] } = parts.next();
+  await writer.send([
+    ...(flush
+      ? [
+          flushSet(table, TOKENS),
+          ...newElements(table, TOKENS, [{ ...elementOf(fed.id), data: host32(START) }]),
+        ]
+      : []),
+    ...blocking(table, used, hours),
+    ...opening(table, first),
+  ]);
+  for (const part of parts) await writer.send(opening(table, part));
+}
+
+function opening(table: string, tokens: readonly Ready[]): Message[] {
+  return newElements(
+    table,
+    TOKENS,
+    tokens.map(({ token, place, timeout }) => ({ ...elementOf(token), data: host32(place), timeout })),
+  );
+}
+
+/** Keeps tokens from opening, as if they had been used. */
+export function blocking(table: string, tokens: readonly string[], hours: number): Message[] {
+  const timeout = usedTimeout(hours);
+  return newElements(
+    table,
+    USED,
+    tokens.map(token => ({ ...elementOf(token), timeout })),
+  );
+}
+
+function elementOf(token: string): Element {
+  return { key: Buffer.from(token, 'latin1') };
+}
+
+function* batches<T>(list: Iterable<T>): Generator<T[], undefined> {
+  let part: T[] = [];
+  for (const one of list) {
+    part.push(one);
+    if (part.length < BATCH) continue;
+    yield part;
+    part = [];
+  }
+  if (part.length > 0) yield part;
+}
+
+/** Some of them may be gone, and a transaction that deletes one of those fails: then its halves are tried. */
+async function removeTokens(writer: Writer, table: string, tokens: readonly string[]): Promise<void> {
+  for (const part of batches(tokens)) {
+    try {
+      await writer.send(deleteElements(table, TOKENS, part.map(elementOf)));
+    } catch (error) {
+      if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
+      const half = part.length >> 1;
+      if (half === 0) continue;
+      await removeTokens(writer, table, part.slice(0, half));
+      await removeTokens(writer, table, part.slice(half));
+    }
+  }
+}
+
+/** Takes all tokens out, and leaves what says that they were used. */
+export async function flushTokens(connection: Connection, table: string): Promise<void> {
+  await commit(connection, [flushSet(table, TOKENS)], { generation: ANY_GENERATION });
+}
