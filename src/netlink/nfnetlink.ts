@@ -123,8 +123,8 @@ export function encodeBatch(
 }
 
 /**
- * Commits all messages, or none: throws {@link NetlinkError} for the first that the kernel refused, and
- * {@link StaleGenerationError} where the ruleset is no longer `generation`.
+ * Commits all messages, or none, and says which generation of the ruleset that made. Throws {@link NetlinkError} for the first
+ * that the kernel refused, and {@link StaleGenerationError} where the ruleset is no longer `generation`.
  */
 export async function commit(
   connection: Connection,
@@ -138,7 +138,17 @@ export async function commit(
   if (refusal) throw refusalError(refusal, refusal.sequence - firstSequence, messages, encoded);
   if (acknowledged !== firstSequence + messages.length)
     throw new Error('the kernel did not answer the transaction: it is not what it expects');
-  return { bytes: encoded.datagram.length, generation: decodeGeneration(fence.payload) };
+  const now = decodeGeneration(fence.payload);
+  return { bytes: encoded.datagram.length, generation: ownGeneration(options.generation, now) };
+}
+
+/**
+ * The generation that a transaction made, given the one before it and the one a moment later: others may have committed in
+ * between, and what they did must not pass for ours. Where the one before is not known, neither is ours.
+ */
+function ownGeneration(before: number, later: number): number {
+  const next = (before + 1) >>> 0 || 1; // the kernel leaves 0 out
+  return before === ANY_GENERATION || later === before ? later : next;
 }
 
 function refusalError(

@@ -14,7 +14,13 @@ import {
   StaleGenerationError,
   TransactionTooLargeError,
 } from '../../src/netlink/errors.ts';
-import { commit, encodeBatch, type Message, readGeneration } from '../../src/netlink/nfnetlink.ts';
+import {
+  ANY_GENERATION,
+  commit,
+  encodeBatch,
+  type Message,
+  readGeneration,
+} from '../../src/netlink/nfnetlink.ts';
 import type { Socket } from '../../src/netlink/socket.ts';
 import { newChain } from '../../src/nftables/chain.ts';
 import { missingFeature } from '../../src/nftables/feature.ts';
@@ -292,7 +298,7 @@ t.test(
       bytes,
       batch.reduce((sum, { payload }) => sum + NLMSG_HEADER + payload.length, 0),
     );
-    t.equal(generation, 8, 'and tells the generation that it made');
+    t.equal(generation, 0x01020305, 'and tells the generation that it made');
   },
 );
 
@@ -303,6 +309,16 @@ t.test('a dry run has no end, so that the kernel keeps nothing of it', async t =
     sent[0]?.map(({ type }) => type),
     [16, 0xa00, 0xa03, 0xa06],
   );
+});
+
+t.test('what others commit right after a transaction does not pass for it', async t => {
+  const { connection } = connect(kernel()); // it is at 8 when it is asked
+  const after = async (generation: number) => (await commit(connection, BATCH, { generation })).generation;
+  t.equal(await after(7), 8, 'nobody else');
+  t.equal(await after(6), 7, 'somebody else since');
+  t.equal(await after(8), 8, 'it changed nothing');
+  t.equal(await after(0xffffffff), 1, 'the numbers begin again, without 0');
+  t.equal(await after(ANY_GENERATION), 8, 'for whatever generation: the present one');
 });
 
 t.test('a transaction for an old generation is a StaleGenerationError', async t => {
