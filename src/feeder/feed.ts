@@ -105,7 +105,7 @@ export async function feed(
       keep(book, { ...spent, clean: false, fed: plan.flush ? null : ledger.fed }) !== undefined
     )
       plan = planFeed(spent, users, options);
-    const writer = new Writer(connection, generation);
+    const writer = new Writer(connection, table, generation);
     const there = new Set(plan.flush ? [] : used); // with all of their time-out, where all comes anew
     const missing = plan.used.filter(token => !there.has(token));
     await commitFeed(writer, table, { ...plan, used: missing }, hours);
@@ -186,7 +186,7 @@ export async function noteUses(
     const before = earlierOf(found);
     // the offset stays: a clock that was set since is found by it
     const unkept = keep(book, { ...withUsed(ledger, [...found, ...before], windowAt(now)), time: now });
-    const writer = new Writer(connection, generation);
+    const writer = new Writer(connection, table, generation);
     const earlier = before.map(({ user, window }) => tokenOfUser(user, window));
     try {
       await writer.send(blocking(table, earlier, hours));

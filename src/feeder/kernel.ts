@@ -2,6 +2,7 @@
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
+import { newChain } from '../nftables/chain.ts';
 import { deleteElements, type Element, flushSet, newElements } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
@@ -37,11 +38,13 @@ export async function handleOf(connection: Connection, name: string): Promise<st
 /** Transactions one after the other, which know the generation of their own. */
 export class Writer {
   readonly #connection: Connection;
+  readonly #table: string;
   /** Undefined as soon as others wrote in between, or may have. */
   generation: number | undefined;
 
-  constructor(connection: Connection, generation: number | undefined) {
+  constructor(connection: Connection, table: string, generation: number | undefined) {
     this.#connection = connection;
+    this.#table = table;
     this.generation = generation;
   }
 
@@ -50,7 +53,8 @@ export class Writer {
     const { generation } = this;
     if (generation !== undefined) {
       try {
-        this.generation = (await commit(this.#connection, messages, { generation })).generation;
+        const all = [...messages, newChain(this.#table, { name: 'token' })]; // told again it is a change, also where no other is
+        this.generation = (await commit(this.#connection, all, { generation })).generation;
         return;
       } catch (error) {
         if (!(error instanceof StaleGenerationError)) throw error;

@@ -144,7 +144,8 @@ export async function commit(
 
 /**
  * The generation that a transaction made, given the one before it and the one a moment later: others may have committed in
- * between, and what they did must not pass for ours. Where the one before is not known, neither is ours.
+ * between, and what they did must not pass for ours. This goes for transactions that change something: one that does not makes no
+ * generation, and then another's could pass for it. Where the one before is not known, neither is ours.
  */
 function ownGeneration(before: number, later: number): number {
   const next = (before + 1) >>> 0 || 1; // the kernel leaves 0 out

@@ -187,3 +187,33 @@ t.test('another program that changes the ruleset all the time does not keep us f
   }
   await writer.stop('SIGKILL');
 });
+
+t.test(
+  'a transaction tells the generation that it made; a chain that is told again makes one',
+  needs,
+  async t => {
+    const world = await createWorld(t);
+    const source = `
+    import { Connection } from ${built('netlink/connection.js')};
+    import { commit, readGeneration } from ${built('netlink/nfnetlink.js')};
+    import { NETLINK_NETFILTER, openSocket } from ${built('netlink/socket.js')};
+    import { newChain } from ${built('nftables/chain.js')};
+    import { deleteTable, newTable } from ${built('nftables/table.js')};
+    const connection = new Connection(openSocket(NETLINK_NETFILTER));
+    const table = newTable({ name: 'generations', comment: undefined });
+    const chain = newChain('generations', { name: 'token' });
+    const before = await readGeneration(connection);
+    const steps = [];
+    for (const message of [table, table, chain, chain, deleteTable('generations')]) {
+      const generation = await readGeneration(connection);
+      const made = await commit(connection, [message], { generation });
+      steps.push([made.generation - before, (await readGeneration(connection)) - before]);
+    }
+    console.log(JSON.stringify(steps));
+    connection.close();`;
+    t.same(
+      JSON.parse(await script(world, source)),
+      [1, 1, 2, 3, 4].map(made => [made, made]),
+    );
+  },
+);
