@@ -1,10 +1,17 @@
 /**
  * Runs every compiled test file, two at a time, each a plain program that prints TAP. Words after the command
  * choose files: `npm test -- kernel/ config`. Ends with the line `N passed, N failed, N skipped`.
+ *
+ * `tap run` cannot take its place: it puts a loader of its own into each Node.js process that a test starts, by NODE_OPTIONS,
+ * thus also into the program under test, which then takes more than twice as long to start, and more memory.
+ *
+ * A file that leaves anything behind has failed: a process, a folder, a note in the folders of the host.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -23,9 +30,45 @@ function testFiles(words) {
 
 const isSlow = name => Number(slow.some(folder => name.startsWith(folder)));
 
+/** Processes that a test file started, or that these started, as lines of text by their ids: they inherit its TMPDIR. */
+function processesOf(folder) {
+  const found = new Map();
+  for (const pid of readdirSync('/proc').filter(name => /^\d+$/.test(name))) {
+    try {
+      if (!readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(`TMPDIR=${folder}`)) continue;
+      found.set(Number(pid), readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim());
+    } catch {} // it has ended, or is another user's
+  }
+  return found;
+}
+
+/** What stands in the folders that all of the machine shares. */
+function hostNotes() {
+  const of = folder => (existsSync(folder) ? readdirSync(folder).map(name => join(folder, name)) : []);
+  return [
+    ...of('/run/netns'),
+    ...of('/run/knockd-nft'),
+    ...of('/var/lib/knockd-nft'),
+    ...of('/etc/knockd-nft.d'),
+  ];
+}
+
+/** What a test file left behind, a line for each; processes get a moment to end by themselves, and are ended then. */
+async function leftovers(folder, before) {
+  for (let left = 50; left > 0 && processesOf(folder).size > 0; left--) await sleep(100);
+  const processes = [...processesOf(folder)].map(([pid, command]) => {
+    process.kill(pid, 'SIGKILL');
+    return `left a process: ${command}`;
+  });
+  const files = readdirSync(folder).map(name => `left a file: $TMPDIR/${name}`);
+  rmSync(folder, { recursive: true, force: true });
+  const notes = hostNotes().filter(path => !before.includes(path));
+  return [...processes, ...files, ...notes.map(path => `left a file: ${path}`)];
+}
+
 /** Everything that a program printed, and its exit status. */
-function run(file) {
-  const env = { ...process.env, TAP_TIMEOUT: String(timeout) };
+function run(file, folder) {
+  const env = { ...process.env, TAP_TIMEOUT: String(timeout), TMPDIR: folder };
   const hung = { timeout: (timeout + 60) * 1000, killSignal: 'SIGKILL' };
   const child = spawn(process.execPath, ['--enable-source-maps', file], { cwd: root, env, ...hung });
   let tap = '';
@@ -73,8 +116,16 @@ const skipped = new Map();
 async function report(name) {
   const file = join(root, 'build/test', name.replace(/\.ts$/, '.js'));
   const start = performance.now();
-  const result = existsSync(file) ? await run(file) : { tap: '', errors: `${file} is not built`, status: 1 };
+  const folder = mkdtempSync(join(tmpdir(), 'test-'));
+  chmodSync(folder, 0o1777); // some tests are another user for a while
+  const before = hostNotes();
+  const result = existsSync(file)
+    ? await run(file, folder)
+    : { tap: '', errors: `${file} is not built`, status: 1 };
   const counts = count(result);
+  const left = await leftovers(folder, before);
+  counts.failed += left.length;
+  result.errors += left.map(line => `\n${line}`).join('');
   for (const key of Object.keys(total)) total[key] += counts[key];
   for (const { name: test, reason } of skips(result))
     skipped.set(reason, [...(skipped.get(reason) ?? []), `test/${name}: ${test}`]);
