@@ -35,7 +35,12 @@ t.test('a trial that first has tokens leaves none behind', needs, async t => {
   writeFileSync(world.configFile, '{}');
   const trial = startTry(world, [candidate(world, tokens), '--for', '5m'], world.env);
   await trial.line(trying);
-  t.ok(await world.opens('client', token('alice', GOOD)));
+  await world.sendToken('client', token('alice', GOOD));
+  t.match(
+    await world.list(),
+    /ssh_opened \{\s+packets 1 /,
+    'it opens; a client that came in would confirm the trial',
+  );
   t.equal((await world.knockd(['undo'], { env: world.env })).status, 0);
   t.notMatch(await world.list(), /tokens/);
 });
