@@ -115,7 +115,7 @@ for (const { program, args } of browsers) {
         mkdirSync(profile);
         const [client, stranger] = [world.host('client'), world.host('stranger')];
         t.equal(await client.connect(world.server[family], PORT), 'silent');
-        const opened = world.start('client', program, args(profile, url), { HOME: home });
+        const opened = world.start('client', program, args(profile, url), { HOME: home, TMPDIR: home });
         t.match(await server.line(/^says Open/), 'Open. New connections come in for 300 seconds.');
         t.equal(await client.connect(world.server[family], PORT), 'open');
         t.match(await world.counted(), { opened: 1, wrong: 0 });
@@ -137,7 +137,10 @@ for (const { program, args } of browsers) {
         writeFileSync(file, pressed(settingsFor(world.server[family])));
         const profile = join(home, 'profile');
         mkdirSync(profile);
-        const opened = world.start('client', program, args(profile, `file://${file}`), { HOME: home });
+        const opened = world.start('client', program, args(profile, `file://${file}`), {
+          HOME: home,
+          TMPDIR: home,
+        });
         const [, data = ''] = (await capture.line(/^datagram /)).split(' ');
         await server.line(/^says Open/);
         await opened.stop('SIGKILL');
