@@ -107,7 +107,7 @@ const ENTRY = object({
 
 /** With one of the two ways in. */
 const entry: typeof ENTRY = {
-  schema: ENTRY.schema,
+  ...ENTRY,
   read(node, report, where) {
     const ways =
       node.kind === 'object' ? node.members.filter(({ name }) => /^(knocks|token)$/.test(name)) : [];

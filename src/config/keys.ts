@@ -144,20 +144,10 @@ export const SERVICE_DEFAULTS = {
   singleUse: SERVICE.singleUse.default,
 };
 
-/** The keys that are single values, as groups: what convict fills in. */
-export const SETTINGS = {
-  closed: FILE.closed,
-  policy: FILE.policy,
-  hook: FILE.hook,
-  priority: FILE.priority,
-  prefix: PREFIX,
-  strict: FILE.strict,
-  limits: LIMITS,
-  table: FILE.table,
-  log: LOG,
-};
-
-function key<T, const O extends Omit<Key<T>, 'shape'>>(shape: Shape<T>, options: O): O & { shape: Shape<T> } {
+function key<S extends Shape<unknown>, const O extends Omit<Key, 'shape'>>(
+  shape: S,
+  options: O,
+): O & { shape: S } {
   return { ...options, shape };
 }
 

@@ -1,16 +1,25 @@
 import convict from 'convict';
-import { SETTINGS } from './keys.ts';
+import { FILE } from './keys.ts';
 import type { Problem } from './problems.ts';
 import { Report } from './report.ts';
-import type { Key, Keys } from './shape.ts';
-import type { Closed, Config } from './types.ts';
+import type { Key, Keys, Values } from './shape.ts';
 
-/** The keys of the file that are single values; `closed` is the default of the services. */
-export type Settings = Omit<Config, 'services' | 'token' | 'public' | 'allow' | 'interfaces'> & {
-  readonly closed: Closed;
-};
+/** Keys that need more than a default: what they say is checked and put together in `parse.ts`. */
+const READ_APART = ['$schema', 'services', 'token', 'public', 'allow', 'interfaces'] as const;
 
-type Groups = { readonly [name: string]: Key | Keys };
+type Name = Exclude<keyof typeof FILE, (typeof READ_APART)[number]>;
+type ValueOf<K> = K extends { readonly shape: { readonly keys: infer G extends Keys } }
+  ? Required<Values<G>>
+  : K extends Key<infer T>
+    ? T
+    : never;
+
+/** All other keys of the file, with their defaults; `closed` is the default of the services. */
+export type Settings = { readonly [N in Name]: ValueOf<(typeof FILE)[N]> };
+
+const SETTINGS: Keys = Object.fromEntries(
+  Object.entries(FILE).filter(([name]) => !READ_APART.some(apart => apart === name)),
+);
 
 /** Environment before file before defaults. What is wrong in the environment is told; then the settings are of no use. */
 export function readSettings(
@@ -33,23 +42,28 @@ export function readSettings(
   return { settings: settings.getProperties(), problems };
 }
 
-/** The table of keys in convict's words. Any format will do: what comes in has been checked. */
+/**
+ * The table of keys in convict's words: it puts defaults, file and environment together. Any format will do, since what comes in
+ * has been checked: convict's own checks say no line and column, and know no maps under names of the author's choice.
+ */
 function settingsSchema(
-  groups: Groups,
+  keys: Keys,
   onVariable: (variable: string, key: Key, where: string) => void,
   prefix = '',
 ): Record<string, unknown> {
   return Object.fromEntries(
-    Object.entries(groups).map(([name, entry]) => {
+    Object.entries(keys).map(([name, key]) => {
       const where = `${prefix}${name}`;
-      if (!isKey(entry)) return [name, settingsSchema(entry, onVariable, `${where}.`)];
-      if (entry.env !== undefined) onVariable(entry.env, entry, where);
-      const env = entry.env === undefined ? {} : { env: entry.env };
-      return [name, { format: '*', doc: entry.doc, default: entry.default, ...env }];
+      const members = membersOf(key);
+      if (members) return [name, settingsSchema(members, onVariable, `${where}.`)];
+      if (key.env !== undefined) onVariable(key.env, key, where);
+      const env = key.env === undefined ? {} : { env: key.env };
+      return [name, { format: '*', doc: key.doc, default: key.default, ...env }];
     }),
   );
 }
 
-function isKey(entry: Key | Keys): entry is Key {
-  return 'shape' in entry && 'doc' in entry;
+/** The keys of an object; undefined for a single value. */
+function membersOf({ shape }: Key): Keys | undefined {
+  return 'keys' in shape ? (shape.keys as Keys) : undefined;
 }

@@ -40,10 +40,11 @@ export type Values<K extends Keys> = {
 };
 
 /** An object with keys known beforehand. */
-export function object<K extends Keys>(keys: K): Shape<Values<K>> {
+export function object<K extends Keys>(keys: K): Shape<Values<K>> & { readonly keys: K } {
   const names = Object.keys(keys);
   const required = names.filter(name => keys[name]?.required);
   return {
+    keys,
     get schema() {
       return {
         type: 'object',

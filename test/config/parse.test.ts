@@ -1,6 +1,9 @@
+import { applyEdits, modify, parse as parseJson } from 'jsonc-parser';
 import t from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
 import { ConfigError } from '../../src/config/problems.ts';
+import { configSchema } from '../../src/config/schema.ts';
+import type { JsonSchema } from '../../src/config/shape.ts';
 import type { Config } from '../../src/config/types.ts';
 
 const SMALLEST = '{ "services": { "ssh": { "ports": [22], "sequence": [10000, 2345, 3456, 1234] } } }';
@@ -44,8 +47,8 @@ t.test('the smallest useful file gets every default', t => {
   t.end();
 });
 
-t.test('every key of the file is used, with comments and trailing commas', t => {
-  const text = `// a comment
+/** No value in it is a default. */
+const EVERY_KEY = `// a comment
 {
   "$schema": "./knockd-nft.schema.json",
   "services": {
@@ -64,13 +67,55 @@ t.test('every key of the file is used, with comments and trailing commas', t => 
   "interfaces": ["eth0", "wg*"],
   "hook": "prerouting",
   "priority": -199,
-  "prefix": { "ipv6": 64 },
+  "prefix": { "ipv4": 24, "ipv6": 64 },
   "strict": false,
   "limits": { "progress": 1, "clients": 16777216 },
   "table": "my_knockd2",
   "log": { "level": "silent", "format": "json", "refused": true, "group": 0 },
 }`;
-  t.strictSame(config(text), {
+
+/** Where each key of a schema may stand: `services.web_1.ports` for one of a service. */
+function places({ properties = {} }: JsonSchema, value: unknown): readonly (readonly string[])[] {
+  const of = (value ?? {}) as Readonly<Record<string, unknown>>;
+  return Object.entries(properties as Readonly<Record<string, JsonSchema>>).flatMap(([name, schema]) => {
+    const each = schema.additionalProperties as JsonSchema | boolean | undefined;
+    const below =
+      typeof each === 'object'
+        ? Object.entries(of[name] ?? {}).flatMap(([one, it]) => places(each, it).map(path => [one, ...path]))
+        : places(schema, of[name]);
+    return [[name], ...below.map(path => [name, ...path])];
+  });
+}
+
+t.test(
+  'no key of the file is dropped in silence: without any of them the configuration is another one',
+  t => {
+    const whole = config(EVERY_KEY);
+    const value = parseJson(EVERY_KEY, [], { allowTrailingComma: true });
+    const all = places(configSchema(), value);
+    t.ok(all.length > 40, `${all.length} keys`);
+    const stands = (path: readonly string[]) => path.reduce((at, name) => at?.[name], value) !== undefined;
+    const nowhere = all.filter(path => !all.some(other => other.at(-1) === path.at(-1) && stands(other)));
+    t.same(nowhere, [], 'each stands in the example');
+    for (const path of all.filter(stands).filter(([name]) => name !== '$schema')) {
+      const text = applyEdits(EVERY_KEY, modify(EVERY_KEY, [...path], undefined, {}));
+      t.notSame(attempt(text), whole, path.join('.'));
+    }
+    t.end();
+  },
+);
+
+/** What it means, or what is wrong. */
+function attempt(text: string): unknown {
+  try {
+    return config(text);
+  } catch (error) {
+    return error;
+  }
+}
+
+t.test('every key of the file is used, with comments and trailing commas', t => {
+  t.strictSame(config(EVERY_KEY), {
     services: [
       {
         name: 'web_1',
@@ -129,7 +174,7 @@ t.test('every key of the file is used, with comments and trailing commas', t => 
     interfaces: ['eth0', 'wg*'],
     hook: 'prerouting',
     priority: -199,
-    prefix: { ipv4: 32, ipv6: 64 },
+    prefix: { ipv4: 24, ipv6: 64 },
     strict: false,
     limits: { progress: 1, clients: 16777216 },
     table: 'my_knockd2',
