@@ -5,7 +5,18 @@
  * however that ends; the namespaces end with the holder.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -227,6 +238,28 @@ async function hold(flags: string, script: string): Promise<Holder> {
   return { pid: child.pid ?? 0, end };
 }
 
+/** Ends what still runs on the hosts of a world, such as the program that undoes a trial: it outlives its command. */
+async function endAllIn(holder: number): Promise<void> {
+  const folder = `/proc/${holder}/root/run/netns`;
+  const hosts = new Set(readdirSync(folder).map(name => `net:[${statSync(join(folder, name)).ino}]`));
+  const there = () =>
+    readdirSync('/proc').filter(name => {
+      try {
+        return /^\d+$/.test(name) && hosts.has(readlinkSync(`/proc/${name}/ns/net`));
+      } catch {
+        return false; // it has ended, or is another user's
+      }
+    });
+  for (let left = there(); left.length > 0; left = there()) {
+    for (const pid of left) {
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch {} // it has ended
+    }
+    await new Promise(resolve => setTimeout(resolve, 10));
+  }
+}
+
 /**
  * Makes the hosts; they go with the test. Ask `missing('namespaces')` before.
  *
@@ -345,6 +378,7 @@ export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptio
   t.teardown(async () => {
     await Promise.allSettled([...running].map(program => program.stop('SIGKILL')));
     await Promise.all([...agents.values()].map(agent => agent.end()));
+    await endAllIn(holder.pid);
     await holder.end();
     for (const path of [folder, homes]) rmSync(path, { recursive: true, force: true });
   });
