@@ -1,5 +1,5 @@
 /**
- * Runs every compiled test file, two at a time, each a plain program that prints TAP. Words after the command
+ * Runs every compiled test file, three at a time, each a plain program that prints TAP. Words after the command
  * choose files: `npm test -- kernel/ config`. Ends with the line `N passed, N failed, N skipped`.
  *
  * `tap run` cannot take its place: it puts a loader of its own into each Node.js process that a test starts, by NODE_OPTIONS,
@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const jobs = 2;
+const jobs = 3; // of two cores: much of the time is waiting
 const timeout = 600; // seconds for a file; tap's own is 30
 const slow = ['kernel/', 'system/', 'supervisor/']; // they go first, so that no long one is left alone at the end
 

@@ -152,7 +152,7 @@ t.test(
   async t => {
     const world = await createWorld(t);
     const text = `{ "policy": "drop", "log": { "level": "silent" }, "services": { "web": { // for bob
-      "ports": ["8080-8082/tcp", "7001-7003/udp"], "singleUse": true, "openFor": 1,
+      "ports": ["8080-8082/tcp", "7001-7003/udp"], "singleUse": true, "openFor": 2,
       "sequences": { "bob": [7001, 9003, 8003] }, }, } }`;
     const { status, stdout, stderr } = await demo(world, ['--config', file(t, text, 0o600)]);
     t.equal(status, 0, stderr + stdout);
