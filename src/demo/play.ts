@@ -97,7 +97,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
   tell.chapter('The client knocks, and the kernel counts');
   const [first, ...others] = families;
   await knockWatched(first);
-  tell.say('Each knock is one packet that nobody answers. nftables sets remember how far who is.');
+  tell.say('Each knock is one packet that nobody answers. nftables sets remember how far each client is.');
 
   tell.chapter('Open');
   await isOpen('open', first, port, true);
@@ -122,7 +122,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
   await isClosed('closed again');
 
   tell.chapter('But nobody is thrown out');
-  tell.say('The connection that came in before is established, so it goes on:');
+  tell.say('The connection that came in earlier is established, so it goes on:');
   await goesOn('established');
 
   if (wrong) {
@@ -141,7 +141,7 @@ async function sendTokens({ plot, stage, program, name: file, text, tell }: Scen
   const [client] = stage.families;
   tell.chapter('A knock that nobody can repeat');
   tell.say(
-    'Who sees knocks can repeat them. So a user may have a secret instead: his client makes one-time tokens of it, one a',
+    'Anyone who sees the knocks can repeat them. So a user can have a secret instead. The client makes one-time tokens of it, one a',
     'minute. Each is a single packet, and those of the coming hours stand ready in the kernel. The file gets a user, laptop:',
   );
   const key = { secret: randomBytes(32), realm: token.realm, service: name };
