@@ -3,7 +3,7 @@ import type { Port, Service, TokenUser } from '../config/types.ts';
 
 declare const PLACE: unique symbol;
 
-/** How far along which sequences a client is: a number of 32 bits that stands for a prefix of some sequence; 0 is the start. */
+/** How far a client is, and along which sequences: a 32-bit number that stands for a prefix of sequences. 0 is the start. */
 export type Place = number & { readonly [PLACE]: true };
 
 export const START = 0 as Place;
@@ -17,12 +17,12 @@ export interface Step {
   readonly labels: readonly string[];
 }
 
-/** What reaching a place does: wait for the next knock at most so many milliseconds, or open a service. */
+/** The effect of reaching a place: wait at most `timeout` milliseconds for the next knock, or open a service. */
 export type Arrival =
   | { readonly place: Place; readonly does: 'start' | 'wait'; readonly timeout: number }
   | Opens;
 
-/** A place at the end of a sequence, or where a user's tokens lead. */
+/** A place at the end of a sequence, or one that a user's tokens lead to. */
 export interface Opens {
   readonly place: Place;
   readonly does: 'open';
@@ -30,10 +30,10 @@ export interface Opens {
   readonly user: string | null;
 }
 
-/** All sequences as one automaton. What is in none of its lists is a wrong knock. */
+/** All sequences as one automaton. A knock that is in none of its lists is a wrong one. */
 export interface Automaton {
   readonly steps: readonly Step[];
-  /** Knocks that were made on the way to a place and change nothing there. */
+  /** Knocks already made on the way to a place. They change nothing there. */
   readonly repeats: readonly { readonly place: Place; readonly knock: Port }[];
   readonly arrivals: readonly Arrival[];
   /** Every knock, once. */
@@ -54,15 +54,15 @@ interface Prefix {
   readonly children: Map<number, Prefix>;
   readonly labels: string[];
   timeout: number;
-  /** What a whole sequence opens, and as whom. */
+  /** What a whole sequence opens, and for which user. */
   opens: Pick<Opens, 'service' | 'user'> | undefined;
   place: Place;
 }
 
 /**
- * Compiles the sequences of all services; those with the same beginning share it.
+ * Compiles the sequences of all services. Sequences that begin alike share that prefix.
  *
- * No sequence may begin with another whole one: the configuration was checked.
+ * The configuration was checked, so no sequence begins with another whole one.
  */
 export function compileAutomaton(services: readonly Service[], realm: string): Automaton {
   const root = newPrefix(undefined, undefined, FNV_OFFSET);
@@ -115,7 +115,7 @@ function arrival({ place, parent, timeout, opens }: Prefix): Arrival {
   return { place, does: parent?.parent ? 'wait' : 'start', timeout };
 }
 
-/** The knocks on the way to a prefix, its own included, that do not advance from it. */
+/** The knocks on the way to a prefix, including its own, that do not advance from it. */
 function repeats(prefix: Prefix): { place: Place; knock: Port }[] {
   if (prefix.opens !== undefined) return [];
   const made = new Map<number, Port>();
@@ -128,7 +128,7 @@ function repeats(prefix: Prefix): { place: Place; knock: Port }[] {
 
 /**
  * Gives each prefix its place: the hash of its knocks, so that a client in mid-sequence stays where it is when other
- * sequences come and go. Where two hashes meet, the later one in the order of length and knocks takes the next free
+ * sequences come and go. If two hashes collide, the later one in the order of length and knocks takes the next free
  * number, whatever the order in the file.
  */
 function number(root: Prefix): Set<number> {
@@ -151,7 +151,7 @@ function take(number: number, taken: Set<number>): Place {
   return place as Place;
 }
 
-/** Where a user's tokens lead: another place when anything changes that goes into them. */
+/** The place that a user's tokens lead to. It changes with anything that goes into the tokens. */
 function tokenPlace(
   realm: string,
   service: string,

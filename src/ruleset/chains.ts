@@ -8,20 +8,20 @@ import * as match from './match.ts';
 import { FAMILIES, names } from './names.ts';
 import { hasUsers } from './sets.ts';
 
-/** A source that knocks faster than this is not looked at until it slows down: packets a second, and at once. */
+/** The guards ignore a source that knocks faster than this until it slows down: packets a second, and packets at once. */
 const KNOCK_RATE = 20;
 const KNOCK_BURST = 250;
-/** The meter outlives a pause between two knocks, and at least so many milliseconds. */
+/** The shortest life of a meter, in milliseconds. It also outlives the longest pause allowed between two knocks. */
 const METER_TIMEOUT = 5000;
-/** Most events a second for each service. */
+/** The most events a second for each service. */
 const OPENED_RATE = 100;
 const REFUSED_RATE = 10;
 /**
- * How long a SYN that was let in may be sent again, in milliseconds: Linux sends the last one after 67 s, the BSDs give up
- * after 75 s. It does not begin anew, so that nobody keeps half-open connections for later.
+ * How long a SYN that was let in may be sent again, in milliseconds. Linux sends the last one after 67 s, the BSDs give up
+ * after 75 s. The time never starts anew, so that no client can keep half-open connections for later.
  */
 const SYN_TIMEOUT = 75 * 1000;
-/** How long a connection that was let in is on record, in milliseconds: as long as connection tracking knows an idle one. */
+/** How long a connection that was let in stays on record, in milliseconds: as long as connection tracking keeps an idle one. */
 const ADMITTED_TIMEOUT = 5 * 24 * 60 * 60 * 1000;
 /** NF_IP_PRI_MANGLE: after connection tracking, before DNAT. */
 const PRIORITY_MANGLE = -150;
@@ -92,7 +92,7 @@ function forget(config: Config): Statement[] {
   );
 }
 
-/** After a first knock: only reached from the start, where nothing is stored. */
+/** After a first knock. The client comes from the start, so nothing is stored of it. */
 function start(config: Config, timeout: number): ChainWithRules {
   return chain(
     `start_${formatDuration(timeout)}`,
@@ -115,7 +115,7 @@ function remember(source: match.Source, set: string, timeout: number): Statement
   return [...match.family(source.family), ...match.change(source, { op: 'add', set, timeout, mark: true })];
 }
 
-/** After the last knock: only who gets a place among the clients counts as let in. The mark says by which sequence. */
+/** After the last knock. Only a client that gets a place in the set counts as let in. The mark says by which sequence. */
 function open(config: Config, service: Service): ChainWithRules {
   const timeout = service.openFor;
   return chain(
@@ -132,7 +132,7 @@ function open(config: Config, service: Service): ChainWithRules {
   );
 }
 
-/** `update` would keep the user of an element that is there. */
+/** Deletes and adds, because `update` would keep the user of an existing element. */
 function rememberUser(source: match.Source, service: Service, timeout: number): Statement {
   const set = names.users(service.name, source.family);
   return [
@@ -142,7 +142,7 @@ function rememberUser(source: match.Source, service: Service, timeout: number): 
   ];
 }
 
-/** Changes a record of the connection that a TCP packet is of, one rule for each family: a full set ends a rule. */
+/** Changes the record of a TCP packet's connection. There is one rule for each family, because a full set ends a rule. */
 function record(
   set: (family: Family) => string,
   op: 'update' | 'delete',
@@ -156,9 +156,9 @@ function record(
 }
 
 /**
- * Packets of flows that were let in; most are plain segments of a connection whose handshake is over. A SYN is none, whatever
- * tracking knows of its ports. Any other packet of the client ends the time in which its SYN may come again; its last one,
- * the record of the connection.
+ * Packets of flows that were let in. Most are plain segments of a connection whose handshake is over. A SYN never counts as
+ * one, whatever tracking knows of its ports. Any other packet from the client ends the time in which its SYN may come again.
+ * Its last packet ends the record of the connection.
  */
 function running(): ChainWithRules {
   return chain(
@@ -173,7 +173,7 @@ function running(): ChainWithRules {
   );
 }
 
-/** A SYN that was let in is sent again, and its handshake is not over. */
+/** Accepts a SYN that was let in before and is sent again, if its handshake is not over. */
 function resent(): ChainWithRules {
   return chain(
     'resent',
@@ -185,7 +185,7 @@ function resent(): ChainWithRules {
   );
 }
 
-/** Sources that need no knock, and connections that were let in, whether or not tracking still knows them. */
+/** Accepts sources that need no knock, and connections that were let in, whether or not tracking still knows them. */
 function exempt(): ChainWithRules {
   return chain(
     'exempt',
@@ -198,7 +198,7 @@ function exempt(): ChainWithRules {
   );
 }
 
-/** A new connection is let in, and put on record; where there is no room for that, it is let in all the same. */
+/** Lets a new connection in and puts it on record. If the record is full, it lets the connection in all the same. */
 function admit(): ChainWithRules {
   return chain(
     'admit',
@@ -214,7 +214,7 @@ function whole(family: Family): match.Source {
   return { family, length: family === 'ipv4' ? 32 : 128 };
 }
 
-/** Lets exempt sources and connections in, and new ones of clients, and shows itself closed to all others. */
+/** Lets in exempt sources, exempt connections, and new connections of clients. To all others the port looks closed. */
 function guard(config: Config, service: Service): ChainWithRules {
   const { name, singleUse, closed, ports } = service;
   const serves = (protocol: Protocol) => ports.some(range => range.protocol === protocol);
@@ -233,10 +233,10 @@ function guard(config: Config, service: Service): ChainWithRules {
   });
   return chain(
     names.guard(name),
-    // datagrams that nobody answers
+    // datagrams of a flow that was let in but has had no answer yet
     ...(serves('udp') ? [[...match.protocol('udp'), ...match.confirmed, ...match.accept]] : []),
     match.jump('exempt'),
-    // only a SYN or a datagram needs an opening, or uses it up
+    // only a SYN or a datagram needs an opening, or uses one up
     ...(serves('tcp') ? [[...match.tcpIsNoSyn, ...match.count(names.refused(name)), ...close]] : []),
     ...admit,
     match.count(names.refused(name)),
@@ -245,26 +245,26 @@ function guard(config: Config, service: Service): ChainWithRules {
   );
 }
 
-/** What is no valid new packet to an address of ours is neither a knock nor a stray. */
+/** A packet that is not a valid new one to an address of ours is neither a knock nor a stray. */
 const onlyNewToUs: readonly Statement[] = [
   [...match.ctState('invalid'), ...match.leave],
   [...match.tcpIsNoSyn, ...match.leave],
   [...match.notToUs, ...match.leave],
 ];
 
-/** Another host has the same address on another link: it is no client. */
+/** A link-local source is no client: another host may have the same address on another link. */
 const noLinkLocal: readonly Statement[] = FAMILIES.map(family => [
   ...match.family(family),
   ...match.fromLinkLocal(family),
   ...match.leave,
 ]);
 
-/** The prefix of what the kernel reports of each token that is used. */
+/** The log prefix under which the kernel reports each token that is used. */
 export const USED = 'used';
 
 /**
- * Uses a token up, and opens what it is for. Only the limit in the element of `used` lets one of two copies through that arrive
- * on two CPUs at the same instant; a look-up and a delete do not.
+ * Uses a token up, and opens its service. If two copies arrive on two CPUs at the same instant, only the limit in the element
+ * of `used` lets just one of them through. A look-up and a delete do not.
  */
 function useOnce({ token: { hours }, log }: Config, where: match.TokenIn): Rule {
   return rule(
@@ -277,7 +277,7 @@ function useOnce({ token: { hours }, log }: Config, where: match.TokenIn): Rule 
   );
 }
 
-/** Looks at what comes to the token port. A wrong token leaves nothing behind. */
+/** Looks at packets to the token port. A wrong token leaves nothing behind. */
 function token(config: Config): ChainWithRules {
   return {
     name: 'token',
@@ -295,8 +295,8 @@ function token(config: Config): ChainWithRules {
 }
 
 /**
- * Looks into the data of running connections to some ports. Only what a client sends whose address the handshake proved: a
- * forged SYN with data would open otherwise. Marks of packets without a token stay as they are.
+ * Looks for tokens in the data of running connections to some ports. It looks only at data from clients whose address the
+ * handshake proved, because a forged SYN with data would open otherwise. Marks of packets without a token stay as they are.
  */
 function tokenPayload(config: Config): ChainWithRules[] {
   return [
@@ -323,17 +323,17 @@ function tokenPayload(config: Config): ChainWithRules[] {
   ];
 }
 
-/** Whether tokens also count in the data of connections. */
+/** Whether tokens in the data of connections count, too. */
 function looksIntoPayload({ token: { payload } }: Config, { tokens }: Automaton): boolean {
   return tokens.length > 0 && payload.length > 0;
 }
 
-/** How long a used token is remembered, in milliseconds: longer than any token lives. */
+/** How long a used token is remembered, in milliseconds. This is longer than any token lives. */
 export function usedTimeout(hours: number): number {
   return (hours + 2) * 60 * 60 * 1000;
 }
 
-/** Looks at knocks, unless the source makes too many. */
+/** Looks at knocks, unless the source sends too many. */
 function knock(config: Config, longest: number): ChainWithRules {
   return chain(
     'knock',
@@ -352,7 +352,7 @@ function knock(config: Config, longest: number): ChainWithRules {
   );
 }
 
-/** Takes the client from its place to the next, or back to the start, where the knock may be a first one. */
+/** Takes the client from its place to the next. After a wrong knock it starts over, and the same knock may be a first one. */
 function advance(config: Config): ChainWithRules {
   const step = [...match.markFromKnock(names.steps), ...match.markVerdict(names.arrivals)];
   return chain(
@@ -370,8 +370,8 @@ function advance(config: Config): ChainWithRules {
 }
 
 /**
- * Neither a knock nor a service: a client in mid-sequence starts over, unless someone listens there. Whoever is in
- * mid-sequence is among the knockers; most sources are not, and asking that first is what makes a packet cheap.
+ * Neither a knock nor a service: a client in mid-sequence starts over, unless a program listens there. Every client in
+ * mid-sequence is among the knockers. Most sources are not, so the rules ask that first to keep packets cheap.
  */
 function stray(config: Config): ChainWithRules {
   return chain(
@@ -388,7 +388,7 @@ function stray(config: Config): ChainWithRules {
   );
 }
 
-/** Accepts what comes in elsewhere: only these interfaces are looked at. */
+/** Accepts packets from all other interfaces. The guards look only at these. */
 function interfaces(patterns: readonly string[]): ChainWithRules {
   return chain(
     'interfaces',
@@ -406,10 +406,10 @@ function baseChains(config: Config, automaton: Automaton, label: string): ChainW
   ];
   const payload = looksIntoPayload(config, automaton) ? config.token.payload : [];
   const input = [
-    // before established traffic is accepted, for that is what these packets are
+    // before established traffic is accepted, since these packets belong to it
     ...payload.map(({ port }) => [...match.tcpPort(port), ...match.jump('token_payload')]),
     ...early,
-    // allowed sources and running sessions may go everywhere, so they come first
+    // allowed sources and running sessions may go to any port, so they come first
     ...(config.policy === 'drop' ? [match.jump('exempt')] : []),
     match.portVerdict(names.ports),
     ...(config.policy === 'drop' ? keptUnderDrop() : []),
@@ -438,18 +438,18 @@ function baseChains(config: Config, automaton: Automaton, label: string): ChainW
   }));
 }
 
-/** ICMP and ICMPv6 types (RFC 792, 1191, 4443, 2710, 3810, 4861) without which a host does not work. */
+/** ICMP and ICMPv6 types (RFC 792, 1191, 4443, 2710, 3810, 4861) that a host needs to work. */
 const ICMP = [3, 8, 11, 12];
 const ICMPV6 = [1, 2, 3, 4, 128];
 const MLD = [130, 131, 132, 143];
 const NEIGHBOURS = [133, 134, 135, 136];
 
-/** What a host needs that drops all the rest: see section "policy" of the documentation. */
+/** What a host that drops everything else needs: see section "policy" of the documentation. */
 function keptUnderDrop(): Statement[] {
   return [
     // after the guards: a helper's expectation must not open one
     [...match.ctState('related'), ...match.accept],
-    // the other end of a connection that this host opens at the same moment (RFC 9293, 3.5)
+    // the peer of a connection that both hosts open at the same moment (RFC 9293, 3.5)
     [...match.ctState('established'), ...match.isReply, ...match.accept],
     ...ICMP.map(type => [...match.icmpType('ipv4', type), ...match.accept]),
     ...ICMPV6.map(type => [...match.icmpType('ipv6', type), ...match.accept]),

@@ -8,8 +8,8 @@ import { MARK, names } from './names.ts';
 import { compileSets } from './sets.ts';
 
 /**
- * The table that a configuration means: a pure function, and everything that is wanted in the kernel.
- * `version` is this program's, for the comment on the first rule.
+ * The table that a configuration means: all that we want in the kernel. This is a pure function.
+ * `version` is the version of this program, for the comment on the first rule.
  */
 export function compile(config: Config, version: string): Ruleset {
   const automaton = compileAutomaton(config.services, config.token.realm);
@@ -25,7 +25,7 @@ export function compile(config: Config, version: string): Ruleset {
   };
 }
 
-/** Eight hex digits that change when anything changes that is compiled. */
+/** Eight hex digits that change with any setting that affects the table. */
 export function fingerprint({ log: { level, format, ...log }, ...config }: Config): string {
   return createHash('sha256')
     .update(JSON.stringify({ ...config, log }))

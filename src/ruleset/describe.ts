@@ -8,7 +8,7 @@ import { byName, type ChainWithRules, type Ruleset } from '../nftables/ruleset.t
 import { FAMILIES, names } from './names.ts';
 import { compiledSequences, publicPorts, readPrefix, servicePorts, tokenPlaces, usesUp } from './program.ts';
 
-/** A key of the configuration that two tables differ in. Values of secrets are null. */
+/** A key of the configuration in which two tables differ. Values of secrets are null. */
 export interface Difference {
   /** `services.ssh.openFor` */
   readonly key: string;
@@ -22,7 +22,7 @@ interface Described {
   readonly secret?: boolean;
 }
 
-/** In which words of the configuration two tables differ; a service that is new or gone is one difference. */
+/** The keys of the configuration in which two tables differ. A service that is new or gone is one difference. */
 export function differences(before: Ruleset | undefined, after: Ruleset): Difference[] {
   const old = before ? describe(before) : new Map<string, Described>();
   const now = describe(after);
@@ -41,7 +41,7 @@ export function differences(before: Ruleset | undefined, after: Ruleset): Differ
   const single = keys.flatMap(key => {
     const [a, b] = [old.get(key), now.get(key)];
     const service = key.startsWith('services.') ? key.split('.').slice(0, 2).join('.') : '';
-    // what only services tell of is no difference where there are none
+    // a key that only services reveal is no difference if one table has no services
     if (a?.text === b?.text || told.has(service) || (service === '' && !(a && b))) return [];
     const shown = (value: Described | undefined) => (value?.secret ? null : value?.text);
     return [{ key, before: shown(a), after: shown(b) }];
@@ -49,7 +49,7 @@ export function differences(before: Ruleset | undefined, after: Ruleset): Differ
   return before ? [...whole, ...single] : whole;
 }
 
-/** `services.ssh.openFor: 10s -> 30s`; a secret only `changed`. */
+/** `services.ssh.openFor: 10s -> 30s`. Of a secret it says only `changed`. */
 export function changeText({ key, before, after }: Difference): string {
   if (before === undefined) return `${key}: ${after ?? 'new'}`;
   if (after === undefined) return `${key}: gone`;
@@ -62,7 +62,7 @@ export function count(number: number, word: string): string {
   return `${number} ${word}${number === 1 ? '' : 's'}`;
 }
 
-/** A table in the words of the configuration. */
+/** A table as keys and values of the configuration. */
 function describe(ruleset: Ruleset): Map<string, Described> {
   const chains = byName(ruleset.chains);
   const sets = byName(ruleset.sets);
@@ -102,7 +102,7 @@ function describe(ruleset: Ruleset): Map<string, Described> {
 
 type Put = (key: string, text: string | undefined, secret?: boolean) => void;
 
-/** Sequences are secrets: what stands for them tells only whether they are the same. */
+/** Sequences are secrets, so a hash stands for each. It tells only whether two are the same. */
 function describeSequences(ruleset: Ruleset, put: Put): void {
   const chains = new Map(
     ruleset.sets
@@ -150,7 +150,7 @@ function interfacesOf(chain: ChainWithRules | undefined): string[] {
 function intervals(ruleset: Ruleset, name: string): string[] {
   const set = ruleset.sets.find(it => it.name === name);
   if (!set) return [];
-  // the kernel lists ranges from the last to the first; where two touch, the end of one comes before the other's start
+  // the kernel lists ranges from last to first; where two touch, the end of one must come before the start of the next
   const sorted = set.elements.toSorted(
     (a, b) => Buffer.compare(a.key, b.key) || Number(b.end === true) - Number(a.end === true),
   );

@@ -2,7 +2,7 @@ import { count } from './describe.ts';
 import type { Status } from './status.ts';
 import { clientsIn, headline, type Knocker, knockers, leftText } from './status-text.ts';
 
-/** What was counted of a service. */
+/** The counters of a service. */
 export interface Counts {
   /** Sequences completed, connections let in, packets refused. */
   readonly opened: number;
@@ -16,9 +16,9 @@ interface Who {
   readonly user: string | null;
 }
 
-/** What happened between two looks at the kernel, as far as their difference tells. */
+/** An event between two looks at the kernel, as far as their difference shows it. */
 export type Happening =
-  /** A table is loaded, or another one, or none any more; or it now agrees with the file, or does not. */
+  /** A table was loaded, replaced or removed, or it began or ceased to agree with the file. */
   | ({ readonly event: 'table' } & Pick<Status, 'loaded' | 'table' | 'inSync' | 'guarded'>)
   | ({ readonly event: 'knocking' } & Omit<Knocker, 'expires'>)
   | { readonly event: 'wrongKnocks'; readonly count: number }
@@ -26,12 +26,12 @@ export type Happening =
   | ({ readonly event: 'in'; readonly expires: number | null } & Who)
   | ({ readonly event: 'out' } & Who);
 
-/** A time-out that ends later than it did by this much, in seconds, was set anew: looks and kernel clocks are not exact. */
+/** A time-out that ends later than before by more than this, in seconds, was set anew. Looks and kernel clocks are not exact. */
 const RENEWED = 0.5;
 
 /**
- * The difference of two looks `seconds` apart. At the first look who is in and who is knocking is news, and the counters
- * are not: nobody knows since when they count.
+ * The difference of two looks `seconds` apart. The first look reports clients that are in or knocking, but no counters:
+ * we cannot know how long they have been counting.
  */
 export function happenings(before: Status | undefined, after: Status, seconds: number): Happening[] {
   const happened: Happening[] = [];
@@ -50,7 +50,7 @@ export function happenings(before: Status | undefined, after: Status, seconds: n
   const cameTo = new Map<string, number>();
   for (const { service } of came) cameTo.set(service, (cameTo.get(service) ?? 0) + 1);
   for (const [service, { opened, accepted, refused }] of services) {
-    // of those who are in now more is told below
+    // moves() tells more about the clients that are in now
     const unseen = opened - (cameTo.get(service) ?? 0);
     if (unseen > 0) happened.push({ event: 'opened', service, count: unseen });
     if (accepted > 0) happened.push({ event: 'accepted', service, count: accepted });
@@ -59,7 +59,7 @@ export function happenings(before: Status | undefined, after: Status, seconds: n
   return [...happened, ...came, ...went];
 }
 
-/** Who came in, or in again, and who is out. */
+/** The clients that came in, or came in again, and those that are out. */
 function moves(before: Status | undefined, after: Status, seconds: number) {
   const id = ({ service, address }: Who) => `${service} ${address}`;
   const gone = new Map(before && clientsIn(before).map(client => [id(client), client]));
@@ -79,7 +79,7 @@ function end({ expires }: { readonly expires: number | null }): number {
   return expires ?? Number.MAX_VALUE;
 }
 
-/** What was counted between two looks, of the services that counted anything. */
+/** What the counters gained between two looks, for each service that counted anything. */
 export function increases(before: Status | undefined, after: Status) {
   const services = new Map<string, Counts>();
   if (!before) return { services, wrongKnocks: 0 };
@@ -92,7 +92,7 @@ export function increases(before: Status | undefined, after: Status) {
   return { services, wrongKnocks: increase(before.wrongKnocks, after.wrongKnocks) };
 }
 
-/** A counter that is less than it was began anew. */
+/** A counter that is lower than before has started anew. */
 function increase(before: number, after: number): number {
   return after < before ? after : after - before;
 }

@@ -7,8 +7,8 @@ import { TOKEN_OFFSET } from '../token/packet.ts';
 import { TOKEN_LENGTH } from '../token/read.ts';
 
 /**
- * The statements of our rules as the expressions that nft makes of the same words, registers included: what `nft`
- * prints of our ruleset and what it loads of `render` is the same program.
+ * The statements of our rules, as the expressions that nft makes of the same words, registers included. So what `nft`
+ * prints of our ruleset, and what it loads from `render`, is the same program.
  */
 
 type Expressions = readonly Expression[];
@@ -24,7 +24,7 @@ const TOKEN_IN = {
   datagram: { base: 'transport', offset: UDP_HEADER + TOKEN_OFFSET, length: TOKEN_LENGTH },
   segment: { base: 'inner', offset: TOKEN_OFFSET, length: TOKEN_LENGTH },
 } as const;
-/** The first register that a token leaves free: it fills eight, and what stands in one of them is lost. */
+/** The first register that a token leaves free. A token fills eight, and overwrites what stands in one of them. */
 const BEHIND_TOKEN = register(TOKEN_LENGTH / 4);
 /** RTN_* of include/uapi/linux/rtnetlink.h */
 const ADDRESS_TYPE = { unicast: 1, local: 2 } as const;
@@ -98,20 +98,20 @@ export function ctState(state: keyof typeof CT_STATE): Expressions {
 /** `ct direction reply`: the flow began with a packet of the other direction. */
 export const isReply = isEqual({ kind: 'ct', key: 'direction', dreg: KEY }, byte(CT_DIRECTION.reply));
 
-/** `ct status assured`: of TCP, the handshake is over. No packet of an unknown flow, and no invalid one, is. */
+/** `ct status assured`: for TCP, the handshake is over. A packet of an unknown flow, or an invalid one, never has this status. */
 export const assured = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS.assured);
 
 /** `ct status confirmed`: packets of a flow that was let in before, and nothing else. */
 export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS.confirmed);
 
-/** `ct status & (assured | confirmed) == confirmed`: of a flow that was let in before, and whose handshake is not over. */
+/** `ct status & (assured | confirmed) == confirmed`: a flow that was let in before, and whose handshake is not over. */
 export const halfOpen: Expressions = [
   { kind: 'ct', key: 'status', dreg: KEY },
   { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: host32(CT_STATUS.assured | CT_STATUS.confirmed) },
   { kind: 'cmp', sreg: KEY, op: 'eq', value: host32(CT_STATUS.confirmed) },
 ];
 
-/** `ct status assured ct direction original`: the handshake proved who sends this, and the client does. */
+/** `ct status assured ct direction original`: the client sends this, and the handshake proved its address. */
 export const provenClient: Expressions = [
   ...assured,
   ...isEqual({ kind: 'ct', key: 'direction', dreg: KEY }, byte(CT_DIRECTION.original)),
@@ -134,10 +134,10 @@ function tcpFlags(mask: number, op: 'eq' | 'neq', value: number): Expressions {
   ];
 }
 
-/** `tcp flags & (syn | ack) == syn`: TCP that opens a connection, whatever else it says. */
+/** `tcp flags & (syn | ack) == syn`: TCP that opens a connection, whatever its other flags. */
 export const tcpOpens = tcpFlags(TCP.syn | TCP.ack, 'eq', TCP.syn);
 
-/** `tcp flags & (syn | ack) == syn | ack`: the answer of a port that is open. */
+/** `tcp flags & (syn | ack) == syn | ack`: the answer of an open port. */
 export const tcpAgrees = tcpFlags(TCP.syn | TCP.ack, 'eq', TCP.syn | TCP.ack);
 
 /** `tcp flags & (fin | syn | rst | ack) != syn`: TCP that is no clean SYN. */
@@ -150,8 +150,8 @@ export const tcpGoesOn = tcpFlags(TCP.fin | TCP.syn | TCP.rst, 'eq', 0);
 export const tcpEndsNot = tcpFlags(TCP.fin | TCP.rst, 'eq', 0);
 
 /**
- * `meta skuid != 4294967295`, at input: the packet is TCP for a socket that has a peer, this very one. The kernel looks for
- * those before input ("early demux"), and for listeners after it; whoever owns the socket, it is nobody with this number.
+ * `meta skuid != 4294967295`, at input: a TCP packet for a socket with a peer, which is the packet's source. The kernel looks
+ * for such sockets before input ("early demux"), and for listeners after it. No owner of a socket has this number.
  */
 export const hasPeer: Expressions = [
   ...protocol('tcp'),
@@ -165,19 +165,19 @@ export const notToUs: Expressions = [
   { kind: 'cmp', sreg: KEY, op: 'neq', value: host32(ADDRESS_TYPE.local) },
 ];
 
-/** `fib daddr type unicast`: to another host; ours is `local`, and broadcast, multicast and anycast are others still. */
+/** `fib daddr type unicast`: to another host. Our own addresses are `local`; broadcast and the like have types of their own. */
 export const toOthers: Expressions = isEqual(
   { kind: 'fib', result: 'daddr type', dreg: KEY },
   host32(ADDRESS_TYPE.unicast),
 );
 
-/** `socket wildcard <= 1`: some socket is there for the packet. */
+/** `socket wildcard <= 1`: the packet has a socket. */
 export const someoneListens: Expressions = [
   { kind: 'socket', key: 'wildcard', dreg: KEY },
   { kind: 'cmp', sreg: KEY, op: 'lte', value: byte(1) },
 ];
 
-/** Bits of an address that make up one client, in bytes of the address. */
+/** The mask for the first `length` bits of an address of `size` bytes. */
 function prefixMask(size: number, length: number): Buffer {
   const mask = Uint8Array.from({ length: size }, (_, index) => {
     const bits = Math.min(8, Math.max(0, length - index * 8));
@@ -186,13 +186,13 @@ function prefixMask(size: number, length: number): Buffer {
   return Buffer.from(mask);
 }
 
-/** The first `length` bits of an address, the others 0. */
+/** The address with all but its first `length` bits set to 0. */
 export function masked(address: Buffer, length: number): Buffer {
   const mask = prefixMask(address.length, length);
   return Buffer.from(address.map((byte, index) => byte & (mask[index] ?? 0)));
 }
 
-/** Who a packet is from: the first `length` bits of its source address. The family must have been matched. */
+/** The client that a packet is from: the first `length` bits of its source address. The family must have been matched. */
 export interface Source {
   readonly family: Family;
   readonly length: number;
@@ -211,7 +211,7 @@ function loadSource({ family: name, length }: Source, dreg: Register = KEY): Exp
   return [load, { kind: 'bitwise', sreg: dreg, dreg, mask: prefixMask(size, length) }];
 }
 
-/** `ip saddr & 255.255.255.0`: from such a client, the key of what comes next. */
+/** `ip saddr & 255.255.255.0`: loads the client as the key for the next expression. */
 export function client(source: Source): Expressions {
   return [...family(source.family), ...loadSource(source)];
 }
@@ -236,7 +236,7 @@ export function clientNotIn(source: Source, set: string): Expressions {
   return [...client(source), { kind: 'lookup', set, sreg: KEY, inverted: true }];
 }
 
-/** `ip saddr . tcp sport . tcp dport`, always of the whole address. */
+/** `ip saddr . tcp sport . tcp dport`, always with the whole address. */
 function loadConnection(name: Family): Expressions {
   const words = name === 'ipv4' ? 1 : 4;
   return [
@@ -300,12 +300,12 @@ export function markVerdict(map: string): Expressions {
   ];
 }
 
-/** How the packet changes a set or map. */
+/** How the packet changes a set or a map. */
 export interface Change {
   readonly op: 'add' | 'update' | 'delete';
   readonly set: string;
   readonly timeout?: number;
-  /** Of a map: the element holds the mark. */
+  /** For a map: the element holds the mark. */
   readonly mark?: boolean;
   readonly limit?: Extract<Expression, { kind: 'limit' }>;
 }
@@ -320,7 +320,7 @@ export function change(source: Source, { mark, ...rest }: Change): Expressions {
   ];
 }
 
-/** Where a token is looked for: in a datagram, or in the data of a segment. */
+/** Where to look for a token: in a datagram, or in the data of a segment. */
 export type TokenIn = keyof typeof TOKEN_IN;
 
 const loadToken = (where: TokenIn): Expression => ({ kind: 'payload', ...TOKEN_IN[where], dreg: KEY });
@@ -350,7 +350,7 @@ export const markFromToken = (map: string, where: TokenIn): Expressions => [
   setMark,
 ];
 
-/** `add @used { @th,256,256 timeout 26h limit rate 1/week burst 1 packets }`: goes on once for each token. */
+/** `add @used { @th,256,256 timeout 26h limit rate 1/week burst 1 packets }`: lets each token pass once. */
 export const useToken = (set: string, timeout: number, where: TokenIn): Expressions => [
   loadToken(where),
   {
@@ -370,7 +370,7 @@ export const deleteToken = (map: string, where: TokenIn): Expressions => [
   { kind: 'dynset', op: 'delete', set: map, key: KEY, data: BEHIND_TOKEN },
 ];
 
-/** `log prefix "used" group 22 queue-threshold 1`: each at once, without a limit. */
+/** `log prefix "used" group 22 queue-threshold 1`: reports each packet at once, without a limit. */
 export const reportAtOnce = (prefix: string, group: number): Expressions => [
   { kind: 'log', prefix, group, queueThreshold: 1 },
 ];
@@ -403,7 +403,7 @@ export const hopLimit255 = isEqual(
   byte(255),
 );
 
-/** Link-local addresses, which each link has anew (RFC 3927, RFC 4291): the first bytes, which nft compares, and their bits. */
+/** Link-local addresses, which every link has (RFC 3927, RFC 4291): the first bytes, as nft compares them, and their bits. */
 const LINK_LOCAL = {
   ipv4: { network: Buffer.from([169, 254]), length: 16 },
   ipv6: { network: Buffer.from('fe80'.padEnd(32, '0'), 'hex'), length: 10 },
@@ -429,7 +429,7 @@ function linkLocal(name: Family, offset: number): Expressions {
   ];
 }
 
-/** Whether it is a link-local address, of 4 or 16 bytes. */
+/** Whether an address of 4 or 16 bytes is link-local. */
 export function isLinkLocal(address: Buffer): boolean {
   const { network, length } = LINK_LOCAL[address.length === 4 ? 'ipv4' : 'ipv6'];
   return masked(address.subarray(0, network.length), length).equals(network);
@@ -440,7 +440,7 @@ export function udpPort(port: number): Expressions {
   return isEqual({ kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: KEY }, portBytes(port));
 }
 
-/** `udp sport 67 udp dport 68`, which nft makes one comparison of. The protocol must have been matched. */
+/** `udp sport 67 udp dport 68`, which nft makes into one comparison. The protocol must have been matched. */
 export function udpPorts(source: number, destination: number): Expressions {
   return isEqual(
     { kind: 'payload', base: 'transport', offset: 0, length: 4, dreg: KEY },

@@ -1,17 +1,17 @@
 import type { Family } from '../config/types.ts';
 
-/** Names that administrators see in `nft list ruleset`, each in one place: the compiler writes them, the status reads them. */
+/** Names that administrators see in `nft list ruleset`, each in one place. The compiler writes them, the status reads them. */
 
 /** The comment that marks a table as ours. */
 export const MARK = 'knockd-nft';
 
-/** The table of `doctor --trace`, and the comment that marks it: it is there only as long as that runs. */
+/** The table of `doctor --trace`, and the comment that marks it. The table exists only while that command runs. */
 export const TRACE_TABLE = 'knockd_trace';
 export const TRACE_MARK = 'knockd-nft trace';
 
 export const FAMILIES = ['ipv4', 'ipv6'] as const satisfies readonly Family[];
 
-/** The name of a set that there is for each family. */
+/** The name of a set of which each family has one. */
 export type SetName = (family: Family) => string;
 
 export const names = {
@@ -38,16 +38,19 @@ export const names = {
   arrivals: 'arrivals',
   guard: (service: string) => `guard_${service}`,
   open: (service: string) => `open_${service}`,
-  /** While one program becomes another: copies of what was, of what will be, and of what guards meanwhile. No service has a dot in its name. */
+  /** During a swap: copies of the old program, of the new one, and of the guards meanwhile. Names of services have no dots. */
   held: (map: string) => `held.${map}`,
   coming: (set: string) => `coming.${set}`,
   aside: (object: string) => `aside.${object}`,
 } as const;
 
-/** Who writes what a set holds: the configuration, packets (and people, by hand), or the feeder of tokens. */
+/** Who writes the elements of a set: the configuration, packets (and people by hand), or the feeder of tokens. */
 export type Owner = 'program' | 'packets' | 'feeder';
 
-/** Each kind of set or map, and its owner. Swaps compare and replace what the program owns, and keep the rest; they never read the feeder's. */
+/**
+ * Each kind of set or map, and its owner. A swap compares and replaces the elements that the program owns, and keeps the
+ * others. It never reads the feeder's.
+ */
 const OWNERS = {
   started: 'packets',
   progress: 'packets',
@@ -68,7 +71,7 @@ const OWNERS = {
 
 export type Holds = keyof typeof OWNERS;
 
-/** What the set of this name holds; undefined for a name that {@link names} does not make. */
+/** The kind of the set with this name; undefined for a name that {@link names} does not make. */
 export function holds(name: string): Holds | undefined {
   const [, word = ''] =
     /^.+_(clients|users)_ipv[46]$/.exec(name) ??
@@ -78,13 +81,13 @@ export function holds(name: string): Holds | undefined {
   return word in OWNERS ? (word as Holds) : undefined;
 }
 
-/** Who owns the elements of a set in our table. A set that others put there is packets' if its elements expire. */
+/** The owner of a set's elements in our table. A set that another program added belongs to packets if its elements expire. */
 export function ownerOf({ name, timeout }: { readonly name: string; readonly timeout: boolean }): Owner {
   const kind = holds(name);
   return kind ? OWNERS[kind] : timeout ? 'packets' : 'program';
 }
 
-/** The service behind a name that {@link names} made, such as `guard_ssh`. */
+/** The service in a name that {@link names} made, such as `guard_ssh`. */
 export function serviceOfGuard(chain: string): string | undefined {
   return chain.startsWith('guard_') ? chain.slice('guard_'.length) : undefined;
 }
@@ -93,10 +96,10 @@ export function serviceOfOpen(chain: string): string | undefined {
   return chain.startsWith('open_') ? chain.slice('open_'.length) : undefined;
 }
 
-/** What is on record of single connections: each a client, its port, our port. */
+/** The sets that hold single connections. Each element is a client, its port and our port. */
 export const CONNECTIONS: readonly SetName[] = [names.sessions, names.syns, names.admitted];
 
-/** Whether a set holds single connections: of no use to who asks for clients, and as many as there are connections. */
+/** Whether a set holds single connections instead of clients. It may have as many elements as there are connections. */
 export function holdsConnections(name: string): boolean {
   return ['sessions', 'syns', 'admitted'].includes(holds(name) ?? '');
 }

@@ -7,11 +7,11 @@ import { type Place, START } from './automaton.ts';
 import { FAMILIES, names, serviceOfGuard, serviceOfOpen } from './names.ts';
 
 /**
- * What a table says that {@link compile} made, read back from the table alone: the kernel is asked, not the file, since
- * the two may differ.
+ * What a table that {@link compile} made says, read back from the table alone. The file may say something else, so we ask
+ * the kernel.
  */
 
-/** A whole sequence as the table has it: the places on the way, the last of which opens the service. */
+/** A whole sequence as the table has it: the places on the way. The last one opens the service. */
 export interface CompiledSequence {
   readonly service: string;
   readonly user: string | null;
@@ -36,7 +36,7 @@ function chainNamed(ruleset: Ruleset, name: string): ChainWithRules | undefined 
   return ruleset.chains.find(chain => chain.name === name);
 }
 
-/** The map that guards are reached through: another one where they are hooked in before DNAT. */
+/** The map that leads to the guards. If they are hooked in before DNAT, they have a map of their own. */
 export function guardMap(ruleset: Ruleset): string {
   return chainNamed(ruleset, 'prerouting') ? names.guards : names.ports;
 }
@@ -66,12 +66,12 @@ export function isAllowed(ruleset: Ruleset, family: Family, address: Buffer): bo
 /** `IFNAMSIZ`, include/uapi/linux/if.h */
 const INTERFACE_NAME = 16;
 
-/** Whether packets are looked at wherever they come in. */
+/** Whether the guards look at packets from every interface. */
 export function looksEverywhere(ruleset: Ruleset): boolean {
   return chainNamed(ruleset, 'interfaces') === undefined;
 }
 
-/** Whether packets that come in by an interface of that name are looked at: chain `interfaces` accepts the others. */
+/** Whether the guards look at packets from the interface of that name. Chain `interfaces` accepts the others. */
 export function isLookedAt(ruleset: Ruleset, name: string): boolean {
   const some = chainNamed(ruleset, 'interfaces');
   if (!some) return true;
@@ -82,7 +82,7 @@ export function isLookedAt(ruleset: Ruleset, name: string): boolean {
   );
 }
 
-/** Ports that are open to everybody. */
+/** Ports that are open to every source. */
 export function publicPorts(ruleset: Ruleset): readonly PortRange[] {
   const guarded =
     guardMap(ruleset) === names.guards ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
@@ -100,7 +100,7 @@ function portKeys(ranges: readonly PortRange[]): Set<string> {
   return new Set([...eachPort(ranges)].map(({ protocol, port }) => `${port}/${protocol}`));
 }
 
-/** Ports, as `22/tcp`, that strangers cannot reach: none where no hooked chain asks for the guards any more. */
+/** The ports, as `22/tcp`, that strangers cannot reach. There are none if no hooked chain leads to the guards any more. */
 export function guardedPorts(ruleset: Ruleset | undefined): Set<string> {
   if (!ruleset || ruleset.table.dormant) return new Set();
   const map = guardMap(ruleset);
@@ -114,12 +114,12 @@ export function guardedPorts(ruleset: Ruleset | undefined): Set<string> {
   return asked ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
 }
 
-/** Whether the first new connection uses an opening up: the service's guard then changes a set. */
+/** Whether the first new connection uses an opening up. If so, the service's guard changes a set. */
 export function usesUp(guard: ChainWithRules | undefined): boolean {
   return guard?.rules.some(({ expressions }) => expressions.some(({ kind }) => kind === 'dynset')) ?? false;
 }
 
-/** How long a completed sequence opens the service for, in milliseconds; undefined where somebody changed that. */
+/** How long a completed sequence opens the service, in milliseconds; undefined if another program changed that. */
 export function openingTime(open: ChainWithRules | undefined, service: string): number | undefined {
   const sets = new Set<string>(FAMILIES.map(family => names.clients(service, family)));
   for (const { expressions } of open?.rules ?? [])
@@ -128,7 +128,7 @@ export function openingTime(open: ChainWithRules | undefined, service: string): 
   return undefined;
 }
 
-/** The places that open a service, and as whom. */
+/** The places that open a service, and the user of each. */
 export function openingPlaces(ruleset: Ruleset): Map<Place, { service: string; user: string | null }> {
   const places = new Map<Place, { service: string; user: string | null }>();
   for (const { key, data, comment } of ruleset.sets.find(({ name }) => name === names.arrivals)?.elements ??
@@ -140,7 +140,7 @@ export function openingPlaces(ruleset: Ruleset): Map<Place, { service: string; u
   return places;
 }
 
-/** Where the tokens of a user lead: to places that open a service, and that no knock leads to. */
+/** The places that tokens lead to: they open a service, and no knock leads there. */
 export function tokenPlaces(ruleset: Ruleset): Map<Place, { service: string; user: string }> {
   const places = openingPlaces(ruleset);
   for (const { places: path } of compiledSequences(ruleset)) for (const place of path) places.delete(place);
@@ -151,7 +151,7 @@ export function tokenPlaces(ruleset: Ruleset): Map<Place, { service: string; use
   );
 }
 
-/** All sequences, by the places that they lead through. */
+/** All sequences, as the places that they lead through. */
 export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
   const next = new Map<Place, Place[]>();
   for (const { key, data } of ruleset.sets.find(({ name }) => name === names.steps)?.elements ?? []) {
@@ -167,7 +167,7 @@ export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
   const sequences: CompiledSequence[] = [];
   const walk = (place: Place, places: readonly Place[]): void => {
     for (const to of next.get(place) ?? []) {
-      if (places.includes(to)) continue; // no table of ours goes in circles, but somebody may have changed it
+      if (places.includes(to)) continue; // our tables have no circles, but another program may have changed this one
       const path = [...places, to];
       const opening = opens.get(to);
       if (opening === undefined) walk(to, path);
@@ -178,7 +178,7 @@ export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
   return sequences;
 }
 
-/** How much of an address is one client, from the masks in the rules that forget one. */
+/** How much of an address is one client, in bits, from the masks in the rules of chain `forget`. */
 export function readPrefix(ruleset: Ruleset): Record<Family, number> {
   const prefix = { ipv4: 32, ipv6: 128 };
   for (const { expressions } of ruleset.chains.find(({ name }) => name === 'forget')?.rules ?? [])

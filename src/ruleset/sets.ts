@@ -16,7 +16,7 @@ import { FAMILIES, names } from './names.ts';
 const ADDRESS = { ipv4: DATATYPES.ipv4_addr, ipv6: DATATYPES.ipv6_addr } as const;
 const PROTOCOL_PORT = [DATATYPES.inet_proto, DATATYPES.inet_service] as const;
 
-/** All sets and maps: the state, which packets write and swaps keep, and the program, with its elements. */
+/** All sets and maps: the state, which packets write and swaps keep, and the program with its elements. */
 export function compileSets(config: Config, automaton: Automaton): SetWithElements[] {
   return [
     ...stateSets(config),
@@ -47,7 +47,7 @@ function stateSets({ services, limits }: Config): SetWithElements[] {
       interval: false,
       elements: [],
     })),
-    // apart from the sessions, which a load has to be able to put on record, however many there are
+    // apart from the sessions, since a load must have room for all of those, however many they are
     ...[names.syns, names.admitted].flatMap(set =>
       eachFamily(family => ({
         ...dynamicSet(set(family), family, limits.clients),
@@ -62,7 +62,7 @@ function connection(family: Family): readonly Datatype[] {
   return [ADDRESS[family], DATATYPES.inet_service, DATATYPES.inet_service];
 }
 
-/** Whether the service tells its clients apart by who let them in. */
+/** Whether the service tells its clients apart by the user that they came in as. */
 export function hasUsers({ sequences, tokens }: Service): boolean {
   return tokens.length > 0 || sequences.some(({ user }) => user !== null);
 }
@@ -94,8 +94,8 @@ function tokenSet(name: string, data?: Datatype): SetWithElements {
 }
 
 /**
- * The map of tokens and the set of used ones. The feeder fills the first; packets, and the feeder, the second, which has the
- * same size and so takes all that can be used.
+ * The map of tokens and the set of used ones. The feeder fills the first. Packets and the feeder fill the second, which has
+ * the same size, so that it has room for all that can be used.
  */
 export const TOKEN_SETS = [tokenSet(names.tokens, DATATYPES.mark), tokenSet(names.used)] as const;
 
@@ -143,7 +143,7 @@ function programSet(name: string, types: readonly Datatype[]): SetWithElements {
   return { name, types, dynamic: false, timeout: false, interval: false, elements: [] };
 }
 
-/** Each port of each range: a hash look-up costs the same for one port and for all of them, and less than a range. */
+/** One element for each port of each range. A hash look-up costs the same for one port as for all, and less than a range. */
 function portElements(ranges: readonly PortRange[], verdict: Verdict): Element[] {
   return ranges.flatMap(({ protocol, first, last }) =>
     Array.from({ length: last - first + 1 }, (_, index) => portElement(protocol, first + index, verdict)),
@@ -177,7 +177,7 @@ function stepElements({ steps, repeats }: Automaton): Element[] {
   ];
 }
 
-/** As many labels as fit into a comment, and how many more there are. */
+/** As many labels as fit into a comment, and the number of the others. */
 function joinLabels(labels: readonly string[]): string {
   const all = labels.join(', ');
   if (all.length <= MAX_COMMENT) return all;

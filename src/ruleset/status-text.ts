@@ -1,7 +1,7 @@
 import { formatDuration } from '../config/duration.ts';
 import type { Client, Knocking, Status } from './status.ts';
 
-/** A status in words, for all that show one. */
+/** A status in words, for every command that shows one. */
 
 const SYNC = new Map([
   [true, 'as the configuration says'],
@@ -9,13 +9,13 @@ const SYNC = new Map([
   [null, 'the configuration cannot be used'],
 ]);
 
-/** Cells of a table, each row with as many as the head. */
+/** Cells of a table. Each row has as many as the head. */
 export interface Table {
   readonly head: readonly string[];
   readonly rows: readonly (readonly string[])[];
 }
 
-/** While it is `held`, a load is refused. */
+/** During a hold (`held`) it does not advise a load, since that would be refused. */
 export function headline(
   { loaded, table, inSync, guarded }: Pick<Status, 'loaded' | 'table' | 'inSync' | 'guarded'>,
   held = false,
@@ -30,7 +30,7 @@ export interface ClientOf extends Client {
   readonly service: string;
 }
 
-/** Everybody who is in, by service. */
+/** All clients that are in, by service. */
 export function clientsIn({ services }: Status): ClientOf[] {
   return Object.entries(services).flatMap(([service, { clients }]) =>
     clients.map(client => ({ ...client, service })),
@@ -73,7 +73,7 @@ export function knockingTable(knocking: readonly (Knocking & { readonly others?:
   return { head: ['KNOCKING', 'SERVICE', 'USER', 'STEP', 'LEFT'], rows };
 }
 
-/** Time that is left, in seconds: `1m30s`. Whole ones, and the last one is 1: it counts down as clocks do. */
+/** The time left: `1m30s`, from seconds. It rounds up, so that it counts down to 1 as clocks do. */
 export function leftText(seconds: number | null): string {
   return seconds === null ? 'for good' : formatDuration(Math.ceil(seconds) * 1000);
 }

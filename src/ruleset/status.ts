@@ -16,12 +16,12 @@ import {
   servicePorts,
 } from './program.ts';
 
-/** What `status --json` prints. Times in seconds; null for what never ends. */
+/** What `status --json` prints. Times are in seconds; null for what never ends. */
 export interface Status {
   readonly loaded: boolean;
-  /** Whether the kernel has what the file says; null where the file could not be read. */
+  /** Whether the kernel has what the file says; null if the file could not be read. */
   readonly inSync: boolean | null;
-  /** Whether a port is kept closed to anybody: not without services, nor where nothing comes in by its `interfaces`. */
+  /** Whether the table keeps a port closed. It keeps none without services, nor if no packet comes in by its `interfaces`. */
   readonly guarded: boolean;
   readonly table: string;
   readonly services: Readonly<Record<string, ServiceStatus>>;
@@ -40,13 +40,13 @@ export interface ServiceStatus {
 }
 
 export interface Client {
-  /** An address, or a network where `prefix` says so. */
+  /** An address, or a network if `prefix` says so. */
   readonly address: string;
   readonly user: string | null;
   readonly expires: number | null;
 }
 
-/** A client in mid-sequence; one for each sequence that goes through its place. */
+/** A client in mid-sequence: one entry for each sequence that goes through its place. */
 export interface Knocking {
   readonly address: string;
   readonly service: string;
@@ -57,8 +57,8 @@ export interface Knocking {
 }
 
 /**
- * Who is in, who is knocking and what was counted, from a table with its state. `interfaces` are those that packets come in
- * by; unless told, those that it looks at.
+ * The clients that are in or knocking, and the counters, from a table with its state. `interfaces` are those that packets
+ * come in by. Without them, every interface that the table looks at counts.
  */
 export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?: readonly string[]): Status {
   const sequences = compiledSequences(ruleset);
@@ -117,7 +117,7 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?
   };
 }
 
-/** What there is to say where no table of ours is loaded. */
+/** The status if no table of ours is loaded. */
 export function emptyStatus(table: string): Status {
   return { loaded: false, inSync: false, guarded: false, table, services: {}, knocking: [], wrongKnocks: 0 };
 }
