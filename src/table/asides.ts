@@ -6,13 +6,13 @@ import { names, ownerOf, serviceOfGuard } from '../ruleset/names.ts';
 import { chainOf, reachable, rewritten, setsOf } from './references.ts';
 
 /**
- * Base chains that guard while others are made elsewhere: a packet may pass those when the old one has no rules any more,
- * and the new one has none yet.
+ * Base chains that guard while others move to another hook or priority. Meanwhile a packet may pass the old chain when it has
+ * no rules any more, and the new one when it has none yet.
  *
- * Each is a copy of a base chain, and of all behind it, that lets in whom the other lets in, but changes nothing: it uses no
- * opening up, looks at no knock, counts and tells nothing. It comes before the other, to which an opening that was used up
- * is none any more. For the same reason it is a copy of what is wanted where that guards at `prerouting`, and else of what is
- * there.
+ * Each aside copies a base chain and all chains behind it. It lets in the same clients, but changes nothing: it uses up no
+ * opening, looks at no knock, counts nothing and reports nothing. It comes before the chain that it copies, since that chain
+ * may use up an opening, which the aside would then not find. For the same reason asides copy the wanted ruleset if that
+ * guards at `prerouting`, and otherwise the current one.
  */
 export function asides(current: Ruleset, wanted: Ruleset): Pick<Ruleset, 'chains' | 'sets'> {
   const [there, then] = [byName(current.chains), byName(wanted.chains)];
@@ -33,7 +33,7 @@ export function isAside(name: string): boolean {
   return name.startsWith(PREFIX);
 }
 
-/** A base chain with its policy as its last rule, which packets also come to after a chain that they were sent to for good. */
+/** A base chain with its policy as its last rule. A `goto` at the end becomes a jump, so that packets come back to that rule. */
 export function decided(chain: ChainWithRules): ChainWithRules {
   const last = chain.rules.at(-1);
   const [only, more] = last?.expressions ?? [];
@@ -75,14 +75,14 @@ function copy(from: Ruleset, bases: readonly ChainWithRules[]): Pick<Ruleset, 'c
   };
 }
 
-/** An element that leads to a guard, or nowhere else. What may be a knock passes, so that the other chain sees it. */
+/** Keeps an element that leads to a guard or to no chain. Accepts a possible knock, so that the other chain sees it. */
 function answer(element: Element): Element[] {
   const { data } = element;
   if (!(data && 'chain' in data) || serviceOfGuard(data.chain) !== undefined) return [element];
   return data.chain === 'knock' ? [{ ...element, data: { code: 'accept' } }] : [];
 }
 
-/** The chain without what changes something. */
+/** The chain without expressions that change something. */
 function looks(chain: ChainWithRules): ChainWithRules {
   return {
     ...chain,

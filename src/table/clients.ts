@@ -9,35 +9,35 @@ import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
 /** The comment on elements that a grant made; `nft list ruleset` shows it. */
 export const GRANTED = 'granted';
 
-/** A client that is in, as it is remembered in case that its table is removed. Plain data, for other threads too. */
+/** A client that is in, remembered in case its table is removed. It is plain data, so that other threads can take it. */
 export interface KnownClient {
   readonly service: string;
   readonly family: Family;
   /** Its address or network: 4 or 16 bytes. */
   readonly key: Uint8Array;
-  /** The sequence that let it in, for services that tell them apart. */
+  /** The place at the end of the sequence that let it in, for services that tell clients apart. */
   readonly place: number | null;
-  /** How long it was let in for, in milliseconds; null for good. */
+  /** How long the opening lasts in all, in milliseconds; null for no end. */
   readonly timeout: number | null;
-  /** When that ends, in milliseconds as {@link monotonic} counts them. */
+  /** When the opening ends, in milliseconds as {@link monotonic} counts them; null for never. */
   readonly until: number | null;
-  /** Let in by hand: with `grant`, or for another time than a knock is. */
+  /** Let in by hand: with `grant`, or for another time than a knock gives. */
   readonly granted: boolean;
 }
 
-/** Tells clients apart. */
+/** A key that tells clients apart. */
 export function clientId({ service, family, key }: Pick<KnownClient, 'service' | 'family' | 'key'>): string {
   return `${service} ${family} ${Buffer.from(key).toString('hex')}`;
 }
 
-/** When it was let in; 0 where that cannot be known. */
+/** When the client was let in; 0 if that cannot be known. */
 export function openedAt({ until, timeout }: KnownClient): number {
   return until === null || timeout === null ? 0 : until - timeout;
 }
 
 /**
- * Who is in, from a table with its state. Openings for single use are left out: whether one was used up in the meantime
- * cannot be known, so it is not given back.
+ * The clients that are in, from a table with its state. Openings for single use are left out: they may have been used up in
+ * the meantime, so they are not given back.
  */
 export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
   const sets = byName(ruleset.sets);
@@ -70,7 +70,7 @@ export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
   });
 }
 
-/** What the sets of a table that has to be made again get of the clients that are still in. */
+/** The elements of clients that are still in, by set, for a table that has to be made again. */
 export function clientElements(clients: readonly KnownClient[], now: number): Map<string, Element[]> {
   const sets = new Map<string, Element[]>();
   const add = (set: string, element: Element): void => {

@@ -1,7 +1,7 @@
 import { NetlinkError } from '../netlink/errors.ts';
 import { MARK } from '../ruleset/names.ts';
 
-/** Somebody else's table has the name that ours should have. */
+/** Another program's table has the name that ours should have. */
 export class ForeignTableError extends Error {
   override readonly name = 'ForeignTableError';
 
@@ -12,17 +12,17 @@ export class ForeignTableError extends Error {
   }
 }
 
-/** What was asked for cannot be done as things are: one sentence for people that says what to do. */
+/** The request cannot be met in the present state. The message is one sentence for people that says what to do. */
 export class CannotChangeError extends Error {
   override readonly name = 'CannotChangeError';
 }
 
-/** What is being tried stands in the way, or cannot go on. */
+/** A trial stands in the way, or cannot go on. */
 export class TrialError extends Error {
   override readonly name = 'TrialError';
 }
 
-/** A change that takes several transactions failed after the first, or was not seen to the end: run it again. */
+/** A change of several transactions failed after the first, or we did not see it to the end. Run it again. */
 export class HalfDoneError extends Error {
   override readonly name = 'HalfDoneError';
   override readonly cause: unknown;
@@ -33,7 +33,7 @@ export class HalfDoneError extends Error {
   }
 }
 
-/** ENFILE: a set has as many elements as its size says. */
+/** ENFILE: a set has as many elements as its size allows. */
 export function isFull(error: unknown): boolean {
   return error instanceof NetlinkError && error.code === 'ENFILE';
 }

@@ -7,12 +7,12 @@ import {
 import { missingFeature } from '../nftables/feature.ts';
 import { CannotChangeError, ForeignTableError, HalfDoneError, TrialError } from './errors.ts';
 
-/** Whether the kernel refused because we may not change its ruleset. */
+/** Whether the kernel refused because this process may not change its ruleset. */
 export function isNotPermitted(error: unknown): boolean {
   return error instanceof NetlinkError && error.code === 'EPERM';
 }
 
-/** One sentence for people about why a load failed; undefined for what nobody expected. */
+/** One sentence for people about why a load failed; undefined for an unexpected error. */
 export function explain(error: unknown): string | undefined {
   if (error instanceof HalfDoneError)
     return `${error.message}; a part was changed already, and guards as before or as the file says: do it again`;
@@ -45,7 +45,7 @@ const NEXT: ReadonlyMap<string, string> = new Map([
   ['ENOSPC', 'make room there, and try again'],
 ]);
 
-/** A file or folder of the system that is not as it should be: `EROFS: read-only file system, open '/etc/…'`. */
+/** An error about a file or folder of the system: `EROFS: read-only file system, open '/etc/…'`. */
 function isFileError(error: unknown): error is Error & { readonly code: string } {
   return error instanceof Error && 'path' in error && 'syscall' in error && 'code' in error;
 }

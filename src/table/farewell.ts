@@ -10,11 +10,12 @@ import { withState } from './read.ts';
 import { yielding } from './stages.ts';
 
 /**
- * The next transaction that takes away a table of ours which another one stands in for; `done` where it is the last one.
+ * The next transaction on the way to remove a former table of ours that another one stands in for. `done` says that it is the
+ * last one.
  *
- * Without rules, but not yet without its hook, it would go by its policy, so that goes before. Both have seen each packet since
- * the other one was hooked in. What the old one learned while that was being done, the other one is told, and again as
- * long as packets come in between; with `atOnce` only with the last transaction.
+ * A table without rules that still has its hook decides by its policy, so the policy goes first. Both tables have seen each
+ * packet since the new one was hooked in. The new one learns what the old one had learned by then, and again as long as
+ * packets come in between. With `atOnce` it learns that only in the last transaction.
  */
 export async function planFarewell(
   connection: Connection,
@@ -38,18 +39,18 @@ export async function planFarewell(
 }
 
 interface Unknown {
-  /** Elements by the name of the set: those whose keys ours does not have, and those that it has with other data. */
+  /** Elements by the name of the set: those whose keys our table lacks, and those that it has with other data. */
   readonly missing: ReadonlyMap<string, readonly Element[]>;
   readonly changed: ReadonlyMap<string, readonly Element[]>;
-  /** What ours has in place of `changed`. */
+  /** What our table has in place of `changed`. */
   readonly stale: ReadonlyMap<string, readonly Element[]>;
-  /** Packets came so fast that it cannot be told of all. */
+  /** Packets came so fast that we cannot tell for every element. */
   readonly unsure: boolean;
 }
 
 /**
- * What is known to the state of a former table, but for meters, and not or otherwise to ours. Ours is read before and after: a
- * client that goes on meanwhile is known to both.
+ * The elements of a former table's state that our table lacks or has with other data. Meters do not count. Our table is read
+ * before and after the former one, because both know a client that advances meanwhile.
  */
 export async function unknownTo(connection: Connection, there: Ruleset, former: Ruleset): Promise<Unknown> {
   const read = async (ruleset: Ruleset) =>
@@ -90,7 +91,7 @@ export async function unknownTo(connection: Connection, there: Ruleset, former: 
   return { ...unknown, unsure };
 }
 
-/** The elements of some maps by the name of the set, together. */
+/** The elements of several maps in one, by the name of the set. */
 export function merged(
   ...maps: readonly ReadonlyMap<string, readonly Element[]>[]
 ): ReadonlyMap<string, readonly Element[]> {
@@ -102,7 +103,7 @@ function byKey({ elements }: SetWithElements): ReadonlyMap<string, Element> {
   return new Map(elements.map(element => [element.key.toString('latin1'), element]));
 }
 
-/** Whether both are not there, or hold the same. */
+/** Whether both elements are missing, or hold the same. */
 function sameData(a: Element | undefined, b: Element | undefined): boolean {
   if (!a || !b) return a === b;
   return Buffer.isBuffer(a.data) && Buffer.isBuffer(b.data) ? a.data.equals(b.data) : a.data === b.data;

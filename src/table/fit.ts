@@ -12,20 +12,20 @@ export function droppedText({ set, count }: Dropped): string {
 
 /** Where the elements of a set of state come from. */
 export interface Sources {
-  /** From the set whose place it takes. */
+  /** From the set that it replaces. */
   readonly carried: readonly Element[];
-  /** The networks of those that are in, where less of an address makes a client than before. */
+  /** The networks of clients that are in, if a client is now less of an address than before. */
   readonly widened: readonly Element[];
-  /** Others that belong to it from now on. */
+  /** Other elements that belong to it from now on. */
   readonly added: readonly Element[];
-  /** What only counts where none of the others has the key. */
+  /** Elements that count only if none of the others has the key. */
   readonly remembered: readonly Element[];
 }
 
 /**
- * What a set of state gets of all that it should have, so that it is never too full to be loaded. `there` are so many that
- * stay in it; undefined for a set that is made. Where networks do not fit beside the addresses that they stand for, these
- * have to go (`flush`).
+ * Chooses the elements that a set of state gets, so that it is never too full to be loaded. `there` is the number of elements
+ * that stay in the set; undefined for a new set. If networks do not fit beside the addresses that they stand for, the
+ * addresses have to go (`flush`).
  */
 export function chooseElements(
   { carried, widened, added, remembered }: Sources,
@@ -38,8 +38,8 @@ export function chooseElements(
 }
 
 /**
- * For each key the first of `sources` that has it, and in there the element that lives longest; of these, where they are
- * more than `room`, those that live longest.
+ * For each key, takes the first of `sources` that has it, and from that the element that lives longest. If these are more
+ * than `room`, keeps those that live longest.
  */
 export function fit(
   sources: readonly (readonly Element[])[],
@@ -65,7 +65,7 @@ function left({ timeout, expires }: Element): number {
   return expires ?? timeout ?? Number.MAX_SAFE_INTEGER;
 }
 
-/** Elements that were read so many milliseconds ago, without those whose time has come since. */
+/** Elements that were read `age` milliseconds ago, without those that expired since. */
 export function older(elements: readonly Element[], age: number): readonly Element[] {
   return elements.flatMap(element => {
     if (element.expires === undefined) return [element];

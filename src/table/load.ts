@@ -20,35 +20,35 @@ import { nextStage } from './stages.ts';
 
 /** What a load did. */
 export interface Loaded {
-  /** Our table as it was before, without state; undefined where there was none. */
+  /** Our table as it was before, without state; undefined if there was none. */
   readonly before: Ruleset | undefined;
   readonly transactions: number;
-  /** Messages in all transactions; 0 where all was as wanted. */
+  /** Messages in all transactions; 0 if the kernel already matched. */
   readonly objects: number;
   /** Bytes of all transactions. */
   readonly bytes: number;
-  /** Of the ruleset, when it was as wanted. */
+  /** The generation of the ruleset when it matched. */
   readonly generation: number;
-  /** Running connections that were put on record so that the guards let them through. */
+  /** How many running connections were put on record, so that the guards let them through. */
   readonly sessions: number;
-  /** What was in, and found no room any more. */
+  /** The elements of state that found no room any more. */
   readonly dropped: readonly Dropped[];
 }
 
-/** Another loader that wants something else may undo each stage: after so many this one does without. */
+/** How many stages to try. Another loader that wants something else may undo each, so after these we load without stages. */
 const STEPS = 20;
 
-/** In milliseconds. */
+/** How long a running connection stays on record, in milliseconds. */
 const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
 
 /**
- * Makes the kernel match the ruleset, in one transaction, or in a few where {@link nextStage} says so; changes nothing
- * where it matches already.
+ * Makes the kernel match the ruleset, in one transaction, or in a few if {@link nextStage} says so. If it matches already,
+ * nothing changes.
  *
- * `sessions` is asked for the running connections only where ports begin to be guarded; `remembered` clients are let in
- * again where the table has to be made; `mayCommit` is called before each transaction, when the ruleset was read for it, and
- * may throw. Throws
- * {@link ForeignTableError}, NetlinkError for what the kernel refuses, StaleGenerationError if others never pause.
+ * `sessions` is asked for the running connections only if ports begin to be guarded. `remembered` clients are let in again
+ * if the table has to be made. `mayCommit` is called before each transaction, after the ruleset was read, and may throw.
+ * Throws {@link ForeignTableError}, NetlinkError if the kernel refuses, and StaleGenerationError if other programs never
+ * pause.
  */
 export async function load(
   connection: Connection,
@@ -98,7 +98,7 @@ export async function load(
         objects: sum('objects'),
         bytes: sum('bytes'),
         sessions: Math.max(loaded.sessions, next.sessions), // each stage puts them on record
-        // a stage tells again what the one before found no room for
+        // a stage repeats what the one before had no room for
         dropped: [...new Map([...loaded.dropped, ...next.dropped].map(it => [it.set, it])).values()],
         generation,
         done,
@@ -108,7 +108,7 @@ export async function load(
   };
   try {
     const loaded = await all(true);
-    // kernels before Linux 6.5 take no notice of a set's new size: there the sets are made again, the plain way
+    // kernels before Linux 6.5 ignore a set's new size: there we make the sets again, the plain way
     if (loaded.objects === 0 || (await retry(() => haveSizes(connection, wanted)))) return loaded;
     return { ...loaded, generation: (await all(false)).generation };
   } catch (error) {
@@ -116,12 +116,12 @@ export async function load(
   }
 }
 
-/** How much of a set stays free for packets, after they came first so many times; in the end nothing is added to it. */
+/** The part of a set that stays free for packets, by how often they came first. At the last one nothing is added to it. */
 const SPARE = [0, 1 / 64, 1 / 8, 1] as const;
 /**
- * What the kernel may refuse a transaction for that another plan does without. A stage keeps what somebody made of the table: none
- * of ours asks for what is not there, or in a way that the kernel does not know. A farewell changes what packets
- * change, too.
+ * Errnos of a transaction that another plan can avoid, by kind of transaction. A stage keeps another program's changes to the
+ * table, but none of our own stages names missing objects or asks for what the kernel does not know. A farewell writes to
+ * state that packets change, too.
  */
 const MENDED_BY_ANOTHER_PLAN = {
   swap: /^$/,
@@ -130,8 +130,8 @@ const MENDED_BY_ANOTHER_PLAN = {
 } as const;
 
 /**
- * Waits until the kernel is done with each packet that is under way. It does so (by `synchronize_rcu`) before it forgets a
- * transaction that it was asked to check only.
+ * Waits until the kernel is done with each packet under way. The kernel does that itself (by `synchronize_rcu`) before it
+ * drops a transaction that it was only asked to check.
  */
 async function allPacketsLeft(connection: Connection, table: Table): Promise<void> {
   await commit(connection, [newTable(table)], { generation: ANY_GENERATION, dryRun: true });
@@ -143,8 +143,8 @@ async function haveSizes(connection: Connection, { table, sets }: Ruleset): Prom
 }
 
 /**
- * The next transaction that {@link load} would commit; `done` where it is the last one. With `atOnce` it is the only one, and
- * there may be an instant in which a port is open.
+ * The next transaction that {@link load} would commit. `done` says that it is the last one. With `atOnce` it is the only one,
+ * and for an instant a port may be open.
  */
 export async function planLoad(
   connection: Connection,
@@ -188,14 +188,14 @@ export async function planLoad(
   const unknown = there && renamed && (await unknownTo(connection, there, renamed)).missing;
   const gone =
     there || remembered.length === 0 ? undefined : renamed && (await withState(connection, renamed));
-  // whoever stopped us meanwhile gave nobody more time
+  // if this process was stopped meanwhile, no client gets more time by it
   const now = monotonic();
   const aged = (list: readonly Element[]) => older(list, now - begun);
   const messages = plan(
     current && { ...current, sets: current.sets.map(set => ({ ...set, elements: aged(set.elements) })) },
     target,
     {
-      // it guards until the new one does: of its state, what it knows by then counts
+      // the former table guards until the new one does, so its state as of then counts
       former: there ? undefined : renamed,
       added: merged(elements, new Map([...(unknown ?? [])].map(([name, list]) => [name, aged(list)]))),
       widened: new Map([...(networks ?? [])].map(([name, list]) => [name, aged(list)])),
@@ -215,14 +215,14 @@ export async function planLoad(
   };
 }
 
-/** Ranges are there a little after the rules that ask for them, so a table that is to stand in for another is hooked in later. */
+/** Ranges appear a little after the rules that look them up. So a table that replaces another one is hooked in later. */
 function unhooked(wanted: Ruleset): Ruleset {
   return { ...wanted, chains: wanted.chains.filter(({ hook }) => !hook) };
 }
 
 type Elements = ReadonlyMap<string, readonly Element[]>;
 
-/** What is remembered of clients, but of those whom the table that goes knows: of them it knows better. */
+/** The remembered clients, without those that the table to be removed knows, since it knows them better. */
 function without(remembered: Elements, { sets }: Ruleset): Elements {
   const known = byName(sets);
   return new Map(
@@ -233,7 +233,7 @@ function without(remembered: Elements, { sets }: Ruleset): Elements {
   );
 }
 
-/** Where less of an address makes a client than before: the networks of those that are in, in addition to them. */
+/** If a client is now less of an address than before: the networks of those that are in, to be added to their addresses. */
 async function widened(
   connection: Connection,
   current: Ruleset,
@@ -255,7 +255,7 @@ async function widened(
   return sets;
 }
 
-/** Which running connections this load would cut without a record of them; undefined for none. */
+/** Says which running connections this load would cut if they were not put on record; undefined for none. */
 function carriedSessions(
   current: Ruleset | undefined,
   wanted: Ruleset,
@@ -269,7 +269,7 @@ function carriedSessions(
   return ({ port }) => newly.has(`${port}/tcp`);
 }
 
-/** Elements for the sets `sessions_*`. */
+/** The connections as elements of the sets `sessions_*`. */
 function sessionElements(sessions: readonly Session[]): Map<string, Element[]> {
   const port = (value: number) => Buffer.concat([portBytes(value), Buffer.alloc(2)]);
   return new Map(
@@ -283,7 +283,7 @@ function sessionElements(sessions: readonly Session[]): Map<string, Element[]> {
   );
 }
 
-/** Removes our tables; returns how many there were. */
+/** Removes our tables and returns their number. */
 export async function unload(connection: Connection): Promise<number> {
   return retry(async () => {
     const { generation, ours } = await readKernel(connection);

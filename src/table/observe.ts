@@ -8,7 +8,7 @@ import { ForeignTableError } from './errors.ts';
 import { planLoad } from './load.ts';
 import { readKernel, withState, withStateNow } from './read.ts';
 
-/** What was seen of the kernel, and what need not be read again as long as nobody changes the ruleset. */
+/** What we saw of the kernel, and what need not be read again until the ruleset changes. */
 export interface Sight {
   readonly status: Status;
   readonly generation: number;
@@ -16,12 +16,12 @@ export interface Sight {
   readonly wanted: Ruleset | undefined;
 }
 
-/** How often to read again where the ruleset changes meanwhile, before half of one and half of another will do. */
+/** How often to read again if the ruleset changes meanwhile. After that, a mixture of two states has to do. */
 const ATTEMPTS = 3;
 
 /**
- * Looks at our table, and whether it is as `wanted`, the configuration; undefined where that cannot be used. `before` is
- * an earlier sight: at the same generation only what packets write is read.
+ * Looks at our table, and whether it is as `wanted`, the compiled configuration; undefined if the file is of no use. `before`
+ * is an earlier sight. At the same generation, only what packets write is read again.
  */
 export async function observe(
   connection: Connection,

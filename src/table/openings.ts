@@ -13,26 +13,26 @@ import { CannotChangeError, isFull } from './errors.ts';
 import { readKernel, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
 
-/** Who is to be let in, to what. */
+/** The client to let in, and the service. */
 export interface Grant {
   readonly service: string;
   readonly family: Family;
-  /** The first bits of an address, as many as make a client, the others 0: 4 or 16 bytes. */
+  /** The first bits of an address, as many as make a client, with 0 for the others: 4 or 16 bytes. */
   readonly key: Buffer;
   /** In milliseconds. */
   readonly openFor: number;
 }
 
 export interface Granted {
-  /** The time it had left, in milliseconds: null for no end, 0 where it was not in. */
+  /** The time that the client had left, in milliseconds: null for no end, 0 if it was not in. */
   readonly before: number | null;
-  /** False where it was in for as long as that already. */
+  /** False if the client was in for at least that long already. */
   readonly changed: boolean;
 }
 
 /**
- * Lets a client in, in our table as it is in the kernel. Who is in for longer stays so: a grant never takes time away.
- * `ask` says what is wanted, given the table without state; it may be asked again. Throws {@link CannotChangeError}.
+ * Lets a client in, in our table as it is in the kernel. A grant never takes time away from a client that is in for longer.
+ * `ask` gets the table without state, and says what is wanted. It may be asked again. Throws {@link CannotChangeError}.
  */
 export function grant<G extends Grant>(
   connection: Connection,
@@ -74,7 +74,7 @@ function planGrant(
   };
 }
 
-/** Whose openings are taken back. */
+/** Whose openings to revoke. */
 export type Whom =
   | { readonly is: 'client'; readonly family: Family; readonly key: Buffer; readonly client: string }
   | { readonly is: 'user'; readonly name: string }
@@ -82,17 +82,17 @@ export type Whom =
 
 export interface Revocation {
   readonly services: readonly string[];
-  /** These are all that there are. */
+  /** Whether these are all services of the table. */
   readonly everywhere: boolean;
   readonly whom: Whom;
 }
 
-/** An opening that was taken back. */
+/** An opening that was revoked. */
 export interface Opening {
   readonly service: string;
   readonly family: Family;
   readonly key: Buffer;
-  /** The same for people: an address or a network. */
+  /** The client for people: an address or a network. */
   readonly client: string;
   readonly user: string | null;
 }
@@ -105,8 +105,8 @@ export interface Revoked {
 }
 
 /**
- * Takes openings back; with `connections` also what is on record of connections, so that none goes on by it. A client that
- * is not in needs no change. `ask` and errors as for {@link grant}; `approve` is told what would be done, and may throw.
+ * Revokes openings. With `connections` it also removes the records of connections, so that none goes on by them. A client that
+ * is not in needs no change. `ask` and errors are as for {@link grant}. `approve` is told what would be done, and may throw.
  */
 export function revoke(
   connection: Connection,
@@ -141,7 +141,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
   const remove = (name: string, gone: readonly Element[]): void => {
     const set = sets.get(name);
     if (set === undefined || gone.length === 0) return;
-    // of many one may expire at this moment, and cannot be removed any more
+    // one of many may expire at this moment, and could not be deleted any more
     if (gone.length === set.elements.length && whom.is === 'everybody') messages.push(flushSet(table, set));
     else messages.push(...deleteElements(table, set, gone));
   };
@@ -163,7 +163,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
       const gone = elements(names.clients(service, family)).filter(isMeant);
       remove(names.clients(service, family), gone);
       remove(names.users(service, family), elements(names.users(service, family)).filter(isMeant));
-      // with another "prefix" than before some of them are the same client
+      // if "prefix" changed, several of them may be the same client
       const clients = new Map(
         gone.map(element => {
           const key = element.all ? element.key : masked(element.key, prefix[family]);
@@ -188,7 +188,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
   return { messages, openings };
 }
 
-/** Takes back the openings of all who came in at these places, of whatever service. */
+/** Revokes the openings of all clients that came in at these places, for every service. */
 export function revokePlaces(connection: Connection, places: ReadonlySet<number>): Promise<unknown> {
   return changeState(connection, async ruleset => {
     const state = await withState(connection, ruleset, name =>
@@ -217,7 +217,7 @@ export function revokePlaces(connection: Connection, places: ReadonlySet<number>
   });
 }
 
-/** The clients that are meant, in hex; undefined for all. A user is whoever is in by that name. */
+/** The keys of the clients that are meant, in hex; undefined for all. A user means every client that is in by that name. */
 export function clientKeys(
   whom: Whom,
   family: Family,
@@ -228,7 +228,7 @@ export function clientKeys(
   return new Set(clients.filter(it => it.family === family).map(({ key }) => key.toString('hex')));
 }
 
-/** One transaction on our table, made anew where another writer came in between. */
+/** One transaction on our table, planned again if another program wrote in between. */
 async function changeState<T extends { readonly messages: readonly Message[] }>(
   connection: Connection,
   plan: (ruleset: Ruleset) => Promise<T>,
@@ -248,7 +248,7 @@ async function changeState<T extends { readonly messages: readonly Message[] }>(
   });
 }
 
-/** Packets and the clock change state without a new generation: an element may have come, or expired. */
+/** Packets and time-outs change state without a new generation, so an element may have come or expired. */
 function cameOrWent(error: unknown): boolean {
   return error instanceof NetlinkError && (error.code === 'ENOENT' || error.code === 'EEXIST');
 }

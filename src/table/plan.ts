@@ -11,16 +11,16 @@ import { holds, ownerOf } from '../ruleset/names.ts';
 import { chooseElements, type Dropped } from './fit.ts';
 
 /**
- * The messages of one transaction that turns what is there into what is wanted, and leaves alone what is the same.
+ * The messages of one transaction that turns the current table into the wanted one, and leaves alone what is the same.
  *
- * `current` is our table as it is in the kernel, undefined where there is none; its state needs elements only for sets
- * that {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes
- * over what it knew; beside one that is there it goes. `added` and `widened` are elements for sets of state, `remembered`
- * those for sets that have to be made; {@link chooseElements} says what of all this fits. Of a set that stays, the part
- * `spare` of its size is left to packets that come before the transaction does. `onDropped` is told what does not fit.
+ * `current` is our table as it is in the kernel, undefined if there is none. Its state needs elements only for the sets that
+ * {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes over that
+ * state, and next to an existing table the former one is removed. `added` and `widened` are elements for sets of state,
+ * `remembered` are those for sets that have to be made. {@link chooseElements} says which of all these fit. In a set that
+ * stays, the part `spare` of its size is left to packets that come before the transaction. `onDropped` hears what does not fit.
  *
- * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, to be walked through every
- * second. With `sizeInPlace` a set is made without a size and given one by the next message, so that it starts small.
+ * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, which it walks through every
+ * second. With `sizeInPlace` a set is made without a size, and the next message gives it one, so that it starts small.
  */
 export function plan(
   current: Ruleset | undefined,
@@ -51,11 +51,11 @@ export function plan(
   const isNew = (is: Change) => is === 'new' || is === 'recreated';
 
   return [
-    // only when the new one stands and guards
+    // only when the new table is there and guards
     ...(former && current ? [deleteTable(former.table.name)] : []),
-    // a table that somebody put to sleep guards nothing; telling its flags again wakes it
+    // a table that another program put to sleep guards nothing; sending its flags again wakes it
     ...(current && !current.table.dormant ? [] : [newTable(wanted.table)]),
-    // away with what refers to others, then with the others
+    // first delete what refers to other objects, then those
     ...chains
       .filter(({ is }) => is === 'recreated' || is === 'changed')
       .map(({ chain }) => flushChain(table, chain.name)),
@@ -68,7 +68,7 @@ export function plan(
       ({ name }) => deleteChain(table, name),
     ),
     ...goneCounters.map(({ name }) => deleteCounter(table, name)),
-    // then in with what others refer to, and with the others
+    // then make what others refer to, then the others
     ...wanted.counters
       .filter(({ name }) => !there.counters.has(name))
       .map(counter => newCounter(table, before.counters.get(counter.name) ?? counter)),
@@ -96,7 +96,7 @@ export function plan(
         carried,
         widened: widened?.get(set.name) ?? [],
         added: added?.get(set.name) ?? [],
-        // the kernel refuses another user for a client that is there
+        // the kernel refuses another user for an existing client
         remembered: (is === 'new' && remembered?.get(set.name)) || [],
       },
       old ? size * (1 - spare) : size,
@@ -107,7 +107,7 @@ export function plan(
   }
 }
 
-/** Up to this size a hash table takes less memory than a second message for each set takes time. */
+/** Up to this size, the memory of a hash table costs less than the time for a second message. */
 const SMALL = 1024;
 
 function makeSet(table: string, set: NftSet, sizeInPlace: boolean): Message[] {
@@ -117,7 +117,7 @@ function makeSet(table: string, set: NftSet, sizeInPlace: boolean): Message[] {
     : [newSet(table, set)];
 }
 
-/** Names of state that has to be made again: its elements must be read, for they move to the new set. */
+/** The names of state sets that have to be made again. Their elements must be read, because they move to the new set. */
 export function recreatedState(current: Ruleset, wanted: Ruleset, sizeInPlace: boolean): string[] {
   const there = index(current).sets;
   return wanted.sets.flatMap(set => {
@@ -161,7 +161,7 @@ function planSet(
   return { set: wanted, is: same ? 'same' : 'changed', added, removed };
 }
 
-/** Whether the kernel can make one of the other by giving it a size. */
+/** Whether the kernel can turn one into the other by giving it a size. */
 function sameButSize(current: NftSet, wanted: NftSet): boolean {
   return wanted.size !== undefined && sameSet({ ...current, size: wanted.size }, wanted);
 }
@@ -184,14 +184,14 @@ function compareElements(
 }
 
 /**
- * What a new set of state takes over from an old one. A meter's elements hold more than a time, so they stay behind: a
- * source starts with a full bucket again.
+ * The elements that a new set of state takes over from an old one. Elements of a meter hold more than a time, so they stay
+ * behind, and a source starts with a full bucket again.
  */
 function carriedOver(old: SetWithElements | undefined, wanted: SetWithElements): readonly Element[] {
   return old && takesOver(old, wanted) ? old.elements : [];
 }
 
-/** Whether elements of one set of state make sense in another. */
+/** Whether the elements of one set of state make sense in the other. */
 export function takesOver(old: NftSet, wanted: NftSet): boolean {
   return keyNames(old) === keyNames(wanted) && old.data === wanted.data && holds(wanted.name) !== 'knockers';
 }
@@ -203,7 +203,7 @@ function keyNames(set: NftSet): string {
 interface PlannedChain {
   readonly chain: ChainWithRules;
   readonly is: Change;
-  /** Only the policy of a base chain changes, in place. */
+  /** Only the policy of a base chain changes. That is done in place. */
   readonly policy: boolean;
 }
 

@@ -41,8 +41,8 @@ const PROBES: readonly (readonly [kind: string, expressions: readonly Expression
 ];
 
 /**
- * What the kernel lacks of that which our tables are made of, in words. It is asked by transactions without an end, which
- * it checks like any other and then forgets: nothing of them is ever there.
+ * The features of our tables that the kernel lacks, in words. We ask with transactions that have no end. The kernel checks
+ * them like any other and then drops them, so nothing of them ever takes effect.
  */
 export async function probe(connection: Connection): Promise<string[]> {
   const refused = async (probes: typeof PROBES): Promise<NetlinkError | undefined> => {
@@ -54,7 +54,7 @@ export async function probe(connection: Connection): Promise<string[]> {
       throw error;
     }
   };
-  // each transaction costs the kernel some milliseconds, and nearly every kernel has it all
+  // each transaction costs the kernel some milliseconds, and nearly every kernel has all features
   if (!(await refused(PROBES))) return [];
   const without = await refused([]);
   if (without) return [`tables of family inet (CONFIG_NF_TABLES_INET): ${without.message}`];

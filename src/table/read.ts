@@ -14,13 +14,13 @@ import { holdsConnections, MARK, ownerOf } from '../ruleset/names.ts';
 export interface Kernel {
   readonly generation: number;
   readonly tables: readonly Table[];
-  /** Those with our mark, read whole but for the elements of state, which are many and seldom wanted. */
+  /** The tables with our mark, read whole but for the elements of state, which are many and seldom needed. */
   readonly ours: readonly Ruleset[];
 }
 
 /**
- * Reads what is there. Another writer may come in between; a transaction made for the generation then fails, and
- * whoever only reads may compare it with {@link readGeneration}.
+ * Reads the kernel's tables. Another program may write in between. A transaction for that generation then fails, and a caller
+ * that only reads may compare it with {@link readGeneration}.
  */
 export async function readKernel(connection: Connection): Promise<Kernel> {
   const generation = await readGeneration(connection);
@@ -30,7 +30,7 @@ export async function readKernel(connection: Connection): Promise<Kernel> {
   return { generation, tables, ours };
 }
 
-/** As {@link readKernel}, while nobody else writes, unless others never pause. */
+/** Like {@link readKernel}, but reads again if another program wrote meanwhile. It gives up if they never pause. */
 export async function readAtOnce(connection: Connection): Promise<Kernel> {
   for (let left = 10; ; left--) {
     const kernel = await readKernel(connection);
@@ -62,7 +62,7 @@ async function readTable(connection: Connection, table: Table): Promise<Ruleset>
   };
 }
 
-/** The named counters of a table, and nothing else of it. */
+/** The named counters of a table, without the rest of it. */
 export async function readCounters(connection: Connection, table: string): Promise<NamedCounter[]> {
   const replies = await dump(connection, getCounters(table));
   return replies.flatMap(reply => decodeCounter(attributesOf(reply.payload)) ?? []);
@@ -74,19 +74,19 @@ export async function readSets(connection: Connection, table: string): Promise<N
   return sets.filter(set => set.table === table && !set.anonymous);
 }
 
-/** The elements of a set at this moment; those of state change with every packet. */
+/** The elements of a set at this moment. Those of state change with every packet. */
 export async function readElements(
   connection: Connection,
   table: string,
   set: Pick<NftSet, 'name' | 'interval' | 'count' | 'size'>,
 ): Promise<Element[]> {
-  // of ranges the kernel counts halves, and one that ends with the last address counts as none
+  // for ranges the kernel counts halves, and a range up to the last address counts as none
   if (set.count === 0 && set.size !== undefined && !set.interval) return [];
   const replies = await dump(connection, getElements(table, set.name));
   return replies.flatMap(reply => decodeElements(attributesOf(reply.payload)));
 }
 
-/** Whether a set has an element of this key; one that is not there has none. */
+/** Whether a set has an element of this key. A set that is not there has none. */
 export async function hasElement(
   connection: Connection,
   table: string,
@@ -102,7 +102,7 @@ export async function hasElement(
   }
 }
 
-/** The ruleset with the elements of its state, or of those sets of state that are `named`. */
+/** The ruleset with the elements of its state, or of only those sets of state that `named` accepts. */
 export async function withState(
   connection: Connection,
   ruleset: Ruleset,
@@ -116,7 +116,7 @@ export async function withState(
   return { ...ruleset, sets };
 }
 
-/** The ruleset with its counters and who is in or knocks now; its program is not read again. */
+/** The ruleset with its counters, and the clients that are in or knocking now. The program is not read again. */
 export async function withStateNow(connection: Connection, ruleset: Ruleset): Promise<Ruleset> {
   const { name } = ruleset.table;
   const now = byName(await readSets(connection, name));
@@ -125,7 +125,7 @@ export async function withStateNow(connection: Connection, ruleset: Ruleset): Pr
   return withState(connection, current, set => !holdsConnections(set));
 }
 
-/** A dump, of family inet unless told; of a table or a set that went away meanwhile: nothing. */
+/** A dump, for family inet by default. A table or a set that went away meanwhile gives nothing. */
 export async function dump(connection: Connection, message: Message, family?: number): Promise<Reply[]> {
   try {
     return await wholeDump(connection, requestOf(message, family));

@@ -8,12 +8,12 @@ export function chainOf(expression: Expression): string | undefined {
     : undefined;
 }
 
-/** The set that an expression asks or changes. */
+/** The set that an expression looks up or changes. */
 function setOf(expression: Expression): string | undefined {
   return expression.kind === 'lookup' || expression.kind === 'dynset' ? expression.set : undefined;
 }
 
-/** The sets that the rules of some chains ask or change. */
+/** The sets that the rules of some chains look up or change. */
 export function setsOf(chains: readonly ChainWithRules[]): Set<string> {
   return new Set(
     chains.flatMap(({ rules }) =>
@@ -22,7 +22,7 @@ export function setsOf(chains: readonly ChainWithRules[]): Set<string> {
   );
 }
 
-/** Some chains, and all that packets may come to from them. */
+/** Some chains, and all that packets can reach from them. */
 export function reachable({ chains, sets }: Ruleset, from: readonly ChainWithRules[]): ChainWithRules[] {
   const [named, maps] = [byName(chains), byName(sets)];
   const found = new Map(from.map(chain => [chain.name, chain]));
@@ -38,13 +38,13 @@ export function reachable({ chains, sets }: Ruleset, from: readonly ChainWithRul
   return [...found.values()];
 }
 
-/** Other names for what rules name. */
+/** New names for the sets and chains that rules refer to. */
 export interface Renaming {
   readonly sets: ReadonlyMap<string, string>;
   readonly chains?: ReadonlyMap<string, string>;
 }
 
-/** A chain that names other objects; the same value where it names none of them. */
+/** The chain with these names replaced; the same value if it refers to none of them. */
 export function rewritten(chain: ChainWithRules, { sets, chains }: Renaming): ChainWithRules {
   const other = (expression: Expression): Expression => {
     const set = sets.get(setOf(expression) ?? '');

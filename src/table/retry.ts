@@ -2,15 +2,15 @@ import { type Connection, DumpInterruptedError } from '../netlink/connection.ts'
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import { ANY_GENERATION, commit, type Message } from '../netlink/nfnetlink.ts';
 
-/** How often another writer may come in between. */
+/** How often another program may write in between. */
 const ATTEMPTS = 100;
 /**
- * Whoever changes other tables without a pause would keep us out for ever. So after a while the ruleset need not be as it
- * was read: what was planned goes in or is refused as a whole, and is read again to see whether more is to be done.
+ * A program that never stops changing other tables would keep us out for ever. So after this many attempts the ruleset need
+ * not be as it was read. The kernel takes the plan or refuses it as a whole, and we read again to see whether more is to do.
  */
 const CHECKED_ATTEMPTS = 10;
 
-/** Does it again when another writer came in between. */
+/** Repeats the attempt if another program wrote in between. */
 export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
   for (let left = ATTEMPTS; ; left--) {
     try {
@@ -22,7 +22,7 @@ export async function retry<T>(attempt: () => Promise<T>): Promise<T> {
   }
 }
 
-/** The commits of one change that is read, planned and committed until it is done. */
+/** The commits of one change, which is read, planned and committed until it is done. */
 export class Commits {
   readonly #connection: Connection;
   #attempts = CHECKED_ATTEMPTS;
@@ -38,8 +38,8 @@ export class Commits {
   }
 
   /**
-   * Commits what was planned for `generation`. `checked` says whether the ruleset was still that: where it need not be,
-   * what the kernel refuses counts as {@link StaleGenerationError}.
+   * Commits what was planned for `generation`. `checked` says whether the ruleset had to be that. If it need not be, a refusal
+   * by the kernel counts as {@link StaleGenerationError}.
    */
   async commit(messages: readonly Message[], generation: number) {
     const checked = this.#attempts-- > 0;

@@ -10,25 +10,25 @@ import { type KnownClient, openedAt } from './clients.ts';
 import type { Revoked } from './openings.ts';
 
 /**
- * Notes of what was revoked, in the runtime folder. The supervisor, and a `try`, remember who is in, to let them in again
- * where the table has to be made; what was revoked since they looked, they would let in again, too.
+ * Notes of what was revoked, in the runtime folder. The supervisor and `try` remember the clients that are in, to let them in
+ * again if the table has to be made. Without the notes they would also let in clients that were revoked since they looked.
  */
 interface Note {
   /** As {@link monotonic} counts. */
   readonly at: number;
-  /** All, also those that are not in the table at present, where undefined. */
+  /** The services meant; undefined for all, including those that are not in the table at present. */
   readonly services?: readonly string[] | undefined;
-  /** Everybody where undefined. `key` is the first `length` bits of an address in hexadecimal, the others 0. */
+  /** The client meant; undefined for all. `key` is the first `length` bits of an address in hexadecimal, the others are 0. */
   readonly client?: { readonly family: Family; readonly key: string; readonly length: number };
 }
 
 const notesPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'revoked');
-/** How many to keep. Nobody needs those that are older than its own look at the kernel. */
+/** How many notes to keep. A reader does not need notes older than its own look at the kernel. */
 const MOST = 1000;
-/** How long a revocation may take after it was noted, in milliseconds. */
+/** How long a revocation may take after its note, in milliseconds. */
 const SLACK = 10_000;
 
-/** To be called before it is done. Where the folder cannot be written, nobody remembers clients either. */
+/** Call this before you revoke. If the folder is not writable, no process remembers clients either. */
 export function noteRevocation(env: NodeJS.ProcessEnv, revoked: Revoked): void {
   const lines = notesOf(revoked).map(note => JSON.stringify(note));
   try {
@@ -58,7 +58,7 @@ function readLines(env: NodeJS.ProcessEnv): string[] {
   }
 }
 
-/** Those of the clients, who were in at the time `seen` as {@link monotonic} counts, whom nobody revoked since. */
+/** The clients, which were in at the time `seen` as {@link monotonic} counts, without those that were revoked since. */
 export function withoutRevoked(
   env: NodeJS.ProcessEnv,
   clients: readonly KnownClient[],
@@ -72,7 +72,7 @@ export function withoutRevoked(
   return clients.filter(client => !notes.some(note => isMeant(note, client)));
 }
 
-/** None where it cannot be understood. */
+/** The note in a line; none if the line makes no sense. */
 function readNote(line: string): Note[] {
   try {
     const note = JSON.parse(line) as Partial<Note> | null;

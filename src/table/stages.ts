@@ -9,29 +9,29 @@ import { asides, decided, isAside } from './asides.ts';
 import { reachable, rewritten, setsOf } from './references.ts';
 
 /**
- * What the next transaction is to make of the table, on the way to `wanted`: nearly always `wanted` itself.
+ * What the next transaction should make of the table, on the way to `wanted`. Nearly always that is `wanted` itself.
  *
- * A transaction is atomic for each packet in its rules only: the packet takes them, of all chains, from the generation in
+ * A transaction is atomic for each packet only in its rules: in all chains, the packet takes the rules of the generation in
  * which it entered the base chain. The rest is as it is at that moment:
  *
- * - Elements of maps. A packet under way finds the new element, and goes to a chain that has no rules in its generation, or
- *   not yet those that let it in.
- * - Ranges. The kernel puts their elements where packets find them a little after the rules that ask for them.
- * - The policy of a base chain, which also changes a little after the rules do, and is asked at the end.
- * - The hooks. A base chain is there, and accepts, before its rules count; one that goes loses its rules first, and its
- *   policy still counts. Between two base chains a packet may pass from one generation to the next.
+ * - Elements of maps. A packet under way finds the new element. That may lead to a chain that has no rules in the packet's
+ *   generation, or not yet those that let it in.
+ * - Ranges. The kernel shows their elements to packets a little after the rules that look them up.
+ * - The policy of a base chain. It also changes a little after the rules, and is applied at the end of the chain.
+ * - The hooks. A new base chain is there and accepts before its rules count. One that is removed loses its rules first, while
+ *   its policy still counts. Between two base chains, a packet may pass from one generation to the next.
  *
- * Where any of this could open a port that stays closed, or close one that stays open, there are stages in between, and
- * whoever commits them lets all packets leave that are under way:
+ * If any of this could open a port that stays closed, or close one that stays open, there are stages in between. After each,
+ * the loader waits until all packets under way have left:
  *
- * 1. *Held*: all that is read from the current generation is written into the rules as they are. They read copies of the
- *    maps that are about to change, end with their policy, and where hooks change, chains {@link asides} guard as well.
- * 2. *Yielding*: a base chain that is to be made elsewhere does not drop by its policy any more.
- * 3. *Swapped*: all as it is wanted, beside the asides and what packets under way may still read; where ranges change, rules ask
- *    copies that are there already.
- * 4. *Parted*: where there are asides, they go before the maps that they read.
+ * 1. *Held*: the current rules, made independent of what changes beside them. They read copies of the maps that are about to
+ *    change, and end with their policy. If hooks change, {@link asides} guard as well.
+ * 2. *Yielding*: a base chain that is going to move no longer drops by its policy.
+ * 3. *Swapped*: all is as wanted, next to the asides and what packets under way may still read. If ranges change, the rules
+ *    look up copies that are there already.
+ * 4. *Parted*: if there are asides, they go before the maps that they read.
  *
- * Each is told by what is there, so whoever finds one of them goes on from there.
+ * Each stage is known by what is in the kernel, so any loader that finds one goes on from there.
  */
 export function nextStage(current: Ruleset, wanted: Ruleset, isThere: (stage: Ruleset) => boolean): Ruleset {
   if (isSeamless(current, wanted))
@@ -41,7 +41,7 @@ export function nextStage(current: Ruleset, wanted: Ruleset, isThere: (stage: Ru
   return withRanges(current, before ?? swapped(current, wanted));
 }
 
-/** The stage, unless it needs ranges under new names: then what is there, and those. */
+/** The stage, unless it needs ranges under new names. In that case it is the current table with those ranges. */
 function withRanges(current: Ruleset, stage: Ruleset): Ruleset {
   const there = byName(current.sets);
   const ranges = stage.sets.filter(
@@ -50,7 +50,7 @@ function withRanges(current: Ruleset, stage: Ruleset): Ruleset {
   return ranges.length === 0 ? stage : { ...current, sets: [...current.sets, ...ranges] };
 }
 
-/** Whether one transaction does. */
+/** Whether one transaction is enough. */
 function isSeamless(current: Ruleset, wanted: Ruleset): boolean {
   if (current.table.dormant || !(dropsByPolicy(current) || guardedPorts(current).size > 0)) return true;
   const [there, then] = [hooks(current), hooks(wanted)];
@@ -68,7 +68,7 @@ function isSeamless(current: Ruleset, wanted: Ruleset): boolean {
     return false;
   const chains = byName(current.chains);
   const changes = changed.map(map => ({ map, verdicts: changedVerdicts(map, after.get(map.name)) }));
-  // a knock port is as open as a port that is not named at all
+  // a knock port is as open as a port that has no element at all
   const isAnswer = (verdict: string | undefined) => verdict !== undefined && verdict !== 'knock';
   if (
     changes.some(({ verdicts }) =>
@@ -100,7 +100,7 @@ function samePlace(a: Hook, b: Hook | undefined): boolean {
   return a.name === b?.name && a.priority === b.priority;
 }
 
-/** The maps of the program that hooked chains read, and that are to be otherwise or to go. */
+/** The maps of the program that hooked chains read, and that are going to change or to go. */
 function mapsThatChange(current: Ruleset, wanted: Ruleset): SetWithElements[] {
   const after = byName(wanted.sets);
   const read = setsOf(
@@ -116,7 +116,7 @@ function mapsThatChange(current: Ruleset, wanted: Ruleset): SetWithElements[] {
   });
 }
 
-/** Ranges that are to let somebody in, and are not there as they are wanted. */
+/** Ranges that are to let sources in, and are not yet as wanted. */
 function rangesThatChange(current: Ruleset, wanted: Ruleset): SetWithElements[] {
   const there = byName(current.sets);
   return wanted.sets.filter(
@@ -139,7 +139,7 @@ function sameElements(some: readonly Element[], others: readonly Element[]): boo
   );
 }
 
-/** Where keys led and will lead, if not to the same: to a chain, or a verdict's code; undefined where there is no element. */
+/** For each key that changes, the chain or the verdict that it led to and will lead to; undefined if there is no element. */
 function changedVerdicts(map: SetWithElements, then: SetWithElements | undefined) {
   const verdicts = (set: SetWithElements | undefined) =>
     new Map(
@@ -159,7 +159,7 @@ function isCode(verdict: string): boolean {
   return verdict === 'accept' || verdict === 'drop' || verdict === 'return' || verdict === 'continue';
 }
 
-/** Whether the chains that let in or not, as far as both have them, do the same, and ask the same networks. */
+/** Whether the chains of both that let packets in or refuse them do the same, and look up the same networks. */
 function letsInTheSame(current: Ruleset, wanted: Ruleset): boolean {
   const then = byName(wanted.chains);
   const admits = ({ name, hook }: ChainWithRules) =>
@@ -179,7 +179,7 @@ function letsInTheSame(current: Ruleset, wanted: Ruleset): boolean {
   );
 }
 
-/** What is there, with all written into its rules that is about to change beside them. */
+/** The current table, with its rules reading copies of everything beside them that is about to change. */
 function hold(current: Ruleset, wanted: Ruleset): Ruleset {
   const then = hooks(wanted);
   const maps = mapsThatChange(current, wanted).filter(({ name }) => !isHeld(name));
@@ -204,7 +204,7 @@ function isHeld(name: string): boolean {
   return name.startsWith(names.held(''));
 }
 
-/** Without the policies of base chains that will not be where they are; of none, where nothing of the table will be. */
+/** Base chains that will move no longer drop by policy. Without `wanted`, that is every base chain of the table. */
 export function yielding(held: Ruleset, wanted?: Ruleset): Ruleset {
   const then = wanted ? hooks(wanted) : new Map<string, Hook>();
   return {
@@ -217,7 +217,7 @@ export function yielding(held: Ruleset, wanted?: Ruleset): Ruleset {
   };
 }
 
-/** All as it is wanted, and decided, beside the asides and what packets under way may still read. */
+/** All as wanted, with policies as last rules, next to the asides and what packets under way may still read. */
 function swapped(current: Ruleset, wanted: Ruleset): Ruleset {
   const there = hooks(current);
   const ranges = rangesThatChange(current, wanted);
@@ -233,7 +233,7 @@ function swapped(current: Ruleset, wanted: Ruleset): Ruleset {
   );
 }
 
-/** As wanted, without asides, but with what packets in them still read. */
+/** As wanted, without asides, but with what packets in the asides still read. */
 function parted(current: Ruleset, wanted: Ruleset): Ruleset {
   return beside(
     wanted,
@@ -242,7 +242,7 @@ function parted(current: Ruleset, wanted: Ruleset): Ruleset {
   );
 }
 
-/** What is wanted, some chains, and what these may refer to. */
+/** The wanted table, some more chains, and what these may refer to. */
 function beside(wanted: Ruleset, chains: readonly ChainWithRules[], from: Ruleset): Ruleset {
   return {
     table: from.table,
@@ -252,7 +252,7 @@ function beside(wanted: Ruleset, chains: readonly ChainWithRules[], from: Rulese
   };
 }
 
-/** All of the first, and of the second what the first has no object of that name for. */
+/** All of the first list, and from the second the objects whose names the first does not have. */
 function union<T extends { readonly name: string }>(first: readonly T[], second: readonly T[]): readonly T[] {
   const there = byName(first);
   return [...first, ...second.filter(({ name }) => !there.has(name))];
