@@ -24,16 +24,16 @@ import { rememberUnconfirmed } from './unconfirmed.ts';
 import { armUndo, type Undoer } from './undoer.ts';
 import { beginWitness, type Start, sessionId } from './witness.ts';
 
-/** What is to be tried. */
+/** A trial that is asked for. */
 export interface Attempt {
   readonly config: Config;
   readonly bytes: Uint8Array;
-  /** The configuration that it is for, and the candidate's file, as absolute paths; null for in place. */
+  /** The configuration that it is for, and the candidate's file, as absolute paths; null for a trial in place. */
   readonly path: string;
   readonly candidate: string | null;
-  /** In milliseconds. */
+  /** How long the trial lasts, in milliseconds. */
   readonly duration: number;
-  /** The connection that it is tried over, where there is one. */
+  /** The connection that the trial is begun over, if there is one. */
   readonly login: Session | undefined;
 }
 
@@ -41,19 +41,19 @@ export interface Begun {
   readonly trial: Trial;
   readonly start: Start;
   readonly undoer: Undoer;
-  /** Running connections that were put on record. */
+  /** How many running connections were put on record. */
   readonly sessions: number;
   readonly changes: readonly Difference[];
-  /** What could not be carried over, or fed. */
+  /** What could not be carried over, or fed to the kernel. */
   readonly warnings: readonly string[];
 }
 
-/** A hold outlasts the undo by this many milliseconds: should that fail, a supervisor goes back to the file. */
+/** A hold outlasts the undo by this many milliseconds. If the undo fails, the supervisor then goes back to the file. */
 const GRACE = 10_000;
 
 /**
- * Loads a candidate, after everything that takes it back stands ready. Undefined where the kernel has it already. Throws
- * {@link TrialError}, and what {@link apply} throws; nothing is changed then.
+ * Loads a candidate, once everything that can undo it is ready. Undefined if the kernel has that configuration already.
+ * Throws {@link TrialError}, and what {@link apply} throws. After an error nothing is changed.
  */
 export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Promise<Begun | undefined> {
   refuseSecondTrial(env);
@@ -108,7 +108,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
   });
 }
 
-/** Also where the undo came first, and what it restored was replaced once more. */
+/** Undoes the trial, even if the undoer did so before and the load then replaced what it had restored. */
 async function abandon(env: NodeJS.ProcessEnv, access: Access, { trial, drop }: Claim): Promise<void> {
   await restore(access, env, trial);
   if (trial.hold) writeHold(env, trial.hold);
@@ -117,15 +117,15 @@ async function abandon(env: NodeJS.ProcessEnv, access: Access, { trial, drop }: 
 }
 
 /**
- * Throws {@link TrialError} where the kernel would not take the former ruleset again: somebody put into our table what this
- * program cannot make. It is asked with a table beside ours, which it only checks.
+ * Throws {@link TrialError} if the kernel would not take the former ruleset again, because another program put something into
+ * our table that this one cannot make. The kernel is asked to check a table beside ours.
  */
 async function refuseIrrevocable(connection: Connection, former: Ruleset): Promise<void> {
   const { name } = former.table;
   const beside: Ruleset = {
     ...former,
     table: { ...former.table, name: `${name}_checked` },
-    // packets already go through a chain that is being checked
+    // packets already go through a chain while it is checked
     chains: former.chains.map(({ hook, ...chain }) => ({
       ...chain,
       ...(hook && { hook: { ...hook, policy: 'accept' } }),

@@ -15,40 +15,40 @@ import { TrialError } from '../table/errors.ts';
 import { type End, writeEnd } from './end.ts';
 import type { Start } from './witness.ts';
 
-/** What `try` remembers in the runtime folder, so that any process can confirm it or go back. */
+/** What `try` notes in the runtime folder, so that any process can confirm or undo the trial. */
 export interface Trial {
   readonly id: string;
-  /** The network namespace whose rules are tried; several may share the folder. */
+  /** The network namespace whose rules are on trial. Several namespaces may share the folder. */
   readonly network: string;
   /** The configuration that the candidate is for: an absolute path. */
   readonly config: string;
-  /** The candidate's absolute path; null where the configuration itself is tried, in place. */
+  /** The candidate's absolute path; null if the configuration itself is tried, in place. */
   readonly candidate: string | null;
-  /** What was tried. */
+  /** The content that is tried. */
   readonly bytes: Uint8Array;
-  /** Our table as it was, without state; null where there was none. */
+  /** Our table as it was before, without state; null if there was none. */
   readonly former: Ruleset | null;
-  /** Who was in. */
+  /** The clients that were in. */
   readonly clients: readonly KnownClient[];
-  /** When these were read, as `monotonic` counts. */
+  /** When the table and the clients were read, as `monotonic` counts. */
   readonly seen: number;
-  /** Where last good and unconfirmed contents are remembered, if somebody said. */
+  /** The state folder that the environment named; null if it named none. */
   readonly stateFolder: string | null;
-  /** The hold that was in force. */
+  /** The hold that was in force before. */
   readonly hold: Hold | null;
-  /** Running connections, by {@link sessionId}: a login over one of them proves nothing about the new rules. */
+  /** Running connections, by {@link sessionId}. A login over one of them proves nothing about the new rules. */
   readonly sessions: readonly string[];
-  /** When it is undone, in milliseconds of the epoch: for people. */
+  /** When the trial is undone, in milliseconds of the epoch, for people. */
   readonly until: number;
-  /** The same as `monotonic` counts, for whoever undoes it: the clock may be set meanwhile. */
+  /** The same as `monotonic` counts, for the process that undoes it: the clock may be set meanwhile. */
   readonly ends: number;
-  /** The process of `try`, which looks for what confirms as long as it runs. */
+  /** The process of `try`. While it runs, it looks for the knock that confirms. */
   readonly by: { readonly pid: number; readonly start: string | null };
-  /** What there was when the new rules came into force; null before that, and where nobody looked: only `confirm` counts then. */
+  /** The state when the new rules came into force; null before that, and if it was not read. Then only `confirm` counts. */
   readonly start: Start | null;
 }
 
-/** The notes as they are written. Version 1 is that of knockd-nft 1.0.0, which did not say so. */
+/** The notes as they are written. Version 1 is that of knockd-nft 1.0.0, whose notes name no version. */
 const NOTES_VERSION = 2;
 
 interface SavedTrial extends Omit<Trial, 'former'> {
@@ -56,12 +56,12 @@ interface SavedTrial extends Omit<Trial, 'former'> {
   readonly former: SavedRuleset | null;
 }
 
-/** Of version 1; its counters tell nothing about who came in. */
+/** Notes of version 1. Their counters say nothing about which client came in. */
 type FirstTrial = Omit<SavedTrial, 'version' | 'ends' | 'by' | 'start'>;
 
 const trialPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'trial');
 const SECRET = { mode: 0o600 } as const;
-/** Bytes of an identifier; in the file it comes first, as hexadecimal digits. */
+/** Bytes of an identifier. In the file it comes first, in hexadecimal digits. */
 const ID = 6;
 
 export function newTrialId(): string {
@@ -77,7 +77,7 @@ function encode({ former, ...trial }: Trial): Buffer {
   return Buffer.concat([Buffer.from(trial.id), serialize(saved)]);
 }
 
-/** What is being tried was noted by a version that this one does not understand; or somebody damaged the notes. */
+/** The trial was noted by a version that this one does not understand, or its notes are damaged. */
 export class UnreadableTrialError extends TrialError {
   constructor() {
     super(
@@ -109,11 +109,11 @@ function deserializeOr(bytes: Buffer): unknown {
   try {
     return deserialize(bytes);
   } catch {
-    return undefined; // another Node.js may write what this one does not know
+    return undefined; // another version of Node.js may write what this one cannot read
   }
 }
 
-/** Undefined where nothing is being tried. Throws {@link TrialError} for what another user wrote: root acts on what it says. */
+/** Undefined if no trial is under way. Throws {@link TrialError} for another user's notes, because root acts on their content. */
 function openTrial(env: NodeJS.ProcessEnv): number | undefined {
   const path = trialPath(env);
   try {
@@ -133,7 +133,7 @@ function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined;
 }
 
-/** The trial that is under way. Throws {@link TrialError} where it is another user's. */
+/** The trial that is under way. Throws {@link TrialError} if it is another user's. */
 export function readTrial(env: NodeJS.ProcessEnv): Trial | undefined {
   const descriptor = openTrial(env);
   if (descriptor === undefined) return undefined;
@@ -144,7 +144,7 @@ export function readTrial(env: NodeJS.ProcessEnv): Trial | undefined {
   }
 }
 
-/** Whether it is neither confirmed nor undone yet. */
+/** Whether that trial is neither confirmed nor undone yet. */
 export function isUnderWay(env: NodeJS.ProcessEnv, id: string): boolean {
   const descriptor = openTrial(env);
   if (descriptor === undefined) return false;
@@ -167,7 +167,7 @@ function refuseSecond(): never {
   );
 }
 
-/** Throws {@link TrialError} where one is under way. */
+/** Throws {@link TrialError} if a trial is under way. */
 export function refuseSecondTrial(env: NodeJS.ProcessEnv): void {
   const descriptor = openTrial(env);
   if (descriptor === undefined) return;
@@ -176,15 +176,16 @@ export function refuseSecondTrial(env: NodeJS.ProcessEnv): void {
 }
 
 /**
- * A trial that we alone begin or end: a lock on its file, which goes when we do. Only who has waited {@link PATIENCE} goes on
- * without the lock, so whoever has it asks whether the trial is still there before it changes anything else.
+ * A trial that this process alone begins or ends. It holds a lock on the trial's file, which the kernel releases when the
+ * process ends. A process that has waited for {@link PATIENCE} may go on without the lock. So the holder asks whether the
+ * trial is still there before it changes anything else.
  */
 export interface Claim {
   readonly trial: Trial;
   readonly isThere: () => boolean;
-  /** It is over. */
+  /** Ends the trial: notes how, removes its file and releases the lock. */
   readonly drop: (end: End) => void;
-  /** It goes on. */
+  /** Releases the lock. The trial goes on. */
   readonly release: () => void;
 }
 
@@ -211,7 +212,7 @@ function isAt(path: string, descriptor: number): boolean {
   return there?.ino === own.ino && there.dev === own.dev;
 }
 
-/** Writes a new trial down, claimed. Throws as {@link refuseSecondTrial} does. */
+/** Writes down a new trial and claims it. Throws like {@link refuseSecondTrial}. */
 export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): Claim {
   mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
   const own = `${trialPath(env)}.${trial.id}`;
@@ -219,7 +220,7 @@ export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): Claim {
   const descriptor = openPlain(own);
   try {
     tryLock(descriptor);
-    linkSync(own, trialPath(env)); // fails where there is one, unlike a rename
+    linkSync(own, trialPath(env)); // unlike a rename, it fails if there is one
     return claimOf(env, descriptor, trial);
   } catch (error) {
     closeSync(descriptor);
@@ -230,7 +231,7 @@ export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): Claim {
   }
 }
 
-/** Writes down what the load replaced, and what there was when it had; releases the claim. False where the trial is over. */
+/** Notes what the load replaced and the state after it, and releases the claim. False if the trial is over. */
 export function writeStart(
   env: NodeJS.ProcessEnv,
   claim: Claim,
@@ -242,7 +243,7 @@ export function writeStart(
   return true;
 }
 
-/** Takes the trial under way, or only that of this id; `taken` where somebody else begins or ends it at this moment. */
+/** Claims the trial under way, or only the one of this id; `taken` if another process begins or ends it at this moment. */
 function claimTrial(
   env: NodeJS.ProcessEnv,
   id: string | undefined,
@@ -266,13 +267,13 @@ function claimTrial(
   }
 }
 
-/** How long somebody else may take to begin or end a trial, in milliseconds: that process may have been stopped. */
+/** How long another process may take to begin or end a trial, in milliseconds. It may have been stopped. */
 const PATIENCE = 10_000;
 const LOOK = 100;
 
 /**
- * Takes the trial under way, or only that of this id, as soon as nobody else has it; undefined where there is none. After
- * {@link PATIENCE} it throws {@link TrialError}, or with `force` goes on all the same.
+ * Claims the trial under way, or only the one of this id, as soon as no other process has it; undefined if there is none.
+ * After {@link PATIENCE} it throws {@link TrialError}, or with `force` goes on without the lock.
  */
 export async function awaitTrial(
   env: NodeJS.ProcessEnv,
@@ -287,12 +288,12 @@ export async function awaitTrial(
   }
 }
 
-/** Takes away the notes of a trial that nobody can read. */
+/** Removes the notes of a trial that no version here can read. */
 export function dropUnreadable(env: NodeJS.ProcessEnv): void {
   rmSync(trialPath(env), { force: true });
 }
 
-/** Throws {@link TrialError} while something is being tried: what else changes the rules would be undone with it. */
+/** Throws {@link TrialError} while a trial is under way, because an undo would take other changes back with it. */
 export function refuseWhileTrying(env: NodeJS.ProcessEnv): void {
   const hold = readHold(env);
   if (hold && hold.until !== null)

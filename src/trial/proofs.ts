@@ -16,37 +16,38 @@ import {
   usesUp,
 } from '../ruleset/program.ts';
 
-/** A service whose knocks can show that what is tried lets its author in. Plain data: it is noted. */
+/** A service whose knocks can show that a trial lets its author in. It is plain data, so that it can be noted. */
 export interface Proof {
   readonly service: string;
-  /** Guarded ports. */
+  /** The guarded ports. */
   readonly ports: readonly PortRange[];
-  /** For how long a knock opens it, in milliseconds. */
+  /** How long a knock opens it, in milliseconds. */
   readonly openFor: number;
   readonly singleUse: boolean;
-  /** Its sequences, by the places at their ends, and those to whom tokens lead. */
+  /** Its users, by the places at the ends of their sequences, and by those that their tokens lead to. */
   readonly users: ReadonlyMap<number, string | null>;
-  /** Places at the ends of those that show it whoever knocks. */
+  /** The places where a knock is proof whoever sends it. */
   readonly anybody: ReadonlySet<number>;
-  /** Whether any sequence of it does where the author's address knocks. */
+  /** Whether every knock from the author's address is proof, too. */
   readonly author: boolean;
 }
 
 export interface Author {
   readonly family: Family;
-  /** As much of the address as is one client. */
+  /** The bits of the address that make up one client. */
   readonly key: Uint8Array;
 }
 
 /**
- * What confirms a trial, given the table before, the one that is tried, what the two differ in, and the connection that it is
- * tried over.
+ * What confirms a trial, from the table before, the one on trial, their differences, and the connection that the trial was
+ * begun over.
  *
- * A sequence, or a secret, that the table before did not know shows it whoever has it: the author gave it to him. A sequence that stays
- * does so where its own service is all that changed, for then the knock was one of what is tried. Else somebody may knock it who
- * knows of nothing, in by what stayed, while the author is locked out by what did not: that shows nothing, unless it comes from
- * the author's own address, and opens the service that guards the port by which he is in. Where none does, any; but none where
- * that port is closed to all.
+ * A sequence or secret that the table before did not know is proof whoever uses it, because the author gave it
+ * out. A sequence that stays is proof, too, if its own service is all that changed: its knock then went through the rules on
+ * trial. Otherwise a user who knows nothing of the trial may knock it, and come in by rules that stayed, while the author is
+ * locked out by rules that changed. So it is proof only from the author's own address, and only if it opens the service that
+ * guards the port of the author's connection. If no service guards that port, any service counts, unless the port is closed
+ * to all.
  */
 export function proofsOf(
   before: Ruleset | undefined,
@@ -94,8 +95,8 @@ export function proofsOf(
 }
 
 /**
- * Whether only settings of one service changed, and neither its sequences nor its secrets. What somebody changed by hand has no key that would tell:
- * so the chains that all packets go through must be the same, too.
+ * Whether only settings of one service changed, and neither its sequences nor its secrets. A change by hand has no key in the
+ * configuration, so the chains that all packets go through must be the same, too.
  */
 function isAllThatChanged(
   service: string,
@@ -114,7 +115,7 @@ function isAllThatChanged(
   );
 }
 
-/** But for comments: that of the first rule is another for each configuration. */
+/** Compares without comments, since that of the first rule differs for each configuration. */
 function sameRules({ rules }: ChainWithRules, other: ChainWithRules | undefined): boolean {
   return (
     rules.length === other?.rules.length &&

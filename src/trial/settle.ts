@@ -30,8 +30,8 @@ export interface Settled extends End {
 }
 
 /**
- * Keeps what is tried: the candidate becomes the configuration. Undefined where nothing is being tried, or where somebody
- * else has just ended it. Throws {@link TrialError} where the kernel no longer has what was tried.
+ * Confirms the trial: the candidate becomes the configuration. Undefined if no trial is under way, or if another process has
+ * just ended it. Throws {@link TrialError} if the kernel no longer has what was tried.
  */
 export async function confirmTrial(
   env: NodeJS.ProcessEnv,
@@ -45,7 +45,7 @@ export async function confirmTrial(
   );
 }
 
-/** Goes back to the ruleset that was, or to none, with the clients that were in. Undefined as in {@link confirmTrial}. */
+/** Goes back to the former ruleset, or to none, with the clients that were in. Undefined as in {@link confirmTrial}. */
 export async function undoTrial(env: NodeJS.ProcessEnv, id?: string): Promise<Settled | undefined> {
   return end(await awaitTrial(env, id, { force: true }), { is: 'undone' }, ({ trial }) =>
     withKernel(access => undo(access, env, trial)),
@@ -71,15 +71,15 @@ async function end(
 }
 
 /**
- * How a trial ended that is not there any more. Where nobody left a word about that, it may be gone because somebody removed the runtime folder: what is in force
- * then without being kept is undone here and now, since nobody else can.
+ * How a trial ended that is not there any more. If no note says so, the runtime folder may have been removed. If the candidate
+ * is still in force then and was not kept, this undoes it here and now, because no other process can.
  */
 export async function endOf(env: NodeJS.ProcessEnv, trial: Trial): Promise<Settled> {
   const end = readEnd(env, trial.id);
   if (end) return { ...end, trial, warnings: [] };
   return withKernel(async access => {
     if (!(await isInForce(access, trial, env))) {
-      await untilBack(access, trial); // somebody else may be about it, in a few transactions
+      await untilBack(access, trial); // another process may be undoing it, in a few transactions
       return { is: 'undone', trial, warnings: [] };
     }
     if (isKept(env, trial)) return { is: 'confirmed', trial, warnings: [] };
@@ -92,7 +92,7 @@ function isKept(env: NodeJS.ProcessEnv, { config, candidate, bytes }: Trial): bo
   return existsSync(config) && readFileSync(config).equals(bytes);
 }
 
-/** Whether the kernel has what is, or was, tried. */
+/** Whether the kernel has the candidate of that trial. */
 async function isInForce(
   { connection, sessions }: Access,
   { bytes, config: path }: Trial,
@@ -103,11 +103,11 @@ async function isInForce(
   return (await planLoad(connection, await readKernel(connection), wanted, sessions)).messages.length === 0;
 }
 
-/** How long another process may take to bring back what was, and how often to look, in milliseconds. */
+/** How long another process may take to bring the former ruleset back, and how often to look, in milliseconds. */
 const PATIENCE = 5000;
 const LOOK = 50;
 
-/** Waits until the kernel has what it had before the trial; not for long, for it may have been given something else since. */
+/** Waits until the kernel has what it had before the trial. The wait is short, since another load may have come since. */
 async function untilBack({ connection, sessions }: Access, { former }: Trial): Promise<void> {
   for (const end = monotonic() + PATIENCE; monotonic() < end; await delay(LOOK)) {
     const kernel = await readKernel(connection);
@@ -145,7 +145,7 @@ function withState(env: NodeJS.ProcessEnv, { stateFolder }: Pick<Trial, 'stateFo
   return stateFolder === null ? env : { ...env, STATE_DIRECTORY: stateFolder };
 }
 
-/** The candidate as it was tried takes the configuration's place, with its rights, where there is one, also behind a link. */
+/** Puts the candidate, as it was tried, in the configuration's place: with the old file's rights, and behind links. */
 function install({ config, bytes }: Trial, candidate: string): void {
   const path = existsSync(config) ? realpathSync(config) : config;
   const model = [path, candidate].find(it => existsSync(it));
@@ -160,7 +160,7 @@ function install({ config, bytes }: Trial, candidate: string): void {
   if (isStill(candidate, bytes)) rmSync(candidate);
 }
 
-/** Somebody may go on editing it, or have taken it away. */
+/** Whether the candidate still has that content. Its author may have edited or removed it. */
 function isStill(candidate: string, bytes: Uint8Array): boolean {
   try {
     return readBytes(candidate).bytes.equals(bytes);
@@ -178,7 +178,7 @@ async function undo(access: Access, env: NodeJS.ProcessEnv, trial: Trial): Promi
   return warnings;
 }
 
-/** Brings back what was there before the trial; returns what could not be. */
+/** Brings back what was there before the trial, and returns what could not be brought back. */
 export async function restore(
   access: Access,
   env: NodeJS.ProcessEnv,

@@ -6,15 +6,15 @@ import { stateFolder } from '../host/last-good.ts';
 import { TrialError } from '../table/errors.ts';
 
 /**
- * Contents of the configuration that were tried in place and not confirmed: they may lock somebody out, so neither a boot
- * nor the supervisor takes them. One SHA-256 a line, in the state folder.
+ * Contents of the configuration that were tried in place and not confirmed. They may lock users out, so neither a boot nor
+ * the supervisor loads them. One SHA-256 a line, in the state folder.
  */
 function unconfirmedPath(env: NodeJS.ProcessEnv): string | undefined {
   const folder = stateFolder(env);
   return folder && join(folder, 'unconfirmed');
 }
 
-/** How many to remember: somebody who edits and tries again may go back to an earlier one. */
+/** How many to remember. An administrator who edits and tries again may go back to an earlier content. */
 const MOST = 100;
 
 function readHashes(path: string): string[] {
@@ -27,7 +27,7 @@ function readHashes(path: string): string[] {
 
 const hashOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
-/** Remembers a content as not confirmed. Throws where that cannot be. */
+/** Remembers a content as not confirmed. Throws if that is impossible. */
 export function rememberUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): void {
   const path = unconfirmedPath(env);
   if (path === undefined)
@@ -38,7 +38,7 @@ export function rememberUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): 
   writeState(path, `${[...others, hashOf(bytes)].slice(-MOST).join('\n')}\n`);
 }
 
-/** A content was confirmed after all, or is loaded on somebody's word. */
+/** Forgets a content, because it was confirmed after all, or the administrator insists on loading it. */
 export function forgetUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): void {
   const path = unconfirmedPath(env);
   const hashes = path === undefined ? [] : readHashes(path);

@@ -7,25 +7,25 @@ import { TrialError } from '../table/errors.ts';
 
 const execute = promisify(execFile);
 
-/** Who goes back when the time is over: systemd, or a process of ours that nobody's hang-up ends. */
+/** What undoes a trial when its time is over: systemd, or a process of ours that survives the end of the login. */
 export interface Undoer {
   readonly is: 'systemd' | 'process';
-  /** There will be nothing to undo. */
+  /** Call this when there will be nothing to undo. */
   readonly disarm: () => Promise<void>;
 }
 
 const unitOf = (id: string) => `knockd-nft-undo-${id}`;
 
-/** Starts a program again until it ends well; of a process of ours even the kernel's refusals may be the end. */
+/** Starts a program again until it succeeds. A process of ours may end even because the kernel refuses it something. */
 const UNTIL_DONE = 'until "$@"; do sleep 1; done';
-/** In milliseconds: the machine may be busy, or systemd stuck. */
+/** How long to wait for systemd or the process, in milliseconds. The machine may be busy, or systemd stuck. */
 const PATIENCE = 30_000;
 
 /**
- * Sees to it that `undo --id` looks after a trial, and goes back after `delay` milliseconds, whatever becomes of this process,
- * its process group, its terminal and its login: a service of systemd where that runs, and where the network is the host's, which
- * is what systemd's services get, with a timer that starts it again when the time is over; elsewhere a process in a session of
- * its own. `config` is what it goes back to where it cannot read the trial's notes.
+ * Makes sure that `undo --id` looks after a trial and undoes it after `delay` milliseconds, whatever happens to this process,
+ * its process group, its terminal and its login. If systemd runs and this is the host's network, where systemd's services run,
+ * that is a service, with a timer that starts it again when the time is over. Otherwise it is a process in a session of its
+ * own. `config` is what it goes back to if it cannot read the trial's notes.
  */
 export async function armUndo(
   { id, delay, config }: { readonly id: string; readonly delay: number; readonly config: string },
@@ -57,7 +57,7 @@ export async function armUndo(
   return { is: 'process', disarm: async () => endGroup(child.pid) };
 }
 
-/** The shell, and what it runs. */
+/** Ends the shell and the program that it runs. */
 function endGroup(leader: number | undefined): void {
   try {
     if (leader !== undefined) process.kill(-leader);
@@ -91,7 +91,7 @@ async function armTimer(
   }
 }
 
-/** There is nothing left to undo: the timer goes. What looks after the trial sees that by itself. */
+/** Stops the timer, since there is nothing left to undo. The service that looks after the trial notices by itself. */
 export async function disarmUndo(id: string): Promise<void> {
   if (!existsSync('/run/systemd/system')) return;
   const stop = ['--quiet', 'stop', `${unitOf(id)}.timer`];

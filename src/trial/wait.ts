@@ -7,18 +7,19 @@ import { isUnderWay, readTrial, type Trial, UnreadableTrialError } from './notes
 import { confirmTrial, endOf, type Settled, undoTrial } from './settle.ts';
 import { Witness } from './witness.ts';
 
-/** How often to look for what ends a trial, in milliseconds: an opening lasts a second or longer. */
+/** How often to look for the end of a trial, in milliseconds. An opening lasts a second or longer. */
 export const LOOK = 500;
-/** The same until the trial is there: it may end soon, and its notes may be taken away. */
+/** The same before the trial is there. It may end soon, and its notes may be removed. */
 const LOOK_FOR = 50;
-/** How long after a failure to try again: longer each time. */
+/** The shortest and the longest pause after a failure, in milliseconds. It doubles each time. */
 const PAUSE = 100;
 const LONGEST = 30_000;
 
 type Tell = (error: unknown) => void;
 
 /**
- * Looks for a knock that shows what is tried, and confirms by it. Where that cannot be, it tells why, once: the trial goes on.
+ * Looks for a knock that proves the trial, and confirms it. If the look or the confirmation fails, `tell` hears why, and the
+ * trial goes on.
  */
 export function knockConfirms(
   env: NodeJS.ProcessEnv,
@@ -41,11 +42,11 @@ export function knockConfirms(
 }
 
 /**
- * What outlives `try`: goes back when the time of a trial is over, or `after` milliseconds from now where its notes do not
- * say. While the command does not run any more, a knock confirms here. Returns how it ended, unless others ended it. No
- * failure ends this, but for {@link UnreadableTrialError} when the time is over; it pauses, and tries again.
+ * What outlives `try`. It undoes a trial when its time is over, or `after` milliseconds from now if its notes do not say. If
+ * `try` no longer runs, a knock confirms here. Returns how the trial ended, unless another process ended it. A failure makes
+ * it pause and try again. Only {@link UnreadableTrialError} ends it, when the time is over.
  *
- * What it has read of the notes it remembers: whoever takes them away confirms nothing.
+ * It remembers the notes once it has read them, so removing them confirms nothing.
  */
 export async function settleInTime(
   env: NodeJS.ProcessEnv,
@@ -81,7 +82,7 @@ export async function settleInTime(
   async function step(trial: Trial | undefined, isOver: boolean): Promise<Settled | undefined> {
     const { pid, start } = trial?.by ?? { pid: 0, start: null };
     const watched = start !== null && startOf(pid) === start;
-    const settled = !watched || isOver ? await confirmIfKnocked() : undefined; // what that cannot keep is undone as well
+    const settled = !watched || isOver ? await confirmIfKnocked() : undefined; // if that fails, the trial is undone
     return settled ?? (isOver ? await undoTrial(env, id) : undefined);
   }
 }

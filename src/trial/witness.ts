@@ -14,43 +14,43 @@ import { clientId, GRANTED } from '../table/clients.ts';
 import { readCounters, readElements, readSets } from '../table/read.ts';
 import { type Author, type Proof, proofsOf } from './proofs.ts';
 
-/** What there was when the candidate's rules had come into force, and what to look for since. Plain data: it is noted. */
+/** The state when the candidate's rules came into force, and what to look for since. It is plain data, to be noted. */
 export interface Start {
   readonly table: string;
-  /** As {@link monotonic} counts. */
+  /** When the rules came into force, as {@link monotonic} counts. */
   readonly at: number;
   readonly prefix: Readonly<Record<Family, number>>;
-  /** Whether the guards look at the port that a packet was sent to, and not at the one that DNAT made of it. */
+  /** Whether the guards look at the port that a packet was sent to, and not at the one after DNAT. */
   readonly beforeDnat: boolean;
   readonly author: Author | null;
   readonly proofs: readonly Proof[];
   readonly counts: ReadonlyMap<string, Counts>;
-  /** Who was in, by {@link clientId} of elements and of clients, and until when; null for good. */
+  /** The clients that were in, by {@link clientId} of elements and of clients, and until when; null for no end. */
   readonly standing: ReadonlyMap<string, number | null>;
   /** Connections to the services, by {@link flowId}. */
   readonly flows: ReadonlySet<string>;
 }
 
-/** Of a service: sequences completed, connections let in. */
+/** The counters of a service: sequences completed, connections let in. */
 interface Counts {
   readonly opened: number;
   readonly accepted: number;
 }
 
-/** The knock that showed that somebody gets in. */
+/** The knock that proved that a client gets in. */
 export interface Shown {
   readonly service: string;
   readonly user: string | null;
 }
 
-/** Somebody who opened a service since, by a knock that shows what is tried. */
+/** A client that has opened a service since, by a knock that proves the trial. */
 interface Opener extends Shown {
   readonly key: Buffer;
-  /** His connections of before that knock. */
+  /** The client's connections from before that knock. */
   readonly old: ReadonlySet<string>;
 }
 
-/** Tells connections apart, however a socket names the peer. */
+/** A key that tells connections apart, however a socket names the peer. */
 export function sessionId({ peer, peerPort, port }: Omit<Session, 'family'>): string {
   return `${peer.toString('hex')} ${peerPort} ${port}`;
 }
@@ -60,7 +60,7 @@ function flowId({ protocol, source, answers }: Flow): string {
   return `${protocol} ${id}`;
 }
 
-/** To be called when the candidate's rules have come into force; `sessions` are the TCP connections of before. */
+/** Call this when the candidate's rules have come into force. `sessions` are the TCP connections from before. */
 export async function beginWitness(
   connection: Connection,
   before: Ruleset | undefined,
@@ -96,15 +96,15 @@ export async function beginWitness(
   return { ...base, counts, standing, flows };
 }
 
-/** A kernel that cannot list tracked connections: then no knock confirms, and whoever looks is told so. */
+/** For a kernel that cannot list tracked connections. Then no knock confirms, and a look that needs them fails. */
 function withoutTracking(error: unknown): Flow[] {
   if (error instanceof NetlinkError && error.code !== 'EPERM') return [];
   throw error;
 }
 
 /**
- * Looks for a knock that shows what is tried, and for the new connection that it let in. Only counters are read until
- * somebody knocks; then the clients of that service; and his connections when the service has let one in.
+ * Looks for a knock that proves the trial, and for the new connection that it let in. It reads only counters until a client
+ * knocks, then the clients of that service, and their connections once the service has let one in.
  */
 export class Witness {
   readonly #start: Start;
@@ -116,7 +116,7 @@ export class Witness {
     this.#counts = start.counts;
   }
 
-  /** To be called a few times a second: an opening that is over, or used up, is not seen any more. */
+  /** Call this a few times a second: an opening that is over or used up leaves no trace. */
   async look(connection: Connection): Promise<Shown | undefined> {
     const { proofs, counts } = this.#start;
     if (proofs.length === 0) return undefined;
@@ -133,7 +133,7 @@ export class Witness {
     return undefined;
   }
 
-  /** `cameIn`: somebody did since the last look, so that connections that are there may be those. */
+  /** `cameIn`: a connection was let in since the last look, so connections that exist now may be new. */
   async #addOpeners(connection: Connection, proof: Proof, cameIn: boolean): Promise<void> {
     for (const opening of await readOpenings(connection, this.#start, proof)) {
       const { id, key, place } = opening;
@@ -145,7 +145,7 @@ export class Witness {
     }
   }
 
-  /** Not what was there before, and not what somebody let in by hand. */
+  /** Whether an opening is from a knock during the trial, and neither older than that nor made by hand. */
   #isKnock({ openFor }: Proof, { id, until, now, granted }: Opening): boolean {
     const { standing, at } = this.#start;
     const before = standing.get(id);
@@ -169,7 +169,7 @@ export class Witness {
     return proof.singleUse ? this.#whoUsedUp(connection, proof) : undefined;
   }
 
-  /** An opening for single use may be gone before anybody looks. Then whoever was not in, and came in, had one. */
+  /** An opening for single use may be gone before we look. Then a client that was not in before, and came in, had one. */
   async #whoUsedUp(connection: Connection, proof: Proof): Promise<Shown | undefined> {
     const anybody = proof.anybody.size === proof.users.size;
     const visits = anybody || proof.author ? await this.#visits(connection, proof) : [];
@@ -181,7 +181,7 @@ export class Witness {
     return by ? { service: proof.service, user: null } : undefined;
   }
 
-  /** Connections to the service that are newer than what is tried; of TCP those that were answered and taken up. */
+  /** Connections to the service that are newer than the trial's rules. TCP ones must be answered and established. */
   async #visits(connection: Connection, proof: Proof, key?: Buffer): Promise<Flow[]> {
     const { prefix, beforeDnat, flows } = this.#start;
     const whole = key && key.length * 8 === prefix[familyOf(key)];
@@ -197,7 +197,7 @@ export class Witness {
 }
 
 const NONE: Counts = { opened: 0, accepted: 0 };
-/** How exactly two looks at the same opening agree about its end, in milliseconds. */
+/** By how much two looks at the same opening may differ about its end, in milliseconds. */
 const EXACT = 100;
 
 function familyOf(key: Uint8Array): Family {
@@ -220,19 +220,19 @@ async function readCounts(
 }
 
 interface Opening {
-  /** {@link clientId} of the element, which may be from before `prefix` was changed, and of the client. */
+  /** {@link clientId} of the element, which may be from before `prefix` changed, and of the client. */
   readonly id: string;
   readonly client: string;
   readonly key: Buffer;
-  /** Of the sequence that let it in. */
+  /** The place that let it in. */
   readonly place: number | undefined;
-  /** When it ends, as {@link monotonic} counts, and when it was looked at; null for never. */
+  /** When it ends, as {@link monotonic} counts, and when we looked; null for never. */
   readonly until: number | null;
   readonly now: number;
   readonly granted: boolean;
 }
 
-/** Who is in. `sets`, where they were read, tell which of them are empty. */
+/** The clients that are in. `sets`, if given, say which of them are empty. */
 async function readOpenings(
   connection: Connection,
   { table, prefix }: Pick<Start, 'table' | 'prefix'>,
