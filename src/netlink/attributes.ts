@@ -13,15 +13,15 @@ const HEADER = 4;
 /** The longest value an attribute's 16-bit length can hold. */
 export const MAX_ATTRIBUTE = 0xffff - HEADER;
 
-/** Bytes that are not what the kernel sends: cut short, too long, or missing what the object cannot be without. */
+/** Bytes that the kernel does not send: cut short, too long, or without something that the object needs. */
 export class DecodeError extends Error {
   override readonly name = 'DecodeError';
 }
 
-// Methods here are `private`, not `#private`: the bundle has a syntax that old Node.js can parse, where a class with `#methods`
-// pays for each access to its fields; that made loads of 1,000 services a fifth slower.
+// Methods here are `private`, not `#private`: the bundle has a syntax that old Node.js can parse. There, a class with `#methods`
+// pays for each access to its fields, which made loads of 1,000 services a fifth slower.
 
-/** A growing buffer of attributes. Nothing is checked by it: what fits and what it means is the caller's business. */
+/** A growing buffer of attributes. It checks nothing: the caller must know what fits and what it means. */
 export class AttributeWriter {
   #buffer: Buffer;
   #length = 0;
@@ -30,12 +30,12 @@ export class AttributeWriter {
     this.#buffer = Buffer.allocUnsafe(size);
   }
 
-  /** How many bytes were written so far. */
+  /** How many bytes are written so far. */
   get length(): number {
     return this.#length;
   }
 
-  /** What was written, not copied: valid until the next write. */
+  /** The bytes written so far, not copied: valid until the next write. */
   finish(): Buffer {
     return this.#buffer.subarray(0, this.#length);
   }
@@ -100,7 +100,7 @@ export class AttributeWriter {
     this.#buffer.set(value, at);
   }
 
-  /** Opens a nest; all that is written until {@link close} of the returned position is inside. */
+  /** Opens a nest. Everything written before {@link close} of the returned position is inside. */
   open(type: number): number {
     return this.attribute(type | NLA_F_NESTED, 0) - HEADER;
   }
@@ -115,20 +115,20 @@ export class AttributeWriter {
     this.close(start);
   }
 
-  /** Writes into the 4 bytes at `start` how many bytes follow from there on, as a message's header wants it. */
+  /** Writes into the 4 bytes at `start` the number of bytes from there on, as a message's header needs it. */
   patchLength(start: number): void {
     this.#buffer.writeUInt32LE(this.#length - start, start);
   }
 }
 
-/** In host order, where both bytes are known to be there: Buffer's own checks take three times as long without a compiler. */
+/** In host order, for two bytes that are known to be there. Buffer's own checks take three times as long without a compiler. */
 function u16(buffer: Buffer, at: number): number {
   return (buffer[at] ?? 0) | ((buffer[at + 1] ?? 0) << 8);
 }
 
 /**
  * A cursor over the attributes in `buffer` from `start` to `end`: `while (reader.next()) switch (reader.type) …`.
- * Throws {@link DecodeError} where lengths do not fit.
+ * Throws {@link DecodeError} if lengths do not fit.
  */
 export class AttributeReader {
   readonly buffer: Buffer;
@@ -145,7 +145,7 @@ export class AttributeReader {
     this.#end = end;
   }
 
-  /** Where the value of this attribute starts in {@link buffer}. */
+  /** The position in {@link buffer} at which the value of this attribute starts. */
   get offset(): number {
     return this.#value;
   }
@@ -190,7 +190,7 @@ export class AttributeReader {
     return this.buffer.readBigUInt64BE(this.expect(8));
   }
 
-  /** Up to the NUL, or all of it where there is none. */
+  /** The text up to the NUL, or the whole value if there is none. */
   string(): string {
     const nul = this.buffer.indexOf(0, this.#value);
     return this.buffer.toString('utf8', this.#value, nul >= 0 && nul < this.#valueEnd ? nul : this.#valueEnd);

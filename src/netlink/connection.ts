@@ -3,13 +3,14 @@ import { AttributeReader, DecodeError } from './attributes.ts';
 import { NetlinkError, UnansweredError } from './errors.ts';
 import type { Socket } from './socket.ts';
 
-/** One netlink message as it came: what follows the 16 bytes of `nlmsghdr` is the payload. */
+/** One netlink message as it came. The payload follows the 16 bytes of `nlmsghdr`. */
 export interface Reply {
   readonly type: number;
   readonly payload: Buffer;
 }
 
-/** A message to send: `subject` says what it is about, for errors. */
+/** A message to send. `subject` says what it is about, for errors. */
+/** The error of one message, before we know what that message was about. */
 export interface Request {
   readonly type: number;
   readonly flags: number;
@@ -39,15 +40,15 @@ const NLM_F_CAPPED = 0x100;
 const NLM_F_ACK_TLVS = 0x200;
 const NLMSGERR_ATTR = { MSG: 1, OFFS: 2 } as const;
 
-/** A dump was cut through by a change; what it holds is of no use. */
+/** A change interrupted a dump, so its content is of no use. */
 export class DumpInterruptedError extends Error {
   override readonly name = 'DumpInterruptedError';
 }
 
-/** The kernel works while we send, so where nothing of an answer comes for this long, it is lost. In milliseconds. */
+/** The kernel works while we send. So if no part of an answer comes for this long, it is lost. In milliseconds. */
 const ANSWER_TIMEOUT = 30_000;
 
-/** How often the kernel is asked what became of a transaction. */
+/** How often to ask the kernel what became of a transaction. */
 const FENCES = 10;
 
 interface Pending {
@@ -63,11 +64,11 @@ export class Connection {
   readonly #fencePause: number;
   readonly #pending = new Map<number, Pending>();
   #sequence = 0;
-  /** Of the messages that nobody waits for one by one. */
+  /** Errors of messages without a caller of their own. */
   #refusals: Refusal[] = [];
   #acknowledged = 0;
 
-  /** `fencePause` is how long to wait until the kernel is asked again what became of a transaction, in milliseconds. */
+  /** `fencePause` is how long to wait before asking again what became of a transaction, in milliseconds. */
   constructor(socket: Socket, { fencePause = 50 }: { readonly fencePause?: number } = {}) {
     this.#socket = socket;
     this.#fencePause = fencePause;
@@ -102,7 +103,7 @@ export class Connection {
     }));
   }
 
-  /** Asks for all objects of a kind. Throws {@link DumpInterruptedError} where the kernel noticed a change meanwhile. */
+  /** Asks for all objects of a kind. Throws {@link DumpInterruptedError} if the kernel noticed a change meanwhile. */
   async dump(request: Request): Promise<Reply[]> {
     const replies: Reply[] = [];
     let interrupted = false;
@@ -111,7 +112,7 @@ export class Connection {
         interrupted ||= (flags & NLM_F_DUMP_INTR) !== 0;
         replies.push(reply);
       },
-      // the end tells of a change that came after the last message
+      // the end also reports a change that came after the last object
       onDone: flags =>
         interrupted || flags & NLM_F_DUMP_INTR
           ? reject(new DumpInterruptedError(request.subject))
@@ -120,8 +121,8 @@ export class Connection {
   }
 
   /**
-   * Sends a datagram of several messages, then `fence`, and resolves when the fence was answered: the kernel works while
-   * it takes a datagram and answers in order, so by then all of the first one's errors are here.
+   * Sends a datagram of several messages, then `fence`, and resolves when the fence is answered. The kernel works while it takes
+   * a datagram, and answers in order. So by then all errors of the first one are here.
    */
   async batch(
     datagram: Buffer,
@@ -134,7 +135,7 @@ export class Connection {
     return { refusals: this.#refusals, acknowledged: this.#acknowledged, fence: answer };
   }
 
-  /** What was sent before is done, so the way to its answers is tried more than once. Throws {@link UnansweredError}. */
+  /** The kernel has done what was sent before, so we ask for its answers more than once. Throws {@link UnansweredError}. */
   async #untilSent(request: Request): Promise<Reply> {
     for (let left = FENCES; ; left--) {
       try {
@@ -184,7 +185,7 @@ export class Connection {
   #receive(datagram: Buffer): void {
     for (let at = 0; at + NLMSG_HEADER <= datagram.length; ) {
       const length = datagram.readUInt32LE(at);
-      if (length < NLMSG_HEADER || at + length > datagram.length) return; // the kernel does not send such
+      if (length < NLMSG_HEADER || at + length > datagram.length) return; // the kernel sends no such message
       const type = datagram.readUInt16LE(at + 4);
       const flags = datagram.readUInt16LE(at + 6);
       const sequence = datagram.readUInt32LE(at + 8);
@@ -202,7 +203,7 @@ export class Connection {
   #dispatch(type: number, flags: number, sequence: number, payload: Buffer): void {
     const pending = this.#pending.get(sequence);
     if (type === NLMSG_ERROR) {
-      if (payload.length < NLMSGERR) return; // the kernel does not send such
+      if (payload.length < NLMSGERR) return; // the kernel sends no such message
       const refusal = readError(payload, flags, sequence);
       if (refusal.errno === 0) this.#onAck(sequence, pending);
       else if (pending) pending.onError(refusal);
@@ -225,7 +226,7 @@ export function encodeHeader(length: number, type: number, flags: number, sequen
   return header;
 }
 
-/** EPROTO: what the kernel says about an error cannot be understood. */
+/** EPROTO: we cannot understand what the kernel says about an error. */
 const EPROTO = 71;
 
 function readError(payload: Buffer, flags: number, sequence: number): Refusal {
@@ -237,7 +238,7 @@ function readError(payload: Buffer, flags: number, sequence: number): Refusal {
   }
 }
 
-/** `struct nlmsgerr`: an errno, the header of our message, and (extended ACK) attributes that say more. */
+/** `struct nlmsgerr`: an errno, the header of our message, and attributes that say more (extended ACK). */
 function decodeError(payload: Buffer, flags: number, sequence: number): Refusal {
   const errno = -payload.readInt32LE(0);
   let reason: string | undefined;
@@ -254,10 +255,10 @@ function decodeError(payload: Buffer, flags: number, sequence: number): Refusal 
   return { sequence, errno, reason, offset };
 }
 
-/** How often a dump may be cut through by a change. */
+/** How often a change may interrupt a dump. */
 const ATTEMPTS = 100;
 
-/** All objects of a kind at one moment: a dump that a change cut through is asked for again. */
+/** All objects of a kind at one moment. If a change interrupts the dump, it asks again. */
 export async function wholeDump(connection: Connection, request: Request): Promise<Reply[]> {
   for (let left = ATTEMPTS; ; left--) {
     try {

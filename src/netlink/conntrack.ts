@@ -10,25 +10,26 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** A flow that connection tracking knows. NAT shows in the answers: they come from, and go to, somewhere else. */
+/** A flow that connection tracking knows. With NAT, its answers come from, or go to, other ends than its first packet's. */
 export interface Flow {
   readonly family: keyof typeof AF;
   readonly protocol: Transport;
-  /** The first packet's ends, as it came. */
+  /** The ends of the first packet, as it arrived. */
+  /** The ends of the answers, as these leave the answering host. */
   readonly source: Endpoint;
   readonly destination: Endpoint;
   /** The ends of the answers to it, as these start. */
   readonly answers: { readonly source: Endpoint; readonly destination: Endpoint };
-  /** TCP that is over: its entry only waits for its end. */
+  /** TCP that is over. Its entry only waits to expire. */
   readonly ended: boolean;
   /**
-   * TCP that was seen from its first packet on, so that `source` is who opened it. What is tracked from its middle on begins
-   * with the packet of either end, and so does UDP after a pause.
+   * TCP that was seen from its first packet on, so that `source` opened it. A flow that is tracked from its middle on begins
+   * with a packet from either end, and so does UDP after a pause.
    */
   readonly fromStart: boolean;
-  /** Packets went to and fro, so that the entry stays when there are too many: of TCP, its handshake was completed. */
+  /** Packets went both ways, so the kernel keeps the entry when there are too many. For TCP, the handshake is complete. */
   readonly assured: boolean;
-  /** Attributes that name this very entry, as the kernel gave them. */
+  /** The attributes that name this entry, as the kernel gave them. */
   readonly handle: readonly (readonly [type: number, value: Buffer])[];
 }
 
@@ -50,7 +51,7 @@ const CTA = {
   FILTER: 25,
 } as const;
 const CTA_FILTER_ORIG_FLAGS = 1;
-/** Of what CTA_TUPLE_ORIG says, only the source address is compared (net/netfilter/nf_internals.h). */
+/** Compares only the source address of CTA_TUPLE_ORIG (net/netfilter/nf_internals.h). */
 const CTA_FILTER_F_CTA_IP_SRC = 1;
 const IPS = { SEEN_REPLY: 2, ASSURED: 4, CONFIRMED: 8 } as const;
 const CTA_TUPLE = { IP: 1, PROTO: 2 } as const;
@@ -59,7 +60,7 @@ const CTA_PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
 const CTA_PROTOINFO_TCP = 1;
 const CTA_PROTOINFO_TCP_STATE = 1;
 const CTA_PROTOINFO_TCP_FLAGS_ORIGINAL = 4;
-/** Set on connections that are tracked from their middle on (net/netfilter/nf_conntrack_proto_tcp.c, tcp_new). */
+/** Set for connections that are tracked from their middle on (net/netfilter/nf_conntrack_proto_tcp.c, tcp_new). */
 const IP_CT_TCP_FLAG_BE_LIBERAL = 8;
 const TCP_CONNTRACK = { ESTABLISHED: 3, LAST_ACK: 6, TIME_WAIT: 7, CLOSE: 8 } as const;
 const ENDED: readonly (number | undefined)[] = [
@@ -72,7 +73,7 @@ const PROTOCOLS = new Map<number, Transport>([
   [IPPROTO.tcp, 'tcp'],
   [IPPROTO.udp, 'udp'],
 ]);
-/** In seconds: the kernel's own for an established connection (nf_conntrack_tcp_timeout_established). */
+/** The kernel's own time-out for an established connection, in seconds (nf_conntrack_tcp_timeout_established). */
 const DETOUR_TIMEOUT = 5 * 24 * 60 * 60;
 
 /** Asks for all flows of a family. */
@@ -83,7 +84,7 @@ export function listFlows(family: keyof typeof AF): Request {
   );
 }
 
-/** Asks for those whose first packet came from that address, of 4 or 16 bytes. */
+/** Asks for the flows whose first packet came from that address, of 4 or 16 bytes. */
 export function listFlowsFrom(address: Buffer): Request {
   const [family, source] =
     address.length === 4 ? ([AF_INET, CTA_IP.V4_SRC] as const) : ([AF_INET6, CTA_IP.V6_SRC] as const);
@@ -98,7 +99,7 @@ export function listFlowsFrom(address: Buffer): Request {
   );
 }
 
-/** Ends the tracking of a flow: its next packet is a new one. ENOENT where it ended by itself. */
+/** Ends the tracking of a flow, so that its next packet is a new one. ENOENT if it has ended by itself. */
 export function deleteFlow({ family, handle }: Flow): Request {
   return requestOf(
     message(IPCTNL_MSG_CT.DELETE, 0, writer => {
@@ -111,10 +112,10 @@ export function deleteFlow({ family, handle }: Flow): Request {
 }
 
 /**
- * Puts a flow without NAT in the place of a forwarded one that was deleted: what its answering end still sends leaves this
- * host as it is, and the other end does not know it. Else the next answer would begin a flow of its own, and masquerading
- * may give it the address and port of before: where a port is published under its own number, the connection went on
- * (tried). EEXIST where that has happened: {@link deleteAnswers} ends it.
+ * Puts a flow without NAT in the place of a deleted, forwarded one. What its answering end still sends then leaves this host
+ * unchanged, and the other end does not know it. Without this, the next answer would begin a flow of its own, and masquerading
+ * may give it the old address and port. If a port is published under its own number, the connection then went on (tested).
+ * EEXIST if that has happened: {@link deleteAnswers} ends it.
  */
 export function detourFlow({ family, protocol, answers, handle }: Flow): Request {
   return requestOf(
@@ -133,7 +134,7 @@ export function detourFlow({ family, protocol, answers, handle }: Flow): Request
   );
 }
 
-/** Ends whatever flow the answers of this one belong to now. */
+/** Ends the flow that the answers of this one belong to now. */
 export function deleteAnswers({ family, protocol, answers, handle }: Flow): Request {
   return requestOf(
     message(IPCTNL_MSG_CT.DELETE, 0, writer => {
@@ -174,7 +175,7 @@ function message(type: number, flags: number, write: Message['write']): Message 
   return { type, flags, subject: 'tracked connections', write };
 }
 
-/** The flow in one message of a dump; undefined for what has no ports, such as a ping. */
+/** The flow in one message of a dump; undefined for a flow without ports, such as a ping. */
 export function decodeFlow(payload: Buffer): Flow | undefined {
   const reader = attributesOf(payload);
   const handle: [number, Buffer][] = [];
@@ -244,7 +245,7 @@ function decodeTuple(reader: AttributeReader): Tuple {
 
 interface TcpInfo {
   readonly state?: number;
-  /** Of the end that `source` is. */
+  /** The flags of the end that is `source`. */
   readonly flags?: number;
 }
 

@@ -11,24 +11,24 @@ export function errnoName(errno: number): readonly [name: string, meaning: strin
   return getSystemErrorMap().get(-errno) ?? MORE_ERRNOS.get(errno) ?? [`errno ${errno}`, 'unknown error'];
 }
 
-/** A part of a message: `expression 4`, of a kind that has a name (`socket`). */
+/** A part of a message, such as `expression 4`, and the name of its kind (`socket`). */
 export interface Part {
   readonly name: string;
   readonly kind: string;
 }
 
 export interface NetlinkFailure {
-  /** What was asked for, in words: `chain guard_ssh: rule 2`. */
+  /** The object of the request, in words: `chain guard_ssh: rule 2`. */
   readonly subject: string;
   /** Positive. */
   readonly errno: number;
-  /** The kernel's own sentence (extended ACK), where it gave one. */
+  /** The kernel's own sentence (extended ACK), if it gave one. */
   readonly reason?: string;
-  /** Which part of the message it did not like, where it said so. */
+  /** The part of the message that the kernel refused, if it said so. */
   readonly part?: Part;
 }
 
-/** The kernel refused something. */
+/** The kernel refused a request. */
 export class NetlinkError extends Error {
   override readonly name = 'NetlinkError';
   readonly failure: NetlinkFailure;
@@ -48,12 +48,12 @@ export class NetlinkError extends Error {
   }
 }
 
-/** Somebody else changed the ruleset since it was read: read it again and retry. Nothing was changed. */
+/** Another program changed the ruleset since it was read: read it again and retry. Nothing was changed. */
 export class StaleGenerationError extends Error {
   override readonly name = 'StaleGenerationError';
 }
 
-/** The transaction is larger than the socket's send buffer, and that could not be raised. Nothing was changed. */
+/** The transaction is larger than the socket's send buffer, which could not be raised. Nothing was changed. */
 export class TransactionTooLargeError extends Error {
   override readonly name = 'TransactionTooLargeError';
   /** Bytes. */
@@ -67,7 +67,7 @@ export class TransactionTooLargeError extends Error {
   }
 }
 
-/** The kernel took a transaction, and its answer did not come: it may be done or not. */
+/** The kernel took a transaction, but its answer did not come. The transaction may be done or not. */
 export class UnansweredError extends Error {
   override readonly name = 'UnansweredError';
 }

@@ -9,12 +9,12 @@ export interface InetSocket {
   readonly state: number;
   readonly address: Buffer;
   readonly port: number;
-  /** The other end's; zeros where there is none. */
+  /** The other end's address; zeros if there is none. */
   readonly peer: Buffer;
   readonly peerPort: number;
-  /** Of the socket's file; 0 where it has none, as those of the kernel itself. */
+  /** The inode of the socket's file; 0 if it has none, like the kernel's own sockets. */
   readonly inode: number;
-  /** What the kernel knows this very socket by: its own address family, and `struct inet_diag_sockid` with the cookie. */
+  /** What the kernel knows this socket by: its own address family, and `struct inet_diag_sockid` with the cookie. */
   readonly handle: { readonly addressFamily: number; readonly id: Buffer };
 }
 
@@ -27,7 +27,7 @@ const INET_DIAG_MSG = 72;
 const MESSAGE_ID = 4;
 const INET_DIAG_SOCKID = 48;
 
-/** include/net/tcp_states.h; a UDP socket without a peer is closed, one with a peer established */
+/** include/net/tcp_states.h. A UDP socket without a peer is CLOSE, one with a peer ESTABLISHED. */
 export const TCP_STATE = { ESTABLISHED: 1, FIN_WAIT2: 5, TIME_WAIT: 6, CLOSE: 7, LISTEN: 10 } as const;
 
 const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
@@ -45,7 +45,7 @@ export async function readSockets(
   return sockets;
 }
 
-/** Ends a connection as its program could: TCP resets the other end. EOPNOTSUPP where the kernel cannot. */
+/** Ends a connection as its program could: TCP resets the other end. EOPNOTSUPP if the kernel cannot do that. */
 export function destroySocket({ protocol, handle: { addressFamily, id } }: InetSocket): Request {
   return request(SOCK_DESTROY, addressFamily, protocol, 0, id);
 }

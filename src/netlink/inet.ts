@@ -1,4 +1,4 @@
-/** What the Internet's families and protocols are called in the kernel: include/linux/socket.h, uapi/linux/in.h. */
+/** The kernel's numbers for families and protocols of the Internet: include/linux/socket.h, uapi/linux/in.h. */
 
 export const AF_INET = 2;
 export const AF_INET6 = 10;

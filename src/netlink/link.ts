@@ -20,24 +20,24 @@ const IFLA_INFO = { KIND: 1, SLAVE_KIND: 4 } as const;
 const IFLA_XDP_ATTACHED = 2;
 const RTEXT_FILTER_SKIP_STATS = 8;
 
-/** A network interface, and how it stands to others. */
+/** A network interface, and its relation to others. */
 export interface Link {
   readonly index: number;
   readonly name: string;
-  /** Alternative names, which `ip` takes and nftables does not. */
+  /** Alternative names. `ip` takes them, nftables does not. */
   readonly otherNames: readonly string[];
   /** `bridge`, `vlan`, `veth`; undefined for hardware and the loopback. */
   readonly kind: string | undefined;
-  /** Index of the interface that it is a port of, and the kind of that: `bridge`, `bond`, `vrf`. */
+  /** The index of the interface that it is a port of, and the kind of that one: `bridge`, `bond`, `vrf`. */
   readonly master: number | undefined;
   readonly masterKind: string | undefined;
-  /** Index of the interface that it sits on: of a VLAN, its parent. Of a veth, the other end. */
+  /** The index of the interface below it: for a VLAN, its parent. For a veth, the other end. */
   readonly lower: number | undefined;
-  /** An XDP program sees its packets before the rest of the kernel. */
+  /** Whether an XDP program sees its packets before the rest of the kernel. */
   readonly hasXdp: boolean;
 }
 
-/** All of this network namespace, on a socket of family NETLINK_ROUTE; needs no privileges. */
+/** All interfaces of this network namespace, on a socket of family NETLINK_ROUTE. Needs no privileges. */
 export async function readLinks(routes: Connection): Promise<readonly Link[]> {
   const writer = new AttributeWriter();
   writer.raw(Buffer.alloc(IFINFOMSG));

@@ -6,11 +6,11 @@ import { AF_INET, AF_INET6 } from './inet.ts';
 export interface LoggedPacket {
   readonly family: 'ipv4' | 'ipv6';
   readonly prefix: string;
-  /** The packet's mark; 0 where it has none. */
+  /** The packet's mark; 0 if it has none. */
   readonly mark: number;
-  /** Counts the packets of the group: a gap is what was lost. */
+  /** Counts the packets of the group. A gap means lost packets. */
   readonly sequence: number | undefined;
-  /** When it came, in milliseconds of the epoch; undefined where the kernel does not say (before Linux 5.18 it may not). */
+  /** When the packet came, in milliseconds of the epoch; undefined if the kernel does not say (before Linux 5.18 it may not). */
   readonly time: number | undefined;
   /** 4 or 16 bytes. */
   readonly source: Buffer;
@@ -30,13 +30,13 @@ const NFULA = { MARK: 2, TIMESTAMP: 3, PAYLOAD: 9, PREFIX: 10, SEQ: 12 } as cons
 /** struct nfgenmsg */
 const NFGENMSG = 4;
 
-/** Enough of a packet to see where it is from, and the token in it, behind headers that are not very long. */
+/** Enough of a packet for its source and the token in it, unless its headers are very long. */
 const COPY_RANGE = 256;
-/** The kernel may collect packets for so long (in 1/100 s), or so many of them. */
+/** The kernel may collect packets for TIMEOUT hundredths of a second, or until it has THRESHOLD of them. */
 const TIMEOUT = 10;
 const THRESHOLD = 20;
 
-/** Binds this socket to an NFLOG group: EPERM where another program has it. */
+/** Binds this socket to an NFLOG group. EPERM if another program has it. */
 export function bindGroup(group: number): Request {
   const writer = new AttributeWriter();
   writer.raw(Buffer.from([0, 0, group >> 8, group & 0xff]));
@@ -56,7 +56,7 @@ export function bindGroup(group: number): Request {
   };
 }
 
-/** Asks the group that this socket has for nothing new: the answer comes after all packets that were reported before. */
+/** A request to the socket's group that changes nothing. Its answer comes after all packets that were reported before. */
 export function fenceGroup(group: number): Request {
   const writer = new AttributeWriter();
   writer.raw(Buffer.from([0, 0, group >> 8, group & 0xff]));
@@ -69,7 +69,7 @@ export function fenceGroup(group: number): Request {
   };
 }
 
-/** The packets in a datagram; what is no packet (ACKs, the end of a group of packets), or cannot be read, is passed over. */
+/** The packets in a datagram. It skips other messages (ACKs, the end of a group of packets), and what it cannot read. */
 export function decodePackets(datagram: Buffer): LoggedPacket[] {
   const packets: LoggedPacket[] = [];
   for (let at = 0; at + NLMSG_HEADER + NFGENMSG <= datagram.length; ) {

@@ -15,10 +15,10 @@ export interface Message {
   readonly type: number;
   /** NLM_F_* besides NLM_F_REQUEST. */
   readonly flags: number;
-  /** What it is about, in words for an error: `chain guard_ssh`. */
+  /** What the message is about, in words for an error: `chain guard_ssh`. */
   readonly subject: string;
   readonly write: (writer: AttributeWriter) => void;
-  /** The part of the message, given as a reader of its attributes, that has the byte at `offset` of the reader's buffer. */
+  /** The part of the message, given a reader of its attributes, that contains the byte at `offset` of the reader's buffer. */
   readonly partAt?: (reader: AttributeReader, offset: number) => Part | undefined;
 }
 
@@ -32,7 +32,7 @@ export const NFPROTO = { UNSPEC: 0, INET: 1, IPV4: 2, NETDEV: 5, BRIDGE: 7, IPV6
 const NFGENMSG = 4;
 const ERESTART = 85;
 
-/** nf_tables: the message that asks for the generation, and its answer's attribute. */
+/** nf_tables: the message that asks for the generation, and the attribute of its answer. */
 const NFT_MSG_GETGEN = (NFNL_SUBSYS_NFTABLES << 8) | 16;
 const NFTA_GEN_ID = 1;
 
@@ -51,7 +51,10 @@ export function familyOf(payload: Buffer): number {
   return payload.readUInt8(0);
 }
 
-/** A message as a request by itself, for reads, and for subsystems that know no transactions; of one family, or of all where it is NFPROTO.UNSPEC. */
+/**
+ * A message as a request of its own, for reads, and for subsystems without transactions. It is for one family, or for all
+ * with NFPROTO.UNSPEC.
+ */
 export function requestOf({ type, flags, subject, write }: Message, family: number = NFPROTO.INET): Request {
   const writer = new AttributeWriter();
   writer.raw(nfgenmsg(family));
@@ -66,7 +69,7 @@ const getGeneration: Request = {
   payload: nfgenmsg(NFPROTO.UNSPEC),
 };
 
-/** The number of the ruleset's generation: every commit of anybody adds 1. */
+/** The number of the ruleset's generation. Every commit, from any program, adds 1. */
 export async function readGeneration(connection: Connection): Promise<number> {
   return decodeGeneration((await connection.request(getGeneration)).payload);
 }
@@ -83,14 +86,14 @@ interface Encoded {
   readonly starts: readonly number[];
 }
 
-/** Instead of a generation: the ruleset may be whatever it is by now. */
+/** In place of a generation: the ruleset may have changed in any way. */
 export const ANY_GENERATION = 0;
 
 /**
- * One transaction as one datagram: a begin with the generation that it is made for, the messages, an end. Only the last
+ * One transaction as one datagram: a begin with the generation that it is made for, the messages, and an end. Only the last
  * message asks for an ACK, since hundreds of ACKs would overrun a receive buffer.
  *
- * Without the end the kernel checks all and keeps nothing: a dry run.
+ * Without the end, the kernel checks everything and keeps nothing: a dry run.
  */
 export function encodeBatch(
   messages: readonly Message[],
@@ -123,8 +126,8 @@ export function encodeBatch(
 }
 
 /**
- * Commits all messages, or none, and says which generation of the ruleset that made. Throws {@link NetlinkError} for the first
- * that the kernel refused, and {@link StaleGenerationError} where the ruleset is no longer `generation`.
+ * Commits all messages or none, and returns the generation of the ruleset that this made. Throws {@link NetlinkError} for the
+ * first message that the kernel refused, and {@link StaleGenerationError} if the ruleset is no longer `generation`.
  */
 export async function commit(
   connection: Connection,
@@ -143,12 +146,12 @@ export async function commit(
 }
 
 /**
- * The generation that a transaction made, given the one before it and the one a moment later: others may have committed in
- * between, and what they did must not pass for ours. This goes for transactions that change something: one that does not makes no
- * generation, and then another's could pass for it. Where the one before is not known, neither is ours.
+ * The generation that a transaction made, from the one before it and the one a moment later. Another program may have committed
+ * in between, and its changes must not pass for ours. This is right only for transactions that change something. One that does
+ * not makes no generation, and then another program's could pass for it. If the one before is unknown, so is ours.
  */
 function ownGeneration(before: number, later: number): number {
-  const next = (before + 1) >>> 0 || 1; // the kernel leaves 0 out
+  const next = (before + 1) >>> 0 || 1; // the kernel skips 0
   return before === ANY_GENERATION || later === before ? later : next;
 }
 

@@ -24,7 +24,7 @@ const TCA_KIND = 1;
 
 /** Where packets to an address go. */
 export interface Route {
-  /** The address is this host's own: what `fib daddr type local` asks. */
+  /** Whether the address is this host's own, as `fib daddr type local` asks. */
   readonly isLocal: boolean;
   /** The index of the interface. */
   readonly output: number | undefined;
@@ -32,7 +32,7 @@ export interface Route {
 
 const NOWHERE: Route = { isLocal: false, output: undefined };
 
-/** On a socket of family NETLINK_ROUTE. */
+/** The route to an address, on a socket of family NETLINK_ROUTE. */
 export async function routeTo(routes: Connection, address: Buffer): Promise<Route> {
   const writer = new AttributeWriter();
   const header = Buffer.alloc(RTMSG);
@@ -49,7 +49,7 @@ export async function routeTo(routes: Connection, address: Buffer): Promise<Rout
   return { isLocal: payload.readUInt8(RTMSG_TYPE) === RTN_LOCAL, output };
 }
 
-/** The name of an interface, on a socket of family NETLINK_ROUTE; undefined where it is gone. */
+/** The name of an interface, on a socket of family NETLINK_ROUTE; undefined if it is gone. */
 export async function interfaceName(routes: Connection, index: number): Promise<string | undefined> {
   const header = Buffer.alloc(IFINFOMSG);
   header.writeInt32LE(index, IFINFOMSG_INDEX);
@@ -59,13 +59,13 @@ export async function interfaceName(routes: Connection, index: number): Promise<
   return undefined;
 }
 
-/** A program, or a place for some, that sees packets of an interface before the rest of the kernel. */
+/** A program, or a place for some, that sees the packets of an interface before the rest of the kernel. */
 export interface DeviceHook {
   readonly interface: string;
   readonly program: 'XDP' | 'tc';
 }
 
-/** XDP programs, and qdiscs that filters of tc hang on, on a socket of family NETLINK_ROUTE. */
+/** XDP programs, and qdiscs that can hold filters of tc, on a socket of family NETLINK_ROUTE. */
 export async function readHooks(routes: Connection): Promise<DeviceHook[]> {
   const links = await readLinks(routes);
   const hooks = links
@@ -83,7 +83,7 @@ export async function readHooks(routes: Connection): Promise<DeviceHook[]> {
   return hooks;
 }
 
-/** Undefined where there is no such thing. */
+/** The answer; undefined if there is no such object. */
 async function ask(
   routes: Connection,
   type: number,

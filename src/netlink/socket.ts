@@ -5,16 +5,16 @@ import { NetlinkError, TransactionTooLargeError } from './errors.ts';
 
 /** A netlink socket: datagrams in and out, in order. */
 export interface Socket {
-  /** Sends one datagram to the kernel, which has worked on it when the promise resolves. */
+  /** Sends one datagram to the kernel, which has processed it when the promise resolves. */
   send(datagram: Buffer): Promise<void>;
-  /** Who gets what the kernel sends; called from the event loop, one datagram at a time. */
+  /** Sets the listener for what the kernel sends. The event loop calls it, with one datagram at a time. */
   onDatagram(listener: (datagram: Buffer) => void): void;
   close(): void;
 }
 
-/** One of the kernel's own. */
+/** A socket to the kernel itself. */
 export interface KernelSocket extends Socket {
-  /** Datagrams that the kernel had no room for. */
+  /** How many datagrams the kernel had no room for. */
   lost(): number;
 }
 
@@ -40,14 +40,14 @@ const NETLINK_EXT_ACK = 11;
 
 const EMSGSIZE = 90;
 /**
- * The kernel fills a datagram of a dump up to what its reader has room for, at most this, and looks for its place in the set
- * again for each one: in datagrams of a page, sets of 65,535 elements take seconds (af_netlink.c, netlink_recvmsg).
+ * The kernel fills each datagram of a dump up to what its reader has room for, at most this. For each one it looks for its
+ * place in the set again: with datagrams of a page, sets of 65,535 elements take seconds (af_netlink.c, netlink_recvmsg).
  */
 const DATAGRAM = 32 * 1024;
-/** Zeros for what we set ourselves below. */
+/** 0 for options that we set ourselves below. */
 const OPTIONS = { messagePeeking: false, msgBufferSize: DATAGRAM, recvBufferSize: 0, sendBufferSize: 0 };
 const RECEIVE_BUFFER = 8 * 1024 * 1024;
-/** What the kernel allows a datagram without asking: the smallest of the usual defaults. */
+/** The size of a datagram that the kernel allows unasked: the smallest of the usual defaults. */
 const SEND_BUFFER = 128 * 1024;
 
 const setsockopt = koffi
@@ -58,7 +58,7 @@ const getsockopt = koffi
   .load(null)
   .func('int getsockopt(int fd, int level, int name, void *value, _Inout_ uint32_t *size)');
 
-/** 0 where the kernel does not tell. */
+/** The number of lost datagrams; 0 if the kernel does not say. */
 function readDrops(fd: number): number {
   const memory = Buffer.alloc(MEMINFO);
   return getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, [MEMINFO]) === 0 ? memory.readUInt32LE(DROPS * 4) : 0;
@@ -69,13 +69,13 @@ function setOption(fd: number, level: number, name: number, value: number): bool
 }
 
 /**
- * Opens a socket of npm `netlink`, the one place that knows it.
+ * Opens a socket of npm `netlink`. No other place knows that package.
  *
  * Its native part ends the process, uncatchably, when the receive buffer overruns (ENOBUFS) and when a listener throws.
  * So ENOBUFS is switched off, the buffer is large, and the listener only queues. The package does not show its
- * descriptor; it is the one whose inode `/proc/self/net/netlink` lists for our port.
+ * descriptor, so we look for the one whose inode `/proc/self/net/netlink` lists for our port.
  *
- * With a `group` it also gets what the kernel tells all who joined that.
+ * With a `group`, the socket also gets what the kernel sends to all members of that group.
  */
 export function openSocket(protocol: number, group?: number): KernelSocket {
   const raw = openRaw(protocol);
@@ -111,7 +111,7 @@ export function openSocket(protocol: number, group?: number): KernelSocket {
       }),
     onDatagram(listener) {
       raw.on('message', (datagram, { port }) => {
-        // only the kernel has port 0; anybody may send to ours
+        // only the kernel has port 0; any process may send to ours
         if (port === 0) setImmediate(listener, datagram);
       });
     },
@@ -147,6 +147,6 @@ function descriptorTarget(fd: string): string {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`);
   } catch {
-    return ''; // the descriptor of the folder that was being read
+    return ''; // the descriptor of the folder that we are reading
   }
 }
