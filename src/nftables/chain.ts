@@ -3,7 +3,7 @@ import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
 import { NFT_MSG } from './message.ts';
 
-/** Where a base chain is hooked in. `priority` may be negative; lower runs earlier. */
+/** The hook of a base chain. `priority` may be negative. A lower one runs earlier. */
 export interface Hook {
   readonly name: (typeof HOOKS)[number];
   readonly priority: number;
@@ -12,7 +12,7 @@ export interface Hook {
 
 export interface Chain {
   readonly name: string;
-  /** Of a base chain (type filter) only. */
+  /** Only base chains have one (of type filter). */
   readonly hook?: Hook;
 }
 
@@ -24,7 +24,7 @@ const NFTA_HOOK = { HOOKNUM: 1, PRIORITY: 2 } as const;
 /** NF_DROP and NF_ACCEPT */
 const POLICIES = ['drop', 'accept'] as const;
 
-/** Makes a chain, or changes the policy of one that is there. A change of its hook is refused: delete it first. */
+/** Makes a chain, or changes the policy of an existing one. The kernel refuses to change its hook: delete the chain first. */
 export function newChain(table: string, { name, hook }: Chain): Message {
   return {
     type: NFT_MSG.NEWCHAIN,
@@ -44,7 +44,7 @@ export function newChain(table: string, { name, hook }: Chain): Message {
   };
 }
 
-/** Removes a chain and its rules; nothing may jump there any more. */
+/** Removes a chain and its rules. No rule may jump to it any more. */
 export function deleteChain(table: string, name: string): Message {
   return {
     type: NFT_MSG.DELCHAIN,
@@ -57,7 +57,7 @@ export function deleteChain(table: string, name: string): Message {
   };
 }
 
-/** The request that dumps all chains of the family: the kernel does not narrow it to a table. */
+/** The request that dumps all chains of the family. The kernel cannot narrow it to a table. */
 export const getChains: Message = { type: NFT_MSG.GETCHAIN, flags: 0, subject: 'chains', write() {} };
 
 export function decodeChain(reader: AttributeReader): Chain & { readonly table: string } {

@@ -2,17 +2,17 @@ import ipaddr from 'ipaddr.js';
 import type { ByteOrder } from './userdata.ts';
 
 /**
- * What the bytes in a register or an element mean, by nft's name for it. `code` is nft's number for the type
- * (include/datatype.h, enum datatypes), which the kernel stores with a set and never looks at.
+ * What the bytes in a register or an element mean, under nft's name for it. `code` is nft's number for the type
+ * (include/datatype.h, enum datatypes). The kernel stores that with a set and never looks at it.
  */
 export interface Datatype {
   readonly name: string;
   readonly code: number;
-  /** In bytes; in a concatenation each part is padded to a multiple of 4. */
+  /** In bytes. In a concatenation, each part is padded to a multiple of 4. */
   readonly size: number;
-  /** Numbers in host order; all others are as on the wire. */
+  /** For numbers in host order. All other values are as on the wire. */
   readonly host?: true;
-  /** The expression whose values these are: a type without a name of its own is written `typeof` that. */
+  /** The expression that has such values. A type without a name of its own is written as `typeof` that. */
   readonly of?: Expressed;
   readonly text: (value: Buffer) => string;
 }
@@ -24,7 +24,7 @@ export interface Expressed {
   readonly fields: readonly number[];
 }
 
-/** Bits of one type in the number of a concatenation. */
+/** Bits for one type in the number of a concatenation. */
 const TYPE_BITS = 6;
 
 function symbols(
@@ -157,7 +157,7 @@ export const DATATYPES = {
     name: 'ifname',
     code: 41,
     size: 16,
-    // fewer bytes than a whole name are the part before a wildcard
+    // a value shorter than a whole name is the part before a wildcard
     text: value =>
       JSON.stringify(value.length < 16 ? `${value.toString()}*` : value.toString().replace(/\0+$/, '')),
   },
@@ -168,26 +168,26 @@ export const DATATYPES = {
     { 1: 'unicast', 2: 'local', 3: 'broadcast', 4: 'anycast', 5: 'multicast' },
     value => value.readUInt32LE(0),
   ),
-  /** Source and destination port in one: nft writes, and reads, them as two. */
+  /** Source and destination port in one value. nft writes and reads them as two. */
   udp_ports: {
     name: 'integer',
     code: 4,
     size: 4,
     text: value => `${value.readUInt16BE(0)} udp dport ${value.readUInt16BE(2)}`,
   },
-  /** The first half of an address: nft compares no more of it with a /16. */
+  /** The first half of an address. For a /16, nft compares no more of it. */
   ipv4_half: {
     name: 'integer',
     code: 4,
     size: 2,
     text: value => `${value.readUInt8(0)}.${value.readUInt8(1)}.0.0/16`,
   },
-  /** 32 bytes of a datagram, from the 24th of its data on. */
+  /** 32 bytes of a datagram, starting at byte 24 of its data. */
   token: {
     name: 'integer',
     code: 4,
     size: 32,
-    // EXPR_PAYLOAD: no protocol's field, of the transport header (PROTO_BASE_TRANSPORT_HDR), offset and length in bits
+    // EXPR_PAYLOAD: no protocol, no field, the transport header (PROTO_BASE_TRANSPORT_HDR), offset and length in bits
     of: { text: '@th,256,256', type: 7, fields: [0, 0, 3, 256, 256] },
     text: value => `0x${value.toString('hex')}`,
   },
@@ -208,7 +208,7 @@ export function encodeDatatypes(types: readonly Datatype[]): number {
   return types.reduce((code, type) => (code << TYPE_BITS) | type.code, 0);
 }
 
-/** The types behind the number of a key of `size` bytes, where all are known. */
+/** The types in the number of a key of `size` bytes; undefined unless all are known. */
 export function decodeDatatypes(code: number, size?: number): readonly Datatype[] | undefined {
   if (code === DATATYPES.token.code && size === DATATYPES.token.size) return [DATATYPES.token];
   const types: Datatype[] = [];
@@ -220,7 +220,7 @@ export function decodeDatatypes(code: number, size?: number): readonly Datatype[
   return types.length > 0 ? types : undefined;
 }
 
-/** Bytes of a key of these types. */
+/** The size of a key of these types, in bytes. */
 export function keySize(types: readonly Datatype[]): number {
   const [only] = types;
   return types.length === 1 && only ? only.size : types.reduce((size, type) => size + padded(type.size), 0);

@@ -14,18 +14,18 @@ import { type NftSet, setSubject } from './set.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
 import { type Data, readData, readValue, verdictText, writeData } from './verdict.ts';
 
-/** One element of a set or map. Times in milliseconds. */
+/** One element of a set or map. Times are in milliseconds. */
 export interface Element {
   readonly key: Buffer;
   readonly data?: Data;
-  /** How long it lives in all; absent where it never expires. */
+  /** How long it lives in all; absent if it never expires. */
   readonly timeout?: number;
-  /** How long it still lives. */
+  /** How long it has left. */
   readonly expires?: number;
   readonly comment?: string;
   /** In an interval set: the first key after a range. */
   readonly end?: boolean;
-  /** The element that stands for all keys that are not there (`*`); its key is empty. */
+  /** The element that stands for all other keys (`*`). Its own key is empty. */
   readonly all?: boolean;
   /** In a set of ranges of several fields: the last key of the range, field by field. */
   readonly last?: Buffer;
@@ -62,7 +62,7 @@ function writeElement(writer: AttributeWriter, element: Element): void {
   writer.close(start);
 }
 
-/** As many messages as the elements need: an attribute holds 64 KiB. */
+/** As many messages as the elements need. An attribute holds 64 KiB. */
 function elementMessages(
   type: Message['type'],
   flags: number,
@@ -110,22 +110,22 @@ function elementSize({ key, data, comment }: Element): number {
   return 64 + key.length + value + (comment === undefined ? 0 : 8 + comment.length * 3);
 }
 
-/** Adds elements. One that is there already stays as it is; with other data it is an error. */
+/** Adds elements. An existing one stays as it is. If it has other data, that is an error. */
 export function newElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
   return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE, table, set, elements, true);
 }
 
-/** Adds elements that are not there: one that is, is an error (EEXIST). */
+/** Adds elements. If one exists already, that is an error (EEXIST). */
 export function addElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
   return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE | NLM_F.EXCL, table, set, elements, true);
 }
 
-/** Removes elements by their keys; one that is not there is an error. */
+/** Removes elements by their keys. If one does not exist, that is an error. */
 export function deleteElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
   return elementMessages(NFT_MSG.DELSETELEM, 0, table, set, elements, false);
 }
 
-/** Removes all elements, whichever are there. */
+/** Removes all elements that there are. */
 export function flushSet(table: string, set: NftSet): Message {
   return {
     type: NFT_MSG.DELSETELEM,
@@ -151,7 +151,7 @@ export function getElements(table: string, set: string): Message {
   };
 }
 
-/** The request for the element of a key, or for the range that it lies in; ENOENT where there is none. Not a dump. */
+/** The request for the element of a key, or for the range around it; ENOENT if there is none. It is not a dump. */
 export function getElement(table: string, set: string, key: Buffer): Message {
   return {
     type: NFT_MSG.GETSETELEM,
@@ -208,7 +208,7 @@ function decodeElement(reader: AttributeReader): Element {
   };
 }
 
-/** Whether both hold the same and say the same; time-outs are not compared. */
+/** Whether both elements are the same but for their time-outs. */
 export function sameElement(a: Element, b: Element): boolean {
   if (a.comment !== b.comment || a.end !== b.end || (a.data === undefined) !== (b.data === undefined))
     return false;
@@ -217,7 +217,7 @@ export function sameElement(a: Element, b: Element): boolean {
   return !Buffer.isBuffer(b.data) && verdictText(a.data) === verdictText(b.data);
 }
 
-/** An element as nft writes it. `end` is the first address after a range, where the element begins one. */
+/** An element as nft writes it. `end` is the first address after a range, if the element begins one. */
 export function elementText(set: NftSet, element: Element): string {
   const words = [element.all ? '*' : keyText(set.types, element.key)];
   if (element.timeout !== undefined) words.push(`timeout ${formatDuration(element.timeout)}`);

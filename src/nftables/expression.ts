@@ -36,7 +36,7 @@ export type Expression =
   | Socket
   | Unknown;
 
-/** An expression, or a variant of one, that this program never writes: kept as the kernel gave it. */
+/** An expression, or a variant of one, that this program never writes. It is kept as the kernel gave it. */
 export interface Unknown {
   readonly kind: 'unknown';
   readonly name: string;
@@ -73,7 +73,7 @@ const UNKNOWN: Codec<Unknown> = {
   },
 };
 
-// The table pairs each kind with its own codec; TypeScript cannot follow that through a computed key.
+// The table pairs each kind with its own codec. TypeScript cannot follow that through a computed key.
 function codecOf(kind: string): Codec<Expression> {
   return (Object.hasOwn(CODECS, kind) ? CODECS[kind as Kind] : UNKNOWN) as Codec<Expression>;
 }
@@ -112,8 +112,8 @@ export function readExpressions(reader: AttributeReader): Expression[] {
 }
 
 /**
- * Expressions by their bytes: of thousands of services most are alike, and without a compiler a look here takes a fraction
- * of the decoding.
+ * Expressions by their bytes. Most expressions of a thousand services are alike, and without a compiler a look-up here takes
+ * a fraction of the time of decoding.
  */
 const KNOWN = new Map<string, Expression>();
 const MOST_KNOWN = 1000;
@@ -133,7 +133,7 @@ function readExpression(element: AttributeReader): Expression {
   return (nest && codecOf(kind).decode(nest)) ?? { kind: 'unknown', name: kind, raw: data };
 }
 
-/** Whether the kernel would do the same with both. */
+/** Whether the kernel would treat both alike. */
 export function sameExpression(a: Expression, b: Expression): boolean {
   return sameValue(a, b);
 }
@@ -149,7 +149,7 @@ function sameValue(a: unknown, b: unknown): boolean {
   );
 }
 
-/** Adds the expression's words to its rule's. */
+/** Adds the words of the expression to those of its rule. */
 export function expressionText(expression: Expression, rule: RuleText): void {
   codecOf(expression.kind).text(expression, rule);
 }

@@ -1,6 +1,6 @@
 import type { NetlinkError } from '../netlink/errors.ts';
 
-/** What an expression needs of the kernel: where it is missing, the kernel says ENOENT or EOPNOTSUPP for it. */
+/** What an expression needs from the kernel. If it is missing, the kernel answers ENOENT or EOPNOTSUPP. */
 const REQUIREMENTS: Readonly<Record<string, string>> = {
   ct: 'connection tracking in nf_tables (module nft_ct, Linux 3.14)',
   dynset: 'sets that packets write and delete from (CONFIG_NF_TABLES, Linux 5.4)',
@@ -12,13 +12,13 @@ const REQUIREMENTS: Readonly<Record<string, string>> = {
   socket: 'the socket expression with "wildcard" (module nft_socket, Linux 5.13)',
 };
 
-/** Which feature a kernel lacks that refused an expression, and since which Linux there is one; undefined if none does. */
+/** The feature that a kernel lacks if it refused an expression, and the first Linux with it; undefined for other errors. */
 export function missingFeature({ code, failure: { part } }: NetlinkError): string | undefined {
   const absent = code === 'ENOENT' || code === 'EOPNOTSUPP' || code === 'ENOTSUP';
   return absent && part ? requirementOf(part.kind) : undefined;
 }
 
-/** The feature behind a kind of expression, and since which Linux there is one; undefined for those that each kernel has. */
+/** The feature behind a kind of expression, and the first Linux with it; undefined for kinds that every kernel has. */
 export function requirementOf(kind: string): string | undefined {
   return REQUIREMENTS[kind];
 }

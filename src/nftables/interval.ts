@@ -3,8 +3,8 @@ import type { Element } from './element.ts';
 import type { SetWithElements } from './ruleset.ts';
 
 /**
- * A set of ranges is kept by the kernel as a list of points: where a range starts, and the first key after it. nft also
- * puts an end at the very first key, unless a range starts there.
+ * The kernel keeps a set of ranges as a list of points: the start of each range, and the first key after it. nft also puts an
+ * end at the very first key, unless a range starts there.
  */
 
 /** The elements of disjoint prefixes, sorted, none next to the other. `length` counts bits of `address`. */
@@ -23,7 +23,7 @@ export function prefixElements(
   return elements;
 }
 
-/** The first address after the prefix, or undefined where it holds the last one. */
+/** The first address after the prefix; undefined if the prefix holds the last one. */
 function after(address: Buffer, length: number): Buffer | undefined {
   const bits = address.length * 8;
   const next = (number(address) + (1n << BigInt(bits - length))) & ((1n << BigInt(bits)) - 1n);
@@ -43,10 +43,10 @@ export function intervalTexts(set: SetWithElements): string[] {
   });
 }
 
-/** The length of the prefix that holds the addresses from `first` to `last` and no others, where there is one. */
+/** The length of the prefix that holds the addresses from `first` to `last` and no others; undefined if there is none. */
 function prefixLength(first: Buffer, last: Buffer): number | undefined {
   const [start, end] = [number(first), number(last)];
-  const host = start ^ end; // all ones in the bits that differ, and none of them set in the first
+  const host = start ^ end; // for a prefix, all ones from some bit on, and zeros there in the first address
   if ((host & (host + 1n)) !== 0n || (start & host) !== 0n) return undefined;
   return first.length * 8 - (host === 0n ? 0 : host.toString(2).length);
 }
@@ -57,13 +57,13 @@ function before(key: Buffer): Buffer {
   return Buffer.from((number(key) - 1n).toString(16).padStart(key.length * 2, '0'), 'hex');
 }
 
-/** Whether one of the ranges has the address in it. The elements may come in any order. */
+/** Whether one of the ranges contains the address. The elements may be in any order. */
 export function inIntervals({ elements }: SetWithElements, address: Buffer): boolean {
   let nearest: Element | undefined;
   for (const element of elements) {
     if (Buffer.compare(element.key, address) > 0) continue;
     const order = nearest ? Buffer.compare(element.key, nearest.key) : 1;
-    // where two ranges touch, the end of one is the start of the other
+    // if two ranges touch, the end of one is the start of the other
     if (order > 0 || (order === 0 && !element.end)) nearest = element;
   }
   return nearest !== undefined && !nearest.end;

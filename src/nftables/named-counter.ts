@@ -3,7 +3,7 @@ import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
 import { NFT_MSG } from './message.ts';
 
-/** A named counter: rules count in it by name, and it outlives them. */
+/** A named counter. Rules count in it by its name, and it outlives them. */
 export interface NamedCounter {
   readonly name: string;
   readonly packets: number;
@@ -57,7 +57,7 @@ export function getCounters(table: string): Message {
   };
 }
 
-/** Undefined for an object that is no counter. */
+/** The counter; undefined for another kind of object. */
 export function decodeCounter(
   reader: AttributeReader,
 ): (NamedCounter & { readonly table: string }) | undefined {

@@ -5,7 +5,7 @@ declare const REGISTER: unique symbol;
 /** A data register, counted in 4-byte words from 0 to 15 as nft allocates them. An IPv6 address takes four. */
 export type Register = number & { readonly [REGISTER]: true };
 
-/** The register that holds what happens to the packet. */
+/** The register that holds the verdict on the packet. */
 export const VERDICT = 'verdict';
 
 // include/uapi/linux/netfilter/nf_tables.h, enum nft_registers
@@ -20,10 +20,10 @@ export function register(index: number): Register {
   return index as Register;
 }
 
-/** The first register: where a key starts. */
+/** The first register, in which a key starts. */
 export const KEY = register(0);
 
-/** The kernel's number: the 16-byte registers 1 to 4 where the word begins one, as nft and the kernel's dumps have it. */
+/** The kernel's number. A word that begins a 16-byte register has the number of that (1 to 4), as in nft and kernel dumps. */
 export function encodeRegister(reg: Register | typeof VERDICT): number {
   if (reg === VERDICT) return NFT_REG_VERDICT;
   return reg % 4 === 0 ? NFT_REG_1 + reg / 4 : NFT_REG32_00 + reg;

@@ -2,7 +2,7 @@ import { DATATYPES, type Datatype } from './datatype.ts';
 import { type Register, register, VERDICT } from './register.ts';
 import type { NftSet } from './set.ts';
 
-/** What a register holds, in nft's words: something of the packet, or a constant. */
+/** The content of a register in nft's words: something of the packet, or a constant. */
 type Operand =
   | { readonly text: string; readonly type: Datatype; readonly mask?: Buffer }
   | { readonly constant: Buffer };
@@ -10,9 +10,9 @@ type Operand =
 type Loaded = Exclude<Operand, { constant: Buffer }>;
 
 /**
- * The words of one rule while its expressions are read one after the other: registers hold text instead of bytes.
+ * The words of one rule, gathered while its expressions are read one after the other. Registers hold text instead of bytes.
  *
- * `meta nfproto ipv4` and `meta l4proto tcp` are said only where no later word implies them (`ip saddr`, `tcp dport`),
+ * `meta nfproto ipv4` and `meta l4proto tcp` are written only if no later word implies them (`ip saddr`, `tcp dport`),
  * since nft puts them in front of those words by itself.
  */
 export class RuleText {
@@ -29,7 +29,7 @@ export class RuleText {
     this.#words.push({ text });
   }
 
-  /** From here on packets are of this protocol; said so unless something implies it. */
+  /** From here on packets are of this protocol. The text says so unless a later word implies it. */
   learn(protocol: string, text: string): void {
     this.#protocols.add(protocol);
     this.#words.push({ text, protocol });
@@ -39,7 +39,7 @@ export class RuleText {
     return this.#protocols.has(protocol);
   }
 
-  /** A word for a field says the protocol by itself. */
+  /** Removes what a field's own word says of its protocol. */
   imply(protocol: string): void {
     const implied =
       protocol === 'icmp' ? [protocol, 'ipv4'] : protocol === 'ipv6-icmp' ? [protocol, 'ipv6'] : [protocol];
@@ -53,7 +53,7 @@ export class RuleText {
     this.#registers.set(dreg, operand);
   }
 
-  /** What was loaded into a register from the packet. */
+  /** What was loaded from the packet into a register. */
   loaded(sreg: Register): Loaded {
     const operand = this.#registers.get(sreg);
     if (operand && 'text' in operand) return operand;
@@ -80,7 +80,7 @@ export class RuleText {
       .join(' . ');
   }
 
-  /** Types of a set that the rule names. */
+  /** The types of a set that the rule refers to. */
   set(name: string): { readonly types: readonly Datatype[]; readonly data: Datatype } {
     const set = this.#sets.get(name);
     return {

@@ -14,7 +14,7 @@ export interface Rule {
 /** enum nft_rule_attributes */
 const NFTA_RULE = { TABLE: 1, CHAIN: 2, HANDLE: 3, EXPRESSIONS: 4, USERDATA: 7 } as const;
 
-/** Appends a rule to a chain; `number` (from 1) says which one it is, for errors. */
+/** Appends a rule to a chain. `number` is its position for errors, from 1. */
 export function newRule(table: string, chain: string, rule: Rule, number: number): Message {
   return {
     type: NFT_MSG.NEWRULE,
@@ -35,7 +35,7 @@ export function newRule(table: string, chain: string, rule: Rule, number: number
   };
 }
 
-/** The expression whose bytes are at `offset`. */
+/** The expression that has the byte at `offset`. */
 function expressionAt(list: AttributeReader, offset: number, { expressions }: Rule): Part | undefined {
   for (const [index, { kind }] of expressions.entries())
     if (list.next() && offset < list.offset + list.size) return { name: `expression ${index + 1}`, kind };
@@ -88,13 +88,13 @@ export function decodeRule(
   };
 }
 
-/** The number that the kernel gave to a rule, by which traces name it. */
+/** The number that the kernel gave to a rule. Traces refer to rules by it. */
 export function decodeHandle(reader: AttributeReader): bigint | undefined {
   while (reader.next()) if (reader.type === NFTA_RULE.HANDLE) return reader.be64();
   return undefined;
 }
 
-/** Whether the kernel would do the same with both, and nft print the same. */
+/** Whether the kernel would treat both alike, and nft would print them alike. */
 export function sameRule(a: Rule, b: Rule): boolean {
   return (
     a.comment === b.comment &&

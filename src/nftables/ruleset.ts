@@ -5,7 +5,7 @@ import type { Rule } from './rule.ts';
 import type { NftSet } from './set.ts';
 import type { Table } from './table.ts';
 
-/** A whole table as a value: what the compiler wants to be in the kernel, or what was read from it. */
+/** A whole table as a value: what the compiler wants in the kernel, or what we read from it. */
 export interface Ruleset {
   readonly table: Table;
   readonly counters: readonly NamedCounter[];
@@ -21,7 +21,7 @@ export interface ChainWithRules extends Chain {
   readonly rules: readonly Rule[];
 }
 
-/** Objects by their names: a table may have thousands. */
+/** Objects by their names. A table may have thousands. */
 export function byName<T extends { readonly name: string }>(objects: readonly T[]): ReadonlyMap<string, T> {
   return new Map(objects.map(object => [object.name, object]));
 }

@@ -2,7 +2,7 @@ import { decodeDatatypes, encodeDatatypes, keySize } from './datatype.ts';
 import { VERDICT } from './register.ts';
 import type { Ruleset, SetWithElements } from './ruleset.ts';
 
-/** A ruleset as plain data, for `v8.serialize`: datatypes, which hold functions, by nft's numbers. */
+/** A ruleset as plain data, for `v8.serialize`. Datatypes hold functions, so nft's numbers stand for them. */
 export interface SavedRuleset extends Omit<Ruleset, 'sets'> {
   readonly sets: readonly SavedSet[];
 }

@@ -14,10 +14,10 @@ import { NFT_MSG } from './message.ts';
 import { VERDICT } from './register.ts';
 import { encodeByteOrders, encodeTypeof } from './userdata.ts';
 
-/** A set, or a map where `data` says what its elements hold. Named as in the kernel; nft calls one with data a map. */
+/** A set, or a map if it has `data`: what its elements hold. The kernel calls both sets, nft calls one with data a map. */
 export interface NftSet {
   readonly name: string;
-  /** Of the key, more than one for a concatenation; empty for a type that this program does not know. */
+  /** The types of the key, more than one for a concatenation; empty for a type that this program does not know. */
   readonly types: readonly Datatype[];
   readonly data?: Datatype | typeof VERDICT;
   /** Packets add and remove elements. */
@@ -26,9 +26,9 @@ export interface NftSet {
   readonly timeout: boolean;
   /** Keys are the ends of ranges. */
   readonly interval: boolean;
-  /** Most elements, where there is a limit. */
+  /** The most elements that it can hold, if there is a limit. */
   readonly size?: number;
-  /** Elements that were there when the kernel was asked, where it tells (NFTA_SET_COUNT of later kernels). */
+  /** How many elements it had when we asked, if the kernel says (NFTA_SET_COUNT of later kernels). */
   readonly count?: number;
 }
 
@@ -70,7 +70,7 @@ export function newSet(table: string, set: NftSet): Message {
         writer.be32(NFTA_SET.DATA_TYPE, set.data === VERDICT ? NFT_DATA_VERDICT : set.data.code);
         writer.be32(NFTA_SET.DATA_LEN, set.data === VERDICT ? 0 : set.data.size);
       }
-      // an identifier within the batch: the kernel asks for one; only rules with anonymous sets would use it
+      // an identifier within the batch: the kernel demands one, but only rules with anonymous sets would use it
       writer.be32(NFTA_SET.ID, 1);
       const { size } = set;
       if (size !== undefined) writer.nested(NFTA_SET.DESC, nest => nest.be32(NFTA_SET_DESC.SIZE, size));
@@ -89,7 +89,7 @@ function encodeUserdata({ types, data }: NftSet): Buffer {
   ]);
 }
 
-/** The expressions that a set's key and data are values of, where the key's type has no name of its own. */
+/** The expressions whose values are the set's key and data, if the key's type has no name of its own. */
 function expressedAs({ types, data }: Pick<NftSet, 'types' | 'data'>): readonly (Expressed | undefined)[] {
   const [only] = types;
   if (types.length !== 1 || only?.name !== DATATYPES.token.name || !only.of) return [];
@@ -170,7 +170,7 @@ export function setSubject(set: NftSet): string {
   return `${set.data ? 'map' : 'set'} ${set.name}`;
 }
 
-/** Whether both have the same type, flags and size, so that elements of one fit the other. */
+/** Whether both have the same type, flags and size, so that the elements of one fit the other. */
 export function sameSet(a: NftSet, b: NftSet): boolean {
   return (
     a.data === b.data &&

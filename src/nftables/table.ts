@@ -4,15 +4,15 @@ import type { Message } from '../netlink/nfnetlink.ts';
 import { NFT_MSG } from './message.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
 
-/** A table of family inet. Its comment is given once and for all when it is made. */
+/** A table of family inet. Its comment is set when it is made, and never changes. */
 export interface Table {
   readonly name: string;
   readonly comment: string | undefined;
-  /** Its chains are not hooked in: nothing in it happens. */
+  /** Its chains are not hooked in, so no packet reaches them. */
   readonly dormant?: boolean;
-  /** Only the socket that made it may change it, and it goes when that is closed (Linux 5.12). */
+  /** Only the socket that made it may change it. The table goes when that socket is closed (Linux 5.12). */
   readonly owner?: boolean;
-  /** The kernel's number for it: a table that is made anew gets another one. */
+  /** The kernel's number for it. A table that is made anew gets another one. */
   readonly handle?: bigint;
 }
 

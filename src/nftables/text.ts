@@ -21,14 +21,14 @@ export function rulesetText({ table, counters, sets, chains }: Ruleset): string 
 }
 
 /**
- * The same as a script that may be loaded again and again: the rules and the `program`, sets that no packet writes, are those of
- * the script alone, and what packets wrote stays. One transaction, whatever was there.
+ * The same as a script that may be loaded again and again, in one transaction, whatever was there. The rules and the `program`
+ * (the sets that no packet writes) then hold only what the script says, and what packets wrote stays.
  */
 export function scriptText(ruleset: Ruleset, program: (set: NftSet) => boolean): string {
   const { table } = ruleset;
   const sets = ruleset.sets.filter(program).map(set => ({ ...set, elements: [] }));
   const flush = sets.map(({ name, data }) => `flush ${data ? 'map' : 'set'} inet ${table.name} ${name}\n`);
-  // what is to be flushed has to be there
+  // a set must exist before it can be flushed
   const empty = rulesetText({ table, counters: [], sets, chains: [] });
   return `${empty}flush table inet ${table.name}\n${flush.join('')}${rulesetText(ruleset)}`;
 }
@@ -53,7 +53,7 @@ function chainLines({ name, hook, rules }: ChainWithRules, sets: ReadonlyMap<str
   ];
 }
 
-/** A rule in nft's words; `sets` gives the types of the keys that it looks up. */
+/** A rule in nft's words. `sets` gives the types of the keys that it looks up. */
 export function ruleText({ expressions, comment }: Rule, sets: ReadonlyMap<string, NftSet>): string {
   const rule = new RuleText(sets);
   for (const expression of expressions) expressionText(expression, rule);

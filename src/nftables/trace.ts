@@ -4,23 +4,23 @@ import { attributesOf, familyOf } from '../netlink/nfnetlink.ts';
 import { NFT_MSG } from './message.ts';
 import type { Verdict } from './verdict.ts';
 
-/** include/uapi/linux/netfilter/nfnetlink.h: the multicast group that traces are told to. */
+/** The multicast group for traces, include/uapi/linux/netfilter/nfnetlink.h. */
 export const NFNLGRP_NFTRACE = 9;
 
-/** What nf_tables tells of a packet on its way, where `meta nftrace` is set for it: each rule that matched, and each end. */
+/** A step of a packet with `meta nftrace` set, as nf_tables reports it: each rule that matched, and the end of each chain. */
 export interface Trace {
-  /** All that is told of one packet has the same; a later packet may have it again. */
+  /** The same in all reports of one packet. A later packet may get it again. */
   readonly id: number;
   /** NFPROTO_* of the table. */
   readonly family: number;
   readonly table: string;
   readonly chain: string;
-  /** The end of a chain that was jumped to, or that of a base chain. */
+  /** A rule, the end of a chain that was jumped to (`return`), or the end of a base chain (`policy`). */
   readonly by: { readonly rule: bigint } | 'return' | 'policy';
   readonly verdict: Verdict['code'] | 'queue' | 'stolen' | 'repeat';
-  /** Of jump and goto. */
+  /** The chain of a jump or goto. */
   readonly target: string | undefined;
-  /** In the first message of each base chain. */
+  /** Only in the first report from each base chain. */
   readonly packet: TracedPacket | undefined;
 }
 
@@ -32,7 +32,7 @@ export interface TracedPacket {
   readonly protocol: number;
   /** undefined for protocols without ports. */
   readonly ports: { readonly source: number; readonly destination: number } | undefined;
-  /** Indexes of the interfaces that it came in by, and goes out by. */
+  /** The indexes of the interfaces that it came in by and goes out by. */
   readonly input: number | undefined;
   readonly output: number | undefined;
 }
@@ -55,13 +55,13 @@ const NFT_TRACETYPE = { POLICY: 1 } as const;
 const NFTA_VERDICT = { CODE: 1, CHAIN: 2 } as const;
 const VERDICTS: ReadonlyMap<number, Trace['verdict']> = new Map([
   ...[[-1, 'continue'] as const, [-3, 'jump'] as const, [-4, 'goto'] as const, [-5, 'return'] as const],
-  // include/uapi/linux/netfilter.h; above them stand the number of a queue, or an errno
+  // include/uapi/linux/netfilter.h; the bits above these hold the number of a queue, or an errno
   ...[[0, 'drop'] as const, [1, 'accept'] as const, [2, 'stolen'] as const],
   ...[[3, 'queue'] as const, [4, 'repeat'] as const],
 ]);
 const NF_VERDICT_MASK = 0xff;
 
-/** The traces in a datagram; those that cannot be decoded, and other messages, are passed over. */
+/** The traces in a datagram. It skips other messages, and those that cannot be decoded. */
 export function decodeTraces(datagram: Buffer): Trace[] {
   const traces: Trace[] = [];
   for (let at = 0; at + NLMSG_HEADER <= datagram.length; ) {
@@ -79,7 +79,7 @@ export function decodeTraces(datagram: Buffer): Trace[] {
   return traces;
 }
 
-/** Of the payload of a message; throws {@link DecodeError}. */
+/** The trace in the payload of a message. Throws {@link DecodeError}. */
 export function decodeTrace(payload: Buffer): Trace {
   let id: number | undefined;
   let table: string | undefined;
@@ -112,7 +112,7 @@ export function decodeTrace(payload: Buffer): Trace {
     family: familyOf(payload),
     table: required(table, 'table of trace'),
     chain: required(chain, 'chain of trace'),
-    // after the last rule of a chain, kernels tell of one without a handle
+    // after the last rule of a chain, kernels report a rule without a handle
     by: type === NFT_TRACETYPE.POLICY ? 'policy' : handle === undefined ? 'return' : { rule: handle },
     ...required(ended, 'verdict of trace'),
     packet: network && decodePacket(network, transport, input, output),
@@ -136,7 +136,7 @@ function decided(code: number): Pick<Trace, 'verdict' | 'target'> {
 
 const PROTOCOLS_WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 33, 132, 136]);
 
-/** undefined for what is neither IPv4 nor IPv6. Headers between that of IPv6 and the transport's are not looked through. */
+/** The packet; undefined if it is neither IPv4 nor IPv6. It does not look through headers between IPv6 and the transport. */
 function decodePacket(
   network: Buffer,
   transport: Buffer | undefined,

@@ -1,6 +1,6 @@
 import { type AttributeReader, type AttributeWriter, DecodeError, required } from '../netlink/attributes.ts';
 
-/** What happens to a packet, or where the evaluation goes on. */
+/** The fate of a packet, or the chain in which the evaluation goes on. */
 export type Verdict =
   | { readonly code: 'accept' | 'drop' | 'continue' | 'return' }
   | { readonly code: 'jump' | 'goto'; readonly chain: string };

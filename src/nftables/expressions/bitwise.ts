@@ -3,7 +3,7 @@ import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import { readValue, writeData } from '../verdict.ts';
 import type { Codec } from './codec.ts';
 
-/** `dreg = sreg & mask`; `mask` has as many bytes as the operands. Shifts and XORs are unknown here. */
+/** `dreg = sreg & mask`. `mask` has as many bytes as the operands. Shifts and XORs stay unknown here. */
 export interface Bitwise {
   readonly kind: 'bitwise';
   readonly sreg: Register;
@@ -11,7 +11,7 @@ export interface Bitwise {
   readonly mask: Buffer;
 }
 
-/** enum nft_bitwise_attributes; NFT_BITWISE_MASK_XOR is 0 and `dreg = (sreg & mask) ^ xor` */
+/** enum nft_bitwise_attributes. NFT_BITWISE_MASK_XOR is 0 and means `dreg = (sreg & mask) ^ xor`. */
 const NFTA_BITWISE = { SREG: 1, DREG: 2, LEN: 3, MASK: 4, XOR: 5, OP: 6 } as const;
 const NFT_BITWISE_MASK_XOR = 0;
 

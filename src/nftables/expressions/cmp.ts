@@ -4,7 +4,7 @@ import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import { readValue, writeData } from '../verdict.ts';
 import type { Codec } from './codec.ts';
 
-/** Goes on with the rule only where the register compares so with `value`, byte by byte. */
+/** Goes on with the rule only if the register compares so with `value`, byte by byte. */
 export interface Cmp {
   readonly kind: 'cmp';
   readonly sreg: Register;
@@ -42,7 +42,7 @@ export const cmp: Codec<Cmp> = {
   },
   text({ sreg, op, value }, rule) {
     const { text, type, mask } = rule.loaded(sreg);
-    // `ct state & established != 0` is what nft writes as `ct state established`
+    // nft writes `ct state & established != 0` as `ct state established`
     if (
       mask &&
       op === 'neq' &&

@@ -4,9 +4,9 @@ import type { RuleText } from '../rule-text.ts';
 /**
  * How one kind of expression goes to and from the kernel and into nft's words.
  *
- * `encode` writes what belongs inside NFTA_EXPR_DATA, in libnftnl's order, so that bytes can be held beside nft's own.
- * `decode` reads the same, throws DecodeError where something is missing, and returns undefined for a variant that
- * this program never writes: the expression is then kept as unknown. `text` adds to the words of the rule.
+ * `encode` writes the content of NFTA_EXPR_DATA, in libnftnl's order, so that we can compare the bytes with nft's own.
+ * `decode` reads the same. It throws DecodeError if something is missing, and returns undefined for a variant that this
+ * program never writes, which is then kept as unknown. `text` adds to the words of the rule.
  */
 export interface Codec<E> {
   readonly encode: (writer: AttributeWriter, expression: E) => void;

@@ -1,6 +1,6 @@
 import type { Codec } from './codec.ts';
 
-/** Counts packets and bytes in the rule itself. What it counted so far is no part of the program. */
+/** Counts packets and bytes in the rule itself. Its count is no part of the program. */
 export interface Counter {
   readonly kind: 'counter';
 }

@@ -3,7 +3,7 @@ import { DATATYPES } from '../datatype.ts';
 import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import type { Codec } from './codec.ts';
 
-/** Loads something that connection tracking knows of the packet: a mask of bits in host order; the direction is one byte. */
+/** Loads what connection tracking knows of the packet: a mask of bits in host order, or one byte for the direction. */
 export interface Ct {
   readonly kind: 'ct';
   readonly key: keyof typeof KEYS;

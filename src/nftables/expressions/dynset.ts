@@ -5,19 +5,19 @@ import type { Codec } from './codec.ts';
 import { type Limit, limit, limitText } from './limit.ts';
 
 /**
- * Changes a set from the packet path. `update` refreshes the time-out of an element that is there and keeps its data,
- * `add` leaves it as it is, `delete` goes on whether or not it was there; where the set is full, the rule ends here.
+ * Changes a set from the packet path. `update` refreshes the time-out of an existing element and keeps its data. `add` leaves
+ * it as it is. `delete` goes on whether or not there was one. If the set is full, the rule ends here.
  */
 export interface Dynset {
   readonly kind: 'dynset';
   readonly op: (typeof OPS)[number];
   readonly set: string;
   readonly key: Register;
-  /** For maps: what the element holds. */
+  /** For maps: the data of the element. */
   readonly data?: Register;
   /** In milliseconds. */
   readonly timeout?: number;
-  /** Kept with each element; the rule goes on only while it allows. */
+  /** Kept with each element. The rule goes on only while the limit allows. */
   readonly limit?: Limit;
 }
 
@@ -87,7 +87,7 @@ export const dynset: Codec<Dynset> = {
       set: required(set, 'dynset set'),
       key: decodeRegister(required(key, 'dynset key')),
       ...(data !== undefined && { data: decodeRegister(data) }),
-      // the kernel tells a time-out of 0 where there is none
+      // if there is no time-out, the kernel reports 0
       ...(timeout && { timeout: Number(timeout) }),
       ...(inner && { limit: inner }),
     };

@@ -3,7 +3,7 @@ import { DATATYPES } from '../datatype.ts';
 import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import type { Codec } from './codec.ts';
 
-/** Asks the routing table what the destination address is to this host (RTN_LOCAL …), 4 bytes in host order. */
+/** Asks the routing table for the type of the destination address (RTN_LOCAL …), 4 bytes in host order. */
 export interface Fib {
   readonly kind: 'fib';
   readonly result: 'daddr type';

@@ -1,7 +1,7 @@
 import { required } from '../../netlink/attributes.ts';
 import type { Codec } from './codec.ts';
 
-/** Goes on at most `rate` times in `unit` seconds, after `burst` at once: a token bucket of packets. */
+/** Goes on at most `rate` times a `unit`, after `burst` at once: a token bucket of packets. */
 export interface Limit {
   readonly kind: 'limit';
   readonly rate: number;

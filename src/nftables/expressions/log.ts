@@ -1,16 +1,16 @@
 import { required } from '../../netlink/attributes.ts';
 import type { Codec } from './codec.ts';
 
-/** Sends the packet to whoever listens at the NFLOG group, with a prefix of at most 127 bytes. */
+/** Sends the packet to the program that listens at the NFLOG group, with a prefix of at most 127 bytes. */
 export interface Log {
   readonly kind: 'log';
   readonly prefix: string;
   readonly group: number;
-  /** At the latest after so many packets the kernel sends them; else as whoever listens says. */
+  /** The kernel sends its packets after this many at the latest. Without it, the listening program decides. */
   readonly queueThreshold?: number;
 }
 
-/** enum nft_log_attributes. A snap length or a queue threshold of 0 is the same as none: the kernel tells both. */
+/** enum nft_log_attributes. The kernel reports a snap length or a queue threshold of 0 if there is none. */
 const NFTA_LOG = { GROUP: 1, PREFIX: 2, SNAPLEN: 3, QTHRESHOLD: 4, LEVEL: 5, FLAGS: 6 } as const;
 
 export const log: Codec<Log> = {

@@ -3,8 +3,8 @@ import { decodeDestination, decodeRegister, encodeRegister, type Register, VERDI
 import type { Codec } from './codec.ts';
 
 /**
- * Goes on only where the key that starts at `sreg` is in the set, or `inverted` where it is not; with `dreg`, loads what a map
- * holds for it. Only an inverted look-up leaves an element's own limit alone.
+ * Goes on only if the key that starts at `sreg` is in the set, or with `inverted` only if it is not. With `dreg` it loads the
+ * data that a map holds for the key. Only an inverted look-up leaves an element's own limit alone.
  */
 export interface Lookup {
   readonly kind: 'lookup';

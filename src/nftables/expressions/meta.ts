@@ -3,7 +3,7 @@ import { DATATYPES } from '../datatype.ts';
 import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import type { Codec } from './codec.ts';
 
-/** Loads something about the packet, or sets it (`sreg`). */
+/** Loads a property of the packet, or sets it (`sreg`). */
 export type Meta =
   | { readonly kind: 'meta'; readonly key: MetaKey; readonly dreg: Register }
   | { readonly kind: 'meta'; readonly key: MetaKey; readonly sreg: Register };

@@ -18,7 +18,7 @@ const BASE_NAMES = ['link', 'network', 'transport', 'inner'] as const;
 /** enum nft_payload_attributes */
 const NFTA_PAYLOAD = { DREG: 1, BASE: 2, OFFSET: 3, LEN: 4, SREG: 5 } as const;
 
-/** Fields by `base+offset:length`, and the protocol that must be known for the name to fit (null: any with ports). */
+/** Fields by `base+offset:length`, and the protocol that must be known before the name fits (null: any with ports). */
 const FIELDS = [
   ['network+12:4', 'ipv4', 'ip saddr', DATATYPES.ipv4_addr],
   ['network+12:2', 'ipv4', 'ip saddr', DATATYPES.ipv4_half],

@@ -1,7 +1,7 @@
 import { required } from '../../netlink/attributes.ts';
 import type { Codec } from './codec.ts';
 
-/** Drops the packet and answers it: with a TCP reset, or by ICMP or ICMPv6, as fits the packet. */
+/** Drops the packet and answers it with a TCP reset, or with ICMP or ICMPv6 to match the packet. */
 export interface Reject {
   readonly kind: 'reject';
   readonly with: 'tcp reset' | IcmpAnswer;

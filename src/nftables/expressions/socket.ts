@@ -4,8 +4,8 @@ import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import type { Codec } from './codec.ts';
 
 /**
- * Looks for the socket that the packet is for and loads whether it is bound to any address (1) or one (0), in one byte;
- * without a socket the rule ends.
+ * Looks for the packet's socket and loads, in one byte, whether it is bound to any address (1) or to one (0). Without a
+ * socket the rule ends.
  */
 export interface Socket {
   readonly kind: 'socket';
