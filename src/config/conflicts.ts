@@ -3,7 +3,7 @@ import type { Position } from './problems.ts';
 import type { Report } from './report.ts';
 import type { PortRange } from './types.ts';
 
-/** What a port is used for. */
+/** The purpose of a port. */
 export type UseKind = 'guarded' | 'public' | 'knock' | 'token';
 
 /** A mention of ports in the file. */
@@ -20,8 +20,8 @@ const PORTS = 65536;
 const SINGLE_PURPOSE = 'ports that are only one of guarded, public, knocked on, and for tokens';
 
 /**
- * Tells which ports have two purposes that exclude each other, each at the later mention. Takes the mentions in the
- * order of the file, and looks at each port at most once for each kind, however many ranges there are.
+ * Reports ports with two purposes that exclude each other, each at the later mention. Takes the mentions in the order of the
+ * file, and looks at each port at most once for each kind, however many ranges there are.
  */
 export function tellConflicts(uses: readonly Use[], report: Report): void {
   const claims = { guarded: new Claims(), public: new Claims(), knock: new Claims(), token: new Claims() };
@@ -44,14 +44,14 @@ const OPPOSITES: Readonly<Record<UseKind, readonly UseKind[]>> = {
   token: ['guarded', 'public', 'knock'],
 };
 
-/** Which mention claimed each port of both protocols first. */
+/** For each port of both protocols, the mention that claimed it first. */
 class Claims {
-  /** Index of the mention + 1, 0 for none. */
+  /** The index of the mention + 1; 0 for none. */
   readonly #owners = new Int32Array(2 * PORTS);
-  /** How far it is, at least, from a claimed port to the next free one: skips what is claimed in long strides. */
+  /** The least distance from a claimed port to the next free one, to skip claimed ports in long strides. */
   readonly #strides = new Int32Array(2 * PORTS);
 
-  /** Claims what is free of a range; gives those ports, and the mention that had the first of the others. */
+  /** Claims the free ports of a range. Returns them, and the mention that claimed the first of the others. */
   claim(range: PortRange, index: number): { fresh: readonly number[]; taken: number | undefined } {
     const fresh: number[] = [];
     let taken: number | undefined;
@@ -78,7 +78,7 @@ class Claims {
     return undefined;
   }
 
-  /** Union-find: all that were passed on the way point at the end afterwards. */
+  /** Union-find: afterwards all ports on the way point at the end. */
   #nextFree(start: number): number {
     let end = start;
     while ((this.#strides[end] ?? 0) > 0) end += this.#strides[end] ?? 0;
@@ -91,7 +91,7 @@ class Claims {
   }
 }
 
-/** TCP comes first, then UDP. */
+/** The first index of a protocol: TCP, then UDP. */
 function offset({ protocol }: PortRange): number {
   return protocol === 'udp' ? PORTS : 0;
 }
@@ -103,7 +103,7 @@ function tellGuardedTwice(use: Use, other: Use | undefined, report: Report): voi
   report.wrong(use.at, use.where, what, 'each guarded port once');
 }
 
-/** Names a port only where it stands as guarded or public itself: which of them is a knock is the secret. */
+/** Names a port only at its guarded or public mention. Which port is a knock is the secret. */
 function tellTwoPurposes(use: Use, other: Use | undefined, report: Report): void {
   if (other === undefined) return;
   const place = `${other.where} (line ${other.at.line})`;

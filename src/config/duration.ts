@@ -9,10 +9,10 @@ const UNITS = [
   ['ms', 1],
 ] as const;
 const PATTERN = /^(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m)?(?:(\d{1,12})s)?(?:(\d{1,12})ms)?$/;
-/** The same for JSON Schema, where an empty string has to fail too. */
+/** The same for JSON Schema, which must also reject an empty string. */
 const SCHEMA_PATTERN = '^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$';
 
-/** What a duration may be, in milliseconds, both ends included, and how that is said. */
+/** The limits of a duration in milliseconds, both included, and how to say them. */
 export interface Span {
   readonly shortest: number;
   readonly longest: number;
@@ -25,7 +25,7 @@ const USUAL: Span = {
   expected: 'seconds as a number, or a duration such as "5s", "1m30s", "2h" or "7d", from 1 s to 365 d',
 };
 
-/** A number of seconds (whole milliseconds), or nft's notation (`1m30s`); gives milliseconds, 1 s to 365 d unless told. */
+/** Reads seconds (to the millisecond) or nft's notation (`1m30s`) as milliseconds, from 1 s to 365 d by default. */
 export function readDuration(
   written: number | string,
   { shortest, longest, expected } = USUAL,
@@ -38,7 +38,7 @@ export function readDuration(
   return good(milliseconds);
 }
 
-/** As {@link readDuration}, for a word of the command line, where a number is text. */
+/** Like {@link readDuration}, for a word of the command line, in which a number is text. */
 export function readDurationWord(word: string, span = USUAL): Outcome<number> {
   return readDuration(/^\d+(\.\d+)?$/.test(word) ? Number(word) : word, span);
 }
@@ -73,7 +73,7 @@ export function durationWithin(span: Span): Shape<number> {
 
 export const duration = durationWithin(USUAL);
 
-/** 1.1 * 1000 is 1100.0000000000002: what is that near to a whole number was written as one. */
+/** 1.1 * 1000 is 1100.0000000000002: a value so near to a whole number was written as one. */
 function fromSeconds(seconds: number): number | undefined {
   if (!Number.isFinite(seconds)) return undefined;
   const milliseconds = seconds * 1000;

@@ -1,31 +1,31 @@
-/** Edits in the text of a configuration: comments, order and format of all the rest stay as they are. */
+/** Edits in the text of a configuration. Comments, order and format of the rest stay as they are. */
 import { applyEdits, createScanner, type Edit, findNodeAtLocation, type Node, parseTree } from 'jsonc-parser';
 
-/** Keys from the root on. */
+/** Keys, from the root on. */
 export type Path = readonly string[];
 
 // jsonc-parser's own `modify` moves the comment behind the last member of an object to the one that it adds
 
-/** Kinds of tokens, jsonc-parser's SyntaxKind, which is a const enum. */
+/** Kinds of tokens from jsonc-parser's SyntaxKind, which is a const enum. */
 const COMMA = 5;
 const LINE_COMMENT = 12;
 const BLOCK_COMMENT = 13;
 const LINE_BREAK = 14;
 const TRIVIA = 15;
 
-/** The value there; undefined where there is none. */
+/** The value at that path; undefined if there is none. */
 export function findValue(text: string, path: Path): Node | undefined {
   const root = parseTree(text, [], { allowTrailingComma: true });
   return root && findNodeAtLocation(root, [...path]);
 }
 
-/** With another value in place of the one that is there. `written` is JSON. */
+/** The text with another value at that path. `written` is JSON. */
 export function withValue(text: string, path: Path, written: string): string {
   const { offset, length } = valueAt(text, path);
   return applyEdits(text, [{ offset, length, content: written }]);
 }
 
-/** With one more member, the last one, in the object there, in the way of the one before. `written` is JSON. */
+/** The text with one more member at the end of the object, written like the one before. `written` is JSON. */
 export function withMember(text: string, path: Path, name: string, written: string): string {
   const object = valueAt(text, path);
   const member = `${JSON.stringify(name)}: ${written}`;
@@ -61,7 +61,7 @@ export function withMember(text: string, path: Path, name: string, written: stri
   );
 }
 
-/** Without a member: where it has lines of its own, these go, with what is said behind it. */
+/** The text without a member. If the member has lines of its own, these go, with the comment after it. */
 export function withoutMember(text: string, path: Path): string {
   const member = valueAt(text, path).parent;
   if (!member) throw new Error('the root is no member');
@@ -86,7 +86,7 @@ export function withoutMember(text: string, path: Path): string {
   return applyEdits(text, merged(edits));
 }
 
-/** The comma before may be part of what goes. */
+/** Drops an edit inside another: the comma before may be part of the removed text. */
 function merged(edits: readonly Edit[]): Edit[] {
   return edits.filter(
     edit =>
@@ -106,13 +106,13 @@ function endOf({ offset, length }: Node): number {
   return offset + length;
 }
 
-/** What comes before the offset on its line, if that is only space. */
+/** The text before the offset on its line, if that is only space. */
 function indentOf(text: string, offset: number): string | undefined {
   const line = text.slice(text.lastIndexOf('\n', offset - 1) + 1, offset);
   return line.trim() === '' ? line : undefined;
 }
 
-/** The offset behind the comma that comes next; undefined where something else does. */
+/** The offset after the comma, if that is the next token; otherwise undefined. */
 function commaAfter(text: string, offset: number): number | undefined {
   const scanner = createScanner(text, false);
   scanner.setPosition(offset);
@@ -123,7 +123,7 @@ function commaAfter(text: string, offset: number): number | undefined {
   }
 }
 
-/** Where the rest of a line ends that is only space and comments; the offset itself where more comes on it. */
+/** The end of the line if only space and comments follow on it; otherwise the offset itself. */
 function lineEnd(text: string, offset: number): number {
   const scanner = createScanner(text, false);
   scanner.setPosition(offset);

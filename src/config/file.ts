@@ -1,4 +1,4 @@
-/** Files with sequences, as they come from the file system: who else could get at them matters. */
+/** Files with sequences, as they come from the file system. It matters which other users can read or write them. */
 import { Buffer, isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { ConfigError, UnreadableError } from './problems.ts';
@@ -8,8 +8,8 @@ import { parseTree, type Tree } from './syntax.ts';
 const MAX_BYTES = 8 * 1024 * 1024;
 
 /**
- * The descriptor is looked at, not the path, so nobody can change the file between check and reading. `wanted` is what the
- * file should be, for who has none.
+ * Checks the descriptor, not the path, so that no other process can change the file between check and reading. `wanted` says
+ * what the file should be, for a message if there is none.
  */
 export function readBytes(
   path: string,
@@ -64,13 +64,13 @@ export function formatMode({ mode }: Stats): string {
   return (mode & 0o777).toString(8).padStart(4, '0');
 }
 
-/** Whose file it is decides what stands in it. */
+/** The owner of a file decides what is in it, so a wrong one is an error. */
 export function tellOwner(stats: Stats, report: Report): void {
   const problem = ownerProblem(stats);
   if (problem) report.error(null, `the file ${problem.wrong}; expected ${problem.expected}`);
 }
 
-/** What is wrong with the owner of a file; undefined for root, and for the user who runs this. */
+/** What is wrong with the owner of a file; undefined for root and for the user who runs this. */
 export function ownerProblem({
   uid,
 }: Stats): { readonly wrong: string; readonly expected: string } | undefined {
@@ -79,7 +79,7 @@ export function ownerProblem({
   return { wrong: `belongs to user ${uid}`, expected: `root or the user who runs this (${caller})` };
 }
 
-/** Sequences that a wrong character set garbles would be knocked in vain: no byte is replaced in silence. */
+/** Replaces no byte in silence. With a sequence garbled by a wrong character set, users would knock in vain. */
 export function decode(bytes: Buffer): Tree {
   const text = bytes.toString('utf8');
   if (isUtf8(bytes)) return parseTree(text);
@@ -88,7 +88,7 @@ export function decode(bytes: Buffer): Tree {
   return { at, wrong: 'a byte that is no UTF-8; expected the file in UTF-8' };
 }
 
-/** Where decoding put U+FFFD for bytes that are not U+FFFD. */
+/** The first position at which decoding put U+FFFD for bytes that are not U+FFFD. */
 function firstReplacement(text: string, bytes: Buffer): number {
   let index = 0;
   let offset = 0;

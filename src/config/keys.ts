@@ -1,4 +1,4 @@
-/** Every key of the file, once: reading, defaults, environment and the JSON schema all come from here. */
+/** Every key of the file, once. Reading, defaults, environment and the JSON schema all come from here. */
 
 import { duration } from './duration.ts';
 import { interfaceName, realm, tableName } from './names.ts';
@@ -130,7 +130,7 @@ export const FILE = {
   log: key(object(LOG), { doc: 'What is written to the journal or to stderr.' }),
 };
 
-/** The token's keys as they are where the file has none. */
+/** The defaults of the token's keys. */
 export const TOKEN_DEFAULTS = {
   port: TOKEN.port.default,
   realm: TOKEN.realm.default,
@@ -151,7 +151,7 @@ function key<S extends Shape<unknown>, const O extends Omit<Key, 'shape'>>(
   return { ...options, shape };
 }
 
-/** A service is opened by tokens, or by sequences in one of two ways, or by both. */
+/** A service needs tokens, or sequences in one of two forms, or both. */
 function service() {
   const shape = object(SERVICE);
   return {

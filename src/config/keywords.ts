@@ -1,7 +1,7 @@
 /**
- * Words that nft takes for something else where a table's name should stand, so that an administrator could not
- * list or delete the table. Found by giving nft 1.0.6 every word of its scanner (src/scanner.l) as a name in `add`,
- * `list`, `reset` and `delete` commands; the last line has the words that only newer versions (to 1.1.5) know.
+ * Words that nft takes for something else in place of a table's name, so that an administrator could not list or delete the
+ * table. Found by giving nft 1.0.6 every word of its scanner (src/scanner.l) as a name in `add`, `list`, `reset` and `delete`
+ * commands. The last line has the words that only newer versions (to 1.1.5) know.
  */
 const WORDS = `
 accept add ah all and arp bridge cgroup chain chains comment comp constant continue counter counters cpu

@@ -5,11 +5,11 @@ import type { Shape } from './shape.ts';
 const TABLE = /^[a-z][a-z0-9_]{0,31}$/;
 /**
  * Printable ASCII that can stand in quotes in nft's language, without what the kernel refuses in a device's name, and without
- * the comma: whoever writes one means two names.
+ * the comma, since an author who writes one means two names.
  */
 const INTERFACE = /^(?!\.{1,2}$)(?!\*$)(?=.{1,15}$)[!#-)+\-.0-9;-[\]-~]*\*?$/;
 
-/** Name of the table: an administrator has to be able to type it in nft commands. */
+/** The name of the table. An administrator must be able to type it in nft commands. */
 export const tableName: Shape<string> = {
   get schema() {
     return { type: 'string', pattern: TABLE.source, not: { enum: keywords() } };
@@ -31,7 +31,7 @@ export const realm: Shape<string> = {
   },
 };
 
-/** Name of a network interface, or how such names begin: `wg*`. */
+/** The name of a network interface, or the beginning of such names: `wg*`. */
 export const interfaceName: Shape<string> = {
   schema: { type: 'string', pattern: INTERFACE.source },
   read(node, report, where) {
@@ -39,7 +39,7 @@ export const interfaceName: Shape<string> = {
   },
 };
 
-/** The name of a service or user that is nearest to `text`: `My Web (old)` is `my-web-old`; '' where none is near. */
+/** The valid name of a service or user nearest to `text`: `My Web (old)` is `my-web-old`; '' if there is none. */
 export function toName(text: string): string {
   return text
     .toLowerCase()
@@ -49,7 +49,7 @@ export function toName(text: string): string {
     .replace(/-+$/, '');
 }
 
-/** Leaves out what is there twice or what a wildcard covers: the kernel refuses overlaps. */
+/** Leaves out duplicates and names that a wildcard covers, since the kernel refuses overlaps. */
 export function mergeInterfaces(names: readonly string[]): readonly string[] {
   const prefixes = new Set(names.filter(name => name.endsWith('*')).map(name => name.slice(0, -1)));
   return [...new Set(names)].filter(name => {

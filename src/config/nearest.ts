@@ -1,4 +1,4 @@
-/** The name that takes the fewest insertions, deletions and replacements to get to; the first of several. */
+/** The name that needs the fewest insertions, deletions and replacements; the first of several. */
 export function nearest(word: string, names: readonly string[]): string | undefined {
   const short = word.slice(0, 40).toLowerCase(); // the cost is the product of the lengths
   let best: { name: string; cost: number } | undefined;

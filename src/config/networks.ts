@@ -6,7 +6,7 @@ import type { Family, Network } from './types.ts';
 
 const EXPECTED = 'an address or network such as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"';
 
-/** `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`; an address alone is a network of 32 or 128 bits. */
+/** Reads `192.0.2.7`, `192.0.2.0/24`, `2001:db8::/32`. A single address is a network of 32 or 128 bits. */
 export function readNetwork(written: string): Outcome<Network> {
   const slash = written.indexOf('/');
   const text = slash === -1 ? written : written.slice(0, slash);
@@ -28,18 +28,18 @@ export function readNetwork(written: string): Outcome<Network> {
   return good(network);
 }
 
-/** What {@link readNetwork} reads, in the shortest form: no length for a single address. */
+/** The text that {@link readNetwork} reads, in the shortest form: no length for a single address. */
 export function formatNetwork({ address, length }: Network): string {
   const text = formatAddress(address);
   return length === address.length * 8 ? text : `${text}/${length}`;
 }
 
-/** An address of 4 or 16 bytes as text. */
+/** The text of an address of 4 or 16 bytes. */
 export function formatAddress(address: Uint8Array): string {
   return ipaddr.fromByteArray([...address]).toString();
 }
 
-/** The same addresses in as few networks as there can be: IPv4 first, by address, disjoint. */
+/** The same addresses in as few networks as possible: IPv4 first, by address, disjoint. */
 export function mergeNetworks(networks: readonly Network[]): readonly Network[] {
   const merged: Network[] = [];
   for (const network of networks.toSorted(compareNetworks)) {
@@ -59,7 +59,7 @@ export const network: Shape<Network> = {
   },
 };
 
-/** While the last two networks are the halves of one, puts that in their place. */
+/** Replaces the last two networks while they are the halves of one. */
 function mergeHalves(networks: Network[]): void {
   for (;;) {
     const [low, high] = [networks.at(-2), networks.at(-1)];
@@ -86,7 +86,7 @@ function contains(outer: Network, inner: Network): boolean {
   );
 }
 
-/** Node's own check is strict: four decimal numbers, none with a leading zero. It allows zone ids, though. */
+/** Node's own check is strict: four decimal numbers, none with a leading zero. But it allows zone ids. */
 function familyOf(text: string): Family | undefined {
   if (isIPv4(text)) return 'ipv4';
   return isIPv6(text) && !text.includes('%') ? 'ipv6' : undefined;

@@ -27,14 +27,14 @@ type NamedService = NonNullable<FileValues['services']>[number];
 type ValueOf<S> = S extends Shape<infer T> ? T : never;
 
 /**
- * Text of a configuration to its meaning, without the file system. `fileName` is for messages; of `env`, only the
- * variables of the table of keys count. Throws {@link ConfigError} with all that is wrong.
+ * Turns the text of a configuration into its meaning, without the file system. `fileName` is for messages. Of `env`, only the
+ * variables in the table of keys count. Throws {@link ConfigError} with all that is wrong.
  */
 export function parseConfig(text: string, fileName: string, env: NodeJS.ProcessEnv): ReadConfig {
   return understand(parseTree(text), fileName, env, []);
 }
 
-/** As {@link parseConfig}, with what was already found about the file itself. A syntax error is told alone. */
+/** Like {@link parseConfig}, with the problems already found in the file itself. A syntax error is reported alone. */
 export function understand(
   tree: Tree,
   fileName: string,
@@ -58,7 +58,7 @@ export function understand(
   return { config, warnings: all, secretFiles };
 }
 
-/** What no value shows alone. */
+/** Reports problems that no value shows alone. */
 function tellTogether(
   values: FileValues,
   settings: Settings,
@@ -74,7 +74,7 @@ function tellTogether(
 
 const byPlace = (a: Use, b: Use) => comparePositions(a.at, b.at);
 
-/** The token port is one only where there are tokens; a default stands where the first of them does. */
+/** The token port counts only if there are tokens. A default port is reported at the first of them. */
 function tokenUses(
   { token: written }: FileValues,
   [first]: readonly PlacedToken[],
@@ -121,7 +121,7 @@ function placedSequences({ name, value }: NamedService): readonly PlacedSequence
   return single === undefined ? ofUsers : [single, ...ofUsers];
 }
 
-/** Secrets that stand in files are read here. */
+/** Reads the secrets that stand in files of their own. */
 function placedTokens(
   { name, value }: NamedService,
   fileName: string,
@@ -150,7 +150,7 @@ function defaultPort(written: string): Port {
   return outcome.value;
 }
 
-/** Only for values without errors: then nothing that is required is missing. */
+/** Only for values without errors, so that no required one is missing. */
 function toConfig(
   values: FileValues,
   settings: Settings,

@@ -15,7 +15,7 @@ const RANGE = `${ONE}, or a range such as "6000-6010/tcp"`;
 const NUMBER_PATTERN =
   '([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
 
-/** `22`, `"22/tcp"`, `"53/udp"`. */
+/** Reads `22`, `"22/tcp"`, `"53/udp"`. */
 export function readPort(written: number | string): Outcome<Port> {
   const outcome = readPortRange(written);
   if (!outcome.ok) return bad(outcome.wrong, ONE);
@@ -23,7 +23,7 @@ export function readPort(written: number | string): Outcome<Port> {
   return good({ protocol: outcome.value.protocol, port: outcome.value.first });
 }
 
-/** As {@link readPort}, and `"6000-6010/tcp"`. */
+/** Like {@link readPort}, and also reads `"6000-6010/tcp"`. */
 export function readPortRange(written: number | string): Outcome<PortRange> {
   if (typeof written === 'number') return fromNumber(written);
   const parts = WRITTEN.exec(written);
@@ -35,7 +35,6 @@ export function readPortRange(written: number | string): Outcome<PortRange> {
   return good({ protocol: parts[3] === 'udp' ? 'udp' : 'tcp', first, last });
 }
 
-/** `22/tcp`, `6000-6010/udp`: what {@link readPortRange} reads. */
 /** `22/tcp` */
 export function formatPort({ protocol, port }: Port): string {
   return `${port}/${protocol}`;
@@ -49,7 +48,7 @@ export function overlap(a: PortRange, b: PortRange): boolean {
   return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
 }
 
-/** The same ports in as few ranges as there can be, TCP first, in order. */
+/** The same ports in as few ranges as possible, TCP first, in order. */
 export function mergePortRanges(ranges: readonly PortRange[]): readonly PortRange[] {
   const merged: PortRange[] = [];
   for (const range of ranges.toSorted(comparePortRanges)) {
@@ -77,7 +76,7 @@ const portRange: Shape<Placed<PortRange>> = {
   },
 };
 
-/** One port of this protocol. */
+/** One port of that protocol. */
 export function portOf(protocol: Protocol): Shape<Placed<Port>> {
   const expected = `a port of ${protocol.toUpperCase()}, such as "${protocol === 'udp' ? 62201 : 80}/${protocol}"`;
   return {
@@ -102,10 +101,10 @@ export function portRanges(least: 0 | 1): Shape<readonly Placed<PortRange>[]> {
   return list(portRange, { least, of: 'ports' });
 }
 
-/** A sequence, with nothing in place of a knock that is wrong. */
+/** A sequence; undefined in place of a wrong knock. */
 export type Knocks = readonly (Placed<Port> | undefined)[];
 
-/** Its messages name the place of a knock and never its port, which is the secret. */
+/** Its messages name the position of a knock, never its port, because that is the secret. */
 export const knocks: Shape<Placed<Knocks>> = {
   schema: {
     type: 'array',

@@ -1,4 +1,4 @@
-/** A place in the file; both count from 1, columns in UTF-16 units, as editors do. */
+/** A place in the file. Both numbers count from 1, columns in UTF-16 units, as editors do. */
 export interface Position {
   readonly line: number;
   readonly column: number;
@@ -7,12 +7,12 @@ export interface Position {
 /** One thing that is wrong (`error`: the file is refused) or doubtful (`warning`). */
 export interface Problem {
   readonly severity: 'error' | 'warning';
-  /** The file, or the environment variable, that holds it. */
+  /** The file or the environment variable with the problem. */
   readonly file: string;
-  /** null together with `column`: about the file itself, or about a variable. */
+  /** null, together with `column`, for a problem of the file itself or of a variable. */
   readonly line: number | null;
   readonly column: number | null;
-  /** What is wrong, and what is expected. Never contains a sequence. */
+  /** What is wrong, and what is expected. It never contains a sequence. */
   readonly message: string;
 }
 
@@ -33,7 +33,7 @@ export function comparePositions(a: Position, b: Position): number {
   return a.line - b.line || a.column - b.column;
 }
 
-/** Errors before warnings, each in the order of the file, what has no line first. */
+/** Errors before warnings, each in the order of the file, those without a line first. */
 export function sortProblems(problems: readonly Problem[]): readonly Problem[] {
   return problems.toSorted(
     (a, b) =>
@@ -46,9 +46,9 @@ export function sortProblems(problems: readonly Problem[]): readonly Problem[] {
 /** The configuration is refused. `message` has one line for each problem: errors, then warnings. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
-  /** At least one error; sorted, see {@link sortProblems}. */
+  /** At least one error, sorted as by {@link sortProblems}. */
   readonly problems: readonly Problem[];
-  /** Files whose change may mend it, beside the configuration. */
+  /** Files, besides the configuration, whose change may solve the problem. */
   readonly secretFiles: readonly string[];
 
   constructor(problems: readonly Problem[], secretFiles: readonly string[] = []) {
@@ -61,11 +61,11 @@ export class ConfigError extends Error {
 
 /** The file cannot be read at all. */
 export class UnreadableError extends ConfigError {
-  /** It is not there. */
+  /** The file does not exist. */
   readonly missing: boolean;
-  /** This user may not read it: the configuration itself may be fine. */
+  /** This user may not read the file. The configuration itself may be fine. */
   readonly permission: boolean;
-  /** Without the file's name. */
+  /** The reason without the file's name. */
   readonly reason: string;
 
   constructor(

@@ -5,14 +5,14 @@ import { Report } from './report.ts';
 
 export const DEFAULT_PATH = '/etc/knockd-nft.json';
 
-/** `option` (`--config`) comes before the variable, before the usual place. */
+/** The path from `option` (`--config`), else from the variable, else the usual one. */
 export function configPath(option: string | undefined, env: NodeJS.ProcessEnv): string {
   return option ?? (env.KNOCKD_NFT_CONFIG || DEFAULT_PATH);
 }
 
 /**
- * Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong, first with the file
- * itself: who else could write it, could open every service. `bytes` is what was read.
+ * Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong. Problems of the file itself come
+ * first: a user who can write it can open every service. `bytes` is what was read.
  */
 export function readConfig(path: string, env: NodeJS.ProcessEnv): ReadConfig & { readonly bytes: Buffer } {
   const { stats, bytes } = readBytes(path, 'a configuration, which "knockd-nft init" writes');

@@ -2,13 +2,13 @@ import type { Outcome } from './outcome.ts';
 import type { Position, Problem } from './problems.ts';
 import type { Node } from './syntax.ts';
 
-/** Gathers the problems of one file (or variable) while it is read, so that all are told at once. */
+/** Gathers the problems of one file (or variable) while we read it, so that all are reported at once. */
 export class Report {
   readonly #file: string;
   readonly #hasLines: boolean;
   readonly #problems: Problem[] = [];
 
-  /** `hasLines` is false for an environment variable: its problems have no place. `at` is null for the file as a whole. */
+  /** `hasLines` is false for an environment variable, whose problems have no place. `at` is null for the file as a whole. */
   constructor(file: string, hasLines = true) {
     this.#file = file;
     this.#hasLines = hasLines;
@@ -26,12 +26,12 @@ export class Report {
     this.#add('warning', at, message);
   }
 
-  /** An error as one sentence: which key, what is wrong, what is expected. */
+  /** Reports an error as one sentence: the key, what is wrong, what is expected. */
   wrong(at: Position, where: string, what: string, expected: string): undefined {
     this.error(at, `${where}: ${what}; expected ${expected}`);
   }
 
-  /** The value of a good outcome; a bad one is told with the value that was written. */
+  /** The value of a good outcome. A bad one is reported with the value that was written. */
   outcome<T>(node: Node, where: string, outcome: Outcome<T>): T | undefined {
     if (outcome.ok) return outcome.value;
     return this.wrong(node.at, where, `${show(node)} ${outcome.wrong}`, outcome.expected);
@@ -43,24 +43,24 @@ export class Report {
   }
 }
 
-/** A value as it may stand in a message. */
+/** A value in a form that may stand in a message. */
 function show(node: Node): string {
   if (node.kind === 'string') return quote(node.value);
   return node.kind === 'number' || node.kind === 'boolean' ? String(node.value) : nameKind(node);
 }
 
-/** For a message about a value that might hold a sequence. */
+/** The kind of a value, for a message about one that might hold a sequence. */
 export function nameKind(node: Node): string {
   return node.kind === 'null' ? 'null' : `${/^[aeiou]/.test(node.kind) ? 'an' : 'a'} ${node.kind}`;
 }
 
-/** In quotes, short, and printable whatever terminal or journal it goes to. */
+/** The text in quotes, short, and printable for any terminal or journal. */
 export function quote(text: string): string {
   const short = text.length > 40 ? `${text.slice(0, 40)}…` : text;
   return printable(JSON.stringify(short));
 }
 
-/** With escapes for all that is not ASCII's, nor an ellipsis. */
+/** Escapes everything that is not printable ASCII or an ellipsis. */
 export function printable(text: string): string {
   return text.replace(/[^ -~…]/g, letter => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

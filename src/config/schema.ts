@@ -1,7 +1,7 @@
 import { FILE } from './keys.ts';
 import { type JsonSchema, object } from './shape.ts';
 
-/** What editors check `knockd-nft.json` with: all but the rules that compare values with each other. */
+/** The schema with which editors check `knockd-nft.json`: all but the rules that compare values with each other. */
 export function configSchema(): JsonSchema {
   return {
     $schema: 'http://json-schema.org/draft-07/schema#',

@@ -1,9 +1,9 @@
 import type { Shape } from './shape.ts';
 
-/** As it is written. */
+/** A secret as it is written. */
 export const SECRET = /^[0-9a-fA-F]{64}$/;
 
-/** The 32 bytes that tokens are derived from. No message shows what is written. */
+/** The 32 bytes that tokens are derived from. No message shows the written text. */
 export const secret: Shape<Uint8Array> = {
   schema: { type: 'string', pattern: SECRET.source },
   read(node, report, where) {

@@ -9,14 +9,14 @@ import type { Config } from './types.ts';
 
 const EXPECTED = '64 hexadecimal digits, or { "file": "/path/of/a/file/with/them" }';
 
-/** A secret as it is written: itself, or the name of the file that holds it. */
+/** A secret as it is written: its bytes, or the name of the file that holds it. */
 export type WrittenSecret = { readonly bytes: Uint8Array } | { readonly file: string };
 
 const inFile = object({
   file: { shape: anyString, required: true, doc: 'A file that holds the 64 digits and nothing else.' },
 });
 
-/** Its messages never show what was written. */
+/** Its messages never show the written text. */
 export const secret: Shape<Placed<WrittenSecret>> = {
   get schema() {
     return { anyOf: [{ type: 'string', pattern: SECRET.source }, inFile.schema] };
@@ -33,12 +33,12 @@ export const secret: Shape<Placed<WrittenSecret>> = {
   },
 };
 
-/** The path of a secret's file: a relative one counts from the folder of the configuration. */
+/** The path of a secret's file. A relative one starts at the folder of the configuration. */
 export function secretPath(configuration: string, file: string): string {
   return resolve(dirname(configuration), file);
 }
 
-/** The bytes of a secret; undefined after an error that was told, at the place where the secret is written. */
+/** The bytes of a secret. After an error, which is reported at the place where the secret is written, undefined. */
 export function resolveSecret(
   { at, value }: Placed<WrittenSecret>,
   where: string,

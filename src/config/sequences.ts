@@ -14,7 +14,7 @@ export interface PlacedSequence {
 const FEWEST = 3;
 const NO_PREFIX = 'sequences of which none begins with another whole one';
 
-/** What can be wrong or weak in the sequences, each alone and against the others; in the order of the file. */
+/** Reports what is wrong or weak in the sequences, each alone and against the others, in the order of the file. */
 export function tellSequences(sequences: readonly PlacedSequence[], strict: boolean, report: Report): void {
   for (const sequence of sequences) {
     tellRepeats(sequence, report);
@@ -23,7 +23,7 @@ export function tellSequences(sequences: readonly PlacedSequence[], strict: bool
   tellPrefixes(sequences, report);
 }
 
-/** The kernel cannot tell such a knock from a retransmission of the one before. */
+/** The kernel cannot tell a repeated knock from a retransmission of the one before. */
 function tellRepeats({ where, knocks }: PlacedSequence, report: Report): void {
   for (const [index, knock] of knocks.entries()) {
     const before = knocks[index - 1];
@@ -57,7 +57,7 @@ function tellWeak({ at, where, knocks }: PlacedSequence, strict: boolean, report
   }
 }
 
-/** All sequences share one automaton: one that ends where another goes on would always be completed first. */
+/** All sequences share one automaton. If one is the beginning of another, it would always be completed first. */
 function tellPrefixes(sequences: readonly PlacedSequence[], report: Report): void {
   const whole = new Map<string, PlacedSequence>();
   const begun = new Map<string, PlacedSequence>();
@@ -68,7 +68,7 @@ function tellPrefixes(sequences: readonly PlacedSequence[], report: Report): voi
   }
 }
 
-/** What is wrong with a sequence in the light of the earlier ones, which it joins. */
+/** What is wrong with a sequence next to the earlier ones, to which it is then added. */
 function comparePrefixes(
   sequence: PlacedSequence,
   whole: Map<string, PlacedSequence>,
@@ -92,7 +92,7 @@ function comparePrefixes(
   return wrong;
 }
 
-/** A knock as two letters, so that a prefix of knocks is a prefix of letters. */
+/** A knock as two characters, so that a prefix of knocks is a prefix of the text. */
 function word({ protocol, port }: Port): string {
   return protocol[0] + String.fromCharCode(port);
 }

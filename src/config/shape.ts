@@ -8,14 +8,14 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 /** A fragment of JSON Schema, draft 7. */
 export type JsonSchema = { readonly [keyword: string]: Json };
 
-/** One kind of value: how editors check it (a part of it), and how it is read (all of it). */
+/** One kind of value: how editors check it (in part), and how we read it (in full). */
 export interface Shape<T> {
   readonly schema: JsonSchema;
-  /** `where` is the key for messages, `services.ssh.ports`; undefined after an error that was told. */
+  /** `where` is the key for messages, `services.ssh.ports`. Returns undefined after it has reported an error. */
   read(node: Node, report: Report, where: string): T | undefined;
 }
 
-/** A value and where it stands, for what can only be checked when all is read. */
+/** A value and its place, for checks that need the whole file. */
 export interface Placed<T> {
   readonly at: Position;
   readonly value: T;
@@ -25,16 +25,16 @@ export interface Placed<T> {
 export interface Key<T = unknown> {
   readonly shape: Shape<T>;
   readonly doc: string;
-  /** As it would be written in the file. */
+  /** The default, as written in the file. */
   readonly default?: Json;
   readonly required?: true;
-  /** The environment variable that comes before the file. */
+  /** The environment variable that overrides the file. */
   readonly env?: string;
 }
 
 export type Keys = { readonly [name: string]: Key };
 
-/** What an object gave: only the keys that it has. */
+/** The values of an object, for only the keys that it has. */
 export type Values<K extends Keys> = {
   readonly [N in keyof K]?: K[N] extends Key<infer T> ? T : never;
 };
@@ -88,13 +88,13 @@ export interface Named<T> {
   readonly value: T;
 }
 
-/** What keys of the author's choice may be. */
+/** The rule for keys that the author chooses. */
 export interface Naming {
   readonly pattern: RegExp;
   readonly expected: string;
 }
 
-/** An object whose keys are names that the author chooses, for `what`. */
+/** An object whose keys are names that the author chooses. `what` says what they name. */
 export function dictionary<T>(
   shape: Shape<T>,
   {
@@ -134,7 +134,7 @@ export function dictionary<T>(
   };
 }
 
-/** Values of one shape; one that is wrong is told and left out. */
+/** Values of one shape. A wrong one is reported and left out. */
 export function list<T>(shape: Shape<T>, { least, of }: { least: 0 | 1; of: string }): Shape<readonly T[]> {
   return {
     get schema() {
@@ -189,7 +189,7 @@ export function integer(minimum: number, maximum: number): Shape<number> {
   };
 }
 
-/** Any string, for editors only. */
+/** Any string. */
 export const anyString: Shape<string> = {
   schema: { type: 'string' },
   read(node, report, where) {
@@ -210,7 +210,7 @@ export function keySchema(key: Key | undefined): JsonSchema {
   };
 }
 
-/** Services and users are named alike. */
+/** The rule for names of services and users. */
 export const NAMING: Naming = {
   pattern: /^[a-z][a-z0-9_-]{0,31}$/,
   expected: 'a lower-case letter, then up to 31 lower-case letters, digits, "_" or "-"',
@@ -228,7 +228,7 @@ function tellUnknown(member: Member, names: readonly string[], report: Report, w
   report.wrong(member.at, inside(where), what, `one of ${known}`);
 }
 
-/** A lost quotation mark can make a key of a whole sequence, which no message may show. */
+/** Without its quotation mark, a whole sequence may become a key. No message may show that. */
 function quoteKey(name: string): string {
   return /\d\D+\d{2}/.test(name) ? 'with several numbers' : quote(name);
 }

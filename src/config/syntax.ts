@@ -14,13 +14,13 @@ export interface Member {
   readonly name: string;
   readonly at: Position;
   readonly value: Node;
-  /** The same key earlier in this object, which is an error: JSON readers disagree on which one counts. */
+  /** The place of the same key earlier in this object. That is an error, because JSON readers disagree on which one counts. */
   readonly duplicateOf: Position | null;
 }
 
 export type Tree = { readonly root: Node } | { readonly at: Position; readonly wrong: string };
 
-/** Far more than any configuration has; jsonc-parser descends recursively, and the stack has an end. */
+/** Far more than any configuration has. jsonc-parser descends recursively, and the stack is limited. */
 const MAX_DEPTH = 64;
 
 const EXPECTATIONS: Readonly<Record<string, string>> = {
@@ -39,7 +39,7 @@ const EXPECTATIONS: Readonly<Record<string, string>> = {
   InvalidCharacter: 'control character in this string; expected an escape such as \\t',
 };
 
-/** Only ever thrown and caught in here: jsonc-parser would go on after an error. */
+/** Thrown and caught only here, because jsonc-parser would go on after an error. */
 class Stop {
   readonly at: Position;
   readonly wrong: string;
@@ -50,7 +50,7 @@ class Stop {
   }
 }
 
-/** JSON with comments and trailing commas; the first thing that is wrong ends the reading. */
+/** Reads JSON with comments and trailing commas. It stops at the first error. */
 export function parseTree(text: string): Tree {
   if (text.startsWith('\uFEFF')) {
     return { at: { line: 1, column: 1 }, wrong: 'a byte order mark; expected UTF-8 without one' };
@@ -80,7 +80,7 @@ type Open =
 function build(text: string): Node {
   const open: Open[] = [];
   let root: Node | undefined;
-  let ended: Open | undefined; // jsonc-parser ends a container before it says that the bracket is missing
+  let ended: Open | undefined; // jsonc-parser ends a container before it reports the missing bracket
 
   function place(node: Node): void {
     const parent = open.at(-1);
@@ -154,7 +154,7 @@ function literal(value: unknown, at: Position): Node {
   return { kind: 'null', at };
 }
 
-/** `unfinished` is what the end of the file leaves open. */
+/** `unfinished` is the object or array that the end of the file leaves open. */
 function expectation(code: ParseErrorCode, unfinished: Open | undefined): string {
   if (unfinished === undefined) return EXPECTATIONS[printParseErrorCode(code)] ?? 'this is no JSON';
   const [begin, end] = unfinished.kind === 'object' ? '{}' : '[]';

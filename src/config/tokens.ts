@@ -2,7 +2,7 @@ import type { Position } from './problems.ts';
 import type { Report } from './report.ts';
 import type { TokenSettings } from './types.ts';
 
-/** A user's secret as it stands in the file; undefined where it could not be read. */
+/** A user's secret as it stands in the file; undefined if it could not be read. */
 export interface PlacedToken {
   readonly at: Position;
   /** The key, `services.ssh.tokens.alice`. */
@@ -10,7 +10,7 @@ export interface PlacedToken {
   readonly service: string;
   readonly user: string;
   readonly secret: Uint8Array | undefined;
-  /** Where it stands if it is in a file of its own. */
+  /** The path of its file, if it has one of its own. */
   readonly file: string | undefined;
 }
 
@@ -19,13 +19,13 @@ export const MOST_TOKENS = 131_072;
 /** Windows that stand ready beyond the hours: those that just ended, and those for clients whose clocks are ahead. */
 export const SPARE_WINDOWS = 5;
 
-/** How many tokens of each user stand ready: as many hours as are wanted, or as fit. */
+/** How many tokens of each user stand ready: enough for `hours`, or as many as fit. */
 export function windowsFor(users: number, hours: number): number {
   const fit = users === 0 ? Number.POSITIVE_INFINITY : Math.floor(MOST_TOKENS / users) - SPARE_WINDOWS;
   return Math.min(60 * hours, fit);
 }
 
-/** What can be wrong or weak in the secrets, each alone and against the others; in the order of the file. */
+/** Reports what is wrong or weak in the secrets, each alone and against the others, in the order of the file. */
 export function tellTokens(tokens: readonly PlacedToken[], { hours }: TokenSettings, report: Report): void {
   const known = new Map<string, PlacedToken>();
   for (const token of tokens) {

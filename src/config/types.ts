@@ -1,38 +1,38 @@
-/** What `/etc/knockd-nft.json` means, once read: no syntax, no positions, every default filled in. */
+/** The meaning of `/etc/knockd-nft.json` once it is read: no syntax, no positions, every default filled in. */
 
 export type Protocol = 'tcp' | 'udp';
 export type Family = 'ipv4' | 'ipv6';
 
-/** One port of this host; `port` is 1 to 65535. A knock is one packet to it. */
+/** One port of this host. `port` is 1 to 65535. A knock is one packet to it. */
 export interface Port {
   readonly protocol: Protocol;
   readonly port: number;
 }
 
-/** Neighbouring ports of one protocol, `first` to `last`, both included; `first === last` is a single port. */
+/** Neighbouring ports of one protocol, `first` to `last`, both included. For a single port, `first === last`. */
 export interface PortRange {
   readonly protocol: Protocol;
   readonly first: number;
   readonly last: number;
 }
 
-/** A network: `address` has 4 or 16 bytes in network order, all bits beyond `length` are 0. */
+/** A network. `address` has 4 or 16 bytes in network order, with 0 in all bits beyond `length`. */
 export interface Network {
   readonly family: Family;
   readonly address: Uint8Array;
   readonly length: number;
 }
 
-/** The knocks, in order, that open a service. `user` is null for a service with a single `sequence`. */
+/** The knocks that open a service, in order. `user` is null for a service with a single `sequence`. */
 export interface Sequence {
   readonly user: string | null;
   readonly knocks: readonly Port[];
 }
 
-/** What a guarded port shows to strangers: nothing, that it is closed, or that the host forbids it. */
+/** How a guarded port looks to strangers: silent, closed, or forbidden by the host. */
 export type Closed = 'drop' | 'reject' | 'prohibited';
 
-/** Whose one-time tokens open a service. */
+/** A user whose one-time tokens open a service. */
 export interface TokenUser {
   readonly user: string;
   /** 32 bytes. */
@@ -42,10 +42,10 @@ export interface TokenUser {
 export interface Service {
   readonly name: string;
   readonly ports: readonly PortRange[];
-  /** All have a user, or there is exactly one without; none only if there are `tokens`. */
+  /** All have a user, or there is exactly one without. There are none only if there are `tokens`. */
   readonly sequences: readonly Sequence[];
   readonly tokens: readonly TokenUser[];
-  /** Longest pause between two knocks, in milliseconds. */
+  /** The longest pause between two knocks, in milliseconds. */
   readonly knockTimeout: number;
   /** How long a client may open new connections, in milliseconds. */
   readonly openFor: number;
@@ -56,21 +56,21 @@ export interface Service {
 export interface Log {
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   readonly format: 'auto' | 'json' | 'text';
-  /** Also report refused connections. */
+  /** Whether to report refused connections, too. */
   readonly refused: boolean;
   /** NFLOG group, 0 to 65535. */
   readonly group: number;
 }
 
-/** Where tokens arrive, and how many wait in the kernel. */
+/** The port for tokens, and how many of them wait in the kernel. */
 export interface TokenSettings {
   /** UDP. */
   readonly port: Port;
-  /** Goes into the derivation: hosts that share secrets need different ones. */
+  /** It goes into the derivation. Hosts that share secrets need different realms. */
   readonly realm: string;
-  /** The tokens of so many hours to come stand ready. */
+  /** How many hours ahead tokens stand ready. */
   readonly hours: number;
-  /** TCP ports where somebody listens, and where a token in a segment's data counts, too. */
+  /** TCP ports where a program listens, and where a token in a segment's data counts, too. */
   readonly payload: readonly Port[];
 }
 
@@ -78,19 +78,19 @@ export interface Config {
   readonly services: readonly Service[];
   readonly token: TokenSettings;
   readonly policy: 'accept' | 'drop';
-  /** Ports open to everybody. */
+  /** Ports open to every source. */
   readonly public: readonly PortRange[];
   /** Sources that need no knock: sorted by family and address, disjoint, neighbours merged. */
   readonly allow: readonly Network[];
-  /** Interface names, `*` at the end as wildcard; empty for all. */
+  /** Interface names, with `*` at the end as wildcard; empty for all. */
   readonly interfaces: readonly string[];
   readonly hook: 'input' | 'prerouting';
-  /** Priority of the input chain, as a number: filter is 0, so the default is -10. */
+  /** The priority of the input chain, as a number. "filter" is 0, so the default is -10. */
   readonly priority: number;
-  /** How much of an address is one client, in bits. */
+  /** How many bits of an address are one client. */
   readonly prefix: Readonly<Record<Family, number>>;
   readonly strict: boolean;
-  /** Most elements in each map and set that packets write. */
+  /** The most elements in each map and set that packets write. */
   readonly limits: { readonly progress: number; readonly clients: number };
   /** Name of the `inet` table. */
   readonly table: string;
