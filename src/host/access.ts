@@ -3,7 +3,7 @@ import { NETLINK_NETFILTER, NETLINK_SOCK_DIAG, openSocket } from '../netlink/soc
 import { type Listener, readListeners } from './listeners.ts';
 import { readSessions, type Session } from './sessions.ts';
 
-/** The kernel as the loader needs it. */
+/** What the loader needs of the kernel. */
 export interface Access {
   readonly connection: Connection;
   /** The running TCP connections of this network namespace. */
@@ -17,17 +17,17 @@ export function withKernel<T>(use: (access: Access) => Promise<T>): Promise<T> {
   );
 }
 
-/** What listens in this network namespace; needs no privileges. */
+/** The sockets that wait for clients in this network namespace. Needs no privileges. */
 export function listeners(): Promise<readonly Listener[]> {
   return diagnose(readListeners);
 }
 
-/** Opens a socket of family NETLINK_SOCK_DIAG for as long as `use` takes; reading needs no privileges. */
+/** Opens a socket of family NETLINK_SOCK_DIAG for as long as `use` takes. Reading needs no privileges. */
 export function diagnose<T>(use: (diagnostics: Connection) => Promise<T>): Promise<T> {
   return withConnection(NETLINK_SOCK_DIAG, use);
 }
 
-/** The same to any part of the kernel, by its netlink family. */
+/** Opens a connection to any part of the kernel, by its netlink family, for as long as `use` takes. */
 export async function withConnection<T>(
   family: number,
   use: (connection: Connection) => Promise<T>,

@@ -8,8 +8,8 @@ export function rightsOf(path: string): FileRights {
 }
 
 /**
- * Changes the text of a file: whole or not at all, with its owner, group and mode, behind links. Throws {@link EditError} where
- * somebody else changed the file meanwhile, or edits it in this way; and as open(2) and write(2) do.
+ * Changes the text of a file, whole or not at all. It keeps owner, group and mode, and follows links. Throws {@link EditError}
+ * if another program changed the file meanwhile or another command is editing it, and the errors of open(2) and write(2).
  */
 export async function editFile<T>(
   path: string,

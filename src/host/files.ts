@@ -22,14 +22,14 @@ export interface FileRights {
   readonly gid?: number;
 }
 
-/** A file that is not going to be written: the message says why. Nothing was changed. */
+/** A file will not be written. The message says why. Nothing was changed. */
 export class EditError extends Error {
   override readonly name = 'EditError';
 }
 
 /**
- * Opens a file for reading, in a folder that may belong to a user with fewer rights than ours: no link is followed, and no
- * pipe waited for. Throws as open(2) does, and where it is no file.
+ * Opens a file for reading, in a folder that may belong to a user with fewer rights than ours. So it follows no link and waits
+ * for no pipe. Throws the errors of open(2), and one for anything but a file.
  */
 export function openPlain(path: string): number {
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -49,8 +49,8 @@ export function readPlain(path: string): string {
 }
 
 /**
- * Puts a file there whole or not at all, whatever the umask. The folder may belong to a user with fewer rights than ours
- * (systemd's folders of the service do): a link that stands in it is replaced, never followed.
+ * Writes a file whole or not at all, whatever the umask. The folder may belong to a user with fewer rights than ours (like
+ * systemd's folders of the service). A link in its place is replaced, never followed.
  */
 export function writeWhole(path: string, data: string | Uint8Array, { mode, uid, gid }: FileRights): void {
   const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
@@ -69,13 +69,13 @@ export function writeWhole(path: string, data: string | Uint8Array, { mode, uid,
   }
 }
 
-/** An error of writing does not name the file: a full disk's, for one. */
+/** Adds the path to an error of writing, such as that of a full disk, which does not name the file. */
 function namingPath(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || 'path' in error) return error;
   return Object.assign(error, { message: `${error.message} '${path}'`, path });
 }
 
-/** The same for a file of the state folder, which is secret, and belongs to whom the folder belongs to. */
+/** Writes a file of the state folder in the same way. It is secret, and belongs to the folder's owner. */
 export function writeState(path: string, data: string | Uint8Array): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const { uid, gid } = statSync(dirname(path));

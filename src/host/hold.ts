@@ -4,11 +4,11 @@ import { readPlain, writeWhole } from './files.ts';
 import { ownNetwork } from './network.ts';
 import { startOf } from './proc.ts';
 
-/** Asks the supervisor to leave the kernel as it is: after `unload`, and while a `try` is not confirmed. */
+/** A request to the supervisor to leave the kernel as it is: after `unload`, and during a trial. */
 export interface Hold {
   /** For people: `unloaded by hand`. */
   readonly reason: string;
-  /** When it ends by itself, in milliseconds of the epoch: of a `try`. Null for not before the next load. */
+  /** When it ends by itself, for a trial, in milliseconds of the epoch. Null for a hold that lasts until the next load. */
   readonly until: number | null;
 }
 
@@ -21,13 +21,13 @@ const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
 const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor.pid');
 
 /**
- * The hold that is in force; undefined where there is none, or it is over, or it says nothing understandable. `unreadable`
- * where it is there, as it seems, and cannot be read at this moment.
+ * The hold that is in force; undefined if there is none, if it is over, or if its content makes no sense. If it seems to be
+ * there but cannot be read at this moment, the result is `unreadable`.
  */
 export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | undefined {
   let text: string;
   try {
-    // it is asked for every second: an exception takes longer
+    // we ask every second, and an exception takes longer
     if (!statSync(holdPath(env), { throwIfNoEntry: false })) return undefined;
     text = readPlain(holdPath(env));
   } catch (error) {
@@ -57,21 +57,21 @@ export function writeHold(env: NodeJS.ProcessEnv, hold: Hold): void {
   writeWhole(holdPath(env), JSON.stringify(hold), { mode: 0o644 }); // the supervisor is another user
 }
 
-/** Ends a hold; fine if there is none, or it cannot be written here. */
+/** Ends a hold. It does not matter if there is none, or if its file cannot be removed. */
 export function endHold(env: NodeJS.ProcessEnv): void {
   try {
     rmSync(holdPath(env), { force: true });
   } catch {}
 }
 
-/** Lets others know that a supervisor of `config` runs here. Throws where that cannot be written. */
+/** Makes it known that a supervisor of `config` runs here. Throws if that cannot be written. */
 export function announceSupervisor(env: NodeJS.ProcessEnv, config: string): void {
   mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
   const lines = [process.pid, resolve(config), startOf(process.pid), ownNetwork()];
   writeWhole(pidPath(env), `${lines.join('\n')}\n`, { mode: 0o644 });
 }
 
-/** It ends. */
+/** Removes what says that a supervisor runs here. */
 export function retractSupervisor(env: NodeJS.ProcessEnv): void {
   for (const path of [pidPath(env), troublesPath(env)])
     try {
@@ -79,22 +79,22 @@ export function retractSupervisor(env: NodeJS.ProcessEnv): void {
     } catch {}
 }
 
-/** Something that the supervisor cannot do at present, and tries again. */
+/** A task that the supervisor cannot do at present, and tries again. */
 export interface Trouble {
   readonly what: string;
-  /** In milliseconds of the epoch. */
+  /** Since when, in milliseconds of the epoch. */
   readonly since: number;
 }
 
 const troublesPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'trouble');
 
-/** For `status` and `doctor`; none removes the file. Throws where that cannot be. */
+/** Writes the troubles down for `status` and `doctor`. Without any, it removes the file. Throws if that is impossible. */
 export function writeTroubles(env: NodeJS.ProcessEnv, troubles: readonly Trouble[]): void {
   if (troubles.length === 0) rmSync(troublesPath(env), { force: true });
   else writeWhole(troublesPath(env), `${JSON.stringify(troubles)}\n`, { mode: 0o644 });
 }
 
-/** What the supervisor that runs here has trouble with, the worst first; none where none runs. */
+/** The troubles of the supervisor that runs here, the worst first; empty if none runs. */
 export function readTroubles(env: NodeJS.ProcessEnv): readonly Trouble[] {
   if (!runningSupervisor(env)) return [];
   try {
@@ -111,11 +111,11 @@ function isTrouble(value: Partial<Trouble> | null): value is Trouble {
 
 export interface RunningSupervisor {
   readonly pid: number;
-  /** The file that it follows, an absolute path. */
+  /** The absolute path of the file that it follows. */
   readonly config: string;
 }
 
-/** The supervisor of this network, if one runs: not whoever has its number by now. */
+/** The supervisor of this network, if one runs. Another process may have got its number, so the start time must match. */
 export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | undefined {
   try {
     const [number, config = '', start, network] = readPlain(pidPath(env)).split('\n');
@@ -126,7 +126,7 @@ export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | u
   }
 }
 
-/** Whether a supervisor follows the file of that path, by whatever way it leads there. */
+/** Whether a supervisor follows the file of that path, also if links lead there. */
 export function follows({ config }: RunningSupervisor, path: string): boolean {
   const real = (name: string) => (existsSync(name) ? realpathSync(name) : resolve(name));
   return real(config) === real(path);

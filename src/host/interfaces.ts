@@ -5,7 +5,7 @@ import { type Link, readLinks } from '../netlink/link.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
 import { withConnection } from './access.ts';
 
-/** The interfaces of this network namespace; needs no privileges. */
+/** The interfaces of this network namespace. Needs no privileges. */
 export function interfaces(): Promise<readonly Link[]> {
   return withConnection(NETLINK_ROUTE, readLinks);
 }
@@ -21,43 +21,43 @@ export function reachableAddresses(): ReadonlyMap<string, readonly NetworkInterf
   );
 }
 
-/** Whether a name of the configuration, perhaps with a wildcard at its end, is that of an interface. */
+/** Whether a name of the configuration, perhaps with a wildcard at its end, covers an interface. */
 export function covers(pattern: string, name: string): boolean {
   return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
 /**
- * A name of the configuration's `interfaces` by which nothing, or not what it stands for, comes in to us:
- * - `absent`: there is no such interface; it may come.
- * - `loopback`: what comes in by lo is never looked at.
+ * A name in the configuration's `interfaces` by which no packet comes in to us, or not those that its author means:
+ * - `absent`: there is no such interface now.
+ * - `loopback`: the guards never look at packets from lo.
  * - `other name`: an alternative name of `link`, which nftables does not know.
- * - `port`: what comes in by `link` has its bridge, bond, team or VRF as its interface in nftables.
- * - `parent`: `link` has no address of its own, and what comes in by its VLANs has those as its interface.
+ * - `port`: for packets that come in by `link`, nftables names its bridge, bond, team or VRF.
+ * - `parent`: `link` has no address of its own, and for packets of its VLANs nftables names those.
  */
 export interface Astray {
   readonly pattern: string;
   readonly is: 'absent' | 'loopback' | 'other name' | 'port' | 'parent';
-  /** The pattern itself where there is none. */
+  /** The interface; the pattern itself if there is none. */
   readonly link: string;
-  /** The names that are meant, as far as known. */
+  /** The names to use instead, as far as known. */
   readonly by: readonly string[];
-  /** Of a port: `bridge`. */
+  /** For a port, the kind of its master: `bridge`. */
   readonly kind: string | undefined;
 }
 
-/** What `interfaces` of the configuration come to on this host. */
+/** What the configuration's `interfaces` mean on this host. */
 export interface Looked {
-  /** Interfaces whose packets are looked at. */
+  /** Interfaces whose packets the guards look at. */
   readonly at: readonly string[];
-  /** Interfaces that packets come in by, and are not looked at. */
+  /** Interfaces that packets come in by, and that the guards ignore. */
   readonly past: readonly string[];
   readonly astray: readonly Astray[];
 }
 
-/** Masters that packets come in by, in place of their ports. */
+/** Kinds of masters that nftables names in place of their ports. */
 const MASTERS: ReadonlySet<string | undefined> = new Set(['bridge', 'bond', 'team', 'vrf']);
 
-/** Which interfaces are looked at. Without patterns that is all but the loopback. `addressed`: interfaces with addresses. */
+/** Which interfaces the guards look at: without patterns, all but the loopback. `addressed` are those with addresses. */
 export function lookedAt(
   patterns: readonly string[],
   links: readonly Link[],
@@ -65,7 +65,7 @@ export function lookedAt(
 ): Looked {
   const outside = links.filter(({ name }) => name !== 'lo');
   const isCovered = (name: string) => patterns.length === 0 || patterns.some(it => covers(it, name));
-  /** Why packets to it have another interface in nftables. */
+  /** Why nftables names another interface for packets that come in by `link`. */
   const otherwise = (link: Link): Pick<Astray, 'is' | 'by' | 'kind'> | undefined => {
     const master = MASTERS.has(link.masterKind) ? links.find(it => it.index === link.master) : undefined;
     if (master) return { is: 'port', by: [master.name], kind: link.masterKind };
@@ -93,19 +93,19 @@ export function lookedAt(
   };
 }
 
-/** As {@link lookedAt}, here and now; needs no privileges. */
+/** Like {@link lookedAt}, for this host now. Needs no privileges. */
 export async function lookHere({ interfaces: patterns }: Pick<Config, 'interfaces'>): Promise<Looked> {
   return lookedAt(patterns, await interfaces(), reachableAddresses());
 }
 
-/** Whether names keep everything from being looked at. */
+/** Whether the names keep the guards from looking at any packet. */
 export function looksNowhere({ at, astray }: Pick<Looked, 'at' | 'astray'>): boolean {
   return astray.length > 0 && at.length === 0;
 }
 
 export const NOTHING_LOOKED_AT = 'no packet comes in by any of them at present: NOTHING IS GUARDED';
 
-/** In sentences for warnings; none where all is as it seems. */
+/** The troubles as sentences for warnings; empty if there are none. */
 export function troublesOf(looked: Pick<Looked, 'at' | 'astray'>): string[] {
   const told = looked.astray.map(astrayText);
   return (looksNowhere(looked) ? [NOTHING_LOOKED_AT, ...told] : told).map(text => `"interfaces": ${text}`);
@@ -113,11 +113,11 @@ export function troublesOf(looked: Pick<Looked, 'at' | 'astray'>): string[] {
 
 export interface InterfaceTroubles {
   readonly texts: readonly string[];
-  /** As {@link looksNowhere}; undefined where that is not known. */
+  /** As {@link looksNowhere} says; undefined if that is not known. */
   readonly isNowhere: boolean | undefined;
 }
 
-/** What is wrong with `interfaces` here and now; where it cannot be looked, that is told. */
+/** What is wrong with `interfaces` on this host now. If we cannot find out, the texts say so. */
 export async function interfaceTroubles(config: Pick<Config, 'interfaces'>): Promise<InterfaceTroubles> {
   if (config.interfaces.length === 0) return { texts: [], isNowhere: false };
   try {

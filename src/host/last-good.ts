@@ -6,20 +6,20 @@ import { isHostsNetwork } from './network.ts';
 
 const STATE_FOLDER = '/var/lib/knockd-nft';
 
-/** The folder that systemd keeps for the service; by hand the same one, but not for other networks than the host's. */
+/** The state folder that systemd names. Without one it is the usual one, but only in the host's network. */
 export function stateFolder({ STATE_DIRECTORY }: NodeJS.ProcessEnv): string | undefined {
   return STATE_DIRECTORY?.split(':')[0] || (isHostsNetwork() ? STATE_FOLDER : undefined);
 }
 
-/** Where the last configuration that was loaded is kept, for a boot with a bad one; undefined where nobody asked for that. */
+/** The path of the last configuration that was loaded, kept for a boot with a bad one; undefined if there is no folder for it. */
 export function lastGoodPath(env: NodeJS.ProcessEnv): string | undefined {
   const folder = stateFolder(env);
   return folder && (env.STATE_DIRECTORY || existsSync(folder)) ? join(folder, 'last-good.json') : undefined;
 }
 
 /**
- * Keeps a configuration that was loaded: whole or not at all, and for nobody else to read. Where that cannot be, the load
- * stands all the same, and the warning is returned.
+ * Keeps a configuration that was loaded, whole or not at all, with no right to read for other users. If that is impossible,
+ * the load stands all the same, and a warning is returned.
  */
 export function keepLastGood(path: string, content: string | Uint8Array): readonly Problem[] {
   try {

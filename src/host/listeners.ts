@@ -2,17 +2,17 @@ import type { Port, Protocol } from '../config/types.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { type InetSocket, readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 
-/** A program of this host waits for whoever comes: a TCP listener, or a UDP socket without a peer. */
+/** A socket that waits for clients: a TCP listener, or a UDP socket without a peer. */
 export interface Listener extends Port {
   /** 4 or 16 bytes; zeros for all addresses. */
   readonly address: Buffer;
-  /** Nobody from outside can reach it. */
+  /** Whether only this host can reach it. */
   readonly loopback: boolean;
-  /** As in {@link InetSocket}. */
+  /** The inode, as in {@link InetSocket}. */
   readonly inode: number;
 }
 
-/** What listens in this network namespace, from a socket of family NETLINK_SOCK_DIAG; needs no privileges. */
+/** The listeners in this network namespace, from a socket of family NETLINK_SOCK_DIAG. Needs no privileges. */
 export async function readListeners(diagnostics: Connection): Promise<Listener[]> {
   const tcp = await readSockets(diagnostics, 'tcp', 1 << TCP_STATE.LISTEN);
   const udp = await readSockets(diagnostics, 'udp', 1 << TCP_STATE.CLOSE);

@@ -5,8 +5,8 @@ import { parentOf } from './proc.ts';
 import type { Session } from './sessions.ts';
 
 /**
- * The connection of ssh that this process was called over, undefined where there is none. sudo takes SSH_CONNECTION away,
- * so the processes above are asked, too: their first environments are in /proc.
+ * The ssh connection that this process was called over; undefined if there is none. sudo removes SSH_CONNECTION, so we also
+ * look into the processes above: /proc has the environments that they started with.
  */
 export function sshConnection(env: NodeJS.ProcessEnv): Session | undefined {
   for (let pid = process.pid, own = env.SSH_CONNECTION; ; pid = parentOf(pid), own = variableOf(pid)) {
@@ -16,7 +16,7 @@ export function sshConnection(env: NodeJS.ProcessEnv): Session | undefined {
   }
 }
 
-/** Whether the other end is this host, too: what comes from here passes no guard, so it shows nothing about them. */
+/** Whether the peer is this host, too. Such a connection passes no guard, so it proves nothing about the guards. */
 export function isFromHere({ peer }: Session): boolean {
   const own = Object.values(networkInterfaces()).flatMap(addresses => addresses ?? []);
   return (
@@ -25,14 +25,14 @@ export function isFromHere({ peer }: Session): boolean {
   );
 }
 
-/** `192.0.2.7 50000 192.0.2.1 22`: the peer, and then we. */
+/** Reads `192.0.2.7 50000 192.0.2.1 22`: the peer first, then our end. */
 function readConnection(text: string): Session | undefined {
   const [address = '', peerPort, , port] = text.split(' ');
   const peer = readAddress(address);
   return peer && port ? { ...peer, peerPort: Number(peerPort), port: Number(port) } : undefined;
 }
 
-/** As addresses of sockets are read: without a zone, and IPv4 where it is mapped. */
+/** An address in the form that sockets have it: without a zone, and as IPv4 if it is mapped. */
 function readAddress(text: string): Pick<Session, 'family' | 'peer'> | undefined {
   const read = readNetwork(text.replace(/%.*$/, '').replace(/^::ffff:(?=[\d.]+$)/i, ''));
   return read.ok ? { family: read.value.family, peer: Buffer.from(read.value.address) } : undefined;

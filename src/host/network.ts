@@ -5,7 +5,7 @@ export function ownNetwork(): string {
   return readlinkSync('/proc/self/ns/net');
 }
 
-/** Whether this process is in the network namespace of PID 1: where the host's services are. False where that is not ours to know. */
+/** Whether this process is in the network namespace of PID 1, with the host's services. False if this user may not know. */
 export function isHostsNetwork(): boolean {
   try {
     return ownNetwork() === readlinkSync('/proc/1/ns/net');

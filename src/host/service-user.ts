@@ -12,7 +12,7 @@ import {
 import { dirname, resolve } from 'node:path';
 import { readOr } from './proc.ts';
 
-/** The user whom the units run the services as; the package makes it. */
+/** The user that the units run the services as. The package makes it. */
 export const SERVICE_USER = 'knockd-nft';
 
 interface User {
@@ -20,7 +20,7 @@ interface User {
   readonly gid: number;
 }
 
-/** Of the system's files; undefined where there is none of that name. */
+/** The user of that name in /etc/passwd; undefined if there is none. */
 export function findUser(name: string): User | undefined {
   const line = readOr('/etc/passwd', '')
     .split('\n')
@@ -29,7 +29,7 @@ export function findUser(name: string): User | undefined {
   return uid && gid ? { uid: Number(uid), gid: Number(gid) } : undefined;
 }
 
-/** Becomes the user named first, and says which of the folders, or of the file at the end, it may not get at. */
+/** Becomes the user given first, and prints the first folder, or the file at the end, that the user may not open. */
 const ASK = `
 const { accessSync, constants: { R_OK, X_OK } } = require('node:fs');
 const [name, uid, gid, ...paths] = process.argv.slice(1);
@@ -43,8 +43,8 @@ process.stdout.write(JSON.stringify(closed ?? null));
 `;
 
 /**
- * What keeps a user from reading a file: a folder on the way, also behind links, or the file itself; undefined for nothing. The
- * kernel is asked, by a process that becomes that user, so access lists and groups count. Null where only it could tell: we
+ * What keeps a user from reading a file: the file itself, or a folder on the way, also behind links; undefined for nothing. A
+ * process that becomes that user asks the kernel, so access lists and groups count. Null if only the kernel could tell and we
  * are not root, or may not become another user here.
  */
 export function keptFrom(name: string, path: string): string | null | undefined {
@@ -61,15 +61,15 @@ export function keptFrom(name: string, path: string): string | null | undefined 
   return (JSON.parse(stdout) as string | null) ?? undefined;
 }
 
-/** From the root on. */
+/** The folders that lead to a path, from the root on. */
 function foldersTo(path: string): string[] {
   const folder = dirname(path);
   return folder === path ? [] : [...foldersTo(folder), folder];
 }
 
 /**
- * Lets the user's group read a file of root's that nobody but root may read: `root:knockd-nft` and 0640, say. False where that
- * would take something from others, whom its group, or its owner, tells of.
+ * Lets the user's group read a file of root's that no other group may read, for example as `root:knockd-nft` and 0640. False
+ * if the file has another owner, or its group has rights that this would take away.
  */
 export function letRead(name: string, path: string): boolean {
   const user = findUser(name);
@@ -87,7 +87,7 @@ export function letRead(name: string, path: string): boolean {
   }
 }
 
-/** Where units are found. */
+/** The folders of units. */
 const UNITS = ['/etc/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system'];
 
 /** Whether systemd can start the services here. */

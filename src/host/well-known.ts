@@ -8,7 +8,7 @@ export interface WellKnown {
   readonly portOf: ReadonlyMap<string, number>;
 }
 
-/** Where there is no /etc/services, these are known all the same. */
+/** Names that are known even without /etc/services. */
 const FEW = 'ssh 22/tcp\nhttp 80/tcp www\nhttps 443/tcp\n';
 
 export function readWellKnown(): WellKnown {
@@ -19,7 +19,7 @@ export function readWellKnown(): WellKnown {
   }
 }
 
-/** The text of /etc/services, services(5): `http 80/tcp www # comment`. Of several names for a port the first counts. */
+/** Reads the text of /etc/services, services(5): `http 80/tcp www # comment`. If a port has several names, the first counts. */
 export function parseWellKnown(text: string): WellKnown {
   const nameOf = new Map<string, string>();
   const portOf = new Map<string, number>();
