@@ -1,11 +1,11 @@
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Milliseconds that an address has before the next one is tried, too. */
+/** How long an address has before the next one is tried, too, in milliseconds. */
 const STAGGER = 50;
 
 /**
- * Connections to one port that are tried side by side. The first that stands wins, the others are given up: their
+ * Connections to one port that are tried side by side. The first that stands wins, and the others are given up: their
  * handshakes are not complete, so the service never hears of them.
  */
 export class Attempts {
@@ -23,14 +23,14 @@ export class Attempts {
     this.#port = port;
   }
 
-  /** Why the last one that failed did so, such as ECONNREFUSED; undefined while there was no answer at all. */
+  /** The error of the last attempt that failed, such as ECONNREFUSED; undefined while there was no answer at all. */
   get failure(): string | undefined {
     return this.#failure;
   }
 
   /**
-   * Tries each of the addresses once more. Resolves when all of that have failed; rejects with an AbortError. An attempt
-   * that nobody answers goes on, and the kernel repeats its SYN after 1 s, 3 s, 7 s.
+   * Tries each of the addresses once more. Resolves when all these attempts have failed, and rejects with an AbortError. Without
+   * an answer an attempt goes on, and the kernel repeats its SYN after 1 s, 3 s, 7 s.
    */
   async start(addresses: readonly string[], signal: AbortSignal): Promise<void> {
     const failures: Promise<void>[] = [];
@@ -44,14 +44,14 @@ export class Attempts {
     await Promise.all(failures);
   }
 
-  /** Ends those that were started. */
+  /** Ends all attempts under way. */
   giveUp(): void {
     this.#given++;
     for (const socket of this.#pending) socket.destroy();
     this.#pending.clear();
   }
 
-  /** Resolves when it has failed. */
+  /** Resolves when the attempt has failed. */
   #try(host: string): Promise<void> {
     return new Promise(failed => {
       const options = { host, port: this.#port, allowHalfOpen: true, noDelay: true, keepAlive: true };

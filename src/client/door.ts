@@ -5,14 +5,14 @@ import { Attempts } from './attempts.ts';
 import { ClientError } from './error.ts';
 import type { TokenEntry } from './hosts.ts';
 
-/** What opens a host. */
+/** The key to a host. */
 export type Key = Knocks | Token | Unknown;
 
 export interface Knocks {
   readonly kind: 'knocks';
   /** At least one. */
   readonly knocks: readonly Port[];
-  /** Milliseconds between two knocks, the first time; up to a second when it did not help. */
+  /** Milliseconds between two knocks in the first round. Later rounds take longer, up to a second. */
   readonly gap: number;
 }
 
@@ -21,7 +21,7 @@ export interface Token {
   readonly token: TokenEntry;
 }
 
-/** It is only waited for. */
+/** No key: the client only tries to connect. */
 export interface Unknown {
   readonly kind: 'unknown';
 }
@@ -30,33 +30,33 @@ export interface Unknown {
 export interface Destination<K extends Key = Key> {
   /** What people call the host, for messages. */
   readonly name: string;
-  /** At least one, in the order of preference. */
+  /** At least one, in order of preference. */
   readonly addresses: readonly string[];
   readonly key: K;
 }
 
-/** A port of it. */
+/** A port of a host. */
 export interface Door<K extends Key = Key> extends Destination<K> {
   readonly port: number;
-  /** What people can do when it stays closed. */
+  /** What people can do if it stays closed. */
   readonly advice: string;
 }
 
 export interface Patience {
-  /** Milliseconds in all, but for the time that {@link Trial.extend} adds. */
+  /** Milliseconds in all, without the time that {@link Trial.extend} adds. */
   readonly timeout: number;
-  /** Knock only if the port does not answer without. */
+  /** Knock only if the port does not answer without it. */
   readonly tryFirst: boolean;
-  /** Says something on the way, such as that it knocks once more. */
+  /** Reports progress, such as another round of knocks. */
   readonly tell: (text: string) => void;
-  /** Says where this user's processes wait for each other. */
+  /** The environment, which says where this user's processes wait for each other. */
   readonly env: NodeJS.ProcessEnv;
 }
 
 export interface Opened {
   /** Half-open allowed, without delay, paused. */
   readonly socket: Socket;
-  /** How often it was knocked, from the beginning to the end. */
+  /** How many rounds of knocks, or tokens, it took. */
   readonly rounds: number;
 }
 
@@ -66,23 +66,23 @@ export interface Trial {
   /** Ends it. */
   readonly signal: AbortSignal;
   rounds: number;
-  /** What it waits for, if that is not the port: for a message. */
+  /** What it waits for instead of the port, for a message. */
   waiting: string | undefined;
-  /** Gives it so many more milliseconds. */
+  /** Gives it that many milliseconds more. */
   readonly extend: (milliseconds: number) => void;
 }
 
-/** Uses the key until the trial ends: rejects with its signal, or when there is no hope. */
+/** Uses the key until the opening ends. Rejects with its signal, or when there is no hope. */
 export type Insist<K extends Key> = (door: Door<K>, patience: Patience, trial: Trial) => Promise<never>;
 
-/** Milliseconds that an open port has to answer before the first knock; a closed one costs as much. */
+/** How long an open port has to answer before the first knock, in milliseconds. A closed port costs the same time. */
 const HEAD_START = 100;
-/** The first try comes right after the last knock, and may overtake it on the way; so there is a second. */
+/** The first attempt comes right after the last knock, and may overtake it on the way. So there is a second, after this time. */
 const SECOND_TRY = 200;
 
 /**
- * Knocks until the port opens, and gives the first connection that it accepts: there is no other before it, which
- * would use up the opening of a `singleUse` service. Throws ClientError after the time-out, and when nothing can be sent.
+ * Knocks until the port opens, and returns the first connection that it accepts. There is none before that one, since it would
+ * use up the opening of a `singleUse` service. Throws ClientError after the time-out, and if nothing can be sent.
  */
 export async function openDoor<K extends Key>(
   door: Door<K>,
@@ -119,20 +119,20 @@ export async function openDoor<K extends Key>(
   }
 }
 
-/** {@link Insist} for a host without a known key. */
+/** The {@link Insist} for a host without a known key. */
 export async function onlyConnect(door: Door, _: Patience, trial: Trial): Promise<never> {
   await trial.attempts.start(door.addresses, trial.signal);
   throw closedError(door, trial, 'is closed');
 }
 
-/** Gives an open port time to answer; rejects with the signal. */
+/** Gives an open port time to answer. Rejects with the signal. */
 export async function tryOut(
   { attempts, signal }: Trial,
   addresses: readonly string[],
   time = HEAD_START,
 ): Promise<void> {
   await Promise.race([attempts.start(addresses, signal), delay(time, undefined, { signal })]);
-  await immediate(); // on a busy machine the answer may be there, and not yet looked at
+  await immediate(); // on a busy machine the answer may have come without being processed yet
   signal.throwIfAborted();
 }
 

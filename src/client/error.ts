@@ -1,4 +1,4 @@
-/** What went wrong on the way to a host, in a sentence for people that says what to do. */
+/** An error on the way to a host, in a sentence for people that says what to do. */
 export class ClientError extends Error {
   override readonly name = 'ClientError';
 }

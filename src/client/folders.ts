@@ -3,21 +3,21 @@ import { homedir } from 'node:os';
 import { posix, win32 } from 'node:path';
 
 /**
- * The user's file of hosts: `~/.config/knockd-nft/hosts.json`, on Windows `%APPDATA%\knockd-nft\hosts.json`, or where
- * XDG's variable says.
+ * The user's file of hosts: `~/.config/knockd-nft/hosts.json`, on Windows `%APPDATA%\knockd-nft\hosts.json`, or in the folder
+ * of XDG's variable.
  */
 export function hostsPath({ XDG_CONFIG_HOME, APPDATA }: NodeJS.ProcessEnv): string {
   return paths().join(folderOf(XDG_CONFIG_HOME, APPDATA, '.config'), 'hosts.json');
 }
 
-/** What has to outlive the boot: `~/.local/state/knockd-nft`, `%LOCALAPPDATA%\knockd-nft`, or where XDG's variable says. */
+/** For files that outlive the boot: `~/.local/state/knockd-nft`, `%LOCALAPPDATA%\knockd-nft`, or the folder of XDG's variable. */
 export function stateFolder({ XDG_STATE_HOME, LOCALAPPDATA }: NodeJS.ProcessEnv): string {
   return folderOf(XDG_STATE_HOME, LOCALAPPDATA, '.local/state');
 }
 
 /**
- * What ends with the login: in XDG's runtime folder, where that is the user's own (sudo may leave somebody else's), else the
- * state folder.
+ * For files that end with the login: XDG's runtime folder, if it is the user's own (after sudo it may be another user's).
+ * Otherwise the state folder.
  */
 export function runtimeFolder(env: NodeJS.ProcessEnv): string {
   const { XDG_RUNTIME_DIR: runtime = '' } = env;
@@ -27,7 +27,7 @@ export function runtimeFolder(env: NodeJS.ProcessEnv): string {
   return own ? join(runtime, 'knockd-nft') : stateFolder(env);
 }
 
-/** On Windows nobody sets XDG's variables but who means them. */
+/** On Windows only a user who means XDG's variables sets them. */
 function folderOf(xdg: string | undefined, windows: string | undefined, usual: string): string {
   const { join, isAbsolute } = paths();
   const given = [xdg, process.platform === 'win32' ? windows : undefined];

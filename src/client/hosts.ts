@@ -10,12 +10,12 @@ import { dictionary, integer, list, NAMING, type Naming, object, type Shape } fr
 import type { Port, Protocol } from '../config/types.ts';
 import type { TokenKey } from '../token/derive.ts';
 
-/** A host of the user's file. */
+/** A host in the user's file. */
 export interface KnownHost {
   readonly name: string;
-  /** Name or address to go to. */
+  /** The name or address to connect to. */
   readonly host: string;
-  /** Empty where a token opens it. */
+  /** Empty if a token opens the host. */
   readonly knocks: readonly Port[];
   readonly token?: TokenEntry;
   /** Milliseconds between two knocks. */
@@ -24,11 +24,11 @@ export interface KnownHost {
   readonly port?: number;
 }
 
-/** One-time tokens of a service, and where they are sent. */
+/** The one-time tokens of a service, and where to send them. */
 export interface TokenEntry extends TokenKey {
   /** UDP. */
   readonly port: number;
-  /** TCP ports with listeners where tokens count, too: for networks that pass no UDP. */
+  /** TCP ports with listeners where tokens count, too: for networks that block UDP. */
   readonly payload: readonly number[];
 }
 
@@ -39,7 +39,7 @@ export const GAP: Span = {
   expected: 'seconds as a number, or a duration such as "200ms" or "1s", from 1 ms to 60 s',
 };
 
-/** Names and addresses, as they are typed; like ssh, none that looks like an option. */
+/** Names and addresses, as people type them. Like ssh, we accept none that looks like an option. */
 export const HOST = { pattern: /^(?!-)\S{1,253}$/, expected: 'a name or an address, without spaces' };
 
 function named(what: string, { pattern, expected }: Naming): Shape<string> {
@@ -54,7 +54,7 @@ function named(what: string, { pattern, expected }: Naming): Shape<string> {
 
 const hostName = named('host', HOST);
 
-/** Its number. */
+/** A port of this protocol, as its number. */
 function portOf(protocol: Protocol): Shape<number> {
   const expected = protocol === 'udp' ? '"N/udp"' : 'a number from 1 to 65535, or "N/tcp"';
   return {
@@ -92,7 +92,7 @@ const token: Shape<TokenEntry> = {
       port = 62201,
       payload = [],
     } = TOKEN.read(node, report, where) ?? {};
-    if (secret === undefined || service === undefined) return undefined; // which was told
+    if (secret === undefined || service === undefined) return undefined; // an error was reported
     return { secret, service, realm, port, payload };
   },
 };
@@ -105,7 +105,7 @@ const ENTRY = object({
   port: { shape: integer(1, 65535), doc: 'the TCP port behind them' },
 });
 
-/** With one of the two ways in. */
+/** An entry with one of the two keys. */
 const entry: typeof ENTRY = {
   ...ENTRY,
   read(node, report, where) {
@@ -123,9 +123,9 @@ const entry: typeof ENTRY = {
 const FILE = dictionary(entry, { what: 'host', least: 0, naming: HOST });
 
 /**
- * The hosts of the file, in its order; none where there is no file. Throws {@link ConfigError} with all that is wrong,
- * also when others than its owner could read it: as ssh does with keys. On Windows the mode says nothing, and the user's
- * folders are closed to others.
+ * The hosts of the file, in its order; none if there is no file. Throws {@link ConfigError} with all that is wrong. As ssh does
+ * with keys, that includes a file that other users can read. On Windows the mode says nothing, but there other users cannot
+ * enter the user's folders.
  */
 export function readHosts(path: string): readonly KnownHost[] {
   if (!existsSync(path)) return [];
@@ -151,14 +151,14 @@ export function readHosts(path: string): readonly KnownHost[] {
   }));
 }
 
-/** Whether others than its owner may get at a file; on Windows the mode does not say. */
+/** Whether other users may read or write a file. On Windows the mode does not say. */
 export function openToOthers({ mode }: Stats): boolean {
   return process.platform !== 'win32' && (mode & 0o077) !== 0;
 }
 
 /**
- * The host that `word` means: by its name; else by where it goes, since ssh turns a name into that before it asks,
- * and then rather one with this `port`. Upper and lower case are the same, as in names of hosts.
+ * The host that `word` means: by its name, or else by the address it goes to, because ssh turns a name into that before it
+ * asks. In that case one with this `port` comes first. Upper and lower case are the same, as in names of hosts.
  */
 export function findHost(
   hosts: readonly KnownHost[],

@@ -6,7 +6,7 @@ import { readPort } from '../config/ports.ts';
 import type { Port } from '../config/types.ts';
 import { ClientError } from './error.ts';
 
-/** A knock as a word of a command line: `10000`, `10000/tcp`, or as knockd's client has it, `10000:tcp`. */
+/** Reads a knock from the command line: `10000`, `10000/tcp`, or `10000:tcp` as knockd's client has it. */
 export function readKnock(word: string): Outcome<Port> {
   if (/^\d+$/.test(word)) return readPort(Number(word));
   const outcome = readPort(word.replace(':', '/'));
@@ -15,8 +15,8 @@ export function readKnock(word: string): Outcome<Port> {
 
 /**
  * Knocks on the ports of `address`, an IPv4 or IPv6 address, in order, with `gap` milliseconds between two: one SYN or
- * one empty datagram each, never sent again. What the other side answers does not matter. Rejects with the system's
- * error where nothing could be sent, and with an AbortError.
+ * one empty datagram each, never sent again. The answers do not matter. Rejects with the system's error if nothing could be
+ * sent, and with an AbortError.
  */
 export async function knock(
   address: string,
@@ -31,8 +31,8 @@ export async function knock(
 }
 
 /**
- * As {@link knock}, on all `addresses` at the same time; gives those that it could send to: a name with addresses of
- * both families is often used where one of them leads nowhere. Throws ClientError when there is none.
+ * Like {@link knock}, on all `addresses` at the same time. Returns those that it could send to, because a name often has
+ * addresses of both families while one family leads nowhere. Throws ClientError if it could send to none.
  */
 export async function knockAll(
   addresses: readonly string[],
@@ -51,21 +51,21 @@ export async function knockAll(
   );
 }
 
-/** A connection that is begun and given up at once: the kernel has sent the SYN and will not repeat it. */
+/** Begins a connection and gives it up at once. The kernel has then sent the SYN and will not repeat it. */
 function sendSyn(host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host, port });
-    socket.on('error', reject); // what comes after the promise is settled is an answer
-    // Node.js calls connect in the next tick; this is the one after it, before anything is read from the network
+    socket.on('error', reject); // an event after the promise is settled is an answer
+    // Node.js calls connect in the next tick; this is the tick after it, before anything is read from the network
     process.nextTick(() => {
-      if (socket.destroyed) return; // the call failed, and the error is on its way
+      if (socket.destroyed) return; // the call failed, and its error is on the way
       socket.destroy();
       resolve();
     });
   });
 }
 
-/** From a socket that is not connected, which hears of no ICMP errors. */
+/** Sends from a socket that is not connected, which reports no ICMP errors. */
 export async function sendDatagram(address: string, port: number, data = ''): Promise<void> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   try {

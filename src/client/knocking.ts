@@ -7,21 +7,21 @@ import { knockAll } from './knock.ts';
 import { isQueue, type Line, takeTurn } from './queue.ts';
 import { inTurns } from './resolve.ts';
 
-/** Milliseconds that the port has to open after the last knock; doubled with each round, up to the longest. */
+/** How long the port has to open after the last knock, in milliseconds. It doubles with each round, up to the longest. */
 const FIRST_WAIT = 1000;
 const LONGEST_WAIT = 4000;
 const LONGEST_GAP = 1000;
 
 /**
- * Knocks again and again, on its addresses {@link inTurns}. A new round is harmless to one that is under way: the server
- * ignores knocks that it has had.
+ * Knocks again and again, on its addresses {@link inTurns}. A new round does no harm to one under way: the server ignores
+ * knocks that it has had.
  */
 export async function keepKnocking(
   { name, port, addresses, key }: Door<Knocks>,
   { tryFirst, tell, timeout, env }: Patience,
   trial: Trial,
 ): Promise<never> {
-  // while others knock it is closed, and what they open for single use is theirs
+  // while other processes knock it is closed, and what they open for single use is theirs
   let untried = tryFirst && isQueue(lineOf(env, addresses));
   if (tryFirst && !untried) await tryOut(trial, addresses);
   const turns = inTurns(addresses);
@@ -35,7 +35,7 @@ export async function keepKnocking(
       });
       try {
         trial.waiting = undefined;
-        // also where those before us were done before we came to wait for them
+        // also if those before us were done before we began to wait for them
         if (turn.waited || untried) await tryOut(trial, next);
         untried = false;
         const where = turns.length > 1 ? ` on ${next.join(' and ')}` : '';
@@ -55,8 +55,8 @@ export async function keepKnocking(
 }
 
 /**
- * Knocks once, on the addresses that any program takes first, when no other process of this user does; gives those that it
- * could send to. Throws ClientError when others take longer than the time-out, and when nothing can be sent.
+ * Knocks once, on the addresses that any program takes first, when no other process of this user does. Returns those that it
+ * could send to. Throws ClientError if other processes take longer than the time-out, and if nothing can be sent.
  */
 export async function knockOnce(
   { name, addresses, key }: Destination<Knocks>,

@@ -1,9 +1,9 @@
-/** scripts/bundle.mjs puts the text of page/knock.html in. */
+/** The text of page/knock.html. scripts/bundle.mjs puts it in. */
 declare const SHIPPED_PAGE: string;
 
-/** What a page can be filled with; all that is missing is asked for. */
+/** The values that fill a page. The page asks for those that are missing. */
 export interface PageSettings {
-  /** For people. */
+  /** A name for people. */
   readonly name: string;
   /** An address. */
   readonly host: string;
@@ -12,14 +12,14 @@ export interface PageSettings {
   readonly realm: string;
   /** 64 hexadecimal digits. */
   readonly secret: string;
-  /** Where to go when it is open. */
+  /** The address to go to when the port is open. */
   readonly url?: string;
   /** Seconds. */
   readonly openFor?: number;
 }
 
-/** The page that knocks; without settings it is nobody's, and asks. */
+/** The page that knocks. Without settings it belongs to no server, and asks for all values. */
 export function makePage(settings: PageSettings | null, page = SHIPPED_PAGE): string {
-  const json = JSON.stringify(settings).replaceAll('<', '\\u003c'); // nothing of it ends the element
+  const json = JSON.stringify(settings).replaceAll('<', '\\u003c'); // so that no value ends the element
   return page.replace(/(<script id="filled"[^>]*>)null/, (_, start) => start + json);
 }

@@ -3,9 +3,9 @@ import type { Socket } from 'node:net';
 import { ClientError } from './error.ts';
 
 /**
- * Carries stdin to the connection and what comes from there to stdout, until both directions have ended; the end of
- * one is passed on, and the other goes on. Throws ClientError when the connection breaks before the other side has
- * ended it, and when stdin breaks.
+ * Carries stdin to the connection and the connection's data to stdout, until both directions have ended. It passes the end of
+ * one direction on, and the other goes on. Throws ClientError if the connection breaks before the peer has ended it, and if
+ * stdin breaks.
  */
 export async function pipeStandard(socket: Socket): Promise<void> {
   const { stdin, stdout } = process;
@@ -18,8 +18,8 @@ export async function pipeStandard(socket: Socket): Promise<void> {
         if (!socket.readableEnded) reject(new ClientError(`the connection broke (${code}): connect again`));
       });
       socket.once('close', resolve);
-      // who reads from stdout has to see the end, but Node.js never closes it; its `end` would shut a socket down for
-      // all that have it, such as the shell that started us
+      // the reader of stdout must see the end, but Node.js never closes stdout; its `end` would shut a socket down for
+      // all processes that have it, such as the shell that started us
       socket.once('end', () => stdout.write('', () => closeSync(stdout.fd)));
       stdin.pipe(socket);
       socket.pipe(stdout);

@@ -4,7 +4,7 @@ import { stateFolder } from './folders.ts';
 import type { Line } from './queue.ts';
 import { idOf, nextWindow, type Used, UsedFile, type Way } from './used.ts';
 
-/** The tokens of one device for one service: gives each once. Whoever takes one has the turn of `line`. */
+/** The tokens of one device for one service. It gives each once. Only a process that has the turn of `line` may take one. */
 export class Purse {
   readonly line: Line;
   readonly #key: TokenKey;
@@ -20,17 +20,17 @@ export class Purse {
     this.#used = this.#file.read();
   }
 
-  /** How and where a token opened the last time. */
+  /** How and where a token last opened the port. */
   get last(): Pick<Partial<Used>, 'way' | 'address'> {
     return this.#used;
   }
 
-  /** Whether what the last token opened may still be open. */
+  /** Whether the last token's opening may still be open. */
   get isRecent(): boolean {
     return (this.#used.window ?? 0) >= windowAt(Date.now());
   }
 
-  /** Reads again what others have used; to be called when the turn has come. Says whether somebody has used one since. */
+  /** Reads again which tokens are used. Call it when the turn has come. Says whether another process has used one since. */
   look(): boolean {
     const { window } = this.#used;
     this.#used = this.#file.read();
@@ -38,7 +38,7 @@ export class Purse {
   }
 
   /**
-   * The next token, written down as used. Where those that may be sent now are used up it calls `onWait` with the time, in
+   * The next token, written down as used. If the tokens for now are used up, it calls `onWait` with the time of the next one, in
    * milliseconds of the epoch, and waits. Rejects with an AbortError.
    */
   async take(signal: AbortSignal, onWait: (until: number) => void): Promise<string> {
@@ -51,7 +51,7 @@ export class Purse {
     return deriveToken(this.#key, window);
   }
 
-  /** Writes down that the last token opened, to begin with that the next time. */
+  /** Writes down how the last token opened the port, so that the next opening begins with that. */
   opened(way: Way, address: string): void {
     if (this.#used.window !== undefined) this.#write({ window: this.#used.window, way, address });
   }

@@ -1,10 +1,10 @@
 /**
- * One after the other: who knocks on an address while another process of the same user does would put both back to the start.
+ * One process after the other: two processes of a user that knock on the same address would put each other back to the start.
  *
- * This is Lamport's bakery, with a file for each place in the queue: `KEY-NUMBER-PID-START`. Nobody writes a file of
- * somebody else, and no name comes twice; so whoever sees that a process is gone may take its place away, and a lock file's
- * classic fault, that two find the same dead one and one of them removes the other's new one, has no place to happen. It
- * needs nothing of the system but files and process ids.
+ * This is Lamport's bakery, with a file for each place in the queue: `KEY-NUMBER-PID-START`. No process writes another's file,
+ * and no name comes twice. So a process that finds another one gone may remove its place. A lock file has a classic fault: two
+ * processes find the same dead lock, and one of them removes the other's new one. That cannot happen here. The queue needs
+ * only files and process ids from the system.
  */
 import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,36 +14,36 @@ import { readOr } from '../host/proc.ts';
 interface Place {
   readonly name: string;
   readonly key: string;
-  /** 0 while it is being chosen: all wait for that. */
+  /** 0 while the process chooses its number. All others wait for that. */
   readonly number: number;
   readonly pid: number;
-  /** When the process began, since ids come again; `0` where the system does not say. */
+  /** When the process began, since process ids are used again; `0` if the system does not say. */
   readonly start: string;
 }
 
 export interface Turn {
-  /** Others were before us. */
+  /** Whether other processes were before us. */
   readonly waited: boolean;
   readonly end: () => void;
 }
 
-/** Milliseconds between two looks at who is before us. */
+/** Milliseconds between two looks at the queue before us. */
 const LOOK = 20;
 
-/** What only one of a user's processes does at a time, in a folder of that user: knocks on these addresses, for one. */
+/** Something that only one process of a user may do at a time, in a folder of that user, such as knocks on these addresses. */
 export interface Line {
   readonly folder: string;
   readonly keys: readonly string[];
 }
 
-/** Whether somebody has a turn at one of the keys, or waits for it. */
+/** Whether any process has a turn at one of the keys, or waits for it. */
 export function isQueue({ folder, keys }: Line): boolean {
   return keys.some(key => queue(folder, key).length > 0);
 }
 
 /**
- * Resolves when no living process of this user is before us at any of the keys; rejects with an AbortError. `onWait` is called when it has to wait. Where no file can be written nobody waits: to disturb others is better
- * than not to come in.
+ * Resolves when no living process of this user is before us at any of the keys. Rejects with an AbortError. It calls `onWait`
+ * if it has to wait. If no file can be written it does not wait: better to disturb others than not to come in.
  */
 export async function takeTurn(
   { folder, keys }: Line,
@@ -61,12 +61,12 @@ export async function takeTurn(
     await delay(LOOK, undefined, { signal });
   };
   try {
-    // always in this order: else two could wait for each other
+    // always in the same order, or two processes could wait for each other
     for (const key of keys.toSorted()) {
       const place = enter(folder, key);
       if (place === undefined) continue;
       taken.push(place.path);
-      // a folder that changes while it is read may hide a name: so it is read twice
+      // a folder that changes during a read may hide a name, so we read it twice
       while (place.isBehind() || place.isBehind()) await wait();
     }
   } catch (error) {
@@ -76,7 +76,7 @@ export async function takeTurn(
   return { waited, end };
 }
 
-/** Takes the last place; undefined where no file can be written. */
+/** Takes the last place; undefined if no file can be written. */
 function enter(folder: string, key: string) {
   const name = (number: number) => `${fileName(key)}-${number}-${process.pid}-${startOf(process.pid)}`;
   const choosing = join(folder, name(0));
@@ -93,7 +93,7 @@ function enter(folder: string, key: string) {
   }
 }
 
-/** The places of the living, the first one first; none where they cannot be read. Takes those of the dead away. */
+/** The places of living processes, the first one first; none if they cannot be read. Removes those of dead processes. */
 function queue(folder: string, key: string): readonly Place[] {
   const living = list(folder).filter(place => isAlive(place) || remove(join(folder, place.name)));
   return living
@@ -109,7 +109,7 @@ function list(folder: string): readonly Place[] {
   }
 }
 
-/** What cannot be removed is of somebody else, and in nobody's way. */
+/** Removes a place. One that cannot be removed belongs to another user, and blocks no queue. */
 function remove(path: string): false {
   try {
     rmSync(path, { force: true });
@@ -117,7 +117,7 @@ function remove(path: string): false {
   return false;
 }
 
-/** An address has colons, which no name of a file has on Windows. */
+/** An address has colons, which names of files cannot have on Windows. */
 function fileName(key: string): string {
   return key.replace(/[^\w.]/g, '_');
 }
@@ -138,8 +138,8 @@ function isAlive({ pid, start }: Place): boolean {
 }
 
 /**
- * In ticks since the boot, on Linux (proc(5), field 22 of stat); `0` elsewhere. None for a process that does nothing any
- * more: a zombie, or one that is stopped, such as a login after Ctrl-Z.
+ * When a process began, in ticks since boot, on Linux (proc(5), field 22 of stat); `0` elsewhere. Undefined for a process that
+ * does nothing any more: a zombie, or a stopped one, such as a login after Ctrl-Z.
  */
 function startOf(pid: number): string | undefined {
   const stat = readOr(`/proc/${pid}/stat`, '');

@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net';
 import { ClientError } from './error.ts';
 
 /**
- * The addresses that the system gives for `host`, in its order, which is the one in which ssh tries them. Asked only once,
+ * The addresses that the system gives for `host`, in its order, which is the order in which ssh tries them. We ask only once,
  * so that knocks and connections have the same destination. Throws ClientError.
  */
 export async function resolveHost(host: string): Promise<readonly string[]> {
@@ -20,8 +20,8 @@ export async function resolveHost(host: string): Promise<readonly string[]> {
 }
 
 /**
- * The addresses as they are to be knocked on: together those of different families, since either may lead nowhere, and one
- * after the other those of the same one. The first holds what any program takes first.
+ * The addresses in the groups in which to knock on them. Those of different families come together, since either family may
+ * lead nowhere. Those of one family come one after the other. The first group holds the addresses that any program takes first.
  */
 export function inTurns(addresses: readonly string[]): readonly (readonly string[])[] {
   const families = [addresses.filter(isIPv6), addresses.filter(address => !isIPv6(address))];

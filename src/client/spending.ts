@@ -18,28 +18,28 @@ import { Purse } from './purse.ts';
 import { isQueue, takeTurn } from './queue.ts';
 import type { Way } from './used.ts';
 
-/** Milliseconds that the port has to open after a token, and a listener to take one. */
+/** How long the port has to open after a token, and a listener has to take one, in milliseconds. */
 const WAIT = 1000;
-/** The same for what an earlier token may have opened: it saves one. */
+/** How long an earlier token's opening has to answer, in milliseconds. The wait saves a token. */
 const RECENT_HEAD_START = 1000;
 
 /** A token that was sent. */
 interface Spent {
   readonly way: Way;
-  /** Who has it. */
+  /** The address that got it. */
   readonly address: string;
 }
 
 /** One way to bring a token to the host. */
 interface Shot {
   readonly way: Way;
-  /** Gives the address that has it; undefined where nothing was sent. */
+  /** Returns the address that got the token; undefined if nothing was sent. */
   readonly send: (token: string, signal: AbortSignal) => Promise<string | undefined>;
 }
 
 /**
- * Sends one token after the other until the port opens. An opening that lasts needs none, so it tries to connect before. Each
- * goes to one address, which is the one to connect to: a token is good for one host, once.
+ * Sends one token after the other until the port opens. It tries to connect first, since a lasting opening needs no token. Each
+ * token goes to one address, which is then the one to connect to: a token is good for one host, once.
  */
 export async function spendTokens(
   { name, addresses, key: { token } }: Door<Token>,
@@ -56,7 +56,7 @@ export async function spendTokens(
   });
   try {
     trial.waiting = undefined;
-    // somebody may have opened it since, also where he was done before we came to wait for him
+    // another process may have opened it since, even if it was done before we began to wait
     const isNews = purse.look();
     if (!isFirst || turn.waited || isNews) await tryOut(trial, addresses, RECENT_HEAD_START);
     const onWait = (until: number) => {
@@ -77,7 +77,7 @@ export async function spendTokens(
   }
 }
 
-/** Sends one token, and gives the address that has it. Throws ClientError. */
+/** Sends one token, and returns the address that got it. Throws ClientError. */
 export async function sendToken(
   { name, addresses, key: { token } }: Destination<Token>,
   { tell, env, timeout }: Pick<Patience, 'tell' | 'env' | 'timeout'>,
@@ -99,7 +99,7 @@ export async function sendToken(
   }
 }
 
-/** Sends a token each time, by the next way; ends when none of the ways could send one. */
+/** Sends a token each time, by the next way. It ends when none of the ways could send one. */
 async function* spend(
   purse: Purse,
   addresses: readonly string[],
@@ -120,7 +120,7 @@ async function* spend(
     }
 }
 
-/** The ways in the order in which they are tried, over and over: what opened the last time first. */
+/** The ways in the order in which to try them, over and over: first what last opened the port. */
 function shotsFor(
   addresses: readonly string[],
   { port, payload }: TokenEntry,
@@ -144,7 +144,7 @@ function shotsFor(
   return turns.flatMap(index => [first[index], second[index]].filter(shot => shot !== undefined));
 }
 
-/** To whichever address accepts a connection. */
+/** Sends the token to the first address that accepts a connection. */
 async function sendRequest(
   addresses: readonly string[],
   port: number,
@@ -161,7 +161,7 @@ async function sendRequest(
   const address = socket.remoteAddress ?? '';
   socket.on('error', () => {}).resume();
   await new Promise<void>(sent => socket.once('close', sent).end(tokenRequest(token, address), sent));
-  setTimeout(() => socket.destroy(), WAIT).unref(); // what it answers does not matter
+  setTimeout(() => socket.destroy(), WAIT).unref(); // the answer does not matter
   return address;
 }
 

@@ -11,17 +11,17 @@ export type Way = 'udp' | 'payload';
 export interface Used {
   /** The last window whose token was sent. */
   readonly window: number;
-  /** How and where a token opened the last time. */
+  /** How and where a token last opened the port. */
   readonly way?: Way;
   readonly address?: string;
 }
 
-/** Tells devices and services apart, and tells nothing of the secret. */
+/** A name that tells devices and services apart, and reveals nothing of the secret. */
 export function idOf({ secret, realm, service }: TokenKey): string {
   return createHash('sha256').update(secret).update(` ${realm} ${service}`).digest('hex').slice(0, 16);
 }
 
-/** The state file of one device and service. Only who has the turn at its {@link idOf} may write it. */
+/** The state file of one device and service. Only a process that has the turn at its {@link idOf} may write it. */
 export class UsedFile {
   readonly path: string;
 
@@ -29,7 +29,7 @@ export class UsedFile {
     this.path = join(stateFolder(env), `token-${idOf(key)}.json`);
   }
 
-  /** Nothing where there is no file, or one that says nothing understandable. */
+  /** The content; empty if there is no file, or one that makes no sense. */
   read(): Partial<Used> {
     try {
       const { window, way, address } = JSON.parse(readFileSync(this.path, 'utf8')) as Partial<Used>;
@@ -43,7 +43,7 @@ export class UsedFile {
     }
   }
 
-  /** Throws the system's error. */
+  /** Writes the file. Throws the system's error. */
   write(used: Used): void {
     mkdirSync(dirname(this.path), { recursive: true, mode: 0o700 });
     writeWhole(this.path, `${JSON.stringify(used)}\n`, { mode: 0o600 });
@@ -51,8 +51,8 @@ export class UsedFile {
 }
 
 /**
- * The window whose token comes next, at a time in milliseconds of the epoch, and when it may be sent: at once, or later if
- * those that may be used before their time are used up. What lies further ahead was used by a clock that was set back since.
+ * The window of the next token, at a time in milliseconds of the epoch, and when the token may be sent: at once, or later if
+ * those that may be used ahead of time are used up. A window further ahead was used before the clock was set back.
  */
 export function nextWindow(
   last: number | undefined,
