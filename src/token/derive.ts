@@ -1,16 +1,16 @@
-/** One-time tokens as docs/protocol.md has them: the kernel's side and the client's derive the same ones. Pure. */
+/** One-time tokens as in docs/protocol.md. The kernel's side and the client's derive the same ones. Pure functions. */
 import { createHmac } from 'node:crypto';
 
-/** Seconds for which a token is meant. */
+/** How long a token's window is, in seconds. */
 export const WINDOW = 60;
 
-/** Windows that a client may use before their time, for its clock may be behind the server's: the server has their tokens. */
+/** How many windows ahead a client may go, in case its clock is behind the server's. The server has tokens for these. */
 export const AHEAD = 2;
 
-/** What a token is for; the secret has 32 bytes. */
+/** The service that a token opens, and its secret of 32 bytes. */
 export interface TokenKey {
   readonly secret: Uint8Array;
-  /** Hosts that share secrets have different ones. */
+  /** Hosts that share secrets have different realms. */
   readonly realm: string;
   readonly service: string;
 }
@@ -25,7 +25,7 @@ export function beginOf(window: number): number {
   return window * WINDOW * 1000;
 }
 
-/** 32 hexadecimal digits, lower case. */
+/** The token: 32 hexadecimal digits, lower case. */
 export function deriveToken({ secret, realm, service }: TokenKey, window: number): string {
   return createHmac('sha256', secret)
     .update(`knockd-nft/1 ${realm} ${service} ${window}`)

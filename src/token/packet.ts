@@ -6,7 +6,7 @@ export function tokenDatagram(token: string): string {
   return 'knockd-nft/1'.padEnd(TOKEN_OFFSET) + token;
 }
 
-/** The data of a segment with the token, as a web server understands it too: it answers that there is no such page. */
+/** The data of a segment with the token. A web server understands it, too, and answers that there is no such page. */
 export function tokenRequest(token: string, host: string): string {
   const start = 'GET /knockd-nft/1'.padEnd(TOKEN_OFFSET, '.');
   return `${start}${token} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;

@@ -3,7 +3,7 @@ import { TOKEN_OFFSET } from './packet.ts';
 /** Bytes of a token: hexadecimal digits, as ASCII. */
 export const TOKEN_LENGTH = 32;
 
-/** IANA's protocol numbers, of those that can stand before a token. */
+/** IANA's numbers of the protocols that can stand before a token. */
 const TCP = 6;
 const UDP = 17;
 const HOP_BY_HOP = 0;
@@ -12,7 +12,7 @@ const FRAGMENT = 44;
 const AUTHENTICATION = 51;
 const DESTINATION = 60;
 
-/** The token in the beginning of a packet, from its IP header on; undefined if too little of the packet is there. */
+/** The token in the beginning of a packet, from its IP header on; undefined if the packet is cut too short. */
 export function tokenOfPacket(packet: Buffer): string | undefined {
   const start = dataOf(packet);
   if (start === undefined) return undefined;
@@ -20,7 +20,7 @@ export function tokenOfPacket(packet: Buffer): string | undefined {
   return token.length === TOKEN_LENGTH ? token : undefined;
 }
 
-/** Where the data of a datagram or of a segment begin. */
+/** The offset at which the data of a datagram or segment begins; undefined for other protocols, or if it is cut too short. */
 function dataOf(packet: Buffer): number | undefined {
   const transport = transportOf(packet);
   if (!transport) return undefined;
