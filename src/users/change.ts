@@ -3,18 +3,18 @@ import { formatPort } from '../config/ports.ts';
 import { secretPath } from '../config/secrets.ts';
 import type { Config, Port, Service } from '../config/types.ts';
 
-/** A change of users that is not made: the message says why, and what to do. */
+/** The change of users was not made. The message says why, and what to do. */
 export class UserError extends Error {
   override readonly name = 'UserError';
 }
 
-/** Who, by name; both exist or are asked to. */
+/** A user of a service, by their names. Both exist, or are going to. */
 export interface Named {
   readonly service: string;
   readonly user: string;
 }
 
-/** What opens the door for somebody. */
+/** Makes new secrets and sequences. */
 export interface New {
   /** 32 random bytes. */
   readonly secret: () => Uint8Array;
@@ -22,19 +22,19 @@ export interface New {
   readonly sequence: () => readonly Port[];
 }
 
-/** A change, as it is to be written. */
+/** A change that is ready to be written. */
 export interface Changed {
-  /** Of the configuration. */
+  /** The new text of the configuration. */
   readonly text: string;
-  /** Secrets that stand in files of their own, to be written there. */
+  /** Secrets to be written to files of their own. */
   readonly files: readonly { readonly path: string; readonly secret: Uint8Array }[];
-  /** Secrets that nobody can have used. */
+  /** New secrets. None of their tokens can have been used. */
   readonly fresh: readonly Uint8Array[];
   /** Files that hold nothing of use any more. */
   readonly left: readonly string[];
 }
 
-/** Throws {@link UserError} for a service that is not there. */
+/** The service of that name. Throws {@link UserError} if there is none. */
 export function findService({ services }: Config, name: string): Service {
   const service = services.find(it => it.name === name);
   if (service) return service;
@@ -46,7 +46,7 @@ export function findService({ services }: Config, name: string): Service {
   );
 }
 
-/** Adds a user who gets in by tokens, or by a sequence of his own. */
+/** Adds a user who gets in by tokens, or by a sequence of their own. */
 export function addUser(
   text: string,
   config: Config,
@@ -71,7 +71,7 @@ export function addUser(
   return { ...NOTHING, text: withUser(text, service.name, 'sequences', user, knocksText(make.sequence())) };
 }
 
-/** Gives a user a new secret, or a new sequence, or both where he has both. */
+/** Gives a user a new secret or a new sequence, or both to a user who has both. */
 export function rotateUser(text: string, config: Config, named: Named, file: string, make: New): Changed {
   const { name, tokens, sequences } = findService(config, named.service);
   const { user } = named;
@@ -94,7 +94,7 @@ export function rotateUser(text: string, config: Config, named: Named, file: str
   return changed;
 }
 
-/** Takes a user out: his secret and his sequence. */
+/** Removes a user's secret and sequence. */
 export function removeUser(text: string, config: Config, named: Named, file: string): Changed {
   const service = findService(config, named.service);
   const { user } = named;
@@ -113,7 +113,7 @@ export function removeUser(text: string, config: Config, named: Named, file: str
   return { ...NOTHING, text: without, left: own === undefined ? [] : [own] };
 }
 
-/** Throws where the service has no such user. */
+/** The service of that name. Throws {@link UserError} if it has no such user. */
 export function requireUser(config: Config, named: Named): Service {
   const service = findService(config, named.service);
   if (!isUser(service, named.user)) throw noUser(config, named);
@@ -137,7 +137,7 @@ function tokenPath(service: string, user: string): Path {
   return ['services', service, 'tokens', user];
 }
 
-/** The file that a secret stands in; undefined for one that stands in the configuration, or for none. */
+/** The file of a secret; undefined for one in the configuration itself, or for none. */
 function secretFile(text: string, path: Path, file: string): string | undefined {
   const written: unknown = findValue(text, [...path, 'file'])?.value;
   return typeof written === 'string' ? secretPath(file, written) : undefined;

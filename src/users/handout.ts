@@ -5,15 +5,15 @@ import type { Config, Port, Service } from '../config/types.ts';
 
 /** What one device needs to get into one service. */
 export interface Handout {
-  /** How clients call this server: a name or an address. */
+  /** What clients call this server: a name or an address. */
   readonly host: string;
-  /** What the client's hosts.json calls the service: by the host's name for one, by its own for the others. */
+  /** The name in the client's hosts.json: the host's name for one service, the service's own name for the others. */
   readonly entry: string;
   readonly service: string;
   readonly user: string;
   /** The first TCP port of the service. */
   readonly port: number | undefined;
-  /** In milliseconds. */
+  /** How long an opening lasts, in milliseconds. */
   readonly openFor: number;
   readonly realm: string;
   readonly tokenPort: Port;
@@ -47,7 +47,7 @@ export function handoutOf(
   };
 }
 
-/** The entry of the client's hosts.json, as a value. What is as usual is left away. */
+/** The entry in the client's hosts.json, as a value. It leaves defaults out. */
 export function hostsEntry(handout: Handout) {
   const { host, entry, service, port, realm, tokenPort, payload, secret, knocks } = handout;
   const usual = { realm: TOKEN_DEFAULTS.realm, port: TOKEN_DEFAULTS.port };
@@ -77,8 +77,8 @@ export function hostsLine(...handouts: readonly Handout[]): string {
 }
 
 /**
- * What stands behind the address of the page that knocks: browsers keep it to themselves. `address` is the server's; browsers
- * send nothing to a name.
+ * The part after `#` in the address of the page that knocks. Browsers do not send it to the web server. `address` is the
+ * server's, since browsers cannot knock on a name.
  */
 export function pageFragment(handout: Handout, address: string): string {
   const { host, service, openFor, realm, tokenPort, secret = '' } = handout;
@@ -90,13 +90,13 @@ export function pageFragment(handout: Handout, address: string): string {
   return `#${words}`;
 }
 
-/** docs/clients/knock.bash, called for this device; FILE holds the secret. */
+/** The call of docs/clients/knock.bash for this device. FILE holds the secret. */
 export function bashCommand({ host, realm, service, tokenPort }: Handout): string {
   const port = formatPort(tokenPort) === TOKEN_DEFAULTS.port ? '' : ` ${tokenPort.port}`;
   return `bash knock.bash ${host} ${realm} ${service} FILE${port}`;
 }
 
-/** Whether a host is one already; browsers need an address. */
+/** Whether a host is an address already. Browsers need one. */
 export function isAddress(host: string): boolean {
   return isIP(host) !== 0;
 }
