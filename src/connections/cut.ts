@@ -6,13 +6,13 @@ import { addressText } from '../ruleset/client.ts';
 import { type Found, findConnections, type Parts, type Targets, type Visit } from './find.ts';
 
 export interface Cut {
-  /** Sockets of this host that were ended. */
+  /** How many sockets of this host were ended. */
   readonly sockets: number;
-  /** For each that goes on, why: {@link whyNotCut}. */
+  /** For each connection that goes on, the reason: {@link whyNotCut}. */
   readonly left: readonly NetlinkError[];
-  /** Connections that were there at the last look, though each look before it ended all that could be ended. */
+  /** How many connections were there at the last look, although each look before ended all that it could. */
   readonly anew: number;
-  /** What is forwarded to another host, and UDP without a socket of its own: their tracking was ended. */
+  /** Forwarded connections, and UDP without a socket of its own. Their tracking was ended. */
   readonly untracked: readonly Untracked[];
   /** Whether the kernel tracks connections, and has no way to end that. */
   readonly tracksOn: boolean;
@@ -22,16 +22,16 @@ export interface Untracked {
   readonly client: string;
   /** `8080/tcp`, as the guards know it. */
   readonly port: string;
-  /** The address that it is forwarded to; null for UDP to this host. */
+  /** The address that the connection is forwarded to; null for UDP to this host. */
   readonly to: string | null;
 }
 
-/** How often is looked again. */
+/** How often to look again. */
 const LOOKS = 5;
 
 /**
- * Ends connections, and looks again until there are none: one may have been under way. Their clients must have been taken
- * out of the sets before: new packets would be let in again.
+ * Ends connections, and looks again until there are none, because one may have been under way. First take their clients out
+ * of the sets: otherwise their next packets would be let in again.
  */
 export async function cut(parts: Parts, targets: Targets): Promise<Cut> {
   const cuts: Cut[] = [];
@@ -52,14 +52,14 @@ export async function cut(parts: Parts, targets: Targets): Promise<Cut> {
   }
 }
 
-/** A flow that has a socket counts as that; one that ended leads nowhere. */
+/** Whether a flow goes on. One with a socket counts as that socket, and one that ended leads nowhere. */
 function goesOn({ flow, hasSocket }: Visit): boolean {
   return !hasSocket && !flow.ended;
 }
 
 /**
- * Sockets go before their tracking, which alone would end nothing: the next segment that this host sends begins it anew,
- * from its side, and the other end is established again.
+ * Ends sockets before their tracking. Ending the tracking alone would end nothing: the next segment that this host sends
+ * begins it anew, from this side, and the peer is established again.
  */
 async function cutFound({ netfilter, diagnostics }: Parts, found: Found): Promise<Cut> {
   let sockets = 0;
@@ -86,7 +86,7 @@ async function cutFound({ netfilter, diagnostics }: Parts, found: Found): Promis
   return { sockets, left, anew: 0, untracked, tracksOn: found.tracksOn };
 }
 
-/** What is left of a socket that its program closed: older kernels cannot end that, and it leads nowhere. */
+/** Whether a socket is only the rest after its program closed it. Older kernels cannot end that, and it leads nowhere. */
 function isOver({ state, inode }: InetSocket): boolean {
   return state === TCP_STATE.FIN_WAIT2 && inode === 0;
 }
@@ -100,7 +100,7 @@ export function whyNotCut({ code, message }: NetlinkError): string {
   return `the kernel refuses ${message}; revoke again`;
 }
 
-/** How it went to end something: it may have ended by itself, or the kernel refuses. */
+/** How an attempt to end something went. It may have ended by itself, or the kernel refuses. */
 type End = 'ended' | 'gone' | NetlinkError;
 
 async function endBy(asked: Connection, request: Request): Promise<End> {
@@ -116,7 +116,7 @@ async function endBy(asked: Connection, request: Request): Promise<End> {
 /** How often packets of a busy connection may come in between. */
 const ATTEMPTS = 100;
 
-/** Ends the tracking of a forwarded flow, and leads astray what its other end still sends: both at once. */
+/** Ends the tracking of a forwarded flow, and at the same time leads astray what the host behind it still sends. */
 async function detour(netfilter: Connection, flow: Flow): Promise<End> {
   const attempt = (deletion: Request) =>
     Promise.all([endBy(netfilter, deletion), endBy(netfilter, detourFlow(flow))]);

@@ -12,19 +12,19 @@ import { FAMILIES, names } from '../ruleset/names.ts';
 import { guardMap, isAllowed, isLookedAt, portsOf, readPrefix } from '../ruleset/program.ts';
 import { clientKeys, type Revoked } from '../table/openings.ts';
 
-/** Which connections are meant. */
+/** The connections that are meant. */
 export interface Targets {
   /** Guarded ports, as `22/tcp`. */
   readonly ports: ReadonlySet<string>;
-  /** Whether the guards look at the port that a packet was sent to, and not at the one that DNAT made of it. */
+  /** Whether the guards look at the port that a packet was sent to, and not at the one after DNAT. */
   readonly beforeDnat: boolean;
-  /** Whether connections of this address are meant; the interface is that on the way to it, where there is one. */
+  /** Whether connections of this address are meant. `way` is the interface that leads to it, if there is one. */
   readonly isMeant: (family: Family, address: Buffer, way: string | undefined) => boolean;
 }
 
 /**
- * What a revocation cuts. Everybody is everybody who is in, and who may have been: who stands in `allow`, or comes in where
- * nothing is guarded, needs no opening.
+ * What a revocation cuts. For "everybody" that means every client that is in or may have been, but not those that need no
+ * opening: sources in `allow`, and clients that come in by an interface without guards.
  */
 export function targetsOf({ ruleset, revocation: { services, whom }, openings }: Revoked): Targets {
   const prefix = readPrefix(ruleset);
@@ -42,33 +42,33 @@ export function targetsOf({ ruleset, revocation: { services, whom }, openings }:
   };
 }
 
-/** Connections to the parts of the kernel that are asked, by their netlink families. */
+/** Connections to the parts of the kernel that we ask, by their netlink families. */
 export interface Parts {
   readonly netfilter: Connection;
   readonly diagnostics: Connection;
   readonly routes: Connection;
 }
 
-/** A flow as the guards look at it. */
+/** A flow as the guards see it. */
 export interface Visit {
   readonly flow: Flow;
   readonly client: Buffer;
-  /** Where the client goes. */
+  /** The endpoint that the client goes to. */
   readonly end: Endpoint;
-  /** To another host. */
+  /** Whether it goes to another host. */
   readonly forwarded: boolean;
-  /** It is that of one of the sockets. */
+  /** Whether it belongs to one of the sockets. */
   readonly hasSocket: boolean;
 }
 
 export interface Found {
   readonly sockets: readonly InetSocket[];
   readonly visits: readonly Visit[];
-  /** Whether the kernel tracks connections, and has no way to tell which. */
+  /** Whether the kernel tracks connections, and has no way to say which. */
   readonly tracksOn: boolean;
 }
 
-/** The connections of clients to guarded ports. What this host opened itself is none, whatever port it comes from. */
+/** The connections of clients to guarded ports. A connection that this host opened itself is none, whatever its port. */
 export async function findConnections(
   { netfilter, diagnostics, routes }: Parts,
   targets: Targets,
@@ -78,7 +78,7 @@ export async function findConnections(
     address => address.toString('hex'),
   );
   const nameOf = remembering((index: number) => interfaceName(routes, index), String);
-  // what comes from this host comes by the loopback interface, where nothing is guarded
+  // packets from this host come by the loopback interface, where no port is guarded
   const isMeant = async (protocol: Transport, client: Buffer, port: number) => {
     if (!targets.ports.has(`${port}/${protocol}`)) return false;
     const { isLocal, output } = await route(client);
@@ -128,16 +128,16 @@ export async function findConnections(
   return { sockets, visits, tracksOn };
 }
 
-/** The same from both sides: from a socket, and from the flow that is its own, whoever opened it. */
+/** An identifier that is the same for a socket and for its flow, whichever end opened it. */
 function endsId(protocol: Transport, ours: Endpoint, peer: Endpoint): string {
   return `${protocol} ${ours.address.toString('hex')} ${ours.port} ${peer.address.toString('hex')} ${peer.port}`;
 }
 
-/** All that have a peer. */
+/** All sockets with a peer. */
 async function connectedSockets(diagnostics: Connection): Promise<InetSocket[]> {
   const tcp = await readSockets(diagnostics, 'tcp', WITH_PEER);
   const udp = await readSockets(diagnostics, 'udp', 1 << TCP_STATE.ESTABLISHED).catch(error => {
-    if (error instanceof NetlinkError && error.code === 'ENOENT') return []; // a kernel built without it
+    if (error instanceof NetlinkError && error.code === 'ENOENT') return []; // a kernel without UDP diagnostics
     throw error;
   });
   return [...tcp, ...udp];
@@ -171,7 +171,7 @@ function isTracking(): boolean {
   }
 }
 
-/** Asks once for each. */
+/** Asks once for each key. */
 function remembering<K, T>(ask: (key: K) => Promise<T>, id: (key: K) => string): (key: K) => Promise<T> {
   const answers = new Map<string, Promise<T>>();
   return key => {
