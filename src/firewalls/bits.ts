@@ -1,14 +1,14 @@
-/** What can be said beforehand of bytes that a rule looks at: of a packet, or in a register. */
+/** What can be foretold of bytes that a rule looks at, in a packet or in a register. */
 export interface Bits {
-  /** As they most likely are. */
+  /** The most likely bytes. */
   readonly likely: Buffer;
-  /** The bits of {@link likely} that are so in each such packet. */
+  /** The bits of {@link likely} that are the same in every such packet. */
   readonly sure: Buffer;
-  /** Nothing is likelier than anything else. */
+  /** No value is likelier than another. */
   readonly vague?: boolean;
 }
 
-/** Whether a packet matches. `likely` is undefined where that cannot be told. */
+/** Whether a packet matches. `likely` is undefined if we cannot tell. */
 export interface Match {
   readonly likely: boolean | undefined;
   readonly sure: boolean;
@@ -24,7 +24,7 @@ export function not({ likely, sure }: Match): Match {
   return { likely: likely === undefined ? undefined : !likely, sure };
 }
 
-/** Whether all match: nothing is asked after the first that surely does not. */
+/** Whether both match. If one surely does not match, the other does not count. */
 export function both(a: Match, b: Match): Match {
   if ((a.sure && a.likely === false) || (b.sure && b.likely === false)) return NO;
   const sure = a.sure && b.sure;
@@ -46,12 +46,12 @@ export function vague(size: number): Bits {
   return { likely: Buffer.alloc(size), sure: Buffer.alloc(size), vague: true };
 }
 
-/** Whether all bits are foretold for sure. */
+/** Whether all bits are certain. */
 export function isSure({ sure }: Bits): boolean {
   return sure.every(byte => byte === 0xff);
 }
 
-/** Whether some packet may have this value there. */
+/** Whether a packet may have this value there. */
 export function mayBe({ likely, sure }: Bits, value: Uint8Array): boolean {
   return value.every((byte, index) => (((likely[index] ?? 0) ^ byte) & (sure[index] ?? 0)) === 0);
 }
@@ -64,7 +64,7 @@ export function equals(bits: Bits, value: Buffer): Match {
   return { likely: bits.likely.equals(value), sure: false };
 }
 
-/** `bits < value` and the like: `holds` is told the sign of bits - value. */
+/** `bits < value` and the like. `holds` gets the sign of bits - value. */
 export function compares(bits: Bits, value: Buffer, holds: (sign: number) => boolean): Match {
   if (bits.vague) return UNKNOWN;
   return { likely: holds(Buffer.compare(bits.likely, value)), sure: isSure(bits) };

@@ -5,16 +5,16 @@ import type { ForeignTable } from './table.ts';
 export interface PortClasses {
   /** The number of a port's class. */
   readonly of: (port: number) => number;
-  /** The first port of each class; none where each port is one. */
+  /** The first port of each class; empty if each port is a class of its own. */
   readonly firsts: readonly number[];
 }
 
 /**
- * Sorts ports into classes: no rule of these tables does anything else with one port of a class than with another. There
- * may be thousands of ports to ask for, and thousands of rules.
+ * Sorts ports into classes, such that no rule of these tables treats two ports of a class differently. There may be thousands
+ * of ports to ask about, and thousands of rules.
  *
- * A rule can only tell ports apart by numbers that stand in it, or in a set. Which bytes are ports need not be known:
- * numbers too many make more classes, and no mistake.
+ * A rule can only tell ports apart by numbers that stand in it or in a set. We need not know which bytes are ports: too many
+ * numbers make more classes, but no mistake.
  */
 export function portClasses(tables: readonly ForeignTable[]): PortClasses {
   const rules = tables.flatMap(({ chains }) => [...chains.values()].flatMap(chain => chain.rules));
@@ -49,7 +49,7 @@ export function portClasses(tables: readonly ForeignTable[]): PortClasses {
   return { of: port => classes[port] ?? 0, firsts };
 }
 
-/** Whether a rule may look at some bits of a port: then any two ports may differ. */
+/** Whether a rule may look at some bits of a port. Then any two ports may differ. */
 function masksPorts({ expressions }: Rule): boolean {
   const loaded = expressions.some(
     it => it.kind === 'payload' && it.base === 'transport' && it.offset < 4 && it.offset + it.length > 2,

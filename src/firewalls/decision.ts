@@ -3,12 +3,12 @@ import { type Bits, type Match, YES } from './bits.ts';
 /** What a rule does with a packet that it matches. */
 export type Decision =
   | { readonly does: 'accept' | 'drop' | 'reject' | 'return' }
-  /** Another program, or something that is not understood here, decides. */
+  /** Another program decides, or an expression that we do not understand. */
   | { readonly does: 'unknown' }
   | { readonly does: 'jump' | 'goto'; readonly chain: string }
   | { readonly does: 'translate'; readonly to: Translation };
 
-/** A new destination. Without an address it is this host itself where `local`, else the one it was. */
+/** A new destination. Without an address it is this host itself if `local`, otherwise the address before. */
 export interface Translation {
   readonly address: Bits | undefined;
   readonly port: Bits | undefined;
@@ -20,7 +20,7 @@ export interface Step {
   readonly match: Match;
   /** With a verdict map there may be several. */
   readonly decisions?: readonly { readonly decision: Decision; readonly likely: boolean }[];
-  /** The packet's connection is not tracked from here on. */
+  /** Whether connection tracking ignores the packet from here on. */
   readonly untracked?: boolean;
 }
 

@@ -41,12 +41,12 @@ export class Fields {
     return readValue(nest);
   }
 
-  /** Of a nest. */
+  /** The fields of a nest. */
   nested(type: number): Fields {
     return new Fields(this.bytes(type));
   }
 
-  /** Of a list of nests. */
+  /** The fields of each nest in a list. */
   list(type: number): Fields[] {
     const items: Fields[] = [];
     const reader = this.#values.get(type);

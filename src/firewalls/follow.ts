@@ -23,7 +23,7 @@ import type { ForeignSet, ForeignTable } from './table.ts';
 import { followVariant } from './variants.ts';
 import type { Written } from './written.ts';
 
-/** What the expressions of a rule work on. */
+/** The objects that the expressions of a rule work on. */
 export interface Place {
   readonly packet: Packet;
   readonly registers: Registers;
@@ -47,7 +47,7 @@ export function follow(expression: Expression, place: Place): Step {
     case 'limit':
       return when(LIKELY);
     case 'dynset':
-      // it goes on but where the set is full; a meter inside lets the first packets pass
+      // it goes on unless the set is full; a meter in it lets the first packets pass
       return expression.limit ? when(LIKELY) : GOES_ON;
     case 'socket':
       return load(expression.dreg, vague(1));
@@ -120,7 +120,7 @@ function lookUp(
   return when(match);
 }
 
-/** Packets may have put any key there, and time may have taken it away. */
+/** Packets may have added any key, and keys may have expired. */
 function unforetold(set: ForeignSet | undefined): Found {
   return { match: UNKNOWN, likely: undefined, possible: set?.elements ?? [] };
 }
@@ -130,7 +130,7 @@ function decide(verdict: Verdict): Step {
   return decision ? decides(decision) : GOES_ON;
 }
 
-/** undefined for `continue`. */
+/** The decision of a verdict; undefined for `continue`. */
 function decisionOf(data: Data | undefined): Decision | undefined {
   if (data === undefined || Buffer.isBuffer(data)) return { does: 'unknown' };
   if ('chain' in data) return { does: data.code, chain: data.chain };

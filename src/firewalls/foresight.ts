@@ -4,22 +4,22 @@ import { pass, type Visit } from './journey.ts';
 import { answering, arriving, type Interface } from './packet.ts';
 import type { ForeignTable } from './table.ts';
 
-/** Where a packet goes. */
+/** The destination of a packet. */
 export interface Destination {
   readonly family: Family;
   readonly protocol: Protocol;
   readonly port: number;
 }
 
-/** What becomes of the first packet of a client on its way to a program of this host. */
+/** What happens to a client's first packet on its way to a program of this host. */
 export interface Arrival {
-  /** In the chains that it goes through, as if none stopped it; those of `input` only where it is still for this host. */
+  /** Its visits to all chains, as if none stopped it. The chains of `input` count only if it is still for this host. */
   readonly visits: readonly Visit[];
-  /** Where its destination is changed. */
+  /** The visit that changes its destination. */
   readonly translation: Visit | undefined;
 }
 
-/** Foretells arrivals, each only once for all ports that the rules do not tell apart. */
+/** Foretells arrivals. It does so once for all ports that the rules treat alike. */
 export class Foresight {
   readonly #tables: readonly ForeignTable[];
   readonly #classes: PortClasses;
@@ -31,7 +31,7 @@ export class Foresight {
     this.#classes = portClasses(tables);
   }
 
-  /** One port of each kind that the rules tell apart. */
+  /** One port of each class that the rules tell apart. */
   get ports(): readonly number[] {
     return this.#classes.firsts;
   }
@@ -45,7 +45,7 @@ export class Foresight {
     });
   }
 
-  /** The chains that the host's answer goes through. */
+  /** The visits of the host's answer to chains. */
   answers(to: Destination, way: Interface): readonly Visit[] {
     return once(
       this.#answers,

@@ -4,16 +4,16 @@ import type { ForeignChain, ForeignTable } from './table.ts';
 import { type Fate, type Ruling, Walker } from './walk.ts';
 import { type Written, writtenBy } from './written.ts';
 
-/** A base chain of somebody else that packets of a family go through. */
+/** Another program's base chain that packets of a family go through. */
 export interface Station {
   readonly table: ForeignTable;
   readonly chain: ForeignChain & { readonly hook: Hook };
 }
 
-/** What becomes of a packet in a base chain. */
+/** What happens to a packet in a base chain. */
 export interface Visit extends Station {
   readonly ruling: Ruling;
-  /** All that may become of such a packet there. */
+  /** Everything that may happen to such a packet there. */
   readonly possible: ReadonlySet<Fate>;
   /** Whether a rule there takes it out of connection tracking. */
   readonly untracked: boolean;
@@ -21,10 +21,10 @@ export interface Visit extends Station {
   readonly chains: readonly string[];
 }
 
-/** NF_IP_PRI_CONNTRACK: where connection tracking sees a packet. */
+/** NF_IP_PRI_CONNTRACK: the priority at which connection tracking sees a packet. */
 const PRIORITY_CONNTRACK = -200;
 
-/** The base chains at a hook that see packets of this family, in the order that they do. */
+/** The base chains at a hook that see packets of this family, in their order. */
 export function stations(
   tables: readonly ForeignTable[],
   family: Packet['family'],
@@ -42,8 +42,8 @@ export function stations(
 }
 
 /**
- * Takes a packet through the base chains of a hook, to the last of them even where an earlier one likely stops it. The
- * first translation counts; those after it see the packet with its new destination.
+ * Takes a packet through the base chains of a hook, to the last of them even if an earlier one likely stops it. The first
+ * translation counts, and the chains after it see the packet with its new destination.
  */
 export function pass(
   tables: readonly ForeignTable[],

@@ -4,7 +4,7 @@ import { type Bits, certain, guess, vague } from './bits.ts';
 import type { Interface, Packet } from './packet.ts';
 import type { Written } from './written.ts';
 
-/** What the kernel loads into a register, by its own numbers for it; undefined where it ends the rule instead. */
+/** What the kernel loads into a register, by its own numbers; undefined if it ends the rule instead. */
 
 const LONGEST = 16;
 
@@ -73,7 +73,7 @@ export function loadMeta(key: number, packet: Packet, written: Written): Bits | 
   }
 }
 
-/** 0 where there is none. */
+/** The index; 0 if there is no interface. */
 function interfaceIndex(it: Interface | undefined): Bits {
   if (it === undefined) return certain(host32(0));
   return it.index === undefined ? vague(4) : certain(host32(it.index));
@@ -139,7 +139,7 @@ const FIB = { OIF: 1, OIFNAME: 2, ADDRTYPE: 3 } as const;
 const FIB_FLAG = { DADDR: 2, PRESENT: 32 } as const;
 const RTN = { UNICAST: 1, LOCAL: 2 } as const;
 
-/** The way back to a stranger is likely the one it came by. */
+/** We take the way back to a stranger to be the one that the packet came by. */
 export function loadFib(result: number, flags: number, { input, local }: Packet): Bits {
   const destination = (flags & FIB_FLAG.DADDR) !== 0;
   if (result === FIB.ADDRTYPE) {
@@ -155,7 +155,7 @@ export function loadFib(result: number, flags: number, { input, local }: Packet)
 
 const LOOPBACK = { name: 'lo', index: 1 } as const;
 
-/** Bytes of a header; what lies beyond it is not foretold. */
+/** Bytes of a header. We cannot foretell what lies beyond it. */
 export function part({ likely, sure, ...rest }: Bits, offset: number, length: number): Bits {
   if (offset + length > likely.length) return vague(length);
   return {
@@ -165,7 +165,7 @@ export function part({ likely, sure, ...rest }: Bits, offset: number, length: nu
   };
 }
 
-/** Known kinds carry names; the kernel's numbers of them. */
+/** The kernel's numbers for the keys that known expressions carry by name. */
 export const META_KEY = {
   mark: META.MARK,
   iif: META.IIF,

@@ -3,16 +3,16 @@ import type { Element } from '../nftables/element.ts';
 import { type Bits, isSure, type Match, mayBe, NO, UNKNOWN, UNLIKELY, YES } from './bits.ts';
 import type { ForeignSet } from './table.ts';
 
-/** What a set, or a map, has for a key. */
+/** What a set or a map holds for a key. */
 export interface Found {
   readonly match: Match;
-  /** The element that the likely key is found by. */
+  /** The element that matches the likely key. */
   readonly likely: Element | undefined;
-  /** All elements that some such key may be found by. */
+  /** All elements that may match such a key. */
   readonly possible: readonly Element[];
 }
 
-/** Looks a key up that is given as `read` of its size in bytes. A set that was not read has no one in particular. */
+/** Looks up the key that `read` gives for a size in bytes. We assume that a set that was not read holds no given key. */
 export function find(set: ForeignSet | undefined, read: (size: number) => Bits): Found {
   if (!set) return { match: UNKNOWN, likely: undefined, possible: [] };
   if (!set.elements) return { match: UNLIKELY, likely: undefined, possible: [] };
@@ -24,7 +24,7 @@ export function find(set: ForeignSet | undefined, read: (size: number) => Bits):
   const named = entries.filter(entry => entry.mayHold(key));
   const sure = isSure(key);
   const holds = key.vague ? undefined : entries.find(entry => entry.holds(key.likely));
-  // `*` stands for all keys that are not there
+  // `*` stands for all keys without an element
   const possible = [...named.map(({ element }) => element), ...(sure && holds ? [] : rest)];
   if (possible.length === 0) return { match: NO, likely: undefined, possible };
   if (key.vague) return { match: rest.length > 0 ? YES : UNKNOWN, likely: undefined, possible };
@@ -38,7 +38,7 @@ interface Entry {
   readonly mayHold: (key: Bits) => boolean;
 }
 
-/** The keys of a set, or ranges of them; undefined for ranges of fields whose sizes are not known. */
+/** The keys of a set, or ranges of them; undefined for ranges of fields of unknown sizes. */
 function entriesOf(set: ForeignSet, elements: readonly Element[]): Entry[] | undefined {
   const named = elements.filter(({ all }) => !all);
   if (named.some(({ last }) => last))
@@ -54,7 +54,7 @@ function exact(element: Element): Entry {
   };
 }
 
-/** The kernel keeps where ranges start, and the first keys after them, in no order that it promises. */
+/** The kernel keeps the start of each range, and the first key after it, in no order that it promises. */
 function ranges(points: readonly Element[]): Entry[] {
   const sorted = points.toSorted(
     (a, b) => Buffer.compare(a.key, b.key) || Number(a.end ?? false) - Number(b.end ?? false),

@@ -3,35 +3,35 @@ import { IPPROTO } from '../netlink/inet.ts';
 import { portBytes } from '../ruleset/match.ts';
 import { type Bits, certain, guess } from './bits.ts';
 
-/** Where packets come in, or go out. */
+/** An interface that packets come in by, or go out by. */
 export interface Interface {
   readonly name: string;
-  /** The interface's number, where it is known. */
+  /** The interface's number, if it is known. */
   readonly index: number | undefined;
-  /** One address of each family that the interface has: 4 or 16 bytes. */
+  /** One of its addresses in each family that it has: 4 or 16 bytes. */
   readonly addresses: Partial<Readonly<Record<Family, Buffer>>>;
 }
 
 /** What connection tracking has made of a packet at some point of its way. */
 export type Tracking = 'none' | 'new' | 'untracked';
 
-/** A packet of a stranger that begins a flow, as far as it can be foretold; or the host's answer to it. */
+/** A stranger's packet that begins a flow, as far as we can foretell it, or the host's answer to it. */
 export interface Packet {
   readonly family: Family;
   readonly protocol: Protocol;
   readonly network: Bits;
   readonly transport: Bits;
-  /** The interface that it came in by, and the one that it goes out by; undefined where there is none, or none yet. */
+  /** The interface that it came in by, and the one that it goes out by; undefined if there is none, or none yet. */
   readonly input: Interface | undefined;
   readonly output: Interface | undefined;
   /** Whether it goes to an address of this host. */
   readonly local: boolean;
-  /** Its destination was changed by NAT. */
+  /** Whether NAT changed its destination. */
   readonly translated: boolean;
   readonly tracking: Tracking;
 }
 
-/** Addresses of nobody special: globally routed, in no registry of special purposes, no neighbour of ours. */
+/** Ordinary addresses: globally routed, in no registry of special purposes, no neighbours of ours. */
 const STRANGER = {
   ipv4: Buffer.from([81, 2, 69, 142]),
   ipv6: Buffer.from('2a020ff0000000000000000000000142', 'hex'),
@@ -40,7 +40,7 @@ const SOMEWHERE = {
   ipv4: Buffer.from([81, 2, 69, 143]),
   ipv6: Buffer.from('2a020ff0000000000000000000000143', 'hex'),
 };
-/** In the range that Linux, macOS and Windows all take source ports from. */
+/** In the range from which Linux, macOS and Windows all take source ports. */
 const STRANGERS_PORT = 50_123;
 const HOPS = 52;
 
@@ -91,7 +91,7 @@ export function forwarding(
   return { ...packet, input: way, output, local: false };
 }
 
-/** The same packet after its destination was changed; what is undefined stays. */
+/** The same packet after its destination was changed. Undefined parts stay. */
 export function redirected(
   packet: Packet,
   to: { readonly address: Bits | undefined; readonly port: Bits | undefined; readonly local: boolean },
@@ -110,7 +110,7 @@ export function redirected(
 const SYN = 0x02;
 const SYN_ACK = 0x12;
 
-/** Options of the header are not foretold: they lie beyond it. */
+/** We cannot foretell options, which lie beyond the header. */
 function networkHeader(family: Family, protocol: Protocol, source: Buffer, destination: Buffer): Bits {
   if (family === 'ipv4') {
     const likely = Buffer.concat([
@@ -131,7 +131,7 @@ function networkHeader(family: Family, protocol: Protocol, source: Buffer, desti
   ]);
   const sure = Buffer.alloc(40);
   sure.set([0xf0], 0);
-  sure.set([0xff], 6); // next header: who connects sends none in between
+  sure.set([0xff], 6); // next header: a connecting client sends none in between
   return { likely, sure };
 }
 
@@ -143,7 +143,7 @@ function transportHeader(protocol: Protocol, source: Bits, destination: Bits, fl
   if (protocol === 'tcp') {
     rest.likely.set([0x12, 0x34, 0x56, 0x78], 0); // sequence
     rest.likely.set([0xa0, flags, 0xff, 0xff], 8); // offset, flags, window
-    rest.sure.set([0x3f], 9); // flags, but for those of ECN
+    rest.sure.set([0x3f], 9); // flags, without those of ECN
   }
   return {
     likely: Buffer.concat([source.likely, destination.likely, rest.likely]),

@@ -12,9 +12,9 @@ import { MARK, TRACE_MARK } from '../ruleset/names.ts';
 import { dump } from '../table/read.ts';
 import type { ForeignChain, ForeignSet, ForeignTable } from './table.ts';
 
-/** Larger sets are lists of strangers, in which ours is not: only whether they are asked matters. */
+/** Larger sets are lists of strangers without ours. It matters only whether a rule looks them up. */
 const MAX_ELEMENTS = 1000;
-/** How often others may change the ruleset while it is read. */
+/** How often other programs may change the ruleset during the read. */
 const ATTEMPTS = 10;
 
 const FAMILIES = [
@@ -23,7 +23,7 @@ const FAMILIES = [
   [NFPROTO.IPV6, 'ip6'],
 ] as const;
 
-/** The tables of others that see packets to this host, as they are at one generation if others pause. */
+/** The tables of other programs that see packets to this host. They are of one generation if those programs pause. */
 export async function readForeign(connection: Connection): Promise<ForeignTable[]> {
   for (let left = ATTEMPTS; ; left--) {
     const generation = await readGeneration(connection);
@@ -68,7 +68,7 @@ function isOurs(comment: string | undefined): boolean {
   return comment === MARK || comment === TRACE_MARK;
 }
 
-/** Without those that cannot be decoded: what later kernels may have that is not known here. */
+/** Leaves out what we cannot decode, which later kernels may have. */
 function understood<T>(replies: readonly Reply[], decode: (payload: Buffer) => T): T[] {
   return replies.flatMap(({ payload }) => {
     try {
@@ -96,7 +96,7 @@ async function readRules(
   return rules;
 }
 
-/** A rule with something that cannot be decoded: all that is known of it is that it is there. */
+/** The rule. If we cannot decode a part of it, we only know that it exists. */
 function ruleOf(payload: Buffer): ReturnType<typeof decodeRule> {
   try {
     return decodeRule(attributesOf(payload));
@@ -131,14 +131,14 @@ async function readSets(
   return sets;
 }
 
-/** Not every kernel tells how many there are. */
+/** Whether a set is such a list. Not every kernel says how many elements there are. */
 function isList({ count, size, types }: NftSet): boolean {
   const elements = count ?? size ?? Number.POSITIVE_INFINITY;
   const isOfAddresses = types.every(type => type === DATATYPES.ipv4_addr || type === DATATYPES.ipv6_addr);
   return elements > MAX_ELEMENTS && (count !== undefined || isOfAddresses);
 }
 
-/** undefined where one of them cannot be decoded. */
+/** The elements; undefined if we cannot decode one of them. */
 function elementsOf(replies: readonly Reply[]): Element[] | undefined {
   try {
     return replies.flatMap(({ payload }) => decodeElements(attributesOf(payload)));

@@ -4,13 +4,13 @@ import { type Bits, vague } from './bits.ts';
 const WORD = 4;
 const SIZE = 16 * WORD;
 
-/** The registers while a rule is followed: what was loaded into them, byte by byte. */
+/** The registers while we follow a rule: what was loaded into them, byte by byte. */
 export class Registers {
   readonly #likely = Buffer.alloc(SIZE);
   readonly #sure = Buffer.alloc(SIZE);
   readonly #vague = new Array<boolean>(SIZE).fill(true);
 
-  /** The rest of the last word is 0, as the kernel has it. */
+  /** Loads a value. The rest of its last word is 0, as in the kernel. */
   load(register: Register, bits: Bits): void {
     const start = register * WORD;
     const size = bits.likely.length;
@@ -34,7 +34,7 @@ export class Registers {
     };
   }
 
-  /** After an expression that may have written anywhere. */
+  /** Forgets everything, after an expression that may have written to any register. */
   forget(): void {
     this.#sure.fill(0);
     this.#vague.fill(true);

@@ -3,7 +3,7 @@ import type { Element } from '../nftables/element.ts';
 import type { Rule } from '../nftables/rule.ts';
 import type { NftSet } from '../nftables/set.ts';
 
-/** A table of somebody else, in one of the families that see packets to this host. */
+/** Another program's table, in one of the families that see packets to this host. */
 export interface ForeignTable {
   readonly family: 'ip' | 'ip6' | 'inet';
   readonly name: string;

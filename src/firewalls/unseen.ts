@@ -7,7 +7,7 @@ import { decodeChain, getChains } from '../nftables/chain.ts';
 import { decodeFlowtable, getFlowtables } from '../nftables/flowtable.ts';
 import { dump } from '../table/read.ts';
 
-/** Something that packets meet, and that is not looked into here. */
+/** Something that packets pass, and that we do not look into. */
 export interface Unseen {
   /** `table netdev filter, chain ingress`, `XDP on eth0` */
   readonly what: string;
@@ -16,7 +16,7 @@ export interface Unseen {
 }
 
 /**
- * What packets meet besides the chains at prerouting, input and output: chains of devices and bridges, flowtables, XDP and tc.
+ * What packets pass besides the chains at prerouting, input and output: chains of devices and bridges, flowtables, XDP and tc.
  * `routes` is a connection of family NETLINK_ROUTE.
  */
 export async function readUnseen(connection: Connection, routes: Connection): Promise<Unseen[]> {
@@ -47,7 +47,7 @@ export async function readUnseen(connection: Connection, routes: Connection): Pr
   return found;
 }
 
-/** Kernels without flowtables know no such question. */
+/** The flowtables. Kernels without them do not know the request. */
 async function dumpOrNone(connection: Connection, family: number): Promise<Reply[]> {
   try {
     return await dump(connection, getFlowtables, family);

@@ -20,8 +20,8 @@ import { loadCt, loadFib, loadMeta, part } from './loads.ts';
 import { followMatch, followTarget } from './xtables.ts';
 
 /**
- * Expressions, and variants of them, that only others write, by the kernel's names. What is not here, or not as it is
- * expected, cannot be told.
+ * Expressions, and variants of them, that only other programs write, by the kernel's names. We cannot tell the effect of one
+ * that is missing here, or that does not look as expected.
  */
 export function followVariant({ name, raw }: Unknown, place: Place): Step {
   try {
@@ -39,14 +39,14 @@ type Follow = (fields: Fields, place: Place) => Step;
 const goesOn: Follow = () => GOES_ON;
 const undecided: Follow = () => decides({ does: 'unknown' });
 
-/** enum nft_limit_attributes, nft_connlimit_attributes, nft_quota_attributes: bit 0 of FLAGS turns the sense around */
+/** enum nft_limit_attributes, nft_connlimit_attributes, nft_quota_attributes: bit 0 of FLAGS inverts the match. */
 const INVERTED = 1;
 const withinBounds =
   (flags: number): Follow =>
   fields =>
     when(fields.number(flags) & INVERTED ? UNLIKELY : LIKELY);
 
-/** Something of the packet that is not foretold goes into the register that attribute `type` names. */
+/** Loads a part of the packet that we cannot foretell into the register that attribute `type` names. */
 const loadsVague =
   (type: number, source?: number): Follow =>
   (fields, { registers }) => {
@@ -92,7 +92,7 @@ const VARIANTS: Readonly<Record<string, Follow>> = {
   bitwise: masks,
   byteorder: swaps,
   dynset: meters,
-  // iptables' own, kept by iptables-nft as they are
+  // iptables' own matches and targets, which iptables-nft keeps as they are
   match: (fields, { packet, written }) =>
     when(followMatch(fields.text(1), fields.number(2), fields.bytes(3), packet, written)),
   target: (fields, { packet }) => followTarget(fields.text(1), fields.number(2), fields.bytes(3), packet),
@@ -116,22 +116,22 @@ function redirect(fields: Fields, { registers }: Place): Step {
   return decides({ does: 'translate', to: { address: undefined, port, local: true } });
 }
 
-/** enum nft_exthdr_attributes: DREG 1, FLAGS 5 (1: whether it is there), OP 6 (1: of TCP), SREG 7 */
+/** enum nft_exthdr_attributes: DREG 1, FLAGS 5 (1: whether it is there), OP 6 (1: TCP), SREG 7 */
 function loadsOption(fields: Fields, { registers }: Place): Step {
   if (fields.has(7)) return GOES_ON; // it writes into the packet
   if (fields.number(6) === 1) registers.load(fields.register(1), vague(LONGEST));
-  // who connects sends neither options of IPv4 nor headers between those of IPv6 and TCP
+  // a connecting client sends neither options of IPv4 nor headers between IPv6 and TCP
   else if (fields.number(5) & 1) registers.load(fields.register(1), guess(Buffer.from([0])));
   else return when(UNLIKELY);
   return GOES_ON;
 }
 
-/** Of a packet's headers: where the destination address and the port stand. */
+/** The positions of the destination address and the port in a packet's headers. */
 const DESTINATION = { ipv4: { at: 16, size: 4 }, ipv6: { at: 24, size: 16 } } as const;
 const NETWORK = 1;
 const TRANSPORT = 2;
 
-/** enum nft_payload_attributes: DREG 1, BASE 2, OFFSET 3, LEN 4, SREG 5. With that it writes, and may send the packet elsewhere. */
+/** enum nft_payload_attributes: DREG 1, BASE 2, OFFSET 3, LEN 4, SREG 5. With SREG it writes, and may redirect the packet. */
 function writesHeader(fields: Fields, { packet, registers }: Place): Step {
   if (!fields.has(5)) {
     registers.load(fields.register(1), vague(LONGEST));
@@ -207,8 +207,8 @@ function swaps(fields: Fields, { registers }: Place): Step {
 }
 
 /**
- * enum nft_dynset_attributes: EXPR 7, FLAGS 9 (1: turned around), EXPRESSIONS 10: each with an NFTA_EXPR_NAME 1 and
- * NFTA_EXPR_DATA 2. The element goes into the set, and the rule goes on where its meters allow.
+ * enum nft_dynset_attributes: EXPR 7, FLAGS 9 (1: inverted), EXPRESSIONS 10, each with an NFTA_EXPR_NAME 1 and
+ * NFTA_EXPR_DATA 2. The element goes into the set, and the rule goes on if its meters allow.
  */
 function meters(fields: Fields, place: Place): Step {
   const all = fields.has(10) ? fields.list(10) : fields.has(7) ? [fields.nested(7)] : [];

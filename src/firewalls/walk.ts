@@ -7,10 +7,10 @@ import { Registers } from './registers.ts';
 import type { ForeignTable } from './table.ts';
 import type { Written } from './written.ts';
 
-/** What becomes of a packet in a base chain. */
+/** The fate of a packet in a base chain. */
 export type Fate = 'accept' | 'drop' | 'reject' | 'translate' | 'unknown';
 
-/** A fate, and what decides it. */
+/** A fate, and the rule that decides it. */
 export interface Ruling {
   readonly fate: Fate;
   /** undefined for the chain's policy. */
@@ -18,13 +18,13 @@ export interface Ruling {
   readonly to?: Translation;
 }
 
-/** The way of a packet through a chain and those that it leads to. */
+/** The way of a packet through a chain and the chains that it leads to. */
 export interface Walk {
-  /** What most likely happens; undefined where the packet most likely leaves the chain undecided. */
+  /** The most likely ruling; undefined if the packet most likely leaves the chain undecided. */
   readonly likely: Ruling | undefined;
-  /** All that may happen to such a packet. */
+  /** Everything that may happen to such a packet. */
   readonly possible: ReadonlySet<Fate>;
-  /** Whether some such packet may leave the chain undecided. */
+  /** Whether such a packet may leave the chain undecided. */
   readonly open: boolean;
   /** The rule on the likely way that takes the packet out of connection tracking. */
   readonly untracked: Rule | undefined;
@@ -34,17 +34,17 @@ export interface Walk {
 
 const CIRCLE: Walk = { likely: undefined, possible: new Set(), open: true, untracked: undefined, chains: [] };
 
-/** What a decision leads to. */
+/** The outcome of a decision. */
 interface Outcome {
   readonly likely: Ruling | 'leaves' | 'goes on';
   readonly possible: ReadonlySet<Fate>;
-  /** Whether some packet may come to the next rule, or leave the chain. */
+  /** Whether a packet may come to the next rule, or leave the chain. */
   readonly goesOn: boolean;
   readonly leaves: boolean;
   readonly walk?: Walk;
 }
 
-/** Walks a packet through the chains of one table, through each once, however many ways lead there. */
+/** Walks a packet through the chains of one table. It walks each chain once, however many ways lead there. */
 export class Walker {
   readonly #table: ForeignTable;
   readonly #packet: Packet;
@@ -60,7 +60,7 @@ export class Walker {
   walk(chain: string): Walk {
     const known = this.#walks.get(chain);
     if (known) return known;
-    // no table goes in circles, but one that is changed while it is read may seem to
+    // no table has circles, but one that changes during the read may seem to
     this.#walks.set(chain, CIRCLE);
     const walk = this.#follow(chain);
     this.#walks.set(chain, walk);

@@ -6,8 +6,8 @@ import type { ForeignTable } from './table.ts';
 import { recentList } from './xtables.ts';
 
 /**
- * State that some rule writes: what another rule reads there depends on packets that came before, or on other rules. So
- * nobody can foretell it.
+ * State that some rule writes. What another rule reads there depends on earlier packets or on other rules, so we cannot
+ * foretell it.
  */
 export interface Written {
   /** Whether packets change this set. */
@@ -17,7 +17,7 @@ export interface Written {
   readonly ct: ReadonlySet<number>;
   /** Lists of iptables' `recent`. */
   readonly recent: ReadonlySet<string>;
-  /** Some set of ipset(8). */
+  /** Whether a rule writes to any set of ipset(8). */
   readonly ipset: boolean;
 }
 
@@ -31,7 +31,7 @@ export const NOTHING_WRITTEN: Written = {
 
 const KNOWN = new WeakMap<readonly ForeignTable[], Written>();
 
-/** All that rules of these tables write; found once for each list of tables. */
+/** Everything that rules of these tables write. It is found once for each list of tables. */
 export function writtenBy(tables: readonly ForeignTable[]): Written {
   const known = KNOWN.get(tables);
   if (known) return known;

@@ -19,7 +19,7 @@ import type { Packet } from './packet.ts';
 import type { Written } from './written.ts';
 
 /**
- * Matches and targets of iptables, as iptables-nft puts them into rules where nf_tables has no expression of its own.
+ * Matches and targets of iptables. iptables-nft puts them into rules if nf_tables has no expression of its own.
  * `info` is the structure of include/uapi/linux/netfilter/xt_NAME.h, in host order.
  */
 
@@ -73,7 +73,7 @@ const MATCHES: Readonly<Record<string, Decide>> = {
     return [ports(info, packet, invert), turned(flags, invert & 4), turned(option, invert & 8)].reduce(both);
   },
   udp: (info, packet) => (packet.protocol === 'udp' ? ports(info, packet, info.readUInt8(8)) : NO),
-  /** struct xt_multiport_v1 {u8 flags, count; u16 ports[15]; u8 pflags[15], invert}; a port with a flag begins a range */
+  /** struct xt_multiport_v1 {u8 flags, count; u16 ports[15]; u8 pflags[15], invert}. A port with a flag begins a range. */
   multiport(info, packet, revision) {
     const [flags, count] = [info.readUInt8(0), info.readUInt8(1)];
     const ranges: [number, number][] = [];
@@ -97,7 +97,7 @@ const MATCHES: Readonly<Record<string, Decide>> = {
   },
   /** struct xt_state_info {u32 statemask} */
   state: (info, { tracking }) => (info.readUInt32LE(0) & XT_STATE[tracking] ? YES : NO),
-  /** struct xt_addrtype_info_v1 {u16 source, dest; u32 flags}: masks of 1 << RTN_*; bit 0 and 1 turn them around */
+  /** struct xt_addrtype_info_v1 {u16 source, dest; u32 flags}: masks of 1 << RTN_*. Bits 0 and 1 invert them. */
   addrtype(info, { local }, revision) {
     const [from, to] = [info.readUInt16LE(0), info.readUInt16LE(2)];
     const flags =
@@ -111,10 +111,10 @@ const MATCHES: Readonly<Record<string, Decide>> = {
     );
   },
   limit: () => LIKELY,
-  /** struct xt_hashlimit_mtinfo*: a name of 16 or 255 bytes; `mode` with XT_HASHLIMIT_INVERT for --hashlimit-above */
+  /** struct xt_hashlimit_mtinfo*: a name of 16 or 255 bytes. `mode` has XT_HASHLIMIT_INVERT for --hashlimit-above. */
   hashlimit: (info, _, revision) =>
     info.readUInt32LE(revision >= 2 ? 272 : 16) & (1 << 4) ? UNLIKELY : LIKELY,
-  /** struct xt_connlimit_info {mask[16]; u32 limit, flags}: more connections than the limit, unless turned around */
+  /** struct xt_connlimit_info {mask[16]; u32 limit, flags}: more connections than the limit, unless inverted */
   connlimit: info => turned(UNLIKELY, info.readUInt32LE(20) & 1),
   recent(info, _, __, written) {
     const { list, sets } = recentList(info);
@@ -136,7 +136,7 @@ const MATCHES: Readonly<Record<string, Decide>> = {
   physdev: () => UNLIKELY,
   icmp: () => NO,
   icmp6: () => NO,
-  // headers between that of IPv6 and that of TCP or UDP
+  // headers between IPv6 and TCP or UDP
   ah: () => UNLIKELY,
   dst: () => UNLIKELY,
   esp: () => UNLIKELY,
@@ -146,15 +146,15 @@ const MATCHES: Readonly<Record<string, Decide>> = {
   rt: () => UNLIKELY,
 };
 
-/** Whether the mark that packets have at first is the one that is asked for. */
+/** Whether the initial mark of packets is the one that the rule asks for. */
 function isZero(info: Buffer): Match {
   const likely = (info.readUInt32LE(0) & info.readUInt32LE(4)) === 0;
   return turned({ likely, sure: false }, info.readUInt8(8));
 }
 
 /**
- * struct xt_recent_mtinfo {u32 seconds, hit_count; u8 check_set, invert; char name[200]; …}: XT_RECENT_SET, which always
- * matches, XT_RECENT_UPDATE and XT_RECENT_REMOVE write.
+ * struct xt_recent_mtinfo {u32 seconds, hit_count; u8 check_set, invert; char name[200]; …}: XT_RECENT_SET (which always
+ * matches), XT_RECENT_UPDATE and XT_RECENT_REMOVE write to the list.
  */
 export function recentList(info: Buffer): {
   readonly list: string;
@@ -180,7 +180,7 @@ export function followMatch(
   return decide ? decide(info, packet, revision, written) : UNKNOWN;
 }
 
-/** Targets that do not end a packet's way through the chain. */
+/** Targets after which a packet goes on through the chain. */
 const HARMLESS = new Set([
   ...[
     'AUDIT',
