@@ -7,20 +7,19 @@ import { type Look, lookOfReject, unlikeness } from './look.ts';
 import { chainName, type Surroundings } from './passage.ts';
 
 /**
- * How the ports beside the guarded ones look, which nobody uses: a guarded port that looks otherwise shows a scanner where
- * to look.
+ * How the unused ports next to the guarded ones look. A guarded port that looks different shows a scanner where to look.
  */
 interface Neighbours {
   readonly look: Look;
-  /** Who makes them look so: `table inet filter, chain input`; undefined for the host itself, where nothing stops packets. */
+  /** The chain behind that look: `table inet filter, chain input`; undefined for the host itself, if nothing stops packets. */
   readonly by: string | undefined;
 }
 
-/** Services that look otherwise than the ports beside them, where another value of `closed` looks more alike. */
+/** Services that look different from the ports next to them, if another value of `closed` comes closer. */
 export interface Mismatch {
   readonly services: readonly string[];
   readonly closed: Closed;
-  /** What `closed` should be. */
+  /** The value that `closed` should have. */
   readonly better: Closed;
   readonly neighbours: Neighbours;
 }
@@ -45,7 +44,7 @@ export function mismatches(config: Config, around: Surroundings): Mismatch[] {
   return [...found.values()];
 }
 
-/** What `closed` fits a service best, judged as {@link mismatches} does; undefined where nobody can tell. */
+/** The value of `closed` that fits a service best, judged as by {@link mismatches}; undefined if we cannot tell. */
 export function fittingClosed(service: Service, config: Config, around: Surroundings): Closed | undefined {
   const neighbours = neighboursOf(service, config, usedPorts(config), around);
   return neighbours.length > 0 ? mostAlike(neighbours, service.closed) : undefined;
@@ -53,13 +52,13 @@ export function fittingClosed(service: Service, config: Config, around: Surround
 
 const ALL: readonly Closed[] = ['drop', 'reject', 'prohibited'];
 
-/** Of those that are equally alike `current` stays. */
+/** The value most like the neighbours. If several are, `current` stays. */
 function mostAlike(neighbours: readonly Neighbours[], current: Closed): Closed {
   const total = (closed: Closed) => neighbours.reduce((sum, { look }) => sum + unlikeness(closed, look), 0);
   return ALL.reduce((best, it) => (total(it) < total(best) ? it : best), current);
 }
 
-/** All that the configuration names: 1 at a port's place. */
+/** All ports that the configuration names: 1 at each port's place. */
 type Used = Readonly<Record<PortRange['protocol'], Uint8Array>>;
 
 function usedPorts({ public: open, services }: Config): Used {
@@ -71,7 +70,7 @@ function usedPorts({ public: open, services }: Config): Used {
   return used;
 }
 
-/** One for each range of its ports whose neighbours all look alike. */
+/** One entry for each range of its ports whose neighbours all look alike. */
 function neighboursOf(
   { ports }: Service,
   config: Config,
@@ -81,7 +80,7 @@ function neighboursOf(
   return ports.flatMap(range => neighboursOfRange(range, config, used, around) ?? []);
 }
 
-/** undefined where they do not all look alike, or nobody can tell. */
+/** undefined if the neighbours do not all look alike, or if we cannot tell. */
 function neighboursOfRange(
   { protocol, first, last }: PortRange,
   config: Config,

@@ -7,14 +7,14 @@ import { Rulebook, traceTable } from './rulebook.ts';
 import { tracing } from './tracing.ts';
 import { type Meaning, type Met, meaningOf, type Trail, verdictOf } from './trail.ts';
 
-/** A packet whose way is not at its end yet. */
+/** A packet that is still on its way. */
 interface Going {
   readonly meaning: Meaning;
   readonly input: number | undefined;
   readonly met: Met[];
 }
 
-/** What new packets of an address meet, each when its way is at its end, in the order that they came. */
+/** What new packets of an address meet. Each comes when its way has ended, in the order of arrival. */
 export async function* attempt(
   connection: Connection,
   config: Config,
@@ -22,7 +22,7 @@ export async function* attempt(
 ): AsyncGenerator<Trail> {
   const rulebook = new Rulebook(connection);
   const secret = new Set(knocksOf(config).map(({ port }) => String(port)));
-  /** A rule of others may name a knock's port. */
+  /** Hides the ports of knocks, which another program's rule may name. */
   const hidden = (text: string) => text.replace(/\b\d+\b/g, it => (secret.has(it) ? '(a knock)' : it));
   const going = new Map<number, Going>();
   for await (const traces of tracing(connection, address, milliseconds, signal)) {
@@ -49,7 +49,7 @@ export async function* attempt(
   yield* going.values();
 }
 
-/** Nothing for what our own rules note down. */
+/** What the packet met. Our own rules that only take notes do not count. */
 async function met(
   trace: Trace,
   rulebook: Rulebook,

@@ -12,10 +12,10 @@ import { listName } from './kept-out.ts';
 
 const FAMILY = { inet: NFPROTO.INET, ip: NFPROTO.IPV4, ip6: NFPROTO.IPV6 } as const;
 
-/** More than one host has people; a full set must not keep the others waiting. */
+/** More clients than a host has people. A full set must not keep the other checks waiting. */
 const MOST = 1000;
 
-/** Who is in now, at most {@link MOST} of them, and which long lists of others have them. */
+/** The clients that are in now, at most {@link MOST}, and the long lists of other programs that hold them. */
 export async function readClients(
   connection: Connection,
   { ours }: Kernel,

@@ -4,7 +4,7 @@ import { count } from '../ruleset/describe.ts';
 import type { Facts, FileFacts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
 
-/** The file: who may write and read it, and what is wrong or weak in it. */
+/** Checks the file: who may write and read it, and what is wrong or weak in it. */
 export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'config'>): Checked {
   return {
     name: 'configuration',
@@ -18,7 +18,7 @@ export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'confi
   };
 }
 
-/** Then there is no line to warn of but that. */
+/** Whether there is no service. Then this is the only problem inside the file that we report. */
 function guardsNothing(config: Config | undefined): boolean {
   return config !== undefined && config.services.length === 0;
 }
@@ -69,7 +69,7 @@ function finding(problem: Problem, file: FileFacts): Finding {
   };
 }
 
-/** Without a line it is about the file itself. */
+/** The command for a problem without a line, which is about the file itself. */
 function mendFile({ path, mode, owner, user }: FileFacts): string {
   const word = shellWord(path);
   if (mode === undefined) return `knockd-nft --config ${word} init`;

@@ -8,50 +8,50 @@ import type { Looked } from '../host/interfaces.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Flush } from './flushes.ts';
 
-/** All that the checks go by, read once. */
+/** Everything that the checks depend on, read once. */
 export interface Facts {
   readonly file: FileFacts;
-  /** undefined where the file cannot be used. */
+  /** undefined if the file is of no use. */
   readonly config: Config | undefined;
   readonly kernel: KernelFacts;
   readonly service: ServiceFacts;
   readonly host: HostFacts;
-  /** undefined where nobody has one-time tokens. */
+  /** undefined if no user has one-time tokens. */
   readonly tokens: TokenFacts | undefined;
 }
 
-/** What tokens depend on, besides. Times in milliseconds of the epoch. */
+/** What else tokens depend on. Times are in milliseconds of the epoch. */
 export interface TokenFacts {
   readonly now: number;
   readonly clock: 'fine' | 'unsynchronized' | 'waits';
-  /** The folder where used ones are kept, if it cannot be written, as far as it can be told. */
+  /** The folder for used tokens, if it is not writable as far as we can tell. */
   readonly folder: { readonly path: string; readonly why: string } | undefined;
-  /** When the last one ends that was fed; undefined where that is not known. */
+  /** When the last fed token ends; undefined if that is not known. */
   readonly until: number | undefined;
 }
 
 /** The configuration file. */
 export interface FileFacts {
   readonly path: string;
-  /** Permission bits, and the owner's number; undefined where there is no file. */
+  /** Permission bits, and the owner's number; undefined if there is no file. */
   readonly mode: number | undefined;
   readonly owner: number | undefined;
-  /** Of the user who asks. */
+  /** The number of the user who runs doctor. */
   readonly user: number;
   readonly problems: readonly Problem[];
 }
 
-/** What the kernel told of nf_tables, or why it did not. */
+/** What the kernel said of nf_tables, or why it did not. */
 export type KernelFacts =
   | { readonly is: 'not permitted' }
   | { readonly is: 'absent'; readonly reason: string }
   | {
       readonly is: 'read';
-      /** What the kernel lacks, in words. */
+      /** The features that the kernel lacks, in words. */
       readonly lacking: readonly string[];
       readonly table: TableFacts;
       readonly tables: readonly ForeignTable[];
-      /** What packets meet besides. */
+      /** What else packets pass. */
       readonly unseen: readonly Unseen[];
       readonly clients: readonly ClientIn[];
     };
@@ -64,7 +64,7 @@ export interface ClientIn {
   /** 4 or 16 bytes, of which the first `length` bits are the client. */
   readonly address: Buffer;
   readonly length: number;
-  /** Sets of others that were too large to be read, and hold its address: `inet f2b-table addr-set-sshd`. */
+  /** Other programs' sets that were too large to be read, and hold its address: `inet f2b-table addr-set-sshd`. */
   readonly lists: readonly string[];
 }
 
@@ -72,7 +72,7 @@ export interface ClientIn {
 export interface TableFacts {
   /** `foreign`: there is one of that name without our mark. */
   readonly is: 'loaded' | 'not loaded' | 'foreign';
-  /** null where there is no configuration to compare with. */
+  /** null if there is no configuration to compare with. */
   readonly inSync: boolean | null;
 }
 
@@ -82,44 +82,44 @@ export interface ServiceFacts {
   readonly hold: Hold | undefined;
   /** What the supervisor cannot do at present. */
   readonly troubles: readonly Trouble[];
-  /** undefined where systemd does not run, or not for this network namespace. */
+  /** undefined if systemd does not run, or not for this network namespace. */
   readonly systemd: SystemdFacts | undefined;
-  /** Who reads the NFLOG group; undefined where nobody does, or it cannot be told. */
+  /** The reader of the NFLOG group; undefined if there is none, or if we cannot tell. */
   readonly groupOwner: 'supervisor' | 'other' | undefined;
 }
 
 export interface SystemdFacts {
-  /** Our units are there. */
+  /** Whether our units are there. */
   readonly installed: boolean;
-  /** The loader is started at boot. */
+  /** Whether the loader starts at boot. */
   readonly enabled: boolean;
   readonly flushes: readonly Flush[];
 }
 
-/** The host around it. */
+/** The host around the table. */
 export interface HostFacts {
   readonly release: string;
-  /** All but the loopback. */
+  /** All interfaces but the loopback. */
   readonly interfaces: readonly HostInterface[];
-  /** What the configuration's `interfaces` come to here. */
+  /** What the configuration's `interfaces` mean here. */
   readonly looked: Looked;
-  /** Where clients likely come in. */
+  /** The interfaces that clients likely come in by. */
   readonly ways: readonly Interface[];
-  /** Families of which it has addresses there that others can reach. */
+  /** Families with addresses there that others can reach. */
   readonly families: readonly Family[];
-  /** undefined where they cannot be read. */
+  /** undefined if they cannot be read. */
   readonly listeners: readonly Listener[] | undefined;
-  /** Ports that the kernel gives to programs that ask for any. */
+  /** The ports that the kernel gives to programs that ask for any. */
   readonly ephemeral: { readonly first: number; readonly last: number };
-  /** Connections that are tracked, and how many may be. */
+  /** How many connections are tracked, and how many may be. */
   readonly conntrack: { readonly count: number; readonly max: number } | undefined;
   /** Settings that are on: `net.ipv4.fwmark_reflect`. */
   readonly switches: ReadonlySet<string>;
-  /** Tables of iptables-legacy, which only it can read: `ip filter`. */
+  /** Tables of iptables-legacy, which no other program can read: `ip filter`. */
   readonly legacyTables: readonly string[];
 }
 
 export interface HostInterface extends Interface {
-  /** Its addresses and the networks that they are of: `172.17.0.1/16`. */
+  /** Its addresses with their networks: `172.17.0.1/16`. */
   readonly networks: readonly string[];
 }

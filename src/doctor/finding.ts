@@ -1,4 +1,4 @@
-/** `broken`: it does not do what it should. `risk`: it does, but not for sure. `note`: worth knowing. */
+/** `broken`: something does not do what it should. `risk`: it does, but not reliably. `note`: worth knowing. */
 export type Severity = 'broken' | 'risk' | 'note';
 
 /** All kinds of findings, for programs. */
@@ -52,11 +52,11 @@ export type FindingId =
   | 'tokens-unkept'
   | 'untracked';
 
-/** One thing that is not as it should be. Never contains a knock's port. */
+/** One thing that is not as it should be. It never contains a knock's port. */
 export interface Finding {
   readonly id: FindingId;
   readonly severity: Severity;
-  /** What is so, in one line. */
+  /** The fact, in one line. */
   readonly what: string;
   /** Why it matters. */
   readonly why: string;
@@ -64,10 +64,10 @@ export interface Finding {
   readonly mend: string;
 }
 
-/** What was looked at, and what was found there. */
+/** What we looked at, and what we found there. */
 export interface Checked {
   readonly name: string;
-  /** What to say where nothing was found. */
+  /** What to say if nothing was found. */
   readonly fine: string;
   readonly findings: readonly Finding[];
 }
@@ -79,7 +79,7 @@ export function list(words: readonly string[], most = 4): string {
   return told.length > 1 ? `${told.slice(0, -1).join(', ')} and ${last}` : last;
 }
 
-/** A word as a shell takes it. */
+/** A word as it must be typed in a shell. */
 export function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

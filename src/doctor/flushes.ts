@@ -1,19 +1,19 @@
 import { spawnSync } from 'node:child_process';
 import { readOr } from '../host/proc.ts';
 
-/** A unit of systemd that empties the whole ruleset, our table with it. */
+/** A unit of systemd that empties the whole ruleset, and our table with it. */
 export interface Flush {
   /** `nftables.service` */
   readonly unit: string;
-  /** When it stops, and so when it is restarted; or when it loads `file`, which begins so: started, reloaded. */
+  /** When it stops, and so when it restarts; or when it starts or reloads, because `file` begins with a flush. */
   readonly when: 'it is stopped' | 'it loads';
-  /** The script for nft that it loads; undefined where there is none. */
+  /** The script for nft that it loads; undefined if there is none. */
   readonly file: string | undefined;
-  /** The tables that this script makes: `inet filter`; none where it includes others. */
+  /** The tables that this script makes: `inet filter`; none if it includes other scripts. */
   readonly tables: readonly string[];
 }
 
-/** A unit as systemd has it, drop-ins included: the words of its commands. */
+/** The words of a unit's commands as systemd has them, including drop-ins. */
 export interface UnitCommands {
   readonly unit: string;
   readonly loads: readonly string[];
@@ -23,7 +23,7 @@ export interface UnitCommands {
 const TIMEOUT = 10_000;
 const PROPERTIES = 'Id,UnitFileState,ActiveState,ExecStart,ExecReload,ExecStop,ExecStopPost';
 
-/** What units that are enabled or run do to the ruleset of others. */
+/** The flushes by units that are enabled or running. */
 export function readFlushes(): readonly Flush[] {
   const { stdout } = spawnSync('systemctl', ['show', '--property', PROPERTIES, '*.service'], {
     encoding: 'utf8',
@@ -34,7 +34,7 @@ export function readFlushes(): readonly Flush[] {
   return unitsOf(stdout ?? '').flatMap(unit => flushesOf(unit, path => readOr(path, '')));
 }
 
-/** From what `systemctl show` prints: units are apart by an empty line, and each command is one line. */
+/** Reads the output of `systemctl show`. An empty line separates units, and each command is one line. */
 export function unitsOf(shown: string): readonly UnitCommands[] {
   return shown.split(/\n\n+/).flatMap(text => {
     const lines = text.split('\n').map((line): [string, string] => {
@@ -58,7 +58,7 @@ export function unitsOf(shown: string): readonly UnitCommands[] {
   });
 }
 
-/** `read` gives the text of a file, '' where there is none. */
+/** `read` returns the text of a file, '' if there is none. */
 export function flushesOf({ unit, loads, stops }: UnitCommands, read: (path: string) => string): Flush[] {
   const scripts = loads.flatMap(scriptOf);
   const tables = [...new Set(scripts.flatMap(path => tablesOf(read(path))))];
@@ -83,7 +83,7 @@ function flushesAll(script: string): boolean {
   return /^\s*flush\s+ruleset\b/m.test(script);
 }
 
-/** None where it includes others: then its tables are not known. */
+/** The tables that a script makes; none if it includes other scripts, since we do not know theirs. */
 function tablesOf(script: string): readonly string[] {
   if (/^\s*include\b/m.test(script)) return [];
   const tables = script.matchAll(/^\s*(?:add\s+)?table\s+(?:(inet|ip|ip6|arp|bridge|netdev)\s+)?([\w-]+)/gm);

@@ -16,7 +16,7 @@ import {
 } from './passage.ts';
 import { SWITCHES } from './settings.ts';
 
-/** Whether there is something behind the guarded ports, and no way around them. Without `around` that is not asked. */
+/** Checks that something listens behind the guarded ports, and that no way leads around them. The latter needs `around`. */
 export function checkGuarded(
   config: Config,
   host: HostFacts,
@@ -65,7 +65,7 @@ function interfacesMissing({ interfaces }: Config, { looked, ways }: HostFacts, 
   return [finding('interface-absent', 'note', looked.astray, 'until there is one, that name does nothing')];
 }
 
-/** The names that packets really come in by; none for an interface that is not there. */
+/** The names of the interfaces that packets really come in by; none for an interface that is not there. */
 function meantBy(pattern: string, astray: readonly Astray[]): readonly string[] {
   const mine = astray.filter(it => it.pattern === pattern);
   if (mine.length === 0) return [pattern];
@@ -99,7 +99,7 @@ function nothingListens(guarded: readonly Guarded[], { listeners }: HostFacts): 
   ];
 }
 
-/** A container has an address of its own, which the guard of the published port knows nothing of. */
+/** A container has an address of its own. The guard of the published port does not cover that. */
 function reachable({ guarded, family, passage }: Crossing, host: HostFacts, around: Surroundings): Finding[] {
   const { translation } = passage;
   const { address, port } = translation?.ruling.to ?? {};

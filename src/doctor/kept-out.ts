@@ -8,15 +8,15 @@ import { type Finding, list, shellWord } from './finding.ts';
 import { makerOf } from './mend.ts';
 import { type Crossing, chainName, type Surroundings } from './passage.ts';
 
-/** A client that our table lets in, and the chain of others that stops it there. */
+/** A client that our table lets in, and another program's chain that stops it. */
 interface Stopped {
   readonly client: ClientIn;
   readonly stop: Visit;
 }
 
 /**
- * Clients that are in, and are kept out all the same: by a list of banned addresses, mostly. What keeps everybody out is
- * left to the others.
+ * Clients that are in, and are kept out all the same, mostly by a list of banned addresses. Other checks report a chain that
+ * keeps all clients out.
  */
 export function keptOut(
   clients: readonly ClientIn[],
@@ -35,7 +35,7 @@ export function keptOut(
   return [...groups.values()].flatMap(finding);
 }
 
-/** undefined where some way in leads to one of its ports, or nobody can tell. */
+/** The chain that stops the client; undefined if some way leads to one of its ports, or if we cannot tell. */
 function stopOf({ family, ports, ...client }: ClientIn, { tables, ways }: Surroundings): Visit | undefined {
   const possible = ways.filter(({ addresses }) => addresses[family]);
   const seen = tables.map(table => withLists(table, client));
@@ -49,10 +49,10 @@ function stopAt(tables: readonly ForeignTable[], packet: Packet): Visit | undefi
   return [...before.visits, ...after].find(({ ruling: { fate } }) => fate === 'drop' || fate === 'reject');
 }
 
-/** Where the source address is: bytes of the header of IPv4 and IPv6. */
+/** The position of the source address in the headers of IPv4 and IPv6, in bytes. */
 const SOURCE = { ipv4: 12, ipv6: 8 } as const;
 
-/** The first packet of a client, of whose address the first `length` bits are known. */
+/** The first packet of a client, of whose address we know the first `length` bits. */
 function from(
   { address, length }: Pick<ClientIn, 'address' | 'length'>,
   family: Family,
@@ -70,7 +70,7 @@ function from(
   return { ...packet, network: { ...packet.network, likely, sure } };
 }
 
-/** The table with those sets that were too large to be read, as far as this client matters. */
+/** The table with a stand-in for each set that was too large to be read, with this client if the set holds it. */
 function withLists(
   table: ForeignTable,
   { address, lists }: Pick<ClientIn, 'address' | 'lists'>,
@@ -97,7 +97,7 @@ function isForAll({ service, family }: ClientIn, stop: Visit, crossings: readonl
   );
 }
 
-/** The chain that has the rule, which the base chain leads to. */
+/** The name of the chain with the rule. The base chain leads there. */
 function chainOf({ table, chain, ruling: { rule } }: Visit): string {
   const found = [...table.chains].find(([, { rules }]) => rule !== undefined && rules.includes(rule));
   return found?.[0] ?? chain.name;
@@ -140,7 +140,7 @@ function clientName({ address, length }: ClientIn): string {
   return formatNetwork({ family: address.length === 4 ? 'ipv4' : 'ipv6', address, length });
 }
 
-/** Names that fail2ban gives to sets and chains, with its jail. */
+/** fail2ban's names for sets and chains, with the jail. */
 const FAIL2BAN = /^(?:addr6?-set|f2b)-(?!chain$|table$)(.+)$/;
 
 function mendOf({ client, stop }: Stopped): string {

@@ -3,7 +3,7 @@ import type { Checked, Finding } from './finding.ts';
 
 const MODULES = 'modprobe -a nf_tables nft_ct nft_fib_inet nft_limit nft_log nft_reject_inet nft_socket';
 
-/** Whether we may ask the kernel, and it has nf_tables and all that our table is made of. */
+/** Checks that we may ask the kernel, and that it has nf_tables and all features of our table. */
 export function checkKernel({ kernel, host }: Pick<Facts, 'kernel' | 'host'>): Checked {
   return { name: 'kernel', fine: `Linux ${host.release} has what is needed`, findings: findings(kernel) };
 }

@@ -5,13 +5,13 @@ import { type Checked, type Finding, list, shellWord } from './finding.ts';
 import { forGood } from './mend.ts';
 import { chainName, type Doorman, isBefore, passage, type Surroundings } from './passage.ts';
 
-/** A knock, named by its place in the file: its port is a secret. */
+/** A knock, named by its place in the file, since its port is a secret. */
 export interface Knock extends Port {
   /** `services.ssh.sequence: knock 2` */
   readonly where: string;
 }
 
-/** Whether knocks come to us, and only to us. */
+/** Checks that knocks reach our chain, and no other program. */
 export function checkKnocks(
   config: Config,
   host: Pick<HostFacts, 'listeners' | 'ephemeral' | 'families'>,
@@ -33,7 +33,7 @@ export function checkKnocks(
   };
 }
 
-/** Each port once, where it first stands. */
+/** Each port once, at its first place. */
 export function knocksOf({ services }: Config): Knock[] {
   const found = new Map<string, Knock>();
   for (const { name, sequences } of services)
@@ -48,15 +48,15 @@ export function knocksOf({ services }: Config): Knock[] {
 
 const places = (knocks: readonly Knock[]) => list(knocks.map(({ where }) => where));
 
-/** What a chain before ours does with knocks, and with which. */
+/** What a chain before ours does with knocks, and with which of them. */
 interface Lost {
   readonly visit: Visit;
-  /** `forwards` and `may forward` are no doormen. */
+  /** `forwards` and `may forward` are not among the doormen. */
   readonly how: Exclude<Doorman, 'in'> | 'forwards' | 'may forward';
   readonly knocks: Set<Knock>;
 }
 
-/** Knocks that a chain before ours drops, or sends elsewhere. */
+/** Knocks that a chain before ours drops or sends elsewhere. */
 function unseen(config: Config, knocks: readonly Knock[], around: Surroundings, path: string): Finding[] {
   if (!seesBefore(config, around)) return [];
   const found = new Map<string, Lost>();
@@ -80,7 +80,7 @@ function unseen(config: Config, knocks: readonly Knock[], around: Surroundings, 
     .map(lost => lostFinding(config, lost, path));
 }
 
-/** Asked first, since there may be thousands of knocks. */
+/** Whether there is a chain before ours. We ask this first, since there may be thousands of knocks. */
 function seesBefore({ priority }: Config, { tables }: Surroundings): boolean {
   return tables.some(({ chains }) =>
     [...chains.values()].some(
@@ -126,7 +126,7 @@ function placeOf({ table, chain }: Visit): string {
   return `${table.family} ${shellWord(table.name)} ${shellWord(chain.name)}`;
 }
 
-/** Whether our chain can come before it. */
+/** Whether our chain can come before this one. */
 function byPriority({ chain: { hook } }: Visit): boolean {
   return hook.name === 'input' && hook.priority > LOWEST;
 }
@@ -137,7 +137,7 @@ function letThrough(config: Config, visit: Visit, [first]: readonly Knock[], pat
     : `nft insert rule ${placeOf(visit)} ${first?.protocol ?? 'tcp'} dport THE_PORT_OF_THAT_KNOCK accept`;
 }
 
-/** The configuration takes priorities above -200. */
+/** The lowest priority that the configuration accepts. */
 const LOWEST = -199;
 
 function inUse(

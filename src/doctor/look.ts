@@ -3,10 +3,10 @@ import { AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import type { Expression, Unknown } from '../nftables/expression.ts';
 import type { Rule } from '../nftables/rule.ts';
 
-/** What comes back from a closed port: nothing, that it is closed as the kernel says it, or ICMP of another kind. */
+/** The answer of a closed port: none, the kernel's own for a closed port, or ICMP of another kind. */
 export type Look = 'silence' | 'closed' | 'prohibited' | 'other ICMP';
 
-/** Lower is more alike: 0 is the same packets, 1 the same word of a port scanner, 2 something else. */
+/** Lower is more alike: 0 for the same packets, 1 for the same word in a port scanner, 2 for something else. */
 export function unlikeness(closed: Closed, look: Look): 0 | 1 | 2 {
   return UNLIKENESS[closed][look];
 }
@@ -17,7 +17,7 @@ const UNLIKENESS = {
   prohibited: { silence: 2, closed: 2, prohibited: 0, 'other ICMP': 1 },
 } as const satisfies Record<Closed, Record<Look, 0 | 1 | 2>>;
 
-/** What a rule that rejects answers with; undefined where that cannot be told. */
+/** The answer of a rule that rejects; undefined if we cannot tell. */
 export function lookOfReject({ expressions }: Rule, family: Family, protocol: Protocol): Look | undefined {
   for (const expression of expressions) {
     const answer = answerOf(expression, family);

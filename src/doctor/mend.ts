@@ -3,7 +3,7 @@ import type { PortRange, Protocol } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import { shellWord } from './finding.ts';
 
-/** The command that makes a chain of others accept packets to these ports (or from them), in the words of who made it. */
+/** The command that makes another program's chain accept packets to these ports (or from them), in that program's words. */
 export function acceptIn(
   visit: Visit,
   ports: readonly PortRange[],
@@ -36,7 +36,7 @@ export function acceptIn(
   }
 }
 
-/** What the command of {@link acceptIn} does not do: what is typed lasts until the tables are loaded from a file again. */
+/** What the command of {@link acceptIn} does not do: it lasts only until the tables are loaded from a file again. */
 export function forGood(visit: Visit): string {
   const maker = makerOf(visit);
   if (maker.is === 'nft')
@@ -46,7 +46,7 @@ export function forGood(visit: Visit): string {
   return '';
 }
 
-/** Who made a chain: rules that are put into it by other means are lost when its maker writes it anew. */
+/** The program that made a chain. Rules that come in any other way are lost when it writes the chain anew. */
 type Maker =
   | { readonly is: 'ufw' | 'nft' }
   | { readonly is: 'firewalld'; readonly zone: string | undefined }

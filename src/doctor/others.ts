@@ -19,7 +19,7 @@ import {
 } from './passage.ts';
 import { redirectedAround } from './redirects.ts';
 
-/** What was seen of one guarded port in one family. */
+/** What we saw of one guarded port in one family. */
 interface Seen<V extends Visit = Visit> {
   readonly guarded: Guarded;
   readonly family: Family;
@@ -27,8 +27,8 @@ interface Seen<V extends Visit = Visit> {
 }
 
 /**
- * Whether the tables of others let clients in to the guarded ports. What our table accepts, theirs may still drop:
- * `accept` ends the way through one base chain, `drop` all of it.
+ * Checks that other programs' tables let clients in to the guarded ports. They may drop what our table accepts: `accept` ends
+ * the way through one base chain, `drop` the whole way.
  */
 export function checkOthers(
   config: Config,
@@ -77,7 +77,7 @@ function fine({ tables }: Surroundings): string {
   return `${count(tables.length, 'table')} of others let clients in to the guarded ports`;
 }
 
-/** What one command mends: of one chain, or of all that ufw made. */
+/** What one command mends, in groups: those of one chain, or of all chains that ufw made. */
 function groups<V extends Visit>(seen: readonly Seen<V>[]): (readonly [Seen<V>, ...Seen<V>[]])[] {
   const found = new Map<string, [Seen<V>, ...Seen<V>[]]>();
   for (const it of seen) {

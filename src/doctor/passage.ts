@@ -9,10 +9,10 @@ import type { Fate } from '../firewalls/walk.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { HostFacts } from './facts.ts';
 
-/** Where packets of clients may come from, and what they go through. */
+/** Where clients' packets may come from, and what they pass. */
 export interface Surroundings {
   readonly tables: readonly ForeignTable[];
-  /** What packets meet besides them. */
+  /** What else packets pass. */
   readonly unseen: readonly Unseen[];
   readonly ways: readonly Interface[];
   readonly families: readonly Family[];
@@ -26,7 +26,7 @@ export function surroundings(
   return { tables, unseen, ways, families, foresight: new Foresight(tables) };
 }
 
-/** A guarded port, or both ends of a range of them. */
+/** A range of guarded ports of a service. */
 export interface Guarded {
   readonly service: Service;
   readonly range: PortRange;
@@ -36,19 +36,19 @@ export function guardedRanges({ services }: Config): Guarded[] {
   return services.flatMap(service => service.ports.map(range => ({ service, range })));
 }
 
-/** What a chain does with clients: lets them in, keeps all out or all but some, or nobody can tell. */
+/** What a chain does with clients: lets them in, keeps out all or all but some, or we cannot tell. */
 export type Doorman = 'in' | 'some' | 'unknown' | 'out';
 
-/** From the one that matters least: a client that comes in one way does not need the others. */
+/** The least important first: a client that comes in one way does not need the others. */
 const DOORMEN: readonly Doorman[] = ['in', 'some', 'unknown', 'out'];
 
-/** What the tables of others do with the first packet of a client to a port, wherever it may come in. */
+/** What the tables of other programs do with a client's first packet to a port, by any interface. */
 export interface Passage {
   /** One for each base chain, with the doorman of the best way in. */
   readonly visits: readonly (Visit & { readonly doorman: Doorman })[];
-  /** Where its destination is changed before it is delivered. */
+  /** The visit that changes its destination before it is delivered. */
   readonly translation: Visit | undefined;
-  /** Where it may be, which nobody can tell: with a random target, for some clients only. */
+  /** A visit that may change it, but we cannot tell: with a random target, or only for some clients. */
   readonly mayTranslate: Visit | undefined;
 }
 
@@ -70,16 +70,16 @@ export function passage({ ways, foresight }: Surroundings, to: Destination): Pas
   return { visits: [...best.values()], translation, mayTranslate };
 }
 
-/** What was found out about an end of a guarded range, in one family. */
+/** What we found out about an end of a guarded range, in one family. */
 export interface Crossing {
   readonly guarded: Guarded;
   readonly family: Family;
   readonly passage: Passage;
-  /** The chains that the host's answers go through. */
+  /** The visits of the host's answers to chains. */
   readonly answers: readonly Visit[];
 }
 
-/** Takes clients to all guarded ports. */
+/** Takes clients to all guarded ports, in all families. */
 export function crossings(config: Config, around: Surroundings): Crossing[] {
   const [way] = around.ways;
   return guardedRanges(config).flatMap(guarded =>
@@ -101,7 +101,7 @@ function doormanOf({ ruling, possible }: Visit): Doorman {
   return [...possible].some(lets) ? 'some' : 'out';
 }
 
-/** Whether packets come to a chain before ours at input. Of two chains with the same priority nobody can tell. */
+/** Whether packets reach a chain before ours at input. For two chains of the same priority we cannot tell. */
 export function isBefore({ priority }: Config, { chain: { hook } }: Visit): boolean {
   return hook.name === 'prerouting' || hook.priority < priority;
 }
@@ -116,7 +116,7 @@ export function guardedText({ service, range }: Guarded): string {
   return `${formatPortRange(range)} (${service.name})`;
 }
 
-/** Where packets are sent on to: `10.0.0.2:80`, `this host`. */
+/** The address that packets are sent on to: `10.0.0.2:80`, `port 8080`. */
 export function addressText({ ruling }: Visit): string {
   const { address, port, local } = ruling.to ?? {};
   if (local || !address) return port ? `port ${port.likely.readUInt16BE(0)}` : 'another port';

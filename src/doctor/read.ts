@@ -28,7 +28,7 @@ import type { Facts, FileFacts, KernelFacts, ServiceFacts, TableFacts, TokenFact
 import { readHostFacts } from './host.ts';
 import { readSystemd } from './systemd.ts';
 
-/** Reads all that the checks go by. What cannot be read is left out, and said to be so. */
+/** Reads everything that the checks depend on. The facts leave out what cannot be read, and say so. */
 export async function readFacts(path: string, env: NodeJS.ProcessEnv): Promise<Facts> {
   const { config, problems } = read(path, env);
   return {
@@ -64,7 +64,7 @@ function readTokenFacts(env: NodeJS.ProcessEnv): TokenFacts {
   };
 }
 
-/** For the services, as whom they run; only root can tell. */
+/** The state folder, if the user of the services cannot write to it. Only root can tell. */
 function unwritable(path: string | undefined): TokenFacts['folder'] {
   const stats = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false });
   if (path === undefined || !stats || process.geteuid?.() !== 0) return undefined;
@@ -105,7 +105,7 @@ async function readTable(
   kernel: Kernel,
   config: Config | undefined,
 ): Promise<TableFacts> {
-  // under another name it guards, too, and is not as the file says
+  // a table under another name guards, too, but is not as the file says
   const is = kernel.ours.length > 0 ? 'loaded' : 'not loaded';
   if (!config) return { is, inSync: null };
   try {
@@ -128,7 +128,7 @@ function readService(config: Config | undefined, env: NodeJS.ProcessEnv): Servic
   };
 }
 
-/** The kernel names the netlink port that has the group; the socket of that port may be one of the supervisor's. */
+/** The kernel names the netlink port that has the group. The socket with that port may belong to the supervisor. */
 function readGroupOwner(group: number, supervisor: number | undefined): ServiceFacts['groupOwner'] {
   // group, port, queue length, copy mode, copy range, flush timeout, references
   const bound = rows('/proc/self/net/netfilter/nfnetlink_log').find(([number]) => Number(number) === group);

@@ -13,8 +13,8 @@ import {
 } from './passage.ts';
 
 /**
- * With the hook at prerouting, guards go by the port that a packet is sent to: who sends it to another port that is
- * redirected to a guarded one comes in without a knock.
+ * With the hook at prerouting, guards look at the port that a packet is sent to. So a client needs no knock if another port
+ * is redirected to a guarded one.
  */
 export function redirectedAround(config: Config, around: Surroundings, path: string): Finding[] {
   if (config.hook === 'input' || !around.tables.some(redirects)) return [];
@@ -37,7 +37,7 @@ export function redirectedAround(config: Config, around: Surroundings, path: str
   );
 }
 
-/** Ranges of ports that neither the rules nor our guards tell apart. */
+/** Ranges of ports that the rules and our guards treat alike. */
 function alike(protocol: Protocol, guarded: readonly Guarded[], { foresight }: Surroundings): PortRange[] {
   const edges = guarded.flatMap(({ range }) => [range.first, range.last + 1]);
   const firsts = [...new Set([...foresight.ports, ...edges])].filter(port => port <= 65_535);
@@ -45,11 +45,11 @@ function alike(protocol: Protocol, guarded: readonly Guarded[], { foresight }: S
   return firsts.map((first, index) => ({ protocol, first, last: (firsts[index + 1] ?? 65_536) - 1 }));
 }
 
-/** Expressions that may change where a packet goes, and targets of iptables that do. */
+/** Expressions that may change a packet's destination, and targets of iptables that do. */
 const REDIRECTS: ReadonlySet<string> = new Set(['nat', 'redir', 'payload']);
 const TARGETS = /REDIRECT|DNAT/;
 
-/** Asked first: there may be thousands of ports to try. */
+/** Whether a rule may redirect. We ask this first, since there may be thousands of ports to try. */
 function redirects({ chains }: ForeignTable): boolean {
   return [...chains.values()].some(({ rules }) =>
     rules.some(({ expressions }) =>

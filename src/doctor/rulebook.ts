@@ -10,14 +10,14 @@ import type { Trace } from '../nftables/trace.ts';
 import { MARK } from '../ruleset/names.ts';
 import { dump } from '../table/read.ts';
 
-/** A rule that a trace names. */
+/** A rule that a trace refers to. */
 export interface Named {
-  /** As nft prints it; `# NAME` stands for what is not understood here. */
+  /** The rule as nft prints it. `# NAME` stands for a part that we do not understand. */
   readonly text: string;
   readonly rejects: boolean;
 }
 
-/** Elements of a set without a name that are written out. */
+/** How many elements of an anonymous set to print. */
 const MOST = 8;
 const FAMILIES: Readonly<Record<number, string>> = {
   1: 'inet',
@@ -28,7 +28,7 @@ const FAMILIES: Readonly<Record<number, string>> = {
   10: 'ip6',
 };
 
-/** Rules by the handles that the kernel gave them, read where the first one is asked for. */
+/** Rules by their handles from the kernel. A table is read when its first rule is asked for. */
 export class Rulebook {
   readonly #connection: Connection;
   readonly #tables = new Map<string, ReadonlyMap<bigint, Named>>();
@@ -38,12 +38,12 @@ export class Rulebook {
     this.#connection = connection;
   }
 
-  /** undefined for a rule that is gone. */
+  /** The rule; undefined if it is gone. */
   async find({ family, table }: Trace, handle: bigint): Promise<Named | undefined> {
     const key = `${family} ${table}`;
     const known = this.#tables.get(key)?.get(handle);
     if (known) return known;
-    // others may change their rules meanwhile
+    // other programs may change their rules meanwhile
     const rules = await readRules(this.#connection, table, family);
     this.#tables.set(key, rules);
     return rules.get(handle);
@@ -99,7 +99,7 @@ async function readRules(
   return rules;
 }
 
-/** nf_tables' own, and the target of iptables. */
+/** Whether an expression rejects: nf_tables' own, and the target of iptables. */
 function isReject(expression: Rule['expressions'][number]): boolean {
   if (expression.kind !== 'unknown') return expression.kind === 'reject';
   return (
@@ -117,7 +117,7 @@ function setWords(set: NftSet, elements: readonly Element[]): string {
   return `{ ${shown.join(', ')} }`;
 }
 
-/** The kernel keeps where ranges start, and the first keys after them. */
+/** The kernel keeps the start of each range, and the first key after it. */
 function ranges(set: NftSet, elements: readonly Element[]): string[] {
   const sorted = elements.toSorted((a, b) => Buffer.compare(a.key, b.key));
   return sorted.flatMap((element, index) => {

@@ -7,10 +7,10 @@ import type { Flush } from './flushes.ts';
 
 type Known = Pick<Facts, 'config' | 'file' | 'kernel' | 'service'>;
 
-/** Whether the table is there, and is what the file says. */
+/** Checks that the table is there, and is as the file says. */
 export function checkTable({ config, file, service }: Omit<Known, 'kernel'>, table: TableFacts): Checked {
   const name = config?.table ?? 'knockd';
-  // restarting the loader would unload first
+  // a restart of the loader would unload the table first
   const load = service.systemd?.installed
     ? 'systemctl reload-or-restart knockd-nft-load && systemctl start knockd-nft'
     : `knockd-nft --config ${shellWord(file.path)} load`;
@@ -55,7 +55,7 @@ function tableFindings(name: string, table: TableFacts, load: string, path: stri
   return [];
 }
 
-/** What brings the table back: after a reboot, after another tool's flush. */
+/** Checks what brings the table back after a reboot, or after another tool's flush. */
 export function checkService({ config, file, kernel, service }: Known): Checked {
   const { supervisor, hold, troubles, systemd, groupOwner } = service;
   const findings: Finding[] = [];
@@ -126,7 +126,7 @@ function otherFile(path: string): Finding {
   };
 }
 
-/** Where the file makes no table itself, it includes others: what to write depends on them. */
+/** If the file makes no table itself, it includes others, and they decide what to write. */
 function flushes({ unit, when, file, tables }: Flush, supervised: boolean): Finding {
   const common = {
     severity: supervised ? 'note' : 'risk',

@@ -2,9 +2,9 @@ import type { Config } from '../config/types.ts';
 import type { HostFacts } from './facts.ts';
 import { type Checked, type Finding, list } from './finding.ts';
 
-/** Fewer are full within a second under a flood of datagrams that one machine can send. */
+/** A flood of datagrams from one machine fills a smaller table within a second. */
 const FEW_CONNECTIONS = 65_536;
-/** Share of the table of connections that is in use when it counts as nearly full. */
+/** From this share on, the table of connections counts as nearly full. */
 const NEARLY_FULL = 0.9;
 
 export const SWITCHES = {
@@ -13,7 +13,7 @@ export const SWITCHES = {
   helper: 'net.netfilter.nf_conntrack_helper',
 } as const;
 
-/** Settings of the kernel, and what else of it we cannot see through. */
+/** Checks settings of the kernel, and parts of it that we cannot see through. */
 export function checkSettings(config: Config, host: HostFacts): Checked {
   const { conntrack, switches, legacyTables } = host;
   const findings: Finding[] = [];

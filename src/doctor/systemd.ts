@@ -4,10 +4,10 @@ import type { SystemdFacts } from './facts.ts';
 import { readFlushes } from './flushes.ts';
 
 const UNIT = 'knockd-nft-load.service';
-/** Where units are found; links in `*.wants` of the first start them. */
+/** The folders of units. Links in `*.wants` of the first one start them. */
 const FOLDERS = ['/etc/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system'];
 
-/** What systemd does for this network namespace when the machine starts; undefined where it does nothing. */
+/** What systemd does for this network namespace at boot; undefined if it does nothing. */
 export function readSystemd(): SystemdFacts | undefined {
   if (!existsSync('/run/systemd/system') || !isHostsNetwork()) return undefined;
   return {

@@ -4,7 +4,7 @@ import { SERVICE_USER } from '../host/service-user.ts';
 import type { Facts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
 
-/** One-time tokens: whether they are fed, can be remembered, and arrive. */
+/** Checks that one-time tokens are fed, can be remembered, and arrive. */
 export function checkTokens({ config, file, host, service, tokens }: Facts): Checked {
   const findings: Finding[] = [];
   const { port } = config?.token ?? {};

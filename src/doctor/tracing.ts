@@ -17,21 +17,22 @@ import { TRACE_MARK, TRACE_TABLE } from '../ruleset/names.ts';
 import { CannotChangeError } from '../table/errors.ts';
 import { dump } from '../table/read.ts';
 
-/** Before all others, and before fragments are put together. */
+/** Before all other chains, and before fragments are put together. */
 const PRIORITY = -0x8000_0000;
-/** Packets a second: who knocks and connects sends a handful, and a flood shall not fill the reader. */
+/** Packets a second. A client that knocks and connects sends a handful, and a flood must not overwhelm the reader. */
 const RATE = 20;
-/** Milliseconds without a message after which what is told of a packet is whole: it comes while the packet is worked on. */
+/** After this time without a report, in milliseconds, those of a packet are complete. They come while the kernel handles it. */
 const QUIET = 250;
 
 const SET = { dynamic: false, timeout: true, interval: false } as const;
 
 /**
- * Has the kernel tell what becomes of new packets of an address, and of the answers to them, for so many milliseconds: what
- * came since the last time, an empty list after each pause.
+ * Has the kernel trace new packets of an address, and the answers to them, for `milliseconds`. Yields the traces that came
+ * since the last time, and an empty list after each pause.
  *
- * It needs a table of its own. The kernel takes that away when our socket closes, whatever ends us (the flag `owner`, Linux 5.12).
- * Older ones keep it after SIGKILL, with a set whose only element ran out, so that nothing is traced; the next run takes it away.
+ * It needs a table of its own. The kernel removes that when our socket closes, however this process ends (the flag `owner`,
+ * Linux 5.12). Older kernels keep it after SIGKILL, but the only element of its set expires, so nothing is traced. The next
+ * run removes it.
  */
 export async function* tracing(
   connection: Connection,
@@ -71,12 +72,12 @@ export async function* tracing(
   }
 }
 
-/** Somebody flushed the ruleset, or the table was never made. */
+/** Accepts that the table is gone, because another program flushed the ruleset, or it was never made. */
 function gone(error: unknown): void {
   if (!(error instanceof NetlinkError && error.code === 'ENOENT')) throw error;
 }
 
-/** What an earlier run left. Throws where the table is not ours to replace. */
+/** The table that an earlier run left. Throws if it is not ours to replace. */
 async function ownTable(connection: Connection): Promise<Table | undefined> {
   const tables = await dump(connection, getTables);
   const found = tables

@@ -6,27 +6,27 @@ import { list } from './finding.ts';
 import { knocksOf } from './knocks.ts';
 import { guardedRanges, guardedText } from './passage.ts';
 
-/** A rule, or an end of a chain, that a packet came to. */
+/** A rule, or an end of a chain, that a packet reached. */
 export interface Met {
   /** `inet filter` */
   readonly table: string;
   readonly chain: string;
-  /** It is ours. */
+  /** Whether the table is ours. */
   readonly ours: boolean;
-  /** As nft prints it; `policy` is no rule. */
+  /** The rule as nft prints it; `policy` for the chain's policy. */
   readonly rule: string;
   /** `accept`, `jump knock`, `reject`. */
   readonly verdict: string;
 }
 
-/** What a traced packet is to us. */
+/** What a traced packet means to us. */
 export type Meaning =
   /** `services.ssh.sequence: knock 2`: its port is a secret. */
   | { readonly is: 'knock'; readonly where: string; readonly port: string }
   | { readonly is: 'visit' | 'answer'; readonly service: Service; readonly to: string }
   | { readonly is: 'other'; readonly to: string };
 
-/** All that a packet met, in order. */
+/** Everything that a packet met, in order. */
 export interface Trail {
   readonly meaning: Meaning;
   /** The index of the interface. */
@@ -34,7 +34,7 @@ export interface Trail {
   readonly met: readonly Met[];
 }
 
-/** What a packet is, by the configuration. */
+/** The meaning of a packet in this configuration. */
 export function meaningOf(packet: TracedPacket, config: Config): Meaning {
   const protocol = packet.protocol === IPPROTO.tcp ? 'tcp' : 'udp';
   const { source = 0, destination = 0 } = packet.ports ?? {};
@@ -60,7 +60,7 @@ export function meaningOf(packet: TracedPacket, config: Config): Meaning {
   return knock ? { is: 'knock', where: knock.where, port } : { is: 'other', to: port };
 }
 
-/** What {@link Met} says of a trace. */
+/** The verdict of a trace, for {@link Met}. */
 export function verdictOf({ verdict, target }: Trace, rejects: boolean): string {
   if (verdict === 'drop' && rejects) return 'reject';
   return target === undefined ? verdict : `${verdict} ${target}`;
@@ -68,20 +68,20 @@ export function verdictOf({ verdict, target }: Trace, rejects: boolean): string 
 
 const STOPS: ReadonlySet<string> = new Set(['drop', 'reject', 'queue', 'stolen']);
 
-/** What ended the way of a packet; undefined where nothing of nf_tables did. */
+/** What stopped a packet; undefined if nothing in nf_tables did. */
 export function stopOf({ met }: Trail): Met | undefined {
   const last = met.at(-1);
   return last && STOPS.has(last.verdict) ? last : undefined;
 }
 
-/** The end: whether the client got in, and what kept it out. */
+/** The result: whether the client got in, and what kept it out. */
 export interface Conclusion {
   readonly in: boolean;
-  /** Without a knock's port. */
+  /** It never contains a knock's port. */
   readonly sentence: string;
 }
 
-/** A client is in where a packet to a guarded port went all the way, and its answer, too. */
+/** A client is in if a packet to a guarded port went all the way, and so did its answer. */
 export function conclude(address: string, trails: readonly Trail[]): Conclusion {
   const visits = trails.filter(({ meaning }) => meaning.is === 'visit');
   const answer = trails.findLast(it => it.meaning.is === 'answer' && stopOf(it));
@@ -94,7 +94,7 @@ export function conclude(address: string, trails: readonly Trail[]): Conclusion 
       return out(
         `${address} came in to ${to}, but its answer did not come out: ${place(stop)} ${doing(stop)}`,
       );
-    // the first answer of TCP tells of a listener
+    // TCP's first answer shows that a program listens
     const silent = /\/tcp\b/.test(to) && !trails.some(({ meaning }) => meaning.is === 'answer');
     return {
       in: true,
@@ -129,7 +129,7 @@ function doing({ rule, verdict }: Met): string {
   return rule === 'policy' ? `${verdict}s it by its policy` : `${verdict}s it: ${rule}`;
 }
 
-/** Which knocks of a service's sequences came to us, in order: of the sequence that most were of. */
+/** The knocks that reached our chain, in order, of the sequence with most of them. */
 function knocksText({ name, sequences }: Service, trails: readonly Trail[]): string {
   const seen = trails.flatMap(trail =>
     trail.meaning.is === 'knock' && reached(trail) ? [trail.meaning.port] : [],
@@ -149,7 +149,7 @@ function knocksText({ name, sequences }: Service, trails: readonly Trail[]): str
   return `of ${where} came knock ${list(best.numbers.map(String), 40)} of ${best.of}, ${wrong}${other}`;
 }
 
-/** Whether our chain saw it. */
+/** Whether our chain saw the packet. */
 function reached({ met }: Trail): boolean {
   return met.some(({ ours }) => ours);
 }

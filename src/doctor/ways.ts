@@ -7,7 +7,7 @@ import type { Link } from '../netlink/link.ts';
 import { FAMILIES } from '../ruleset/names.ts';
 import type { HostFacts, HostInterface } from './facts.ts';
 
-/** Where packets of clients may come in, in this network namespace, and of which families they are. */
+/** The interfaces that clients' packets may come in by, in this network namespace, and their families. */
 export async function readWays(
   config: Config | undefined,
 ): Promise<Pick<HostFacts, 'families' | 'interfaces' | 'looked' | 'ways'>> {
@@ -23,7 +23,7 @@ export async function readWays(
   return { interfaces, looked, ways, families: FAMILIES.filter(has) };
 }
 
-/** With the addresses that others can reach, which may be none. */
+/** The interface with the addresses that others can reach. There may be none. */
 function toInterface({ name, index }: Link, usable: readonly NetworkInterfaceInfo[]): HostInterface {
   const first = (family: Family) => usable.find(it => it.family.toLowerCase() === family)?.address;
   const [ipv4, ipv6] = [first('ipv4'), first('ipv6')];
@@ -39,7 +39,7 @@ function bytesOf(address: string): Buffer {
   return Buffer.from(ipaddr.parse(address).toByteArray());
 }
 
-/** Those that default routes lead through; or all with addresses. */
+/** The interfaces of default routes, or all with addresses if there are none. */
 function waysIn(interfaces: readonly HostInterface[]): readonly HostInterface[] {
   const routes = defaultRoutes();
   const reachable = interfaces.filter(({ networks }) => networks.length > 0);
