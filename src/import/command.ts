@@ -7,13 +7,13 @@ import { readKnockHelper } from './firewalls/knock-helper.ts';
 import { readNft } from './firewalls/nft.ts';
 import { readUfw } from './firewalls/ufw.ts';
 
-/** What a command line of knockd.conf does, all in all. */
+/** The effect of a whole command line of knockd.conf. */
 export interface CommandLine {
-  /** What it opens; undefined where it opens nothing that could be read. */
+  /** What it opens; undefined if it opens nothing, or nothing that we could read. */
   readonly opening: Opening | undefined;
-  /** It takes back what another one opened. */
+  /** Whether it takes back what another one opened. */
   readonly closes: boolean;
-  /** What else it does, or why nothing of it can be read, as sentences without a period. */
+  /** What else it does, or why we can read nothing of it, as sentences without a period. */
   readonly notes: readonly string[];
 }
 
@@ -29,13 +29,13 @@ const FIREWALLS: readonly (readonly [program: RegExp, reader: Reader])[] = [
 const HARMLESS = /^(echo|printf|logger|true|:|exit|test|\[|fi|done|\})$/;
 /** Words that stand before a command and do not change what it does. */
 const BEFORE = /^(if|then|else|do|!|\{|exec|nohup|setsid|time|sudo|doas|env|command|timeout)$/;
-/** Options of those that take a word, and words that are one. */
+/** Options of these that take a word, and words that do so themselves. */
 const BEFORE_OPTION = /^(-[ugU]|timeout)$/;
 const SHELL = /^(ba|da|z)?sh$/;
-/** A shell in a shell in a shell: nobody writes that. */
+/** The depth of shells in shells. No author goes deeper. */
 const DEEPEST = 3;
 
-/** Understands a command line of a shell as far as firewalls' commands go. */
+/** Understands a shell's command line as far as it has commands of firewalls. */
 export function readCommandLine(line: string, names: PortNames): CommandLine {
   const openings: Opening[] = [];
   const notes: string[] = [];
@@ -101,7 +101,7 @@ function readSleep(words: readonly string[]): Effect {
   return { does: 'wait', time: Number(number) * ({ m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 1000) };
 }
 
-/** The words of each simple command, without redirections; undefined where no shell could read the line. */
+/** The words of each simple command, without redirections; undefined if no shell could read the line. */
 function splitCommands(line: string): readonly (readonly string[])[] | undefined {
   const commands: string[][] = [[]];
   let redirects = false;

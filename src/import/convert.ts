@@ -9,13 +9,13 @@ import type { PortNames } from './effect.ts';
 import type { KnockdConf } from './knockd-conf.ts';
 import { combineDoors, type Imported } from './services.ts';
 
-/** What knockd.conf became. */
+/** The result for a knockd.conf. */
 export interface Conversion {
-  /** With comments that name the doors; undefined where no door could be carried over. */
+  /** The text, with comments that name the doors; undefined if no door could be carried over. */
   readonly text: string | undefined;
   /** The same as values. */
   readonly configuration: { readonly [key: string]: Json } | undefined;
-  /** By line. */
+  /** Sorted by line. */
   readonly notes: readonly Note[];
   readonly services: readonly Imported[];
 }
@@ -39,7 +39,7 @@ export function convert(conf: KnockdConf, file: string, names: PortNames): Conve
   };
 }
 
-/** Tells what is different, and gives "interfaces". */
+/** Reports the differences, and returns "interfaces". */
 function readOptions(
   { options }: KnockdConf,
   tell: (line: number, message: string) => void,
@@ -86,7 +86,7 @@ function configurationText(
   ].join('\n');
 }
 
-/** On one line: `[7000, "8000/udp"]`, `{ "alice": [1, 2] }`. */
+/** A value on one line: `[7000, "8000/udp"]`, `{ "alice": [1, 2] }`. */
 function valueText(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(valueText).join(', ')}]`;
   if (typeof value === 'object' && value !== null)

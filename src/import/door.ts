@@ -5,17 +5,17 @@ import { readCommandLine } from './command.ts';
 import type { Opening, PortNames } from './effect.ts';
 import { atoi, type Section } from './knockd-conf.ts';
 
-/** Something that a person should know about a line of knockd.conf. */
+/** Something that people should know about a line of knockd.conf. */
 export interface Note {
-  /** From 1. */
+  /** Counts from 1. */
   readonly line: number;
-  /** The door; null for what is about the whole file. */
+  /** The door; null for a note about the whole file. */
   readonly door: string | null;
-  /** What is different here, and what to do. Never contains a sequence. */
+  /** What is different here, and what to do. It never contains a sequence. */
   readonly message: string;
 }
 
-/** A door that can be a service. Times in milliseconds. */
+/** A door that can be a service. Times are in milliseconds. */
 export interface Door {
   readonly name: string;
   readonly line: number;
@@ -25,7 +25,7 @@ export interface Door {
   readonly portsLine: number;
   readonly knockTimeout: number;
   readonly openFor: number;
-  /** It stays open until somebody closes it: `openFor` is what knockd would wait for, where it waited. */
+  /** Whether it stays open until another door closes it. `openFor` is then knockd's own time to wait, if it waited. */
   readonly endless: boolean;
 }
 
@@ -35,10 +35,10 @@ type Tell = (line: number, message: string) => void;
 const SEQ_TIMEOUT = 25;
 const CMD_TIMEOUT = 10;
 const SEQ_MAX = 32;
-/** What the configuration allows, in seconds. */
+/** The longest time that the configuration allows, in seconds. */
 const LONGEST = 365 * 86_400;
 
-/** Makes a service of a door; undefined where it cannot be one. Tells what is lost, or different. */
+/** Makes a service of a door; undefined if that is impossible. Reports what is lost or different. */
 export function readDoor(section: Section, names: PortNames, tell: Tell): Door | undefined {
   const { name, line, settings } = section;
   const command = readCommands(section, names, tell);
@@ -65,7 +65,7 @@ interface Command {
   readonly opening: Opening;
 }
 
-/** What the door opens, by its command for IPv4, or else by that for IPv6. */
+/** What the door opens: by its command for IPv4, or else by the one for IPv6. */
 function readCommands({ line, settings }: Section, names: PortNames, tell: Tell): Command | undefined {
   const given = [settings.get('start_command'), settings.get('start_command_6')].filter(
     it => it && it.value !== '',
@@ -90,7 +90,7 @@ function readCommands({ line, settings }: Section, names: PortNames, tell: Tell)
   return { line: first.line, opening };
 }
 
-/** knockd takes the other command for IPv6; a service here is one for both. */
+/** knockd runs the other command for IPv6. Here one service is for both. */
 function tellSixth(settings: Section['settings'], opening: Opening, names: PortNames, tell: Tell): void {
   const sixth = settings.get('start_command_6');
   const fourth = settings.get('start_command');
@@ -150,7 +150,7 @@ function readSequence({ line, settings }: Section, tell: Tell): readonly Port[] 
   return knocks;
 }
 
-/** Flags other than SYN: knocks are SYNs here. */
+/** Reports flags other than SYN, because knocks are SYNs here. */
 function tellFlags({ settings }: Section, tell: Tell): void {
   const flags = settings.get('tcpflags');
   if (!flags) return;

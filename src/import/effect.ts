@@ -1,24 +1,24 @@
 import type { PortRange } from '../config/types.ts';
 import type { WellKnown } from '../host/well-known.ts';
 
-/** What a firewall's command does, as far as a knock daemon wants it to. */
+/** The effect of a firewall's command, as far as a knock daemon needs it. */
 export type Effect =
   | Opening
-  /** Takes back an opening, or closes. */
+  /** Takes an opening back, or closes a port. */
   | { readonly does: 'close' }
   /** Waits, in milliseconds. */
   | { readonly does: 'wait'; readonly time: number }
-  /** Neither here nor there: writes a line, asks whether a rule is there. */
+  /** Changes nothing: writes a line, or asks whether a rule is there. */
   | { readonly does: 'nothing' }
-  /** `why` ends a sentence that begins with the command: `cannot be read …`. */
+  /** `why` completes a sentence that begins with the command: `cannot be read …`. */
   | { readonly does: 'unknown'; readonly why: string };
 
 export interface Opening {
   readonly does: 'open';
   readonly ports: readonly PortRange[];
-  /** What of the rule is not carried over, as sentences without a period. */
+  /** Parts of the rule that are not carried over, as sentences without a period. */
   readonly notes: readonly string[];
-  /** How long, in milliseconds, where the command itself says so. */
+  /** How long it opens, in milliseconds, if the command itself says so. */
   readonly time?: number;
 }
 
@@ -29,13 +29,13 @@ export function unknown(why: string): Effect {
   return { does: 'unknown', why };
 }
 
-/** The place that knockd puts the client's address into. */
+/** The place where knockd puts the client's address. */
 export const CLIENT = '%IP%';
 
 /** Well-known ports by name: `ssh/tcp` is 22. */
 export type PortNames = WellKnown['portOf'];
 
-/** A rule of any firewall, in its parts. */
+/** The parts of any firewall's rule. */
 export interface Match {
   /** `tcp`, `udp`, `6`, …; undefined for any. */
   readonly protocol?: string | undefined;
@@ -43,11 +43,11 @@ export interface Match {
   readonly ports?: string | undefined;
   /** The source address; undefined for any. */
   readonly from?: string | undefined;
-  /** Other conditions, as they are written. */
+  /** Other conditions, as written. */
   readonly conditions: readonly string[];
 }
 
-/** What a rule that accepts opens. */
+/** What an accepting rule opens. */
 export function opening({ protocol, ports, from, conditions }: Match, names: PortNames): Effect {
   if (from !== undefined && !from.startsWith(CLIENT))
     return unknown(`lets ${from} in, whoever knocks: addresses that need no knock belong into "allow"`);

@@ -1,17 +1,17 @@
-/** A line of knockd.conf that stands where it does not count, or that knockd would not understand. */
+/** A line of knockd.conf that does not count in its place, or that knockd would not understand. */
 export interface LineProblem {
-  /** From 1. */
+  /** Counts from 1. */
   readonly line: number;
   readonly message: string;
 }
 
 export interface Setting {
   readonly line: number;
-  /** As it is written; '' for one without `=`. */
+  /** The value as written; '' for a setting without `=`. */
   readonly value: string;
 }
 
-/** A `[section]` with its settings by lower-case names of knockd's manual; of several, the last one counts. */
+/** A `[section]` with its settings, by lower-case names from knockd's manual. If a setting comes again, the last one counts. */
 export interface Section {
   readonly name: string;
   readonly line: number;
@@ -21,11 +21,11 @@ export interface Section {
 export interface KnockdConf {
   readonly options: Section;
   readonly doors: readonly Section[];
-  /** Settings that knockd has no use for: it would refuse the file. */
+  /** Settings that knockd does not know. It would refuse the file. */
   readonly unknown: readonly LineProblem[];
 }
 
-/** What knockd 0.8 knows, in [options] and in doors. */
+/** The settings that knockd 0.8 knows, in [options] and in doors. */
 const OPTIONS: ReadonlySet<string> = new Set(['usesyslog', 'logfile', 'pidfile', 'interface']);
 const DOOR: ReadonlySet<string> = new Set([
   'sequence',
@@ -39,7 +39,7 @@ const DOOR: ReadonlySet<string> = new Set([
   'stop_command',
   'stop_command_6',
 ]);
-/** PATH_MAX, without the end of the line and of the string. */
+/** PATH_MAX, less the end of the line and of the string. */
 const LONGEST = 4094;
 const ALIASES: Readonly<Record<string, string>> = {
   timeout: 'seq_timeout',
@@ -48,8 +48,8 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Reads knockd.conf as parseconfig() of knockd 0.8 does: lines, neither continued nor quoted, `#` at their beginning for
- * comments, `key = value` with keys in any case. Gives what makes no knockd.conf of it, where there is anything.
+ * Reads knockd.conf like parseconfig() of knockd 0.8: lines without continuation or quotes, comments that start with `#`, and
+ * `key = value` with keys in upper or lower case. If the text is no knockd.conf, it returns the reasons instead.
  */
 export function parseKnockdConf(text: string): KnockdConf | { readonly problems: readonly LineProblem[] } {
   const problems: LineProblem[] = [];
@@ -102,7 +102,7 @@ function unknownText(name: string, known: ReadonlySet<string>): string {
   return 'knockd has no such setting, and refuses it: left out';
 }
 
-/** What C's atoi() makes of a text: 0 where there is no number at its beginning. */
+/** The number that C's atoi() reads from a text: 0 if the text does not begin with one. */
 export function atoi(text: string): number {
   return Number(/^[ \t\n\v\f\r]*([+-]?\d{1,15})/.exec(text)?.[1] ?? 0);
 }

@@ -4,11 +4,11 @@ import { formatPortRange, overlap } from '../config/ports.ts';
 import type { Port, PortRange } from '../config/types.ts';
 import type { Door } from './door.ts';
 
-/** A service that comes of one door, or of several that open the same ports. */
+/** A service made of one door, or of several that open the same ports. */
 export interface Imported {
   readonly name: string;
   readonly ports: readonly PortRange[];
-  /** One door, or a user for each. */
+  /** One door, or one for each user. */
   readonly doors: readonly { readonly user: string; readonly door: Door }[];
   /** Milliseconds. */
   readonly knockTimeout: number;
@@ -17,7 +17,7 @@ export interface Imported {
 
 type Tell = (door: Door, line: number, message: string) => void;
 
-/** Puts doors together to services that a configuration may have; tells of those that cannot be in it. */
+/** Combines doors into services that may stand in one configuration. Reports those that cannot. */
 export function combineDoors(doors: readonly Door[], tell: Tell): readonly Imported[] {
   const kept: Placed[] = [];
   for (const door of doors) {
@@ -30,11 +30,11 @@ export function combineDoors(doors: readonly Door[], tell: Tell): readonly Impor
   return toServices(kept, tell);
 }
 
-/** A door with what it is compared by. */
+/** A door, and the texts to compare it by. */
 interface Placed extends Door {
   /** `22/tcp,80/tcp`. */
   readonly portsText: string;
-  /** `7000/tcp,8000/udp,`: a beginning of knocks is a beginning of this. */
+  /** `7000/tcp,8000/udp,`: if knocks begin with others, so do their texts. */
   readonly knocksText: string;
 }
 
@@ -43,7 +43,7 @@ function placed(door: Door): Placed {
   return { ...door, portsText: door.ports.map(formatPortRange).join(), knocksText };
 }
 
-/** A guarded port belongs to one service: without those that earlier doors open, unless they open just the same. */
+/** A guarded port belongs to one service. So the door loses ports of earlier doors, unless it opens exactly the same ones. */
 function fitPorts(door: Placed, earlier: readonly Placed[], tell: Tell): Placed | undefined {
   if (earlier.some(it => it.portsText === door.portsText)) return door;
   const taken = door.ports.flatMap(port =>
@@ -61,7 +61,7 @@ function fitPorts(door: Placed, earlier: readonly Placed[], tell: Tell): Placed 
   return placed({ ...door, ports });
 }
 
-/** Why a sequence cannot stand beside the earlier ones, or with the ports that are guarded. */
+/** Why a sequence cannot stand beside the earlier ones, or beside the guarded ports. */
 function conflictOf(door: Placed, earlier: readonly Placed[]): string | undefined {
   const { knocks, knocksText, ports } = door;
   const repeated = knocks.findIndex((knock, index) => isSame(knock, knocks[index - 1]));
@@ -105,7 +105,7 @@ function toServices(doors: readonly Placed[], tell: Tell): readonly Imported[] {
   });
 }
 
-/** The shortest of those that doors have; one that stays open for ever takes what others have. */
+/** The shortest time of these doors. One that stays open for ever takes the time of the others. */
 function sharedTime(group: readonly Door[], tell: Tell): number {
   const ending = group.filter(({ endless }) => !endless);
   const openFor = Math.min(...(ending.length > 0 ? ending : group).map(door => door.openFor));
@@ -123,7 +123,7 @@ function sharedTime(group: readonly Door[], tell: Tell): number {
   return openFor;
 }
 
-/** `openSSH` and `opencloseSSH` are `ssh`; `ssh-2` where that is taken. */
+/** A free name: `openSSH` and `opencloseSSH` become `ssh`, or `ssh-2` if that is taken. */
 function freeName(written: string, otherwise: string, taken: Set<string>): string {
   const plain = toName(written.replace(/^open([-_ ]?close)?[-_ ]?(?=.*[a-z])/i, ''));
   const name = plain || toName(written) || otherwise;

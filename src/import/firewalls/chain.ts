@@ -1,8 +1,8 @@
 import { type Effect, unknown } from '../effect.ts';
 
 /**
- * Why a rule that is put into this chain opens no port of this host; undefined where it does. Chains that another program made
- * may be asked from anywhere.
+ * Why a rule in this chain opens no port of this host; undefined if it does. A chain that another program made may be reached
+ * from anywhere.
  */
 export function elsewhere(chain: string): Effect | undefined {
   if (/input|inbound|incoming|^in$/i.test(chain)) return undefined;

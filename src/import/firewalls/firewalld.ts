@@ -3,7 +3,7 @@ import { readIptables } from './iptables.ts';
 
 type Options = readonly (readonly [name: string, value: string])[];
 
-/** What says only how the command does its work. */
+/** Options that only say how the command does its work. */
 const USUAL: ReadonlySet<string> = new Set([
   ...['permanent', 'quiet', 'q', 'reload', 'complete-reload', 'runtime-to-permanent', 'timeout'],
 ]);
@@ -35,7 +35,7 @@ export function readFirewalld(words: readonly string[], names: PortNames): reado
   });
 }
 
-/** `--add-rule ipv4 filter INPUT 0 …`, `--passthrough ipv4 …`: the rest is for iptables. */
+/** Reads `--add-rule ipv4 filter INPUT 0 …` and `--passthrough ipv4 …`. The rest is for iptables. */
 function readDirect([verb, , ...words]: readonly string[], names: PortNames): Effect {
   if (verb === '--passthrough') return readIptables(words, names);
   const [table = '', chain = '', , ...rule] = words;
@@ -65,7 +65,7 @@ function readAddition(
   }
 }
 
-/** `rule family="ipv4" source address="%IP%" port port="22" protocol="tcp" accept`: attributes in any order. */
+/** Reads `rule family="ipv4" source address="%IP%" port port="22" protocol="tcp" accept`, with attributes in any order. */
 function readRule(rule: string, conditions: readonly string[], names: PortNames): Effect {
   const elements = new Map<string, Map<string, string>>();
   const flags: string[] = [];
@@ -101,7 +101,7 @@ function readRule(rule: string, conditions: readonly string[], names: PortNames)
   return opening({ ...match, conditions: [...conditions, ...left] }, names);
 }
 
-/** Those without a value have ''; a word that belongs to none is given alone. */
+/** The options, with '' for those without a value. If a word belongs to none, it returns that word instead. */
 function readOptions(words: readonly string[]): Options | string {
   const options: [string, string][] = [];
   let open = false;
@@ -119,7 +119,7 @@ function readOptions(words: readonly string[]): Options | string {
   return options;
 }
 
-/** Milliseconds: a number of seconds, or with `s`, `m` or `h`. */
+/** Reads a time as milliseconds: a number of seconds, or a number with `s`, `m` or `h`. */
 function readTime(text = ''): Opening['time'] {
   const [, number, unit = 's'] = /^(\d{1,9})([smh]?)$/.exec(text) ?? [];
   if (number === undefined) return undefined;

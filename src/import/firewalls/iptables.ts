@@ -1,7 +1,7 @@
 import { CLOSE, type Effect, NOTHING, opening, type PortNames, unknown } from '../effect.ts';
 import { elsewhere } from './chain.ts';
 
-/** Long names of options that matter, iptables(8) and iptables-extensions(8). */
+/** Long names of options that matter, from iptables(8) and iptables-extensions(8). */
 const LONG: Readonly<Record<string, string>> = {
   '--append': '-A',
   '--insert': '-I',
@@ -25,12 +25,12 @@ const LONG: Readonly<Record<string, string>> = {
   '--state': '--ctstate',
 };
 
-/** What makes a rule, but for its conditions. */
+/** The options that make a rule, without its other conditions. */
 const READ: ReadonlySet<string> = new Set(['-A', '-I', '-D', '-t', '-j', '-g', '-p', '-s', '--dport']);
-/** What new connections meet anyway, and what says only how the command does its work; a word may follow some. */
+/** Conditions that new connections meet anyway, and options that only say how the command works. Some take a word. */
 const USUAL =
   /^(--syn|-4|-6|--ipv[46]|-v|--verbose|-n|(-w|--wait|-W|--wait-interval)( \d+)?|(--comment|--reject-with)( .*)?)$/s;
-/** Modules whose options say what they are for. */
+/** Modules whose options explain themselves. */
 const MODULES: ReadonlySet<string> = new Set(['tcp', 'udp', 'multiport', 'state', 'conntrack', 'comment']);
 
 /** A command of iptables or ip6tables, without the program. */
@@ -59,7 +59,7 @@ export function readIptables(words: readonly string[], names: PortNames): Effect
   const conditions = [...options]
     .filter(([name, value]) => !READ.has(name) && !isUsual(name, value))
     .map(it => it.join(' ').trim());
-  const protocol = options.get('-p') ?? (ports === undefined ? undefined : 'tcp'); // as the manual of knockd has it
+  const protocol = options.get('-p') ?? (ports === undefined ? undefined : 'tcp'); // as knockd's manual has it
   return opening({ protocol, ports, from: options.get('-s'), conditions }, names);
 }
 
@@ -73,7 +73,7 @@ const ONE_WORD: ReadonlySet<string> = new Set([
   ...['--comment', '--reject-with', '-w', '--wait', '-W', '--wait-interval', '-s', '-j', '-g', '-t', '-p'],
 ]);
 
-/** Options by their short names, with all their words; a sentence where they cannot be read. */
+/** Options by their short names, with all their words; a sentence if they cannot be read. */
 function readOptions(words: readonly string[]): ReadonlyMap<string, string> | string {
   const options = new Map<string, string>();
   let last: string | undefined;

@@ -9,7 +9,7 @@ const OPTIONS = {
   ...{ srcaddr: text('f'), dstport: text('d'), proto: text('p'), chain: text('c'), comment: text('m') },
 };
 
-/** The script that comes with knockd, as `knock_add` in its example: `-i -c INPUT -p tcp -d 443 -f %IP%`. */
+/** Reads a call of the script that comes with knockd, `knock_add` in its example: `-i -c INPUT -p tcp -d 443 -f %IP%`. */
 export function readKnockHelper(words: readonly string[], names: PortNames): Effect {
   const { values, tokens } = parseArgs({ args: [...words], options: OPTIONS, strict: false, tokens: true });
   const strange = tokens.flatMap(it => {

@@ -1,11 +1,11 @@
 import { CLOSE, type Effect, type Match, NOTHING, opening, type PortNames, unknown } from '../effect.ts';
 import { elsewhere } from './chain.ts';
 
-/** What says only how the command prints. */
+/** Options that only say how the command prints. */
 const USUAL = /^-([aesnjtySNTp]+|-handle|-echo|-stateless|-numeric|-json|-terse)$/;
 const FAMILY = /^(ip|ip6|inet|arp|bridge|netdev)$/;
 
-/** A command of nft, without the program; it may hold several. */
+/** Reads the words of nft without the program. They may hold several commands. */
 export function readNft(words: readonly string[], names: PortNames): readonly Effect[] {
   const options = words.filter(word => /^-/.test(word) && !USUAL.test(word));
   if (options.some(it => it === '-c' || it === '--check')) return [NOTHING];
@@ -35,7 +35,7 @@ function readStatement([verb = '', object = '', ...words]: readonly string[], na
   return readRule(comment < 0 ? rule : rule.slice(0, comment), chain, names);
 }
 
-/** What a statement of two words, or one, says about the packet. */
+/** The first words of statements about the packet. */
 const PROTOCOL = /^(meta l4proto|ip protocol|ip6 nexthdr)$/;
 const DPORT = /^(tcp|udp|th) dport$/;
 
@@ -60,7 +60,7 @@ function readRule(rule: readonly string[], chain: string, names: PortNames): Eff
     else if (/^ip6? saddr$/.test(two)) from = value;
     else if (PROTOCOL.test(two)) protocol = value.replace(/[{} ]/g, '');
     else if (two === 'ct state' && /\bnew\b/.test(value)) {
-      // as those of new connections are
+      // new connections meet this condition
     } else if (rule[index] === 'accept') {
       index += 1;
       continue;
@@ -87,7 +87,7 @@ function readRule(rule: readonly string[], chain: string, names: PortNames): Eff
   return effects.find(({ does }) => does === 'unknown') ?? merged(effects);
 }
 
-/** Whether a statement that is read begins there. */
+/** Whether a statement that we can read begins there. */
 function begins(rule: readonly string[], at: number): boolean {
   const two = rule.slice(at, at + 2).join(' ');
   return (

@@ -1,6 +1,6 @@
 import { CLOSE, type Effect, NOTHING, opening, type PortNames, unknown } from '../effect.ts';
 
-/** The one application profile that is on every host with ufw and ssh. */
+/** The one application profile on every host with ufw and ssh. */
 const APPLICATIONS: Readonly<Record<string, string>> = { OpenSSH: '22' };
 
 /** A command of ufw(8), without the program. */
@@ -58,7 +58,7 @@ function readRule(words: readonly string[], names: PortNames): Effect {
   return opening({ protocol, ports, from, conditions }, names);
 }
 
-/** `22`, `22/tcp`, `ssh`, `OpenSSH`. */
+/** Reads `22`, `22/tcp`, `ssh`, `OpenSSH`. */
 function simple(word: string): readonly [ports: string, protocol: string | undefined] {
   if (Object.hasOwn(APPLICATIONS, word)) return application(word);
   const [ports = '', protocol] = word.split('/');
