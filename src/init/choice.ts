@@ -4,7 +4,7 @@ import { NAMING } from '../config/shape.ts';
 import type { PortRange } from '../config/types.ts';
 import type { Found } from './found.ts';
 
-/** A service that is to be hidden. */
+/** A service to be hidden. */
 export interface Choice {
   readonly name: string;
   readonly ports: readonly PortRange[];
@@ -13,8 +13,8 @@ export interface Choice {
 const EXPECTED = 'NAME=PORTS, such as ssh=22, web=80,443 or game=6000-6010/udp';
 
 /**
- * Services by their names or numbers in `found`, or written out: `ssh`, `2`, `web=80,443`. Says what is wrong with the
- * first word that is.
+ * Reads services by their names or numbers in `found`, or written out: `ssh`, `2`, `web=80,443`. If a word is wrong, it says
+ * what is wrong with the first such word.
  */
 export function readChoices(words: readonly string[], found: readonly Found[]): Outcome<readonly Choice[]> {
   const choices: Choice[] = [];
@@ -47,7 +47,7 @@ function readWritten(word: string): Outcome<Choice> {
   return good({ name, ports });
 }
 
-/** What of a choice is in the earlier ones, or twice in itself. */
+/** The part of a choice that is in an earlier one, or twice in itself. */
 function tellTwice({ name, ports }: Choice, earlier: readonly Choice[]): string | undefined {
   if (earlier.some(it => it.name === name)) return `${name} is there twice`;
   const taken = earlier.flatMap(it => it.ports);

@@ -1,16 +1,16 @@
 import { formatPortRange } from '../config/ports.ts';
 import type { Closed, PortRange } from '../config/types.ts';
 
-/** What goes into a first configuration. */
+/** The content of a first configuration. */
 export interface Draft {
   /** At least one. */
   readonly services: readonly DraftService[];
   /** Addresses that need no knock. */
   readonly allow: readonly string[];
   readonly hook: 'input' | 'prerouting';
-  /** What the ports beside the services show; 'drop' where that is not known. */
+  /** What the ports next to the services show; 'drop' if that is not known. */
   readonly closed: Closed;
-  /** Where editors find the schema; null where there is none here. */
+  /** Where editors find the schema; null if it is not here. */
   readonly schema: string | null;
 }
 
@@ -19,15 +19,15 @@ export interface DraftService {
   readonly ports: readonly PortRange[];
   /** TCP ports, in order. */
   readonly sequence: readonly number[];
-  /** Where the ports beside it show something else than the draft's `closed`. */
+  /** Set if the ports next to it show something else than the draft's `closed`. */
   readonly closed?: Closed;
-  /** Instead of the sequence, if it is there. */
+  /** Replaces the sequence, if set. */
   readonly token?: { readonly user: string; readonly secret: Uint8Array };
 }
 
 type Change = readonly [from: RegExp, to: string];
 
-/** What the example of the sources says of itself, and no file that is in use should. */
+/** What the example in the sources says of itself, and a file in use should not. */
 const IN_USE: readonly Change[] = [
   [
     /\/\/ Keep it readable by its owner only \(chmod 600\)/,
@@ -43,7 +43,7 @@ const TOKENS_INSTEAD: Change = [
 
 const SCHEMA = /\{ "\$schema": "\.\/knockd-nft\.schema\.json",/;
 const SEQUENCE = /"sequence": \[[\d, ]+\]/;
-/** Of all services; that of a single one is indented further. */
+/** The setting for all services. That of a single one is indented further. */
 const DEFAULT_CLOSED = /(?<=\n {2})\/\/ "closed": "drop"/;
 /** Where the Debian package has the schema. */
 export const PACKAGED_SCHEMA = '/usr/share/knockd-nft/knockd-nft.schema.json';
@@ -67,8 +67,8 @@ export function writeDraft(example: string, { services, allow, hook, closed, sch
 }
 
 /**
- * The first configuration of the Debian package: services are comments `//"ssh": {`, and `@SEQUENCE@` stands where its
- * postinst puts a random sequence.
+ * The first configuration of the Debian package. Its services are comments `//"ssh": {`, and its postinst puts a random
+ * sequence in place of `@SEQUENCE@`.
  */
 export function packagedConfiguration(example: string): string {
   const [, head, services, rest] = example.match(/^(.*\n {2}"services": \{\n)(.*?\n)( {2}\},\n.*)$/s) ?? [];
@@ -82,7 +82,7 @@ export function packagedConfiguration(example: string): string {
   ]);
 }
 
-/** Whether a file is what the Debian package wrote, with nothing guarded and nothing changed. */
+/** Whether a file is still what the Debian package wrote, without changes and with no guarded port. */
 export function isPackaged(text: string, example: string): boolean {
   return text.replace(SEQUENCE, '"sequence": [@SEQUENCE@]') === packagedConfiguration(example);
 }

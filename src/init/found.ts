@@ -5,27 +5,27 @@ import type { PortRange } from '../config/types.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Host } from './host.ts';
 
-/** Something that others can reach on this host, as a service of the configuration. */
+/** Something on this host that others can reach, as a service of the configuration. */
 export interface Found {
   readonly name: string;
   readonly ports: readonly PortRange[];
-  /** The program that listens; null where that is not ours to know. */
+  /** The program that listens; null if this user may not know. */
   readonly program: string | null;
-  /** Where it listens; empty for all addresses. */
+  /** The addresses that it listens on; empty for all. */
   readonly addresses: readonly string[];
 }
 
 /** Programs that are ssh by another name. */
 const SSH = /^(sshd.*|dropbear)$/;
 
-/** Programs that hold the ports of containers, whose packets are forwarded: only a hook before that sees them. */
+/** Programs that hold the ports of containers. Packets to those are forwarded, so only a hook before that sees them. */
 const FORWARDERS: ReadonlySet<string | null> = new Set(['docker-proxy', 'conmon']);
 
 export function isForwarded({ program }: Found): boolean {
   return FORWARDERS.has(program);
 }
 
-/** What listens on this host for others, ssh first, then by port. A program is one service, whatever it listens on. */
+/** What listens on this host for others: ssh first, then by port. A program is one service, however many ports it has. */
 export function findServices(host: Host): readonly Found[] {
   const services = new Map<string, Found>();
   for (const listener of host.listeners.filter(it => !it.loopback && !isClient(it, host))) {
@@ -44,7 +44,7 @@ export function findServices(host: Host): readonly Found[] {
   );
 }
 
-/** A UDP socket that waits for an answer looks like one that serves; the kernel's own (WireGuard) have no file. */
+/** A UDP socket that waits for an answer looks like one that serves. The kernel's own sockets (WireGuard) have no file. */
 function isClient({ protocol, port, inode }: Listener, { ephemeral }: Host): boolean {
   return protocol === 'udp' && inode !== 0 && port >= ephemeral.first && port <= ephemeral.last;
 }

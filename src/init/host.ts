@@ -6,27 +6,27 @@ import { readEphemeral, readOr, socketsOf } from '../host/proc.ts';
 import { readWellKnown } from '../host/well-known.ts';
 import { readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 
-/** What a configuration has to fit. */
+/** The host that a configuration has to fit. */
 export interface Host {
   readonly listeners: readonly Listener[];
-  /** Names of the programs that hold sockets, by inode; without root only one's own. */
+  /** The names of the programs that hold sockets, by inode. Without root these are only the user's own. */
   readonly programs: ReadonlyMap<number, string>;
   /** Names of well-known ports: `22/tcp` is `ssh`. */
   readonly wellKnown: ReadonlyMap<string, string>;
-  /** The ports that outgoing connections take theirs from, both included. */
+  /** The range of ports for outgoing connections, both ends included. */
   readonly ephemeral: { readonly first: number; readonly last: number };
   readonly login: Login | undefined;
 }
 
-/** The connection of ssh that we are called over, while it stands. Addresses have 4 or 16 bytes. */
+/** The ssh connection of this login, while it stands. Addresses have 4 or 16 bytes. */
 export interface Login {
   readonly from: Buffer;
   readonly to: Buffer;
-  /** Where sshd listens. */
+  /** The port that sshd listens on. */
   readonly port: number;
 }
 
-/** Looks at this host and network namespace; needs no privileges. */
+/** Looks at this host and network namespace. Needs no privileges. */
 export async function readHost(env: NodeJS.ProcessEnv): Promise<Host> {
   return {
     listeners: await listeners(),
@@ -37,7 +37,7 @@ export async function readHost(env: NodeJS.ProcessEnv): Promise<Host> {
   };
 }
 
-/** Variables outlive connections: in a tmux, one may tell of an address that is somebody else's by now. */
+/** Variables outlive connections: in a tmux, they may hold an address that another host has by now. */
 async function readLogin(env: NodeJS.ProcessEnv): Promise<Login | undefined> {
   const told = sshConnection(env);
   if (!told) return undefined;
@@ -47,7 +47,7 @@ async function readLogin(env: NodeJS.ProcessEnv): Promise<Login | undefined> {
   return socket && { from: socket.peer, to: socket.address, port };
 }
 
-/** Where several processes hold a socket, the first one names it, but for systemd, which opens sockets for others. */
+/** If several processes hold a socket, the first one names it. systemd does not count, because it opens sockets for others. */
 function readPrograms(): ReadonlyMap<number, string> {
   const programs = new Map<number, string>();
   const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name));

@@ -4,16 +4,16 @@ import { dirname } from 'node:path';
 import { writeWhole } from '../host/files.ts';
 import { isPackaged } from './document.ts';
 
-/** Where a configuration is going to be written. */
+/** The place for a new configuration. */
 export interface Place {
   readonly path: string;
-  /** A supervisor follows the configuration and would put it in force at once: `path` is beside it, for `try`. */
+  /** A supervisor follows the configuration, and would load it at once. So `path` is a file next to it, for `try`. */
   readonly candidate: boolean;
-  /** There is a file, of which a copy stays. */
+  /** There is a file already. A copy of it stays. */
   readonly replaces: boolean;
 }
 
-/** The configuration is not going to be written; the message says why, and what to do. Nothing was changed. */
+/** The configuration will not be written. The message says why, and what to do. Nothing was changed. */
 export class RefusedError extends Error {
   override readonly name = 'RefusedError';
   readonly permission: boolean;
@@ -26,12 +26,12 @@ export class RefusedError extends Error {
 
 /** Far more than the Debian package writes. */
 const PACKAGED_BYTES = 65_536;
-/** Of the user that the services run as; the package makes it. */
+/** The group of the services' user, which the package makes. */
 const GROUP = /^knockd-nft:[^:\n]*:(\d+):/m;
 
 /**
- * Where to write the configuration `file`. A file that is there is left alone unless `force`, or the Debian package wrote
- * it and nobody changed it. Throws {@link RefusedError}, also where the folder cannot be written.
+ * Where to write the configuration `file`. An existing file is left alone, unless there is `force`, or the Debian package
+ * wrote it and it is unchanged. Throws {@link RefusedError}, also if the folder is not writable.
  */
 export function findPlace(
   file: string,
@@ -55,8 +55,8 @@ export function findPlace(
 }
 
 /**
- * Writes the text with mode 0640, for the services' group if there is one: whole or not at all, and never over a file that
- * came up meanwhile. Returns the path of the copy of a file that was replaced.
+ * Writes the text with mode 0640, for the services' group if there is one. It writes all or nothing, and never over a file
+ * that appeared meanwhile. Returns the path of the copy if it replaced a file.
  */
 export function writePlace({ path, replaces }: Place, text: string): string | null {
   const temporary = `${path}.${randomBytes(6).toString('hex')}`;
@@ -64,7 +64,7 @@ export function writePlace({ path, replaces }: Place, text: string): string | nu
     const gid = process.geteuid?.() === 0 ? serviceGroup() : undefined;
     writeWhole(temporary, text, { mode: 0o640, ...(gid === undefined ? {} : { uid: 0, gid }) });
     if (!replaces) {
-      linkSync(temporary, path); // fails where a rename would replace
+      linkSync(temporary, path); // unlike a rename, it fails if there is a file
       return null;
     }
     const copy = keepCopy(path);
@@ -86,7 +86,7 @@ function serviceGroup(): number | undefined {
   }
 }
 
-/** Another name for the file: `FILE.bak`, or `FILE.bak2` where that is taken, and so on. */
+/** Gives the file another name: `FILE.bak`, or `FILE.bak2` if that is taken, and so on. Returns it. */
 function keepCopy(path: string): string {
   for (let number = 1; ; number++) {
     const copy = `${path}.bak${number === 1 ? '' : number}`;
@@ -102,7 +102,7 @@ function isUntouched(file: string, example: string): boolean {
     if (!stats.isFile() || stats.size > PACKAGED_BYTES) return false;
     return isPackaged(readFileSync(file, 'utf8'), example);
   } catch {
-    return false; // not ours to read
+    return false; // this user may not read it
   }
 }
 

@@ -1,18 +1,18 @@
 import type { PortRange } from '../config/types.ts';
 import type { Host } from './host.ts';
 
-/** The first port that needs no privileges: below, well-known services live. */
+/** The first port that needs no privileges. Below it are the well-known services. */
 const LOWEST = 1024;
 const HIGHEST = 65_535;
-/** With fewer ports than this to choose from, a sequence would be easier to guess, or could not be made at all. */
+/** With fewer ports than this to choose from, sequences would be easy to guess, or could not be made at all. */
 const ENOUGH = 1000;
 
-/** A whole number from 0 to less than `limit`, random. */
+/** Returns a random whole number from 0 up to, but not including, `limit`. */
 export type Random = (limit: number) => number;
 
 /**
- * Ports that are good to knock on: above the well-known ones, in nobody's use, neither of `guarded`, and outside the range
- * that outgoing connections take theirs from; within it only where hardly any port is left outside.
+ * Ports that are good for knocks: above the well-known ones, unused, not `guarded`, and outside the range for outgoing
+ * connections. Ports inside that range count only if hardly any are left outside.
  */
 export function freePorts(
   { listeners, ephemeral }: Pick<Host, 'listeners' | 'ephemeral'>,
@@ -27,8 +27,8 @@ export function freePorts(
 }
 
 /**
- * Random sequences of `knocks` TCP ports each, 3 to 32; no port is in two places, no two neighbours differ by 1, and none
- * only rises or falls. Undefined where the ports do not last.
+ * Random sequences of `knocks` TCP ports each, 3 to 32. No port is used twice, neighbours differ by more than 1, and no
+ * sequence only rises or falls. Undefined if there are not enough ports.
  */
 export function chooseSequences(
   count: number,
@@ -47,7 +47,7 @@ export function chooseSequences(
   return sequences;
 }
 
-/** Draws until one is good: of many ports, nearly every second draw is. */
+/** Draws until a sequence is good. With many ports, nearly every second one is. */
 function chooseSequence(knocks: number, free: readonly number[], random: Random): readonly number[] {
   for (;;) {
     const ports = new Set<number>();
@@ -57,7 +57,7 @@ function chooseSequence(knocks: number, free: readonly number[], random: Random)
   }
 }
 
-/** Not what a scan of ports in order makes, nor a part of it. */
+/** Whether a scan of ports in order would not make this sequence, or a part of it. */
 function isGood(sequence: readonly number[]): boolean {
   const steps = sequence.slice(1).map((port, index) => port - (sequence[index] ?? 0));
   return (

@@ -8,25 +8,25 @@ import type { Draft, DraftService } from './document.ts';
 import type { Login } from './host.ts';
 import type { Place } from './place.ts';
 
-/** What the way from a written configuration to a hidden service depends on. */
+/** What the next steps depend on, from a written configuration to a hidden service. */
 export interface Written {
   readonly place: Place;
   /** The configuration that `place` is for. */
   readonly config: string;
-  /** It is the one that every command takes unless told. */
+  /** Whether every command takes this one by default. */
   readonly isDefault: boolean;
-  /** Where the old file is now. */
+  /** The path of the old file's copy. */
   readonly copy: string | null;
   readonly draft: Draft;
-  /** What the user of one-time tokens needs, service by service; none where there are sequences. */
+  /** What the user of one-time tokens needs, for each service; empty if there are sequences. */
   readonly handouts: readonly Handout[];
-  /** How clients reach this host, as far as known: an address, or `HOST`. */
+  /** How clients reach this host, as far as we know: an address, or `HOST`. */
   readonly host: string;
-  /** Whoever called this needs sudo for the next command. */
+  /** Whether the caller needs sudo for the next command. */
   readonly sudo: boolean;
 }
 
-/** What was written, and what to do next, in lines of at most `width` characters but for commands. */
+/** What was written, and what to do next, in lines of at most `width` characters. Commands may be longer. */
 export function nextSteps(written: Written, width: number): string[] {
   const { place, copy, host, handouts } = written;
   const { services, allow } = written.draft;
@@ -100,14 +100,14 @@ export function nextSteps(written: Written, width: number): string[] {
   }
 }
 
-/** The address that the caller reaches this host by; `HOST` where that is not known: a NAT may stand between. */
+/** The address at which the caller reaches this host; `HOST` if we do not know it, since there may be a NAT. */
 export function clientsWay(login: Login | undefined): string {
   if (!login) return 'HOST';
   const [from, to] = [login.from, login.to].map(it => ipaddr.fromByteArray([...it]).range());
   return to === 'unicast' || from !== 'unicast' ? formatAddress(login.to) : 'HOST';
 }
 
-/** This program as it has to be called for this configuration, and to try it. */
+/** The command lines of this program for this configuration, and to try it. */
 function commands({ place, config, isDefault, sudo }: Written): readonly [command: string, trial: string] {
   const command = `${sudo ? 'sudo ' : ''}knockd-nft${isDefault ? '' : ` --config ${shellWord(config)}`}`;
   return [command, `${command} try${place.candidate ? ` ${shellWord(place.path)}` : ''} --for 2m`];
@@ -141,7 +141,7 @@ function tcpPort(ports: readonly PortRange[]): number | undefined {
   return ports.find(({ protocol }) => protocol === 'tcp')?.first;
 }
 
-/** A word as it has to be typed in a shell. */
+/** A word as it must be typed in a shell. */
 function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
