@@ -1,13 +1,13 @@
 import { createInterface } from 'node:readline';
 import { written } from './harmless.ts';
 
-/** Shows the prompt, and gives the line that is typed, without spaces around it. */
+/** Shows the prompt, and returns the line that was typed, without spaces around it. */
 export type Ask = (prompt: string) => Promise<string>;
 
-/** Whoever was asked does not want to answer: Ctrl-C, or the end of the input. */
+/** The user does not want to answer: Ctrl-C, or the end of the input. */
 export class NoAnswerError extends Error {
   override readonly name = 'NoAnswerError';
-  /** By Ctrl-C. */
+  /** Whether it was Ctrl-C. */
   readonly interrupted: boolean;
 
   constructor(interrupted: boolean) {
@@ -17,8 +17,8 @@ export class NoAnswerError extends Error {
 }
 
 /**
- * Asks on the terminal, on stderr, for as long as `work` takes; then the terminal is as before. Lines that are typed ahead
- * are answers to what comes. An `Ask` rejects with {@link NoAnswerError}.
+ * Asks on the terminal, on stderr, for as long as `work` takes. Afterwards the terminal is as before. Lines that are typed
+ * ahead answer the next questions. An `Ask` rejects with {@link NoAnswerError}.
  */
 export async function withQuestions<T>(work: (ask: Ask) => Promise<T>): Promise<T> {
   const terminal = createInterface({ input: process.stdin, output: process.stderr });

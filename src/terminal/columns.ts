@@ -1,12 +1,12 @@
 import { harmless } from './harmless.ts';
 
-/** How a column gives way where there is not room for all. */
+/** How a column gives way if there is not enough room. */
 export interface Give {
-  /** The columns with the smallest are left out first. */
+  /** The columns with the least importance are left out first. */
   readonly importance: number;
-  /** It may be cut to so many characters before that; whole unless told. */
+  /** The fewest characters that it may be cut to before that. Without it, the column stays whole. */
   readonly least?: number;
-  /** Numbers stand to the right. */
+  /** Aligned to the right, for numbers. */
   readonly right?: boolean;
 }
 
@@ -27,7 +27,7 @@ export function columns(head: readonly string[], rows: readonly (readonly string
   );
 }
 
-/** The same in lines of at most `width` characters: `give` says of each title how its column gives way. */
+/** The same in lines of at most `width` characters. `give` says for each title how its column gives way. */
 export function fittedColumns(
   head: readonly string[],
   rows: readonly (readonly string[])[],
@@ -53,12 +53,12 @@ export function fittedColumns(
   return linesOf(all, shown).map(line => cut(line, width));
 }
 
-/** As wide as they will be written. */
+/** The cells as they will be printed, for their width. */
 function cells(row: readonly string[]): string[] {
   return row.map(harmless);
 }
 
-/** The beginning of a text that is too long, with a sign that it is. */
+/** A text cut to `width`, with a sign that it is cut. */
 export function cut(text: string, width: number): string {
   const shown = harmless(text);
   return shown.length <= width ? shown : `${shown.slice(0, Math.max(width - 1, 0))}…`.slice(0, width);

@@ -1,38 +1,38 @@
 import { randomBytes } from 'node:crypto';
 
 /**
- * Text of others made harmless: names, comments and errors may hold what a terminal obeys, or what hides how a line really
- * reads. All that we print goes through here, in {@link writeLines} and on the live screen, so that nobody who prints has to
- * think of it.
+ * Makes text of others harmless. Names, comments and errors may hold characters that a terminal obeys, or that hide what a line
+ * really says. Everything that we print goes through here, in {@link writeLines} and on the live screen, so that no other code
+ * has to think of it.
  */
 
-/** Stands for the escape character in our own colours; nobody else can know it. */
+/** Stands for the escape character in our own colours. It is random, so no other text can contain it. */
 const OURS = `\u001b${randomBytes(12).toString('hex')}`;
 
 /**
- * Our colours; a line's indentation; and what must not be printed: control characters (C0, DEL, C1), signs that format and
- * turn the direction of text (soft hyphens, zero-width and bidirectional ones, tags), separators of lines, halves of pairs.
+ * Our colours, a line's indentation, and what must not be printed: control characters (C0, DEL, C1), signs that format or turn
+ * the direction of text (soft hyphens, zero-width and bidirectional ones, tags), separators of lines, halves of pairs.
  */
 const SPECIAL = new RegExp(`${OURS}(?=\\[[\\d;]*m)|^\\t+|[\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{Cs}]`, 'gu');
 
 const PLAIN = /^[ -~]*$/;
 
-/** One line: escapes as in JSON, `\u001b`, stand for what it must not hold, so that a line of JSON stays the same JSON. */
+/** One line. Escapes as in JSON, `\u001b`, replace what it must not hold, so a line of JSON keeps its meaning. */
 export function harmless(line: string): string {
   return replace(line, OURS);
 }
 
-/** The same as it is written, with our colours. */
+/** The line as it is printed, with our colours. */
 export function written(line: string): string {
   return replace(line, '\u001b');
 }
 
-/** A text with escape sequences for colours that we made, around words that are harmless. */
+/** A text with escape sequences of our own colours around harmless words. */
 export function ours(coloured: string): string {
   return coloured.replaceAll('\u001b', OURS);
 }
 
-/** The one way of results and messages to standard output and standard error. */
+/** The only way for results and messages to standard output and standard error. */
 export function writeLines(stream: NodeJS.WritableStream, lines: string | readonly string[]): void {
   const text = typeof lines === 'string' ? written(lines) : lines.map(written).join('\n');
   stream.write(`${text}\n`);

@@ -1,15 +1,15 @@
 import { styleText } from 'node:util';
 import { harmless, ours } from './harmless.ts';
 
-/** Adds colour to a text, or does not. It shows in what writes lines, and nowhere else. */
+/** Adds colour to a text, or does not. Only {@link writeLines} and the live screen show the colours. */
 export type Paint = typeof styleText;
 
-/** Whether somebody looks at a screen where the cursor can be moved. */
+/** Whether the stream is a screen on which the cursor can be moved. */
 export function isTerminal(env: NodeJS.ProcessEnv, { isTTY }: NodeJS.WriteStream = process.stdout): boolean {
   return isTTY && env.TERM !== 'dumb';
 }
 
-/** Colours only on a terminal, and never with NO_COLOR; what else Node.js may go by (`CI`) does not count. */
+/** Colours only on a terminal, and never with NO_COLOR. Other variables that Node.js may obey (`CI`) do not count. */
 export function painter(env: NodeJS.ProcessEnv, stream: NodeJS.WriteStream = process.stdout): Paint {
   // before Node.js 20.12 there is no styleText
   const coloured = isTerminal(env, stream) && !env.NO_COLOR && typeof styleText === 'function';

@@ -1,13 +1,13 @@
 import { emitKeypressEvents, type Key } from 'node:readline';
 import { written } from './harmless.ts';
 
-/** What a screen tells whoever draws on it. */
+/** What a screen reports to the code that draws on it. */
 export interface Listener {
-  /** A key by its name, `q`, that stands for nothing else. */
+  /** A key by its name, `q`, unless the screen uses it itself. */
   readonly key: (key: string) => void;
-  /** The size is another one, or others have written on it: all is to be drawn. */
+  /** The size changed, or another program wrote on the screen. Draw everything. */
   readonly redraw: () => void;
-  /** Somebody wants an end: Ctrl-C, or the terminal is gone. */
+  /** The user wants to end it with Ctrl-C, or the terminal is gone. */
   readonly end: () => void;
 }
 
@@ -15,28 +15,28 @@ export interface Listener {
 export interface Screen {
   /** Lines and columns now. */
   readonly size: () => { readonly width: number; readonly height: number };
-  /** Shows these lines, none of them wider than the screen, and writes only those that are not there yet. */
+  /** Shows these lines, none wider than the screen. It writes only those that changed. */
   readonly draw: (lines: readonly string[]) => void;
-  /** Leaves the terminal as it was found. */
+  /** Leaves the terminal as it was before. */
   readonly close: () => void;
 }
 
-// xterm's control sequences, which all terminals know that anybody uses
+// xterm's control sequences, which all terminals in use know
 const CLEAR = '\x1b[2J';
 const CLEAR_LINE = '\x1b[K';
 const goto = (row: number) => `\x1b[${row};1H`;
 /** The alternate screen, without cursor. */
 const ENTER = `\x1b[?1049h\x1b[?25l${CLEAR}`;
-/** Where there is no alternate screen, at least an empty one is left. */
+/** A terminal without an alternate screen is at least left empty. */
 const LEAVE = `${CLEAR}${goto(1)}\x1b[?25h\x1b[?1049l`;
 
-/** Where the terminal does not know. */
+/** The size if the terminal does not say. */
 const USUAL = { width: 80, height: 24 };
 
 /**
- * Takes the terminal of standard output. It is given back by `close`, at the end of the process, at SIGTERM and SIGHUP
- * (of which the process dies), and while the process is stopped by SIGTSTP; not at SIGKILL and SIGSTOP, of which
- * nobody hears.
+ * Takes the terminal of standard output. It gives it back on `close`, at the end of the process, on SIGTERM and SIGHUP (which
+ * then end the process), and while SIGTSTP stops the process. It cannot do so on SIGKILL and SIGSTOP, which no process can
+ * catch.
  */
 export function openScreen(listener: Listener): Screen {
   const { stdin, stdout } = process;
@@ -45,7 +45,7 @@ export function openScreen(listener: Listener): Screen {
   let open = false;
 
   const enter = () => {
-    // stops a process in the background, before it writes to a screen that is another's
+    // if the process is in the background, this stops it before it writes to a screen in use
     if (typing) stdin.setRawMode(true);
     stdout.write(ENTER);
     shown = [];
@@ -58,7 +58,7 @@ export function openScreen(listener: Listener): Screen {
     if (typing) stdin.setRawMode(false);
   };
   const again = () => {
-    if (typing) stdin.setRawMode(false); // else it would not be set anew, whatever others have set
+    if (typing) stdin.setRawMode(false); // or Node.js would not set it again, whatever others have set
     enter();
     listener.redraw();
   };
@@ -82,7 +82,7 @@ export function openScreen(listener: Listener): Screen {
   const stop = () => {
     leave();
     process.off('SIGTSTP', stop);
-    process.kill(process.pid, 'SIGTSTP'); // returns when it goes on, or at once where nobody could make it
+    process.kill(process.pid, 'SIGTSTP'); // returns when it goes on, or at once if no shell could continue it
     process.on('SIGTSTP', stop);
     again();
   };

@@ -1,14 +1,14 @@
 import { harmless } from './harmless.ts';
 
-/** The widest that text is set: what is wider is hard to read. */
+/** The widest that text may be. Wider text is hard to read. */
 const WIDEST = 80;
 
-/** How wide text for people may be on this stream. */
+/** The width for text on this stream. */
 export function textWidth({ columns }: NodeJS.WriteStream): number {
   return Math.min(columns || WIDEST, WIDEST);
 }
 
-/** Breaks a paragraph into lines of at most `width` characters, between words; a longer word has a line of its own. */
+/** Breaks a paragraph into lines of at most `width` characters, between words. A longer word gets a line of its own. */
 export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of harmless(text).split(/\s+/)) {
