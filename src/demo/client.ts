@@ -1,4 +1,4 @@
-/** The client's side of the demo: a process in a network namespace of its own that is told what to do by JSON lines. */
+/** The client's side of the demo: a process in a network namespace of its own, which gets its orders as JSON lines. */
 import { type ChildProcessWithoutNullStreams, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
@@ -7,22 +7,22 @@ import { knock, sendDatagram } from '../client/knock.ts';
 import type { Port } from '../config/types.ts';
 import { tokenDatagram } from '../token/packet.ts';
 
-/** Milliseconds between two knocks: the wire is short. */
+/** Milliseconds between two knocks. The wire is short. */
 const GAP = 100;
 
-/** What became of a connection: refused, or nothing heard for so long as the caller waited. */
+/** The result of a connection: open, refused, or no answer for as long as the caller waited. */
 export type Reach = 'open' | 'refused' | 'silent';
 
 export interface Visit {
   readonly reach: Reach;
-  /** What the service said first; empty unless open. */
+  /** The first words of the service; empty unless open. */
   readonly greeting: string;
 }
 
 export interface VisitOptions {
   readonly address: string;
   readonly port: number;
-  /** Milliseconds until it counts as silent. */
+  /** How long to wait before it counts as silent, in milliseconds. */
   readonly patience: number;
   /** Keep the connection, for `say`. */
   readonly stay?: boolean;
@@ -32,7 +32,7 @@ interface Calls {
   /** A batch for `ip`. */
   readonly configure: [{ readonly batch: string }, null];
   readonly visit: [VisitOptions, Visit];
-  /** On the connection that stayed: what came back within `patience`. */
+  /** Sends a text on the connection that stayed, and returns what came back within `patience`. */
   readonly say: [{ readonly text: string; readonly patience: number }, string];
   readonly knock: [{ readonly address: string; readonly knocks: readonly Port[] }, null];
   readonly token: [{ readonly address: string; readonly port: Port; readonly token: string }, null];
@@ -48,14 +48,14 @@ interface Request {
 
 type Reply = { readonly id: number } & ({ readonly result: unknown } | { readonly error: string });
 
-/** Runs `ip` with a batch of commands; throws its words. */
+/** Runs `ip` with a batch of commands. Throws an error with its messages. */
 export function configure(batch: string): void {
   const { status, stderr, error } = spawnSync('ip', ['-batch', '-'], { input: batch, encoding: 'utf8' });
   if (error) throw error;
   if (status !== 0) throw new Error(`ip: ${stderr.trim()}`);
 }
 
-/** The client's process: does what stdin says until stdin ends, and it ends with whoever started it. */
+/** The client's process. It does what stdin says until stdin ends, and so ends with the process that started it. */
 export async function playClient(): Promise<void> {
   const stayed: Socket[] = [];
   const handlers: Handlers = {
@@ -111,7 +111,7 @@ async function visit({ address, port, patience, stay }: VisitOptions, stayed: So
   return { reach, greeting };
 }
 
-/** What comes first, or nothing if nothing comes. */
+/** The first data; '' if none comes. */
 async function firstWords(socket: Socket, patience: number): Promise<string> {
   try {
     const [data] = await once(socket, 'data', { signal: AbortSignal.timeout(patience) });
@@ -121,7 +121,7 @@ async function firstWords(socket: Socket, patience: number): Promise<string> {
   }
 }
 
-/** The client as the one who tells the story has it. */
+/** The client, as the narrator uses it. */
 export interface Client {
   /** Sends a request and waits for its answer. */
   readonly ask: <Name extends keyof Calls>(call: Name, of: Calls[Name][0]) => Promise<Calls[Name][1]>;
@@ -137,7 +137,7 @@ export function clientIn(child: ChildProcessWithoutNullStreams): Client {
   child.stderr.setEncoding('utf8').on('data', text => {
     errors += text;
   });
-  child.stdin.on('error', () => {}); // told by its end
+  child.stdin.on('error', () => {}); // its end is reported below
   createInterface({ input: child.stdout }).on('line', line => {
     const reply = JSON.parse(line) as Reply;
     const asked = waiting.get(reply.id);

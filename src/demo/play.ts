@@ -1,4 +1,4 @@
-/** The story of the demo. Every sentence that claims something is a step, and every step is seen before it is told. */
+/** The story of the demo. Each sentence with a claim is a step, and we see each step happen before we tell it. */
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -49,7 +49,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
 
   const status = async (): Promise<Status> =>
     JSON.parse(succeeded(await program.run('status', '--json')).stdout);
-  /** Knocks one by one, and reads after each from the kernel how far the client is. */
+  /** Knocks one by one, and after each reads from the kernel how far the client is. */
   const knockWatched = async (to: Addresses) => {
     for (const [index, one] of knocks.entries()) {
       await knock(to, [one]);
@@ -133,7 +133,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
   }
 }
 
-/** Who reads along may repeat knocks. A token is one packet that is good once. */
+/** An eavesdropper can repeat knocks. A token is one packet that is good once. */
 async function sendTokens({ plot, stage, program, name: file, text, tell }: Scene): Promise<void> {
   const { service, port, token } = plot;
   const { name } = service;
@@ -177,10 +177,10 @@ async function sendTokens({ plot, stage, program, name: file, text, tell }: Scen
   succeeded(await program.run('load'));
 }
 
-/** Has tokens in the demo. */
+/** The user with tokens in the demo. */
 const USER = 'laptop';
 
-/** The command, if it did what it should. */
+/** The ended command. Throws if it failed. */
 function succeeded(ended: Ended): Ended {
   if (ended.status === 0) return ended;
   throw new NotSeenError(`knockd-nft ended with ${ended.status}: ${(ended.stderr || ended.stdout).trim()}`);

@@ -5,31 +5,31 @@ import type { Config, Port, Service, TokenSettings } from '../config/types.ts';
 
 export interface Plot {
   readonly service: Service;
-  /** The guarded TCP port that is visited. */
+  /** The guarded TCP port that the client visits. */
   readonly port: number;
   readonly knocks: readonly Port[];
-  /** The same knocks in an order that opens nothing; undefined for a sequence that has no such order. */
+  /** The same knocks in an order that opens nothing; undefined if the sequence has no such order. */
   readonly wrong: readonly Port[] | undefined;
-  /** Where tokens go, and what they are made with. */
+  /** The port for tokens, and the realm that they are made with. */
   readonly token: Pick<TokenSettings, 'port' | 'realm'>;
   readonly added: AddedService;
-  /** Whether ports that are not guarded are open. */
+  /** Whether unguarded ports are open. */
   readonly othersOpen: boolean;
 }
 
-/** A second service, which the file gets while the supervisor watches it. */
+/** A second service, which comes into the file while the supervisor watches it. */
 export interface AddedService {
   readonly name: string;
   readonly port: number;
   readonly knocks: readonly Port[];
 }
 
-/** Longest opening that the demo waits for, in milliseconds. */
+/** The longest opening that the demo waits for, in milliseconds. */
 const LONGEST = 60_000;
-/** What an edit makes of it. */
+/** The longer opening that an edit makes. */
 export const LONGER = '5m';
 
-/** The first service with a TCP port; or why there is none to show, in words. */
+/** The first service with a TCP port, or in words why there is none to show. */
 export function plotOf(config: Config): Plot | string {
   for (const service of config.services) {
     const port = service.ports.find(({ protocol }) => protocol === 'tcp')?.first;
@@ -53,13 +53,13 @@ export function plotOf(config: Config): Plot | string {
   return 'there is no service with a TCP port';
 }
 
-/** Backwards, or without the last: whatever holds none of the service's sequences. */
+/** The knocks backwards, or without the last one: the first of these that contains none of the service's sequences. */
 function wrongOrder({ sequences }: Service, knocks: readonly Port[]): readonly Port[] | undefined {
   const opens = (tried: readonly Port[]) => sequences.some(sequence => holds(tried, sequence.knocks));
   return [knocks.toReversed(), knocks.slice(0, -1)].find(tried => tried.length > 0 && !opens(tried));
 }
 
-/** Whether `wanted` is in `knocks`, in order, perhaps with others in between: those may be repeats. */
+/** Whether `knocks` contain `wanted` in order, perhaps with others in between, which may be repeats. */
 function holds(knocks: readonly Port[], wanted: readonly Port[]): boolean {
   let made = 0;
   for (const knock of knocks) if (wanted[made] && portText(wanted[made]) === portText(knock)) made++;
@@ -70,7 +70,7 @@ export function portText(port: Port | undefined): string {
   return port ? `${port.port}/${port.protocol}` : '';
 }
 
-/** One whose name and ports the configuration does not have. */
+/** A service whose name and ports the configuration does not have. */
 function unusedService(config: Config): AddedService | undefined {
   const [port, ...knocks] = unusedPorts(config, [8080, 7001, 9003, 8002]);
   if (port === undefined || knocks.length < 3) return undefined;
@@ -80,7 +80,7 @@ function unusedService(config: Config): AddedService | undefined {
   return { name, port, knocks: knocks.map(port => ({ protocol: 'tcp', port })) };
 }
 
-/** The next TCP ports, from each of `from` on, that the configuration does not name. */
+/** For each port of `from`, the next TCP port that the configuration does not name. */
 function unusedPorts({ services, public: open }: Config, from: readonly number[]): number[] {
   const named = new Set(
     services.flatMap(({ sequences }) => sequences.flatMap(({ knocks }) => knocks)).map(portText),
@@ -99,13 +99,13 @@ function unusedPorts({ services, public: open }: Config, from: readonly number[]
   return found;
 }
 
-/** The file with a longer opening, which the demo need not hurry to use. One for single use would be gone with it. */
+/** The file with a longer opening, so that the demo need not hurry. It is not for single use, or one visit would end it. */
 export function withLongerOpening(text: string, { name, singleUse }: Service): string {
   const longer = edited(text, ['services', name, 'openFor'], LONGER);
   return singleUse ? edited(longer, ['services', name, 'singleUse'], false) : longer;
 }
 
-/** The file with a user who has tokens, each of which opens for one connection. */
+/** The file with a user who has tokens. Each opens for one connection. */
 export function withToken(text: string, { name }: Service, user: string, secret: Buffer): string {
   const tokens = edited(text, ['services', name, 'tokens', user], secret.toString('hex'));
   return edited(tokens, ['services', name, 'singleUse'], true);
@@ -117,7 +117,7 @@ export function withService(text: string, { name, port, knocks }: AddedService, 
   return edited(text, ['services', name], service);
 }
 
-/** As somebody with an editor would: all else stays, comments too. */
+/** Edits as a person with an editor would: the rest stays, comments too. */
 function edited(text: string, path: JSONPath, value: unknown): string {
   return applyEdits(
     text,

@@ -1,4 +1,4 @@
-/** The program itself, as the demo runs it on its server: command by command, and as the supervisor. */
+/** The program itself, as the demo runs it on its server: single commands, and the supervisor. */
 import { type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
@@ -16,13 +16,13 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** The program, and the one configuration that all of its processes read. */
+/** The program, and the one configuration that all its processes read. */
 export interface Program {
   /** Runs a command to its end. */
   readonly run: (...words: readonly string[]) => Promise<Ended>;
-  /** The same, and it keeps its records in that folder. */
+  /** The same, with its state in that folder. */
   readonly runWithState: (folder: string, ...words: readonly string[]) => Promise<Ended>;
-  /** Replaces what the configuration says. */
+  /** Replaces the text of the configuration. */
   readonly save: (text: string) => void;
   /** Runs the supervisor for as long as `use` takes. */
   readonly supervise: (use: (supervisor: Supervisor) => Promise<void>) => Promise<void>;
@@ -30,24 +30,24 @@ export interface Program {
 
 export interface Supervisor {
   readonly pid: number;
-  /** All that it told the journal so far. */
+  /** All lines that it has written to the journal so far. */
   readonly lines: readonly string[];
-  /** The next line that matches, after the one that an earlier call returned; undefined if none comes for too long. */
+  /** The next line that matches, after the one that an earlier call returned; undefined if none comes in time. */
   readonly tells: (pattern: RegExp) => Promise<string | undefined>;
-  /** Sends SIGKILL, and waits for the end. */
+  /** Sends SIGKILL, and waits for its end. */
   readonly kill: () => Promise<void>;
 }
 
-/** How long a line of the journal is waited for, in milliseconds. */
+/** How long to wait for a line of the journal, in milliseconds. */
 const PATIENCE = 10_000;
 
-/** Where the program finds the configuration. */
+/** The path at which the program finds the configuration. */
 const CONFIG = '/proc/self/fd/3';
 
 /**
- * Copies the configuration to a file of our own, with nobody else's rights (the one in a clone may be group-writable),
- * and hands `use` the program that reads it. The file has no name any more while it is used, so nothing stays behind,
- * whatever ends us; the supervisor watches it all the same, by looking.
+ * Copies the configuration to a file of our own, without rights for others (the one in a clone may be group-writable), and
+ * gives `use` the program that reads it. The file has no name while it is in use, so nothing stays behind, however this
+ * process ends. The supervisor still watches it, by looking.
  */
 export async function withProgram<T>(text: string, use: (program: Program) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-demo-'));
@@ -72,7 +72,7 @@ export async function withProgram<T>(text: string, use: (program: Program) => Pr
 function options(config: number, more: NodeJS.ProcessEnv = {}): SpawnOptions {
   const { [PART]: _, NOTIFY_SOCKET: __, STATE_DIRECTORY: ___, ...env } = process.env;
   const own = {
-    // no folder, so that neither a hold nor a supervisor of the host is seen or touched
+    // no folder, so that it neither sees nor touches a hold or a supervisor of the host
     RUNTIME_DIRECTORY: '/dev/null',
     KNOCKD_NFT_LOG_LEVEL: 'info',
     KNOCKD_NFT_LOG_FORMAT: 'text',
@@ -103,7 +103,7 @@ async function runProgram(
 }
 
 async function supervise(config: number, use: (supervisor: Supervisor) => Promise<void>): Promise<void> {
-  // setpriv becomes the supervisor, and lets the kernel end it with us, whatever ends us
+  // setpriv becomes the supervisor, and makes the kernel end it with us, however we end
   const args = ['--pdeathsig', 'KILL', process.execPath, ...words(['run'])];
   const child = spawn('setpriv', args, options(config));
   const closed = once(child, 'close');

@@ -3,7 +3,7 @@ import type { Program } from './program.ts';
 import type { Stage } from './stage.ts';
 import type { Teller } from './teller.ts';
 
-/** All that the story is made of. */
+/** Everything that the story needs. */
 export interface Scene {
   readonly plot: Plot;
   readonly stage: Stage;

@@ -1,4 +1,4 @@
-/** The server's side of the demo: the services that are hidden, who else listens there, and who meddles. */
+/** The server's side of the demo: the hidden services, other listeners, and a program that interferes. */
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
@@ -6,7 +6,7 @@ import type { Port } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
 import { unload } from '../table/load.ts';
 
-/** A TCP service on all addresses that greets and then says again what it hears, for as long as `use` takes. */
+/** A TCP service on all addresses, for as long as `use` takes. It greets, and then repeats what it hears. */
 export async function serve(port: number, greeting: string, use: () => Promise<void>): Promise<void> {
   const guests = new Set<Socket>();
   const server = createServer(socket => {
@@ -28,14 +28,14 @@ export function isRunning(pid: number): boolean {
   return existsSync(`/proc/${pid}`);
 }
 
-/** What another program does that clears the ruleset; returns how many tables it removed. */
+/** Does what another program does that clears the ruleset. Returns how many tables it removed. */
 export function removeTables(): Promise<number> {
   return withKernel(({ connection }) => unload(connection));
 }
 
 const TCP_LISTEN = '0A'; // include/net/tcp_states.h
 
-/** The ports of this network namespace on which somebody listens, sorted. */
+/** The ports of this network namespace on which a program listens, sorted. */
 export function listeners(): Port[] {
   const ports = (['tcp', 'udp'] as const).flatMap(protocol =>
     ['', '6']
@@ -50,7 +50,7 @@ export function listeners(): Port[] {
   });
 }
 
-/** How many sockets see packets that are not for them, as those of libpcap: what knockd works with. */
+/** How many sockets see packets that are not for them, like those of libpcap, which knockd uses. */
 export function sniffers(): number {
   return ['packet', 'raw', 'raw6'].flatMap(sockets).length;
 }

@@ -1,6 +1,6 @@
 /**
- * Where the demo plays: a network namespace for the server, in which its narrator runs, and one for the client, each
- * held by a process and gone with it. They have no names, so nothing of them is in /run/netns.
+ * The stage of the demo: a network namespace for the server, in which its narrator runs, and one for the client. A process
+ * holds each, and takes it along when it ends. They have no names, so /run/netns shows nothing of them.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readlinkSync } from 'node:fs';
@@ -8,15 +8,15 @@ import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 import { type Client, clientIn, configure } from './client.ts';
 
-/** Says in the environment which part of the demo a process plays. */
+/** The environment variable that says which part of the demo a process plays. */
 export const PART = 'KNOCKD_NFT_DEMO';
-/** Ordinary users have no sbin on their PATH, where `ip` is. */
+/** Ordinary users do not have `ip`'s sbin on their PATH. */
 const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin` };
 
 /** The demo cannot be shown here. */
 export class NoStageError extends Error {
   override readonly name = 'NoStageError';
-  /** Whether it is a permission that is missing, not a program. */
+  /** Whether a permission is missing, and not a program. */
   readonly permission: boolean;
 
   constructor(message: string, permission: boolean) {
@@ -25,9 +25,9 @@ export class NoStageError extends Error {
   }
 }
 
-/** What the narrator is told by whoever started it, as the first line on its stdin. */
+/** What the narrator hears from the process that started it, as the first line on its stdin. */
 export interface Script {
-  /** The network namespace that must be left alone. */
+  /** The network namespace that the demo must leave alone. */
   readonly outside: string;
   /** Name and text of the configuration. */
   readonly name: string;
@@ -40,8 +40,8 @@ export function networkNamespace(): string {
 }
 
 /**
- * Runs this program again, as the narrator, in namespaces of its own, and returns its exit status. It ends when its
- * stdin does, so with this process, however that ends. Throws {@link NoStageError}.
+ * Runs this program again as the narrator, in namespaces of its own, and returns its exit status. The narrator ends when its
+ * stdin ends, and so with this process, however that ends. Throws {@link NoStageError}.
  */
 export async function openStage(script: Script, json: boolean): Promise<number> {
   const [command, ...args] = [...entrance(), ...thisProgram(), ...(json ? ['--json'] : [])];
@@ -49,7 +49,7 @@ export async function openStage(script: Script, json: boolean): Promise<number> 
     env: { ...env, [PART]: 'server' },
     stdio: ['pipe', 'inherit', 'inherit'],
   });
-  child.stdin?.on('error', () => {}); // told by its end
+  child.stdin?.on('error', () => {}); // its end is reported below
   child.stdin?.write(`${JSON.stringify(script)}\n`);
   return new Promise((resolve, reject) => {
     child.once('error', reject);
@@ -63,7 +63,7 @@ function thisProgram(): string[] {
   return [process.execPath, process.argv[1] ?? '', 'demo'];
 }
 
-/** The command that leads into the namespaces. Root keeps its user namespace where it may: files stay readable. */
+/** The command that leads into the namespaces. Root keeps its user namespace if possible, so that files stay readable. */
 function entrance(): [string, ...string[]] {
   for (const [program, contains] of PROGRAMS)
     if (spawnSync(program, ['-V'], { env }).error)
@@ -88,7 +88,7 @@ const PROGRAMS = [
   ['ip', 'Debian, Ubuntu: package iproute2; Fedora: iproute'],
 ] as const;
 
-/** Settings that refuse namespaces, each with the value that does. */
+/** Settings that refuse namespaces, each with the value that does so and the one that does not. */
 const SETTINGS = [
   ['kernel.unprivileged_userns_clone', '0', '1'],
   ['kernel.apparmor_restrict_unprivileged_userns', '1', '0'],
@@ -135,7 +135,7 @@ export interface Stage {
   readonly families: readonly [Addresses, ...Addresses[]];
 }
 
-/** Called in the server's namespace: starts the client in its own, and lays the wire. */
+/** Starts the client in its own namespace, and lays the wire. Call this in the server's namespace. */
 export async function layWire(): Promise<Stage> {
   const [program = '', ...args] = thisProgram();
   const child = spawn('unshare', ['-n', program, ...args], { env: { ...env, [PART]: 'client' } });
@@ -161,7 +161,7 @@ export async function readScript(): Promise<Script> {
   const line = await new Promise<string>(resolve => {
     lines.once('line', resolve).once('close', () => process.exit(1));
   });
-  process.stdin.unref(); // else it would be waited for
+  process.stdin.unref(); // or the process would wait for it
   const script = JSON.parse(line) as Script;
   if (script.outside === networkNamespace()) throw new Error('this is not a namespace of its own');
   return script;

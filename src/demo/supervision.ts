@@ -4,7 +4,7 @@ import type { Scene } from './scene.ts';
 import { isRunning, removeTables, serve } from './server.ts';
 import { GREETING, type Witness, witness } from './witness.ts';
 
-/** The second act: a supervisor follows the file, repairs what another program does, and is not needed to knock. */
+/** The second act: a supervisor follows the file and repairs the table, but knocks do not need it. */
 export function superviseAll(scene: Scene): Promise<void> {
   const { plot, program, stage, tell } = scene;
   return serve(plot.added.port, `${GREETING}\n`, () =>
@@ -17,7 +17,7 @@ export function superviseAll(scene: Scene): Promise<void> {
   );
 }
 
-/** The journal has a line with that event. */
+/** Checks that the journal has a line with that event. */
 async function journal({ check }: Witness, supervisor: Supervisor, event: string): Promise<void> {
   const line = await supervisor.tells(new RegExp(`^${event} `));
   check(

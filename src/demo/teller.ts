@@ -15,17 +15,17 @@ export interface Teller {
   readonly title: (text: string) => void;
   readonly chapter: (text: string) => void;
   readonly say: (...lines: readonly string[]) => void;
-  /** A command that was run, and what it printed, if it has. */
+  /** A command that was run, and its output, if it has any. */
   readonly ran: (command: string, output?: string) => void;
   readonly step: (step: Step) => void;
-  /** Waits, and shows that it does. */
+  /** Waits, and shows that it waits. */
   readonly wait: (milliseconds: number, what: string) => Promise<void>;
 }
 
 /** Prints a line, or several. */
 type Print = (lines: string | readonly string[]) => void;
 
-/** One JSON object for each step, and nothing else. */
+/** Prints one JSON object for each step, and nothing else. */
 export function jsonTeller(print: Print): Teller {
   const silent = () => {};
   return {
@@ -38,7 +38,7 @@ export function jsonTeller(print: Print): Teller {
   };
 }
 
-/** For people: with colours and a countdown on a terminal, plain text elsewhere. */
+/** For people: with colours and a countdown on a terminal, otherwise plain text. */
 export function textTeller(print: Print, env: NodeJS.ProcessEnv): Teller {
   const terminal = isTerminal(env);
   const paint = painter(env);

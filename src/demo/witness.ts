@@ -2,12 +2,12 @@ import type { Closed, Port } from '../config/types.ts';
 import type { Addresses, Stage } from './stage.ts';
 import type { Teller } from './teller.ts';
 
-/** A step that was claimed did not happen. */
+/** A step that the demo claimed did not happen. */
 export class NotSeenError extends Error {
   override readonly name = 'NotSeenError';
 }
 
-/** Sees each step before it is told. Every method throws {@link NotSeenError} where its step did not happen. */
+/** Sees each step before we tell it. Every method throws {@link NotSeenError} if its step did not happen. */
 export interface Witness {
   readonly check: (step: string, claim: string, ok: boolean, seen?: string) => void;
   /** The client gets in and is greeted. With `stay` it keeps the connection. */
@@ -22,7 +22,7 @@ export interface Witness {
 /** What the services of the demo say first. */
 export const GREETING = 'Hello! You found the hidden service.';
 
-/** Milliseconds that the client waits: for an answer that must come, and for one that must not. */
+/** How long the client waits for an answer that must come, and for one that must not, in milliseconds. */
 const PATIENCE = { open: 5000, closed: 800 } as const;
 
 const REACH = {
