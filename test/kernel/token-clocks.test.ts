@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { until } from './loaded.ts';
 import { lacking } from './process.ts';
-import { GOOD, token, tokens, tokenWorld } from './token-world.ts';
+import { GOOD, type TokenWorld, token, tokens, tokenWorld } from './token-world.ts';
 import { missing } from './world.ts';
 
 const needs = { skip: missing('namespaces', 'knockd') || lacking('faketime') };
@@ -14,8 +14,11 @@ const needs = { skip: missing('namespaces', 'knockd') || lacking('faketime') };
 const FIRST = -600;
 const STEPS = [0, 60, -120, 0] as const;
 
-/** A world whose programs have a clock that `set` sets; the kernel's, and so all time-outs, go on. */
-async function clockWorld(t: Test) {
+/**
+ * A world whose programs have a clock that `set` sets; the kernel's, and so all time-outs, go on. With `monotonic` the clock that
+ * nobody can set moves along: time passes.
+ */
+async function clockWorld(t: Test, { monotonic = false } = {}) {
   const world = await tokenWorld(t, { clients: ['client', 'stranger'] });
   await world.host('server').listen(22);
   const file = join(world.env.STATE_DIRECTORY, '../clock');
@@ -24,7 +27,7 @@ async function clockWorld(t: Test) {
     LD_PRELOAD: stdout.trim(),
     FAKETIME_TIMESTAMP_FILE: file,
     FAKETIME_NO_CACHE: '1',
-    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    ...(!monotonic && { FAKETIME_DONT_FAKE_MONOTONIC: '1' }),
     NO_FAKE_STAT: '1',
   };
   const set = (minutes: number) => writeFileSync(file, `${minutes < 0 ? '' : '+'}${minutes * 60}\n`);
@@ -74,5 +77,89 @@ t.test('a clock that is set while the supervisor runs', needs, async t => {
     used.push(token('bob', ahead));
     for (const one of used) t.notOk(await world.opens('stranger', one), `${minutes} minutes: a used one`);
   }
+  await supervisor.stop();
+});
+
+/** Few are quickly listed, and after a long pause none of them is of the present. */
+const short = { ...tokens, token: { hours: 1 } };
+
+/** A token stands ready in the kernel. */
+async function isReady(world: TokenWorld, one: string): Promise<boolean> {
+  const { stdout } = await world.run('server', 'nft', ['list', 'map', 'inet', 'knockd', 'tokens']);
+  return stdout.includes(Buffer.from(one).toString('hex'));
+}
+
+async function nobodyIsIn(world: TokenWorld): Promise<void> {
+  await world.nft('flush set inet knockd ssh_clients_ipv4');
+}
+
+/** While a machine sleeps no process runs, and neither the kernel's time-outs nor its clock go on: only the time of day does. */
+t.test('a machine that slept: no token of before opens any more once the supervisor runs', needs, async t => {
+  const { world, set, env } = await clockWorld(t);
+  world.write(short);
+  const supervisor = world.startKnockd(['run'], env);
+  await supervisor.line(/"event":"loaded"/);
+  let now = FIRST + GOOD;
+  const used: string[] = [];
+  for (const pause of [20, 180]) {
+    const [last = '', atWaking = '', ...missed] = [0, 1, 2, 3, 17].map(ahead => token('bob', now + ahead));
+    const own = token('alice', now + 1);
+    await until(() => isReady(world, last), Boolean);
+    t.ok(await world.opens('client', own), 'a token is used');
+    t.ok(await world.opens('client', last), 'and another one');
+    supervisor.signal('SIGSTOP');
+    used.push(own, last);
+    await nobodyIsIn(world);
+
+    now += pause;
+    set(now);
+    t.ok(
+      await world.opens('stranger', atWaking),
+      'the kernel knows no time of day: until the supervisor runs',
+    );
+    await nobodyIsIn(world);
+    const start = performance.now();
+    supervisor.signal('SIGCONT');
+    await until(
+      () => isReady(world, missed[0] ?? ''),
+      ready => !ready,
+    );
+    t.comment(`${pause} minutes: gone ${Math.round(performance.now() - start)} ms later`);
+    const fresh = token('bob', now);
+    t.ok(await world.opens('client', fresh), 'one of the present');
+    t.comment(`${Math.round(performance.now() - start)} ms later, in with one of the present`);
+    for (const one of [...missed, atWaking, ...used])
+      t.notOk(await world.opens('stranger', one), 'one of before');
+    used.push(fresh);
+    await nobodyIsIn(world);
+    now += 3; // the two before a used one are used up
+    set(now);
+    await until(() => isReady(world, token('bob', now)), Boolean);
+  }
+  await supervisor.stop();
+});
+
+t.test('a supervisor that was frozen for a minute goes on where it was', needs, async t => {
+  const { world, set, env } = await clockWorld(t, { monotonic: true });
+  world.write(short);
+  const supervisor = world.startKnockd(['run'], env);
+  await supervisor.line(/"event":"loaded"/);
+  const now = FIRST + GOOD;
+  const used = token('alice', now);
+  const id = (await world.list()).match(/[0-9a-fx]+ : 0x00000000/)?.[0];
+  t.ok(id);
+  const farthest = token('bob', FIRST + 62);
+  await until(() => isReady(world, farthest), Boolean);
+  supervisor.signal('SIGSTOP');
+  t.ok(await world.opens('client', used), 'used while nobody looks');
+  set(FIRST + 2);
+  supervisor.signal('SIGCONT');
+  await until(() => isReady(world, token('bob', FIRST + 64)), Boolean);
+  t.notOk(await world.opens('stranger', used));
+  t.match(await world.list(), id, 'what was there was not taken out in between');
+  await world.nft('flush map inet knockd tokens');
+  await until(() => isReady(world, farthest), Boolean);
+  t.notOk(await world.opens('stranger', used), 'also where all is fed anew');
+  t.ok(await world.opens('stranger', token('bob', now)), 'a fresh one');
   await supervisor.stop();
 });
