@@ -3,7 +3,7 @@ import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
 import { newChain } from '../nftables/chain.ts';
-import { deleteElements, type Element, flushSet, newElements } from '../nftables/element.ts';
+import { deleteElements, type Element, flushSet, newElements, newElementsOf } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
 import { START } from '../ruleset/automaton.ts';
@@ -12,6 +12,7 @@ import { host32 } from '../ruleset/match.ts';
 import { MARK } from '../ruleset/names.ts';
 import { TOKEN_SETS } from '../ruleset/sets.ts';
 import { dump, hasElement, readElements } from '../table/read.ts';
+import { TOKEN_LENGTH } from '../token/read.ts';
 import type { Feed, Ready } from './feed-plan.ts';
 import type { Ledger } from './ledger.ts';
 
@@ -70,10 +71,7 @@ export async function readUsed(connection: Connection, table: string): Promise<s
   return (await readElements(connection, table, USED)).map(({ key }) => key.toString('latin1'));
 }
 
-/** Elements in a transaction: about 100 KB, which fits into any send buffer. */
-const BATCH = 1024;
-
-/** Gives the kernel what was planned. */
+/** Gives the kernel what was planned, in transactions of about a thousand tokens, which fit into any send buffer. */
 export async function commitFeed(
   writer: Writer,
   table: string,
@@ -82,8 +80,8 @@ export async function commitFeed(
 ): Promise<void> {
   await removeTokens(writer, table, removed);
   // used ones come before or with the others, the nearest windows with the first
-  const parts = batches(ready);
-  const { value: first = [] } = parts.next();
+  const parts = newElementsOf(table, TOKENS, elementsOf(ready));
+  const { value: first } = parts.next();
   await writer.send([
     ...(flush
       ? [
@@ -92,17 +90,20 @@ export async function commitFeed(
         ]
       : []),
     ...blocking(table, used, hours),
-    ...opening(table, first),
+    ...(first ? [first] : []),
   ]);
-  for (const part of parts) await writer.send(opening(table, part));
+  for (const part of parts) await writer.send([part]);
 }
 
-function opening(table: string, tokens: readonly Ready[]): Message[] {
-  return newElements(
-    table,
-    TOKENS,
-    tokens.map(({ token, place, timeout }) => ({ ...elementOf(token), data: host32(place), timeout })),
-  );
+/** Each is written at once, so all of them share their memory: in buffers of their own they outlive some collections. */
+function* elementsOf(ready: Iterable<Ready>): Generator<Element> {
+  const key = Buffer.alloc(TOKEN_LENGTH);
+  const data = Buffer.alloc(4);
+  for (const { token, place, timeout } of ready) {
+    key.write(token, 'latin1');
+    data.set(host32(place));
+    yield { key, data, timeout };
+  }
 }
 
 /** Keeps tokens from opening, as if they had been used. */
@@ -119,20 +120,13 @@ function elementOf(token: string): Element {
   return { key: Buffer.from(token, 'latin1') };
 }
 
-function* batches<T>(list: Iterable<T>): Generator<T[], undefined> {
-  let part: T[] = [];
-  for (const one of list) {
-    part.push(one);
-    if (part.length < BATCH) continue;
-    yield part;
-    part = [];
-  }
-  if (part.length > 0) yield part;
-}
+/** Tokens in a transaction that takes some out: one fits into any send buffer. */
+const BATCH = 1024;
 
 /** Some of them may be gone, and a transaction that deletes one of those fails: then its halves are tried. */
 async function removeTokens(writer: Writer, table: string, tokens: readonly string[]): Promise<void> {
-  for (const part of batches(tokens)) {
+  for (let first = 0; first < tokens.length; first += BATCH) {
+    const part = tokens.slice(first, first + BATCH);
     try {
       await writer.send(deleteElements(table, TOKENS, part.map(elementOf)));
     } catch (error) {

@@ -1,10 +1,5 @@
 import { formatDuration } from '../config/duration.ts';
-import {
-  type AttributeReader,
-  type AttributeWriter,
-  MAX_ATTRIBUTE,
-  required,
-} from '../netlink/attributes.ts';
+import { type AttributeReader, AttributeWriter, MAX_ATTRIBUTE, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
 import { keyText } from './datatype.ts';
@@ -62,39 +57,36 @@ function writeElement(writer: AttributeWriter, element: Element): void {
   writer.close(start);
 }
 
-/** As many messages as the elements need. An attribute holds 64 KiB. */
-function elementMessages(
+/**
+ * As many messages as the elements need. An attribute holds 64 KiB. Each element becomes bytes as soon as it comes and is not
+ * kept, since there may be a hundred thousand.
+ */
+function* elementMessages(
   type: Message['type'],
   flags: number,
   table: string,
   set: NftSet,
-  elements: readonly Element[],
-  withData: boolean,
-): Message[] {
-  const messages: Message[] = [];
-  for (let first = 0; first < elements.length; ) {
-    let size = 0;
-    let end = first;
-    for (; end < elements.length; end++) {
-      size += elementSize(elements[end] as Element);
-      if (size > MAX_ATTRIBUTE) break;
+  elements: Iterable<Element>,
+): Generator<Message, undefined> {
+  const message = (body: AttributeWriter): Message => ({
+    type,
+    flags,
+    subject: `elements of ${setSubject(set)}`,
+    write(writer) {
+      writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
+      writer.string(NFTA_SET_ELEM_LIST.SET, set.name);
+      writer.nested(NFTA_SET_ELEM_LIST.ELEMENTS, nest => nest.raw(body.finish()));
+    },
+  });
+  let body = new AttributeWriter();
+  for (const element of elements) {
+    if (body.length + elementSize(element) > MAX_ATTRIBUTE) {
+      yield message(body);
+      body = new AttributeWriter();
     }
-    const part = elements.slice(first, end);
-    messages.push({
-      type,
-      flags,
-      subject: `elements of ${setSubject(set)}`,
-      write(writer) {
-        writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
-        writer.string(NFTA_SET_ELEM_LIST.SET, set.name);
-        writer.nested(NFTA_SET_ELEM_LIST.ELEMENTS, nest => {
-          for (const element of part) writeElement(nest, withData ? element : keyOnly(element));
-        });
-      },
-    });
-    first = end;
+    writeElement(body, element);
   }
-  return messages;
+  if (body.length > 0) yield message(body);
 }
 
 const keyOnly = ({ key, end, all }: Element): Element => ({ key, ...(end && { end }), ...(all && { all }) });
@@ -112,17 +104,26 @@ function elementSize({ key, data, comment }: Element): number {
 
 /** Adds elements. An existing one stays as it is. If it has other data, that is an error. */
 export function newElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
-  return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE, table, set, elements, true);
+  return [...newElementsOf(table, set, elements)];
+}
+
+/** The same for elements that are made as they are asked for, and messages that are sent as they come. */
+export function newElementsOf(
+  table: string,
+  set: NftSet,
+  elements: Iterable<Element>,
+): Generator<Message, undefined> {
+  return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE, table, set, elements);
 }
 
 /** Adds elements. If one exists already, that is an error (EEXIST). */
 export function addElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
-  return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE | NLM_F.EXCL, table, set, elements, true);
+  return [...elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE | NLM_F.EXCL, table, set, elements)];
 }
 
 /** Removes elements by their keys. If one does not exist, that is an error. */
 export function deleteElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
-  return elementMessages(NFT_MSG.DELSETELEM, 0, table, set, elements, false);
+  return [...elementMessages(NFT_MSG.DELSETELEM, 0, table, set, elements.map(keyOnly))];
 }
 
 /** Removes all elements that there are. */

@@ -1,5 +1,4 @@
 import { realpathSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import koffi from 'koffi';
 import { parseConfig } from '../config/parse.ts';
@@ -105,17 +104,6 @@ function refuseWhileHeld(): void {
 /** malloc_trim(3): what a thread leaves behind in the C library's heap goes back to the system. */
 const giveBackMemory = koffi.load(null).func('int malloc_trim(size_t pad)');
 
-/**
- * Where new objects live, in MiB: as little as the unit says for this thread, which mostly waits; for the time of a job more,
- * which takes an eighth less time. A heap takes its sizes from the flags as they are when its thread starts.
- */
-const YOUNG = { here: 1, job: 8 } as const;
-
-function setYoungGeneration(mebibytes: number): void {
-  if (process.execArgv.includes(`--max-semi-space-size=${YOUNG.here}`))
-    setFlagsFromString(`--max-semi-space-size=${mebibytes}`);
-}
-
 /** A load that takes this long hangs, in milliseconds. */
 const LONGEST = 5 * 60_000;
 
@@ -123,14 +111,12 @@ const LONGEST = 5 * 60_000;
 export async function runJob(job: Job): Promise<Outcome> {
   try {
     return await new Promise<Outcome>((resolve, reject) => {
-      setYoungGeneration(YOUNG.job);
       const transferList = [job.known.packed.bytes.buffer];
       const thread = new Worker(realpathSync(process.argv[1] ?? ''), { workerData: job, transferList });
       const timer = setTimeout(() => {
         reject(new Error('the load does not come to an end'));
         void thread.terminate();
       }, LONGEST);
-      thread.once('online', () => setYoungGeneration(YOUNG.here));
       thread.once('message', resolve);
       thread.once('error', reject);
       thread.once('exit', () => {
@@ -140,7 +126,6 @@ export async function runJob(job: Job): Promise<Outcome> {
       });
     });
   } catch (error) {
-    setYoungGeneration(YOUNG.here);
     return { is: 'failed', message: error instanceof Error ? error.message : String(error) };
   }
 }

@@ -250,7 +250,11 @@ t.test('tokens on a machine with the package', { skip: missing() }, async t => {
     t.equal(await property(lab, 'UnitFileState', 'knockd-nft-tokens.timer'), 'enabled');
     t.not(await property(lab, 'NextElapseUSecMonotonic', 'knockd-nft-tokens.timer'), 'infinity');
     t.equal(await property(lab, 'Triggers', 'knockd-nft-tokens.timer'), TOKENS);
-    t.equal(await property(lab, 'OnClockChange', 'knockd-nft-tokens.timer'), 'yes', 'also where the clock is set');
+    t.equal(
+      await property(lab, 'OnClockChange', 'knockd-nft-tokens.timer'),
+      'yes',
+      'also where the clock is set',
+    );
     const used = fresh(lab, 'alice').token;
     await succeed(lab, 'systemctl', 'disable', '--now', 'knockd-nft');
     t.ok(await opens(lab, used));
