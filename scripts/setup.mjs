@@ -36,6 +36,7 @@ const systemPackages = {
   // beside which doctor and its advice are tried
   firewalld: ['firewalld', 'firewall-cmd'],
   fail2ban: ['fail2ban-server', 'fail2ban-client'],
+  ufw: ['ufw'],
   // what one-time tokens are sent with
   dash: ['dash'],
   busybox: ['busybox'],
@@ -44,6 +45,15 @@ const systemPackages = {
   // what the manual pages are read with
   'man-db': ['man'],
   mandoc: ['mandoc'],
+};
+
+/** What `npm run test:living` wants in addition. */
+const livingPackages = {
+  'ansible-core': ['ansible-playbook'],
+  mosh: ['mosh'],
+  'wireguard-tools': ['wg'],
+  'wireguard-go': ['wireguard-go'],
+  curl: ['curl'],
 };
 
 function say(text) {
@@ -133,8 +143,11 @@ function withoutStarting(install) {
   }
 }
 
+const [, , purpose] = process.argv;
+const wantedPackages = purpose === 'living' ? { ...systemPackages, ...livingPackages } : systemPackages;
+
 function lackingPackages() {
-  const lacking = Object.entries(systemPackages).filter(([, programs]) => !programs.every(installed));
+  const lacking = Object.entries(wantedPackages).filter(([, programs]) => !programs.every(installed));
   return lacking.map(([name]) => name);
 }
 
@@ -153,7 +166,7 @@ function provideSystemPackages() {
     if (run('apt-get', ['update'])) withoutStarting(each);
   }
   const missing = lackingPackages();
-  const programs = missing.flatMap(name => systemPackages[name]).filter(program => !installed(program));
+  const programs = missing.flatMap(name => wantedPackages[name]).filter(program => !installed(program));
   if (missing.length > 0)
     say(
       `missing: ${programs.join(', ')} (Debian: apt install ${missing.join(' ')}); tests that need them are skipped`,
@@ -165,4 +178,4 @@ if (Number.parseInt(process.versions.node, 10) < 20) {
   process.exit(1);
 }
 if (!installPackages() || !build()) process.exit(1);
-if (process.argv[2] === 'test') provideSystemPackages();
+if (purpose === 'test' || purpose === 'living') provideSystemPackages();

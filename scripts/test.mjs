@@ -1,6 +1,7 @@
 /**
  * Runs every compiled test file, three at a time, each a plain program that prints TAP. Words after the command
- * choose files: `npm test -- kernel/ config`. Ends with the line `N passed, N failed, N skipped`.
+ * choose files: `npm test -- kernel/ config`. With `--long` first, it runs the files that take too long for every time
+ * (`npm run test:living`). Ends with the line `N passed, N failed, N skipped`.
  *
  * `tap run` cannot take its place: it puts a loader of its own into each Node.js process that a test starts, by NODE_OPTIONS,
  * thus also into the program under test, which then takes more than twice as long to start, and more memory.
@@ -20,10 +21,12 @@ const timeout = 600; // seconds for a file; tap's own is 30
 const slow = ['kernel/', 'system/', 'supervisor/']; // they go first, so that no long one is left alone at the end
 
 /** The sources' list, not the build's: there may be a file whose source is gone. */
-function testFiles(words) {
+function testFiles([first, ...rest]) {
+  const [ending, words] =
+    first === '--long' ? ['.long.ts', rest] : ['.test.ts', first ? [first, ...rest] : []];
   return readdirSync(join(root, 'test'), { recursive: true })
     .map(String)
-    .filter(name => name.endsWith('.test.ts'))
+    .filter(name => name.endsWith(ending))
     .filter(name => words.length === 0 || words.some(word => join('test', name).includes(word)))
     .sort((one, other) => isSlow(other) - isSlow(one) || (one < other ? -1 : 1));
 }

@@ -10,7 +10,9 @@ import { configSchema } from '../src/config/schema.ts';
 
 const HANDBOOK = 'docs/operating.md';
 const INSIDE = 'docs/how-it-works.md';
-const pages = readdirSync('docs').filter(name => name.endsWith('.md'));
+const pages = readdirSync('docs', { recursive: true })
+  .map(String)
+  .filter(name => name.endsWith('.md'));
 const FILES = ['README.md', ...pages.map(name => `docs/${name}`)];
 const text = new Map(FILES.map(file => [file, readFileSync(file, 'utf8')]));
 const inside = text.get(INSIDE) ?? '';
