@@ -131,6 +131,8 @@ function stageExtras(tree) {
   }
   if (existsSync(join(completions, 'knockd-nft.bash')))
     tree.copy(join(completions, 'knockd-nft.bash'), 'usr/share/bash-completion/completions/knockd-nft');
+  tree.copy(join(completions, '_knockd-nft'), 'usr/share/zsh/vendor-completions/_knockd-nft');
+  tree.copy(join(completions, 'knockd-nft.fish'), 'usr/share/fish/vendor_completions.d/knockd-nft.fish');
 }
 
 function stageProgram(tree) {

@@ -33,6 +33,9 @@ const systemPackages = {
   faketime: ['faketime'], // clocks that are set
   acl: ['setfacl'],
   bsdutils: ['script'],
+  // in which the command's words are completed
+  zsh: ['zsh'],
+  fish: ['fish'],
   // beside which doctor and its advice are tried
   firewalld: ['firewalld', 'firewall-cmd'],
   fail2ban: ['fail2ban-server', 'fail2ban-client'],

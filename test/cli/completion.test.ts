@@ -1,10 +1,10 @@
-/** Completion in bash, by its function and with a real Tab. */
+/** Completion in bash, by its function and with a real Tab; in zsh with a real Tab, in fish by its own completer. */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t, { type Test } from 'tap';
 import { COMMANDS } from '../../src/cli/commands.ts';
-import { run } from '../kernel/process.ts';
+import { lacking, run } from '../kernel/process.ts';
 import { missing } from '../kernel/world.ts';
 import { missingTmux, openTerminal } from './tmux.ts';
 
@@ -146,4 +146,68 @@ t.test('a real Tab', { skip: missing('knockd') || missingTmux() }, async t => {
   await terminal.shows(/^ready> knockd-nft check a\\ name.json \|$/m);
   await line('knockd-nft --config=kn');
   await terminal.shows(/^ready> knockd-nft --config=knockd-nft/m);
+});
+
+t.test('zsh and fish have the words of the program', async t => {
+  const { status, stderr } = await run([process.execPath, 'scripts/write-completion.mjs', '--check']);
+  t.equal(status, 0, stderr);
+});
+
+t.test(
+  'fish offers commands, options, services, users, hosts and files',
+  { skip: skip || lacking('fish') },
+  async t => {
+    const { env, folder, config } = home(t);
+    mkdirSync(join(folder, '.config/knockd-nft'), { recursive: true });
+    const hosts = join(folder, '.config/knockd-nft/hosts.json');
+    writeFileSync(hosts, '{ "bastion": { "knocks": [7001, 8001, 9001] } }', { mode: 0o600 });
+    const script = `cd ${folder}; source ${resolve('completion/knockd-nft.fish')}; complete -C $argv[1]`;
+    const words = async (line: string) => {
+      const { stdout, stderr } = await run(['fish', '--no-config', '-c', script, line], { env });
+      t.equal(stderr, '', line);
+      return stdout
+        .split('\n')
+        .filter(Boolean)
+        .map(word => word.split('\t')[0]);
+    };
+    t.same(await words('knockd-nft '), [...shown.map(({ usage }) => nameOf(usage)), 'help'].sort());
+    for (const [line, wanted] of [
+      ['knockd-nft gra', ['grant']],
+      ['knockd-nft try --', ['--config', '--for', '--help', '--json']],
+      ['knockd-nft grant --for 1m s', ['shop', 'ssh']],
+      ['knockd-nft grant ssh ', []],
+      ['knockd-nft revoke --cut shop ', ['albert', 'alice']],
+      ['knockd-nft user ', ['add', 'remove', 'rotate', 'show']],
+      [`knockd-nft --config ${config} user rotate shop ali`, ['alice']],
+      ['knockd-nft --config=nowhere grant ', []],
+      ['knockd-nft proxy ', ['bastion']],
+      ['knockd-nft watch --interval ', []],
+      ['knockd-nft check knockd-nft.j', ['knockd-nft.json']],
+    ] as const)
+      t.same(await words(line), wanted, line);
+  },
+);
+
+t.test('a real Tab in zsh', { skip: missing('knockd') || missingTmux() || lacking('zsh') }, async t => {
+  const { env, folder } = home(t);
+  const terminal = await openTerminal(t, ['zsh', '-f'], { env: { ...env, PS1: 'ready> ' } });
+  const tab = async (text: string, wanted: RegExp) => {
+    await terminal.press('C-u', 'C-l');
+    await terminal.shows(/^ready>\n*$/);
+    await terminal.type(text);
+    await terminal.press('Tab');
+    await terminal.shows(wanted);
+  };
+  await terminal.shows(/^ready>/);
+  await terminal.type(
+    `PATH=${env.PATH}; cd ${folder}; fpath=(${resolve('completion')} $fpath); autoload -U compinit; compinit -D`,
+  );
+  await terminal.press('Enter');
+  await tab('knockd-nft gra', /^ready> knockd-nft grant$/m);
+  await tab('knockd-nft unl', /^ready> knockd-nft unload$/m);
+  await tab('knockd-nft grant ss', /^ready> knockd-nft grant ssh$/m);
+  await tab('knockd-nft revoke --cut shop ali', /^ready> knockd-nft revoke --cut shop alice$/m);
+  await tab('knockd-nft --config knockd-nft.json user rotate shop alb', /shop albert$/m);
+  await tab('knockd-nft try --f', /^ready> knockd-nft try --for=?$/m);
+  await tab('knockd-nft check kn', /^ready> knockd-nft check knockd-nft(\.json)?$/m);
 });
