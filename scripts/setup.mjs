@@ -181,4 +181,8 @@ if (Number.parseInt(process.versions.node, 10) < 20) {
   process.exit(1);
 }
 if (!installPackages() || !build()) process.exit(1);
-if (purpose === 'test' || purpose === 'living') provideSystemPackages();
+if (purpose === 'test' || purpose === 'living') {
+  provideSystemPackages();
+  if (!run(process.execPath, ['scripts/package/runtime.mjs']))
+    say('tests that need a package of ours are skipped');
+}

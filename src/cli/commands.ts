@@ -5,6 +5,8 @@ import { KNOCKD_OPTIONS, refuseKnockdOptions } from './knockd-words.ts';
 export interface Options {
   readonly lastGood?: boolean;
   readonly reload?: boolean;
+  readonly first?: boolean;
+  readonly next?: boolean;
   readonly force?: boolean;
   readonly for?: string;
   readonly all?: boolean;
@@ -302,6 +304,19 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'knockd-nft tokens',
     hidden: true,
     run: async context => (await import('./tokens.ts')).tokensCommand(context),
+  },
+  {
+    group: 'More',
+    usage: 'setup',
+    description:
+      'what a package does when it is installed: its first configuration, which the services can read',
+    example: 'knockd-nft setup --first',
+    options: [['--first'], ['--next']],
+    hidden: true,
+    run: async (context, { first = false, next = false }) => {
+      const { prepareCommand, nextCommand } = await import('./setup.ts');
+      return next ? nextCommand(context) : prepareCommand(context, first);
+    },
   },
   {
     group: 'More',

@@ -45,7 +45,7 @@ const SCHEMA = /\{ "\$schema": "\.\/knockd-nft\.schema\.json",/;
 const SEQUENCE = /"sequence": \[[\d, ]+\]/;
 /** The setting for all services. That of a single one is indented further. */
 const DEFAULT_CLOSED = /(?<=\n {2})\/\/ "closed": "drop"/;
-/** Where the Debian package has the schema. */
+/** Where packages have the schema. */
 export const PACKAGED_SCHEMA = '/usr/share/knockd-nft/knockd-nft.schema.json';
 
 /** A first configuration: the commented example (config/knockd-nft.json) with the draft in place of its service. */
@@ -66,11 +66,8 @@ export function writeDraft(example: string, { services, allow, hook, closed, sch
   ]);
 }
 
-/**
- * The first configuration of the Debian package. Its services are comments `//"ssh": {`, and its postinst puts a random
- * sequence in place of `@SEQUENCE@`.
- */
-export function packagedConfiguration(example: string): string {
+/** The first configuration of a package: services are comments `//"ssh": {`, so it guards nothing yet. */
+export function packagedConfiguration(example: string, sequence: readonly number[]): string {
   const [, head, services, rest] = example.match(/^(.*\n {2}"services": \{\n)(.*?\n)( {2}\},\n.*)$/s) ?? [];
   if (services === undefined) throw new Error('the example has no services to comment out');
   const commented = services.replace(/^( *)(?=["{}])/gm, '$1//');
@@ -78,13 +75,14 @@ export function packagedConfiguration(example: string): string {
   return change(`${head}${hint}${commented}${rest}`, [
     ...IN_USE,
     [SCHEMA, `{ "$schema": "${PACKAGED_SCHEMA}",`],
-    [SEQUENCE, '"sequence": [@SEQUENCE@]'],
+    [SEQUENCE, `"sequence": ${listText(sequence)}`],
   ]);
 }
 
-/** Whether a file is still what the Debian package wrote, without changes and with no guarded port. */
+/** Whether a file is still what a package wrote, without changes and with no guarded port. */
 export function isPackaged(text: string, example: string): boolean {
-  return text.replace(SEQUENCE, '"sequence": [@SEQUENCE@]') === packagedConfiguration(example);
+  const [sequence = ''] = SEQUENCE.exec(text) ?? [];
+  return text === packagedConfiguration(example, (sequence.match(/\d+/g) ?? []).map(Number));
 }
 
 function change(text: string, changes: readonly Change[]): string {

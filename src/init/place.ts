@@ -24,13 +24,13 @@ export class RefusedError extends Error {
   }
 }
 
-/** Far more than the Debian package writes. */
+/** Far more than a package writes. */
 const PACKAGED_BYTES = 65_536;
 /** The group of the services' user, which the package makes. */
 const GROUP = /^knockd-nft:[^:\n]*:(\d+):/m;
 
 /**
- * Where to write the configuration `file`. An existing file is left alone, unless there is `force`, or the Debian package
+ * Where to write the configuration `file`. An existing file is left alone, unless there is `force`, or a package
  * wrote it and it is unchanged. Throws {@link RefusedError}, also if the folder is not writable.
  */
 export function findPlace(
@@ -96,7 +96,8 @@ function keepCopy(path: string): string {
   }
 }
 
-function isUntouched(file: string, example: string): boolean {
+/** A package wrote it, and nobody changed it. */
+export function isUntouched(file: string, example: string): boolean {
   try {
     const stats = lstatSync(file);
     if (!stats.isFile() || stats.size > PACKAGED_BYTES) return false;
@@ -107,7 +108,7 @@ function isUntouched(file: string, example: string): boolean {
 }
 
 /** Also true for a symbolic link that leads nowhere. */
-function exists(path: string): boolean {
+export function exists(path: string): boolean {
   try {
     lstatSync(path);
     return true;

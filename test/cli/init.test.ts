@@ -28,7 +28,7 @@ const withNft = { skip: missing('namespaces', 'knockd', 'nft') };
 const inTerminal = skip || missingTmux();
 const program = resolve('dist/knockd-nft.cjs');
 const example = readFileSync('config/knockd-nft.json', 'utf8');
-const packaged = packagedConfiguration(example).replace('@SEQUENCE@', '4711, 8150, 3020, 9999');
+const packaged = packagedConfiguration(example, [4711, 8150, 3020, 9999]);
 
 interface Written {
   readonly file: string;

@@ -19,7 +19,7 @@ const QUESTION = /^(\[\w+\] >)(?: (.*))?$/;
 
 /**
  * A server with sshd and a laptop, whose users know each other. `admin` is root by another name, and what `sudo` runs runs
- * as it stands, but for apt, which would not take a Node.js that is no package.
+ * as it stands.
  */
 const SCRIPT = `set -e
 hostname server
@@ -31,7 +31,6 @@ echo "PS1='admin@server:\\w$ '" >/home/admin/.bashrc
 cp /home/admin/.bashrc /home/admin/.profile
 cat >/usr/local/bin/sudo <<'END'
 #!/bin/sh
-[ "$1 $2" != 'apt install' ] || exec dpkg --force-depends --install "$3"
 exec "$@"
 END
 chmod 755 /usr/local/bin/sudo

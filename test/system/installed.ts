@@ -38,8 +38,10 @@ export async function makePackage(lab: Lab, version: string): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   try {
     const { stdout } = await run(['dpkg', '--print-architecture']);
-    const options = ['--arch', stdout.trim(), '--version', version, '--out', folder];
-    const made = await run([process.execPath, 'scripts/deb.mjs', ...options], { timeout: 120_000 });
+    const options = ['--arch', stdout.trim(), '--version', version, '--out', folder, '--fast'];
+    const made = await run([process.execPath, 'scripts/package.mjs', 'deb', ...options], {
+      timeout: 120_000,
+    });
     const [name] = readdirSync(folder);
     if (made.status !== 0 || !name) throw new Error(`no package was made: ${made.stdout}${made.stderr}`);
     const path = `/var/cache/${name}`;
@@ -50,9 +52,9 @@ export async function makePackage(lab: Lab, version: string): Promise<string> {
   }
 }
 
-/** Installs or upgrades. Where the machine's Node.js is no package of Debian, the dependency is only told. */
+/** Installs or upgrades. */
 export function install(lab: Lab, file: string): Promise<string> {
-  return succeed(lab, 'dpkg', '--force-depends', '--install', file);
+  return succeed(lab, 'dpkg', '--install', file);
 }
 
 /** A new lab with the package, which has started itself, and two addresses for the client. */

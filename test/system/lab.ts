@@ -7,7 +7,7 @@
  * test that dies with it; PID 1 dies with that child, and all of the machine with PID 1.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -60,6 +60,8 @@ function whatIsMissing(): string | false {
   for (const program of ['unshare', 'nsenter', 'setpriv', 'ip'])
     if (spawnSync(program, ['-V'], { env: environment }).error)
       return `no systemd lab: ${program} is not installed`;
+  if (!existsSync('build/cache') || !readdirSync('build/cache').some(name => name.startsWith('node-linux-')))
+    return 'no systemd lab: the Node.js of the package could not be had from the npm registry';
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   const own = mounts.map(line => line.split(' ')[4]).find(path => /^\/(usr|etc|var)$/.test(path ?? ''));
   if (own) return `no systemd lab: ${own} is a file system of its own`;

@@ -32,12 +32,15 @@ t.test('the Debian package', { skip: missing() }, async t => {
 
   await t.test('writes a configuration that guards nothing yet, and starts', async t => {
     const said = await install(lab, first);
-    t.match(said, /guards nothing yet\. To hide ssh: sudo knockd-nft init\n/, 'and says what to do next');
+    t.match(said, /nothing is guarded yet\. To hide ssh: sudo knockd-nft init\n/, 'and says what to do next');
     t.equal(await isActive('knockd-nft-load'), 'active');
     t.equal(await isActive('knockd-nft'), 'active');
     t.match(await status(lab), { loaded: true, inSync: true, services: {} });
     t.equal((await succeed(lab, 'stat', '-c', '%a %U:%G', CONFIG)).trim(), '640 root:knockd-nft');
     t.match((await succeed(lab, 'knockd-nft', '--version')).trim(), /^\d+\.\d+\.\d+$/);
+    const program = await property(lab, 'MainPID');
+    const runtime = await succeed(lab, 'readlink', `/proc/${program}/exe`);
+    t.equal(runtime, '/usr/lib/knockd-nft/bin/node\n', 'with the Node.js that the package brings');
     const owners = await succeed(lab, 'sh', '-c', "dpkg -L knockd-nft | xargs stat -c '%U:%G' | sort -u");
     t.equal(owners, 'root:root\n', 'files that the package owns');
   });

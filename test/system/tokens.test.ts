@@ -187,7 +187,7 @@ t.test('tokens on a machine with the package', { skip: missing() }, async t => {
     await noted(lab, window + 2);
     t.notOk(await opens(lab, tokenOf('phone', window + 1)), 'and then not the one before');
     const seen = processes.lines().join('\n');
-    t.match(seen, /knockd-nft user add ssh phone/);
+    t.match(seen, /knockd-nft.cjs user add ssh phone/);
     t.notOk(seen.includes(secrets.get('phone') ?? ''), 'no process shows the secret');
     await processes.stop('SIGKILL');
   });

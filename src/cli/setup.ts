@@ -1,0 +1,57 @@
+import { randomInt } from 'node:crypto';
+import { ConfigError } from '../config/problems.ts';
+import { configPath } from '../config/read.ts';
+import { packagedConfiguration } from '../init/document.ts';
+import { readHost } from '../init/host.ts';
+import { exists, isUntouched, writePlace } from '../init/place.ts';
+import { chooseSequences, freePorts } from '../init/sequence.ts';
+import { shippedConfiguration } from '../init/shipped.ts';
+import { assess } from './assess.ts';
+import { type Context, EXIT } from './context.ts';
+import { failureOf } from './failure.ts';
+import { makeReadable } from './readable.ts';
+
+const KNOCKS = 4;
+/** What the example hides. */
+const SSH = [{ protocol: 'tcp', first: 22, last: 22 }] as const;
+
+/**
+ * `setup`: what packages do between their files and their services. Where it is the `first` time, writes a configuration that
+ * guards nothing, unless there is one: an administrator who removed it wants none. A file of before the package, such as
+ * `init` writes in a clone, is made readable for the services.
+ */
+export async function prepareCommand(context: Context, first: boolean): Promise<number> {
+  const path = configPath(context.config, context.env);
+  if (first && !exists(path)) {
+    const [sequence] = chooseSequences(1, KNOCKS, await portsToKnockOn(context.env), randomInt) ?? [];
+    if (!sequence) throw new Error('this host has too few free ports for a sequence');
+    const place = { path, candidate: false, replaces: false };
+    writePlace(place, packagedConfiguration(shippedConfiguration, sequence));
+  }
+  try {
+    makeReadable(path, context);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    context.tell(failureOf(error).lines); // the services say so, too: no reason to fail an installation
+  }
+  return EXIT.DONE;
+}
+
+/** A tree that is being made, without /proc or netlink, has no listeners either. */
+async function portsToKnockOn(env: NodeJS.ProcessEnv): Promise<readonly number[]> {
+  const host = await readHost(env).catch(() => undefined);
+  return freePorts(host ?? { listeners: [], ephemeral: { first: 32_768, last: 60_999 } }, SSH);
+}
+
+/** `setup --next`: what who installed it has to know now. */
+export async function nextCommand(context: Context): Promise<number> {
+  const path = configPath(context.config, context.env);
+  if (isUntouched(path, shippedConfiguration)) {
+    context.print('knockd-nft: nothing is guarded yet. To hide ssh: sudo knockd-nft init');
+    return EXIT.DONE;
+  }
+  const { state, text } = await assess(path, context.env);
+  const more = state === 'OK' ? 'Who is in: sudo knockd-nft status' : 'What to do: sudo knockd-nft doctor';
+  context.print(`knockd-nft: ${state}: ${text}. ${more}`);
+  return EXIT.DONE;
+}
