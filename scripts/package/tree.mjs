@@ -94,10 +94,7 @@ function stageProgram(tree, cpu) {
   tree.copy(join(root, 'config/knockd-nft.schema.json'), 'usr/share/knockd-nft/knockd-nft.schema.json');
   tree.copy(join(root, 'completion/knockd-nft.bash'), 'usr/share/bash-completion/completions/knockd-nft');
   tree.copy(join(root, 'completion/_knockd-nft'), 'usr/share/zsh/vendor-completions/_knockd-nft');
-  tree.copy(
-    join(root, 'completion/knockd-nft.fish'),
-    'usr/share/fish/vendor_completions.d/knockd-nft.fish',
-  );
+  tree.copy(join(root, 'completion/knockd-nft.fish'), 'usr/share/fish/vendor_completions.d/knockd-nft.fish');
 }
 
 /** What `netlink` and koffi need at run time, and no more. */

@@ -12,7 +12,8 @@ const MOST = 80_000_000;
 
 /** How the unit starts it. */
 const unit = readFileSync('systemd/knockd-nft.service', 'utf8');
-const flags = /^ExecStart=\/usr\/lib\/knockd-nft\/bin\/node ((?:--\S+ )+)/m.exec(unit)?.[1]?.trim().split(' ') ?? [];
+const flags =
+  /^ExecStart=\/usr\/lib\/knockd-nft\/bin\/node ((?:--\S+ )+)/m.exec(unit)?.[1]?.trim().split(' ') ?? [];
 const malloc = /^Environment=(MALLOC_.*)$/m.exec(unit)?.[1]?.split(' ') ?? [];
 
 const secretOf = (user: number) => createHash('sha256').update(`user ${user}`).digest('hex');
