@@ -18,6 +18,8 @@ export function runtimeFolder({ RUNTIME_DIRECTORY }: NodeJS.ProcessEnv): string 
 }
 
 const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
+/** The socket that other programs read events from. */
+export const eventsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'events');
 const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor.pid');
 
 /**

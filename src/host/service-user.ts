@@ -29,6 +29,15 @@ export function findUser(name: string): User | undefined {
   return uid && gid ? { uid: Number(uid), gid: Number(gid) } : undefined;
 }
 
+/** The number of a group; undefined if there is none of that name. */
+export function findGroup(name: string): number | undefined {
+  const line = readOr('/etc/group', '')
+    .split('\n')
+    .find(it => it.startsWith(`${name}:`));
+  const gid = line?.split(':')[2];
+  return gid ? Number(gid) : undefined;
+}
+
 /** Becomes the user given first, and prints the first folder, or the file at the end, that the user may not open. */
 const ASK = `
 const { accessSync, constants: { R_OK, X_OK } } = require('node:fs');

@@ -104,6 +104,13 @@ export class Clients {
     return countOf(this.#packed) - this.#first - this.#superseded + this.#recent.size;
   }
 
+  /** Those that end first come first, but for who came lately. */
+  *each(): Generator<KnownClient> {
+    const { services, bytes } = this.#packed;
+    yield* unpack({ services, bytes: bytes.subarray(this.#first * RECORD) });
+    yield* this.#recent.values();
+  }
+
   /** A copy, which may go to another thread. */
   known(): Known {
     const { services, bytes } = this.#packed;

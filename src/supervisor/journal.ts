@@ -1,27 +1,10 @@
 import { fstatSync } from 'node:fs';
 import { pino } from 'pino';
 import type { Log } from '../config/types.ts';
+import type { EventName, Fields, Told } from '../events/event.ts';
 import { harmless } from '../terminal/harmless.ts';
 
-/** What happens, by the word that the journal knows it by. */
-export type EventName =
-  | 'loaded'
-  | 'swapped'
-  | 'unchanged'
-  | 'invalid'
-  | 'restored'
-  | 'opened'
-  | 'refused'
-  | 'granted'
-  | 'revoked'
-  | 'lost'
-  | 'held'
-  | 'stopped';
-
 type Level = 'info' | 'warn' | 'error';
-
-/** Values that say more about an event; null and undefined are left out of text. */
-export type Fields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
 export interface Journal {
   /** One line for one event: `message` for people, beginning with the event's word, and its fields. */
@@ -46,8 +29,12 @@ function write(line: string): void {
   if (process.stderr.writableLength < MOST_WAITING) process.stderr.write(line);
 }
 
-/** A journal on standard error, as lines of text or of JSON. */
-export function openJournal(log: Pick<Log, 'level' | 'format'>, env: NodeJS.ProcessEnv): Journal {
+/** A journal on standard error, as lines of text or of JSON. `heard` is given each event, whatever is written. */
+export function openJournal(
+  log: Pick<Log, 'level' | 'format'>,
+  env: NodeJS.ProcessEnv,
+  heard: (told: Told) => void,
+): Journal {
   const journald = isJournal(env);
   const text =
     log.format === 'text' || (log.format === 'auto' && (journald || process.stderr.isTTY === true));
@@ -56,7 +43,10 @@ export function openJournal(log: Pick<Log, 'level' | 'format'>, env: NodeJS.Proc
     { write: line => write(`${harmless(text ? textLine(line, journald) : line.trimEnd())}\n`) },
   );
   return {
-    tell: (event, message, fields = {}, level = 'info') => logger[level]({ ...fields, event }, message),
+    tell: (event, msg, fields = {}, level = 'info') => {
+      logger[level]({ ...fields, event }, msg);
+      heard({ level: logger.levels.values[level] ?? 0, time: Date.now(), ...fields, event, msg });
+    },
     note: (level, message) => logger[level](message),
   };
 }

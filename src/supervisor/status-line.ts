@@ -11,14 +11,18 @@ export interface Trouble {
   readonly since: number;
 }
 
-/** One line for `systemctl status`, true at this moment. `nowhere`: no packet comes in by any of the `interfaces`. */
+/** What is known beside the state. `nowhere`: no packet comes in by any of the `interfaces`. */
+export interface Beside {
+  readonly tokens: Fed;
+  /** Why other programs cannot read events. */
+  readonly stream: Trouble | undefined;
+  readonly nowhere: boolean;
+}
+
+/** One line for `systemctl status`, true at this moment. */
 export function statusLine(
   state: State,
-  {
-    clients,
-    tokens,
-    nowhere = false,
-  }: { readonly clients: number; readonly tokens: Fed; readonly nowhere?: boolean },
+  { clients, tokens, stream, nowhere }: Beside & { readonly clients: number },
   now: number,
 ): string {
   const { hold, inForce, file, path, events, look } = state;
@@ -32,8 +36,8 @@ export function statusLine(
   const standing = wrong
     ? `NOT in force: ${wrong.what}`
     : `${path} is ${file.is === 'done' ? 'in force' : 'being loaded'}`;
-  const also = [lookTrouble(look), eventsTrouble(events), tokensTrouble(tokens, now)].flatMap(trouble =>
-    trouble ? [trouble.what] : [],
+  const also = [lookTrouble(look), eventsTrouble(events), stream, tokensTrouble(tokens, now)].flatMap(
+    trouble => (trouble ? [trouble.what] : []),
   );
   const until = tokens.is === 'fed' ? [`tokens until ${new Date(tokens.until).toISOString()}`] : [];
   const unreached = inForce && nowhere ? [`"interfaces": ${NOTHING_LOOKED_AT}`] : [];
@@ -41,12 +45,17 @@ export function statusLine(
 }
 
 /** All that is wrong at this moment, the worst first. */
-export function troubles(state: State, now: number, tokens: Fed): readonly Trouble[] {
+export function troubles(
+  state: State,
+  now: number,
+  { tokens, stream }: Pick<Beside, 'tokens' | 'stream'>,
+): readonly Trouble[] {
   const all = [
     tableTrouble(state, now),
     fileTrouble(state),
     lookTrouble(state.look),
     eventsTrouble(state.events),
+    stream,
     tokensTrouble(tokens, now),
   ];
   return all.filter(trouble => trouble !== undefined);

@@ -1,7 +1,9 @@
+import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { formatProblem } from '../config/problems.ts';
 import { readSettings } from '../config/settings.ts';
 import type { Log } from '../config/types.ts';
+import type { Snapshot } from '../events/event.ts';
 import { monotonic } from '../host/clock.ts';
 import {
   announceSupervisor,
@@ -22,6 +24,7 @@ import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
 import { tokenOfPacket } from '../token/read.ts';
+import { VERSION } from '../version.ts';
 import { Around } from './around.ts';
 import { Clients } from './clients.ts';
 import { cameAt, Events } from './events.ts';
@@ -31,8 +34,18 @@ import { type Journal, openJournal } from './journal.ts';
 import { type Notify, openNotify } from './notify.ts';
 import { pauseAfter } from './pauses.ts';
 import { first, type Source, type State } from './state.ts';
-import { statusLine, troubles } from './status-line.ts';
-import { tellByHand, tellDropped, tellHeld, tellLoad, tellOpened, tellProblems, tellRepair } from './tell.ts';
+import { type Beside, statusLine, troubles } from './status-line.ts';
+import { Stream } from './stream.ts';
+import {
+  clientsNow,
+  tellByHand,
+  tellDropped,
+  tellHeld,
+  tellLoad,
+  tellOpened,
+  tellProblems,
+  tellRepair,
+} from './tell.ts';
 import { Tokens } from './tokens.ts';
 import { type Watch, watchPath } from './watch.ts';
 
@@ -60,6 +73,7 @@ export class Supervisor {
   readonly #around = new Around(text => this.#journal.note('warn', text));
   readonly #events = new Events(packet => this.#report(packet));
   readonly #tokens: Tokens;
+  readonly #stream: Stream;
   /** The files of secrets. */
   #secrets: { readonly paths: readonly string[]; readonly watches: readonly Watch[] } = {
     paths: [],
@@ -81,7 +95,12 @@ export class Supervisor {
     this.#state = first(path);
     this.#notify = openNotify(env);
     this.#log = logOf(env);
-    this.#journal = openJournal(this.#log, env);
+    this.#stream = new Stream(
+      env,
+      () => this.#snapshot(),
+      message => this.#journal.note('warn', message),
+    );
+    this.#journal = this.#openJournal();
     this.#tokens = new Tokens({
       env,
       generation: () => (this.#state.job || this.#state.hold ? undefined : this.#state.inForce?.generation),
@@ -93,6 +112,11 @@ export class Supervisor {
     });
   }
 
+  /** Journal and stream tell the same. */
+  #openJournal(): Journal {
+    return openJournal(this.#log, this.#env, told => this.#stream.tell(told));
+  }
+
   /** Runs until SIGTERM or SIGINT, and returns the exit status. Throws only where it is not permitted. */
   async run(): Promise<number> {
     const stopped = new Promise<void>(resolve => {
@@ -100,6 +124,7 @@ export class Supervisor {
     });
     process.on('SIGHUP', () => this.#reload());
     await refuseUnlessPermitted();
+    this.#stream.look(monotonic());
     const watch = watchPath(this.#path, () => this.#happens({ is: 'changed' }));
     this.#tick();
     const timer = setInterval(() => {
@@ -117,6 +142,7 @@ export class Supervisor {
     retractSupervisor(this.#env);
     this.#notify.send('STOPPING=1');
     this.#journal.tell('stopped', 'stopped: the table stays, and the kernel goes on guarding and knocking');
+    this.#stream.close();
     return 0;
   }
 
@@ -212,7 +238,7 @@ export class Supervisor {
     if (source === 'file') this.#watchSecrets(load.secretFiles);
     if (load.log.level !== this.#log.level || load.log.format !== this.#log.format) {
       this.#log = load.log;
-      this.#journal = openJournal(load.log, this.#env);
+      this.#journal = this.#openJournal();
     }
     if (source === 'file') {
       for (const warning of [...load.warnings, ...load.notKept])
@@ -294,6 +320,7 @@ export class Supervisor {
     this.#tokens.tick(now);
     if (lost > 0) this.#journal.tell('lost', `lost ${count(lost, 'event')}`, { count: lost }, 'warn');
     void this.#around.look(now);
+    this.#stream.look(now);
     this.#happens({ is: 'tick' });
     this.#leaveNotes(now);
     if (this.#unkept && this.#unkept.again <= now) this.#keep(this.#unkept.times, now);
@@ -306,10 +333,28 @@ export class Supervisor {
     this.#unkept = isKept ? undefined : { times: times + 1, again: now + pauseAfter(times + 1) };
   }
 
-  #statusLine(now: number): string {
+  #beside(): Beside {
     const { isNowhere: nowhere } = this.#around;
-    const shown = { clients: this.#clients.size, tokens: this.#tokens.standing, nowhere };
-    return statusLine(this.#state, shown, now);
+    return { tokens: this.#tokens.standing, stream: this.#stream.trouble, nowhere };
+  }
+
+  #statusLine(now: number): string {
+    return statusLine(this.#state, { ...this.#beside(), clients: this.#clients.size }, now);
+  }
+
+  #snapshot(): Snapshot {
+    const now = monotonic();
+    const { inForce } = this.#state;
+    return {
+      event: 'snapshot',
+      time: Date.now(),
+      version: VERSION,
+      file: resolve(this.#path),
+      status: this.#statusLine(now),
+      table: inForce?.table ?? null,
+      services: inForce?.services ?? [],
+      ...clientsNow(this.#loaded, this.#clients, now),
+    };
   }
 
   #show(now: number): void {
@@ -321,7 +366,7 @@ export class Supervisor {
   /** In the runtime folder, for other commands. What cannot be written now is written at another tick. */
   #leaveNotes(now: number): void {
     const passed = Date.now() - now;
-    const found = troubles(this.#state, now, this.#tokens.standing).map(({ what, since }) => ({
+    const found = troubles(this.#state, now, this.#beside()).map(({ what, since }) => ({
       what,
       since: since + passed,
     }));

@@ -1,13 +1,14 @@
 import { setImmediate } from 'node:timers/promises';
 import { formatProblem, type Problem } from '../config/problems.ts';
+import type { Fields, Snapshot } from '../events/event.ts';
 import type { Hold } from '../host/hold.ts';
 import { clientText } from '../ruleset/client.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import type { KnownClient } from '../table/clients.ts';
 import { droppedText } from '../table/fit.ts';
-import { unpack } from './clients.ts';
+import { type Clients, unpack } from './clients.ts';
 import type { LoadOutcome } from './job.ts';
-import type { Fields, Journal } from './journal.ts';
+import type { Journal } from './journal.ts';
 
 /** Lines of the journal for what happened. */
 
@@ -68,6 +69,30 @@ export async function tellByHand(journal: Journal, load: LoadOutcome): Promise<v
 
 export function tellDropped(journal: Journal, load: LoadOutcome): void {
   for (const dropped of load.dropped) journal.note('warn', droppedText(dropped));
+}
+
+/** So many clients stand in a snapshot. */
+const MOST_CLIENTS = 500;
+
+/** Who is in at the time `now`, as `monotonic` counts, as far as a snapshot names them. */
+export function clientsNow(
+  load: LoadOutcome | undefined,
+  clients: Clients,
+  now: number,
+): Pick<Snapshot, 'clients' | 'more'> {
+  const named: Snapshot['clients'][number][] = [];
+  let more = 0;
+  if (load)
+    for (const client of clients.each()) {
+      if (named.length === MOST_CLIENTS) {
+        more = clients.size - MOST_CLIENTS;
+        break;
+      }
+      const { until } = client;
+      const expires = until === null ? null : Math.max(0, until - now) / 1000;
+      named.push({ ...clientFields(load, client), expires });
+    }
+  return { clients: named, more };
 }
 
 function clientFields({ prefix, users }: LoadOutcome, { service, family, key, place }: KnownClient) {

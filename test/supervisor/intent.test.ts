@@ -7,6 +7,8 @@ import { decide, type Effect, type Event } from '../../src/supervisor/intent.ts'
 import { first, type State } from '../../src/supervisor/state.ts';
 import { statusLine, troubles } from '../../src/supervisor/status-line.ts';
 
+const BESIDE = { tokens: { is: 'none' }, stream: undefined, nowhere: false } as const;
+
 const FILE = '/etc/knockd-nft.json';
 const problem: Problem = { severity: 'error', file: FILE, line: 2, column: 3, message: 'is wrong' };
 const inForce = { generation: 7, table: 'knockd', services: ['ssh'], group: 22 };
@@ -46,7 +48,7 @@ class Machine {
   }
 
   get status(): string {
-    return statusLine(this.state, { clients: 0, tokens: { is: 'none' } }, this.now);
+    return statusLine(this.state, { ...BESIDE, clients: 0 }, this.now);
   }
 }
 
@@ -103,7 +105,7 @@ t.test('a load that fails is tried again after growing pauses, told once, until 
   machine.after(30);
   t.same(machine.do(loaded), ['accept as load']);
   t.equal(machine.status, `guarding ssh; 0 in; ${FILE} is in force`);
-  t.same(troubles(machine.state, machine.now, { is: 'none' }), []);
+  t.same(troubles(machine.state, machine.now, BESIDE), []);
 });
 
 t.test('a change of the file is loaded at once, however long the pause would be', async t => {

@@ -1,0 +1,58 @@
+/** What the supervisor tells: to its journal, and to whoever reads its stream. */
+
+/** What happens, by the word that the journal knows it by, and which of it is about a service. */
+export const EVENTS = {
+  loaded: { service: false },
+  swapped: { service: false },
+  unchanged: { service: false },
+  invalid: { service: false },
+  restored: { service: false },
+  opened: { service: true },
+  refused: { service: true },
+  granted: { service: true },
+  revoked: { service: true },
+  lost: { service: false },
+  held: { service: false },
+  stopped: { service: false },
+} as const satisfies Record<string, { readonly service: boolean }>;
+
+export type EventName = keyof typeof EVENTS;
+
+/** Values that say more about an event; null and undefined are left out of text. */
+export type Fields = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+/** One line of the stream, and of a journal in JSON. */
+export interface Told extends Fields {
+  /** pino's: 30 info, 40 warn, 50 error. */
+  readonly level: number;
+  /** Milliseconds of the epoch. */
+  readonly time: number;
+  readonly event: EventName;
+  /** A sentence for people. */
+  readonly msg: string;
+}
+
+/** The first line of the stream: how things are when somebody begins to read. */
+export interface Snapshot {
+  readonly event: 'snapshot';
+  /** Milliseconds of the epoch. */
+  readonly time: number;
+  /** Of the program that tells. */
+  readonly version: string;
+  /** The file that it follows. */
+  readonly file: string;
+  /** The line of `systemctl status`. */
+  readonly status: string;
+  /** Null where nothing was loaded yet. */
+  readonly table: string | null;
+  readonly services: readonly string[];
+  /** Who is in; not by openings for single use. `expires` in seconds, null for good. */
+  readonly clients: readonly {
+    readonly service: string;
+    readonly client: string;
+    readonly user: string | null;
+    readonly expires: number | null;
+  }[];
+  /** How many more are in. */
+  readonly more: number;
+}

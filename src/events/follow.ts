@@ -1,0 +1,62 @@
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { EVENTS, type Snapshot, type Told } from './event.ts';
+
+export type Message =
+  | { readonly is: 'connected'; readonly snapshot: Snapshot }
+  /** `line` as the supervisor wrote it. */
+  | { readonly is: 'told'; readonly told: Told; readonly line: string }
+  /** Nobody tells now: none of what happens until the next connection. It is tried again. */
+  | { readonly is: 'waiting'; readonly why: string }
+  /** We may not read there. It is tried again. */
+  | { readonly is: 'refused'; readonly why: string };
+
+/** How long to wait before the next connection, in milliseconds: a supervisor is back after half a second. */
+const FIRST = 200;
+const LONGEST = 5000;
+
+/** Reads the supervisor's stream at that socket, through all its restarts, until the signal. */
+export async function* followEvents(path: string, signal: AbortSignal): AsyncGenerator<Message, void> {
+  for (let pause = FIRST; !signal.aborted; pause = Math.min(2 * pause, LONGEST)) {
+    const socket = connect(path);
+    const stop = () => void socket.destroy();
+    signal.addEventListener('abort', stop);
+    try {
+      for await (const message of messages(socket)) {
+        if (message.is === 'connected') pause = FIRST;
+        yield message;
+      }
+      if (!signal.aborted) yield { is: 'waiting', why: 'the supervisor ended the connection' };
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      const isNobody = code === 'ENOENT' || code === 'ECONNREFUSED';
+      const why = isNobody ? `no supervisor tells events at ${path}` : message;
+      if (!signal.aborted) yield { is: code === 'EACCES' ? 'refused' : 'waiting', why };
+    } finally {
+      signal.removeEventListener('abort', stop);
+      socket.destroy();
+    }
+    await delay(pause, undefined, { signal }).catch(() => {}); // ended
+  }
+}
+
+/** Until the supervisor ends the connection. Throws where there is none. */
+async function* messages(socket: Socket): AsyncGenerator<Message, void> {
+  const failed = new Promise<never>((_, reject) => socket.once('error', reject));
+  failed.catch(() => {});
+  const lines = createInterface({ input: socket })[Symbol.asyncIterator]();
+  for (;;) {
+    const { value: line, done } = await Promise.race([lines.next(), failed]);
+    if (done) return await Promise.race([failed, undefined]);
+    const read = parse(line);
+    if (read?.event === 'snapshot') yield { is: 'connected', snapshot: read };
+    else if (read) yield { is: 'told', told: read, line };
+  }
+}
+
+/** Undefined for what a supervisor of another version may tell, and we do not know. */
+function parse(line: string): Told | Snapshot | undefined {
+  const read = JSON.parse(line) as Told | Snapshot;
+  return read.event === 'snapshot' || Object.hasOwn(EVENTS, read.event) ? read : undefined;
+}

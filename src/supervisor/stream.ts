@@ -1,0 +1,157 @@
+import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
+import type { Snapshot, Told } from '../events/event.ts';
+import { eventsPath } from '../host/hold.ts';
+import { findGroup, SERVICE_USER } from '../host/service-user.ts';
+import { harmless } from '../terminal/harmless.ts';
+import { pauseAfter } from './pauses.ts';
+import type { Trouble } from './status-line.ts';
+
+/** So many may read at the same time; who comes then is turned away. */
+const MOST_READERS = 16;
+/** So many bytes wait for a reader beside what the kernel keeps for him; then he is dropped. */
+const MOST_WAITING = 1024 * 1024;
+
+const OURS = 0o660;
+const PRIVATE = 0o077;
+
+/**
+ * The socket that other programs read events from. Whoever connects gets a line that says how things are, and then each event as
+ * it comes. Nobody is waited for: a reader that does not read is dropped, and so is one that writes.
+ */
+export class Stream {
+  readonly #path: string;
+  readonly #snapshot: () => Snapshot;
+  readonly #warn: (message: string) => void;
+  readonly #readers = new Set<Socket>();
+  #server: Server | undefined;
+  /** The socket's file, which tells ours from another one of its name. */
+  #inode: number | undefined;
+  #opening = false;
+  #failure: (Trouble & { readonly times: number; readonly again: number }) | undefined;
+
+  constructor(env: NodeJS.ProcessEnv, snapshot: () => Snapshot, warn: (message: string) => void) {
+    this.#path = eventsPath(env);
+    this.#snapshot = snapshot;
+    this.#warn = warn;
+  }
+
+  /** Why nobody can read now. */
+  get trouble(): Trouble | undefined {
+    return this.#failure;
+  }
+
+  tell(told: Told): void {
+    if (this.#readers.size === 0) return;
+    const line = lineOf(told);
+    for (const reader of this.#readers) this.#send(reader, line);
+  }
+
+  #send(reader: Socket, line: string): void {
+    if (reader.writableLength + line.length <= MOST_WAITING) {
+      reader.write(line);
+      return;
+    }
+    this.#readers.delete(reader);
+    reader.destroy();
+    this.#warn('a reader of events did not read, and was dropped');
+  }
+
+  /** Once a second, as `monotonic` counts: opens the socket, also where somebody took its file away. */
+  look(now: number): void {
+    if (this.#opening || (this.#failure && this.#failure.again > now)) return;
+    if (this.#server && this.#inode === inodeOf(this.#path)) return;
+    this.#opening = true;
+    void this.#open()
+      .then(
+        () => {
+          this.#failure = undefined;
+        },
+        error => this.#failed(error instanceof Error ? error.message : String(error), now),
+      )
+      .finally(() => {
+        this.#opening = false;
+      });
+  }
+
+  #failed(message: string, now: number): void {
+    const what = `events cannot be read by other programs: ${message}`;
+    if (this.#failure?.what !== what) this.#warn(`${what}; it is tried again`);
+    const times = (this.#failure?.times ?? 0) + 1;
+    this.#failure = { what, since: this.#failure?.since ?? now, times, again: now + pauseAfter(times) };
+  }
+
+  async #open(): Promise<void> {
+    this.#server?.close();
+    this.#server = undefined;
+    mkdirSync(dirname(this.#path), { recursive: true, mode: 0o755 });
+    if (await isServed(this.#path)) throw new Error(`another program serves ${this.#path}`);
+    rmSync(this.#path, { force: true }); // of a dead supervisor
+    const server = createServer(reader => this.#welcome(reader));
+    server.maxConnections = MOST_READERS;
+    // nobody else comes in before group and mode are as they shall be
+    const umask = process.umask(PRIVATE);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject).listen(this.#path, resolve);
+        process.umask(umask); // the file is made by now
+      });
+      const group = findGroup(SERVICE_USER);
+      if (process.geteuid?.() === 0 && group !== undefined) chownSync(this.#path, 0, group);
+      chmodSync(this.#path, OURS);
+    } catch (error) {
+      server.close();
+      throw error;
+    } finally {
+      process.umask(umask);
+    }
+    server.on('error', error => this.#warn(`a reader of events could not be let in: ${error.message}`));
+    this.#server = server;
+    this.#inode = inodeOf(this.#path);
+  }
+
+  #welcome(reader: Socket): void {
+    const end = () => {
+      this.#readers.delete(reader);
+      reader.destroy();
+    };
+    reader.on('error', end).on('close', end).on('data', end);
+    reader.write(lineOf(this.#snapshot()));
+    this.#readers.add(reader);
+  }
+
+  /** What was told until now still reaches those who read. */
+  close(): void {
+    this.#server?.close();
+    this.#server = undefined;
+    for (const reader of this.#readers) reader.end().unref();
+  }
+}
+
+function lineOf(value: Told | Snapshot): string {
+  return `${harmless(JSON.stringify(value))}\n`;
+}
+
+function inodeOf(path: string): number | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.ino;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether somebody answers there. Throws where that cannot be known. */
+function isServed(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const probe = connect(path);
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false);
+      else reject(error);
+    });
+  });
+}
