@@ -4,13 +4,13 @@
 _knockd_nft() {
   COMPREPLY=()
   local current=${COMP_WORDS[COMP_CWORD]} command='' option='' words='' config=() operands=() word i
-  local commands='check load unload render diff status run try confirm undo grant revoke watch init user import doctor knock proxy page demo help'
+  local commands='check load unload render diff status run try confirm undo grant revoke watch on init user import doctor knock proxy page demo help'
 
   # What stands before the cursor. `--for=1m` is three words.
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
     case $word in
-      -c | --config | --for | --trace | --interval | --knocks | --service | --tokens | --page | --allow | --gap | --timeout | --host | --realm | --port | --secret-file | --url | --open-for)
+      -c | --config | --for | --trace | --interval | --knocks | --service | --tokens | --page | --allow | --gap | --timeout | --host | --realm | --port | --secret-file | --url | --open-for | --at-once)
         [[ ${COMP_WORDS[i + 1]} == = ]] && ((i++))
         if ((++i >= COMP_CWORD)); then
           option=$word
@@ -26,6 +26,7 @@ _knockd_nft() {
 
   case $option in
     '') ;;
+    --service) [[ $command == on ]] && words=$(_knockd_nft_ask "$1" services) ;;
     --host) words=$(_knockd_nft_ask "$1" hosts) ;;
     -c | --config | --secret-file) compopt -o default 2>/dev/null; return ;; # the names of files
     *) return ;;
@@ -42,6 +43,7 @@ _knockd_nft() {
       revoke) words+=' --json --all --cut' ;;
       status) words+=' --json --check' ;;
       watch) words+=' --json --interval' ;;
+      on) words+=' --json --service --timeout --at-once' ;;
       doctor) words+=' --json --trace --for' ;;
       init) words+=' --json --service --tokens --knocks --allow --force --yes' ;;
       user) words+=' --json --sequence --knocks --host --page --qr' ;;
@@ -55,6 +57,7 @@ _knockd_nft() {
       ' 0' | 'help 0') words=$commands ;;
       'check 0' | 'render 0' | 'try 0' | 'import 0') compopt -o default 2>/dev/null ;;
       'grant 0' | 'revoke 0') words=$(_knockd_nft_ask "$1" services) ;;
+      'on 0') words='opened refused granted revoked loaded swapped unchanged invalid restored lost held stopped' ;;
       'user 0') words='add rotate remove show' ;;
       'user 1') words=$(_knockd_nft_ask "$1" services) ;;
       'user 2') words=$(_knockd_nft_ask "$1" users "${operands[1]}") ;;

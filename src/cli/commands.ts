@@ -34,6 +34,7 @@ export interface Options {
   readonly sequence?: boolean;
   readonly page?: string;
   readonly qr?: boolean;
+  readonly atOnce?: string;
 }
 
 /** Headings of the help. */
@@ -42,6 +43,7 @@ export type Group =
   | 'The kernel'
   | 'Who is in'
   | 'Safe changes'
+  | 'For other programs'
   | "The client's side"
   | 'More';
 
@@ -182,6 +184,23 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'sudo knockd-nft watch',
     options: [['--interval <duration>', 'how often to look (default: 1s)']],
     run: async (context, { interval = '1s' }) => (await import('./watch.ts')).watchCommand(context, interval),
+  },
+  {
+    group: 'For other programs',
+    usage: 'on <event> <command...>',
+    summary: 'run a command for each event',
+    description: 'run a command for each event that the supervisor tells, such as "opened"',
+    example: 'knockd-nft on opened --service ssh -- logger -t door "somebody is in"',
+    options: [
+      ['--service <name>', 'only events of this service'],
+      ['--timeout <duration>', 'how long a command may take before it is ended (default: 30s)'],
+      ['--at-once <number>', 'how many may run at the same time (default: 4)'],
+    ],
+    run: async (context, { service, ...options }, words) =>
+      (await import('./on.ts')).onCommand(context, words, {
+        ...options,
+        ...(typeof service === 'string' && { service }),
+      }),
   },
   {
     group: 'The configuration',
