@@ -1,5 +1,4 @@
 import { connect, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EVENTS, type Snapshot, type Told } from './event.ts';
 
@@ -41,17 +40,17 @@ export async function* followEvents(path: string, signal: AbortSignal): AsyncGen
   }
 }
 
-/** Until the supervisor ends the connection. Throws where there is none. */
+/** Until the supervisor ends the connection. Throws where there is none, and where the socket is destroyed. */
 async function* messages(socket: Socket): AsyncGenerator<Message, void> {
-  const failed = new Promise<never>((_, reject) => socket.once('error', reject));
-  failed.catch(() => {});
-  const lines = createInterface({ input: socket })[Symbol.asyncIterator]();
-  for (;;) {
-    const { value: line, done } = await Promise.race([lines.next(), failed]);
-    if (done) return await Promise.race([failed, undefined]);
-    const read = parse(line);
-    if (read?.event === 'snapshot') yield { is: 'connected', snapshot: read };
-    else if (read) yield { is: 'told', told: read, line };
+  let rest = '';
+  for await (const chunk of socket.setEncoding('utf8')) {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const read = parse(line);
+      if (read?.event === 'snapshot') yield { is: 'connected', snapshot: read };
+      else if (read) yield { is: 'told', told: read, line };
+    }
   }
 }
 

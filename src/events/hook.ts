@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isGroupRunning } from '../host/proc.ts';
 import type { Told } from './event.ts';
 
 export interface HookOptions {
@@ -114,7 +115,7 @@ function variables(told: Told): Record<string, string> {
 
 /** Waits until no process of the group is left, or the signal; whether that is so. */
 async function isGone(group: number, signal: AbortSignal): Promise<boolean> {
-  while (send(group, 0)) {
+  while (isThere(group)) {
     if (signal.aborted) return false;
     await delay(LOOK, undefined, { signal }).catch(() => {}); // over
   }
@@ -126,6 +127,11 @@ async function end(group: number): Promise<void> {
     send(group, signal);
     if (await isGone(group, AbortSignal.timeout(GRACE))) return;
   }
+}
+
+/** The kernel knows at once where nobody is left. */
+function isThere(group: number): boolean {
+  return send(group, 0) && isGroupRunning(group);
 }
 
 /** False where nobody is left in the group. */

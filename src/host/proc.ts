@@ -36,6 +36,14 @@ export function startOf(pid: number): string | undefined {
   return statOf(pid)?.[19];
 }
 
+/** Whether a process of the group runs. One that has ended but was not waited for, as under some containers' process 1, does not. */
+export function isGroupRunning(group: number): boolean {
+  return readdirSync('/proc').some(name => {
+    const [state = 'Z', , itsGroup] = /^\d+$/.test(name) ? (statOf(Number(name)) ?? []) : [];
+    return Number(itsGroup) === group && !/[ZX]/.test(state);
+  });
+}
+
 /** The inodes of the sockets that a process holds; undefined if it has ended, or if we may not look at it. */
 export function socketsOf(pid: number): readonly number[] | undefined {
   const folder = `/proc/${pid}/fd`;

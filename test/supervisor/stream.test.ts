@@ -116,8 +116,12 @@ t.test('killed, it leaves a socket that its successor replaces, and readers come
   const successor = world.startKnockd(['run'], environment);
   t.match(await next(({ is }) => is === 'connected'), { is: 'connected' });
   await successor.line(/"event":"unchanged"/);
-  await world.host('client').knock(world.server.ipv4, knocks);
+  const knocking = setInterval(() => void world.host('client').knock(world.server.ipv4, knocks), 500);
   t.match(await next(it => it.is === 'told' && it.told.event === 'opened'), { told: { service: 'ssh' } });
+  clearInterval(knocking);
+  const rest = messages.next();
+  ended.abort();
+  t.match(await rest, { done: true }, 'who stops following is not kept waiting');
   t.equal((await successor.stop()).status, 0);
   t.throws(() => statSync(socketIn(environment)), { code: 'ENOENT' }, 'stopped in order, it leaves none');
 });
