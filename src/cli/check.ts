@@ -92,7 +92,9 @@ function text(path: string, config: Config): string[] {
   return [
     `${path}: valid, ${count(config.services.length, 'service')}`,
     ...config.services.flatMap(({ name, ports, sequences, tokens, openFor }) => [
-      `  ${name}: ${ports.map(formatPortRange).join(', ')}, open for ${formatDuration(openFor)}`,
+      ports.length > 0
+        ? `  ${name}: ${ports.map(formatPortRange).join(', ')}, open for ${formatDuration(openFor)}`
+        : `  ${name}: no ports: opens nothing, and is only an event`,
       ...sequences.map(
         ({ user, knocks }) =>
           `    ${user === null ? '' : `${user}: `}${count(knocks.length, 'knock')}, ${guesses(knocks.length)} guesses to break`,

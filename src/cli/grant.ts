@@ -4,7 +4,7 @@ import { withKernel } from '../host/access.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { isLinkLocal } from '../ruleset/match.ts';
 import { names } from '../ruleset/names.ts';
-import { openingTime, usesUp } from '../ruleset/program.ts';
+import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
 import { type Grant, type Granted, grant } from '../table/openings.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { readClient, readService } from './whom.ts';
@@ -41,6 +41,10 @@ function readTime(word: string): number {
 
 function ask(ruleset: Ruleset, word: string, address: string, time: number | undefined): Asked {
   const service = readService(word, ruleset);
+  if (servicePorts(ruleset).get(service)?.length === 0)
+    throw new UsageError(
+      `${service} has no ports: it only tells of knocks, so there is nothing to let anybody in to`,
+    );
   const instead = 'to let a network in without a knock, put it into "allow" in the configuration';
   const client = readClient(address, ruleset, instead);
   if (isLinkLocal(client.key))

@@ -73,7 +73,7 @@ function statusLines(status: Status, held: boolean): string[] {
   if (!status.loaded) return [headline(status)];
   const services = Object.entries(status.services).map(
     ([name, { ports, clients, opened, accepted, refused }]) =>
-      [name, ports.join(' '), clients.length, opened, accepted, refused].map(String),
+      [name, ports.join(' ') || '-', clients.length, opened, accepted, refused].map(String),
   );
   const tables = [
     { head: ['SERVICE', 'PORTS', 'IN', 'OPENED', 'ACCEPTED', 'REFUSED'], rows: services },

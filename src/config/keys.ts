@@ -15,9 +15,9 @@ const CONNTRACK_PRIORITY = -200;
 const CLOSED = choice('drop', 'reject', 'prohibited');
 
 const SERVICE = {
-  ports: key(portRanges(1), {
+  ports: key(portRanges(0), {
     required: true,
-    doc: 'Guarded ports: numbers (TCP), "53/udp", ranges "6000-6010/tcp".',
+    doc: 'Guarded ports: numbers (TCP), "53/udp", ranges "6000-6010/tcp". None: it opens nothing, and is only an event.',
   }),
   sequence: key(knocks, {
     doc: '1 to 32 knocks that open the service, in order: [10000, "2345/udp"]. Either this or "sequences".',

@@ -6,7 +6,7 @@ import type { ChainWithRules } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
 import * as match from './match.ts';
 import { FAMILIES, names } from './names.ts';
-import { hasUsers } from './sets.ts';
+import { hasUsers, opens } from './sets.ts';
 
 /** The guards ignore a source that knocks faster than this until it slows down: packets a second, and packets at once. */
 const KNOCK_RATE = 20;
@@ -28,7 +28,8 @@ const PRIORITY_MANGLE = -150;
 
 /** All chains with their rules. `label` is the comment on the first rule of the base chain. */
 export function compileChains(config: Config, automaton: Automaton, label: string): ChainWithRules[] {
-  const closed = new Set(config.services.map(service => service.closed));
+  const guarded = config.services.filter(opens);
+  const closed = new Set(guarded.map(service => service.closed));
   const timeouts = (does: 'start' | 'wait') => [
     ...new Set(automaton.arrivals.flatMap(arrival => (arrival.does === does ? [arrival.timeout] : []))),
   ];
@@ -47,7 +48,7 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
     resent(),
     exempt(),
     admit(),
-    ...config.services.map(service => guard(config, service)),
+    ...guarded.map(service => guard(config, service)),
     ...(automaton.tokens.length > 0 ? [token(config)] : []),
     knock(config, longest),
     advance(config),
@@ -115,9 +116,17 @@ function remember(source: match.Source, set: string, timeout: number): Statement
   return [...match.family(source.family), ...match.change(source, { op: 'add', set, timeout, mark: true })];
 }
 
-/** After the last knock. Only a client that gets a place in the set counts as let in. The mark says by which sequence. */
+/**
+ * After the last knock. Only a client that gets a place in the set counts as let in, unless the service has no ports and so no
+ * set. The mark says by which sequence.
+ */
 function open(config: Config, service: Service): ChainWithRules {
   const timeout = service.openFor;
+  const told = [
+    ...match.count(names.opened(service.name)),
+    ...match.report(`opened ${service.name}`, config.log.group, OPENED_RATE),
+  ];
+  if (!opens(service)) return chain(names.open(service.name), match.jump('forget'), told, match.clearMark);
   return chain(
     names.open(service.name),
     match.jump('forget'),
@@ -125,8 +134,7 @@ function open(config: Config, service: Service): ChainWithRules {
     ...perFamily(config, source => [
       ...match.family(source.family),
       ...match.change(source, { op: 'update', set: names.clients(service.name, source.family), timeout }),
-      ...match.count(names.opened(service.name)),
-      ...match.report(`opened ${service.name}`, config.log.group, OPENED_RATE),
+      ...told,
     ]),
     match.clearMark,
   );

@@ -5,7 +5,7 @@ import type { Ruleset } from '../nftables/ruleset.ts';
 import { compileAutomaton } from './automaton.ts';
 import { compileChains } from './chains.ts';
 import { MARK, names } from './names.ts';
-import { compileSets } from './sets.ts';
+import { compileSets, opens } from './sets.ts';
 
 /**
  * The table that a configuration means: all that we want in the kernel. This is a pure function.
@@ -33,8 +33,10 @@ export function fingerprint({ log: { level, format, ...log }, ...config }: Confi
     .slice(0, 8);
 }
 
-function serviceCounters({ name }: Service): NamedCounter[] {
-  return [names.opened(name), names.accepted(name), names.refused(name)].map(newCounter);
+function serviceCounters(service: Service): NamedCounter[] {
+  const { name } = service;
+  const guarding = opens(service) ? [names.accepted(name), names.refused(name)] : [];
+  return [names.opened(name), ...guarding].map(newCounter);
 }
 
 function newCounter(name: string): NamedCounter {

@@ -41,14 +41,18 @@ export function guardMap(ruleset: Ruleset): string {
   return chainNamed(ruleset, 'prerouting') ? names.guards : names.ports;
 }
 
-/** The ports of each service. */
+/** The ports of each service; none of one that only tells. */
 export function servicePorts(ruleset: Ruleset): Map<string, readonly PortRange[]> {
-  return new Map(
-    [...portsByVerdict(ruleset, guardMap(ruleset))].flatMap(([target, ports]) => {
-      const service = serviceOfGuard(target);
-      return service === undefined ? [] : [[service, ports]];
-    }),
-  );
+  const ports = new Map<string, readonly PortRange[]>();
+  for (const { name } of ruleset.chains) {
+    const service = serviceOfOpen(name);
+    if (service !== undefined) ports.set(service, []);
+  }
+  for (const [target, ranges] of portsByVerdict(ruleset, guardMap(ruleset))) {
+    const service = serviceOfGuard(target);
+    if (service !== undefined) ports.set(service, ranges);
+  }
+  return ports;
 }
 
 /** The ports of some services, as `22/tcp`. */

@@ -31,11 +31,13 @@ function stateSets({ services, limits }: Config): SetWithElements[] {
     ...eachFamily(family => dynamicSet(names.started(family), family, limits.progress, DATATYPES.mark)),
     ...eachFamily(family => dynamicSet(names.progress(family), family, limits.progress, DATATYPES.mark)),
     ...eachFamily(family => dynamicSet(names.knockers(family), family, limits.progress)),
-    ...services.flatMap(({ name }) =>
-      eachFamily(family => dynamicSet(names.clients(name, family), family, limits.clients)),
-    ),
     ...services
-      .filter(hasUsers)
+      .filter(opens)
+      .flatMap(({ name }) =>
+        eachFamily(family => dynamicSet(names.clients(name, family), family, limits.clients)),
+      ),
+    ...services
+      .filter(service => opens(service) && hasUsers(service))
       .flatMap(({ name }) =>
         eachFamily(family => dynamicSet(names.users(name, family), family, limits.clients, DATATYPES.mark)),
       ),
@@ -60,6 +62,11 @@ function stateSets({ services, limits }: Config): SetWithElements[] {
 /** A client, its port, our port. */
 function connection(family: Family): readonly Datatype[] {
   return [ADDRESS[family], DATATYPES.inet_service, DATATYPES.inet_service];
+}
+
+/** Whether the service opens anything. Without ports it is only an event. */
+export function opens({ ports }: Service): boolean {
+  return ports.length > 0;
 }
 
 /** Whether the service tells its clients apart by the user that they came in as. */

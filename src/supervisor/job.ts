@@ -18,6 +18,7 @@ import type { Ruleset } from '../nftables/ruleset.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { holds } from '../ruleset/names.ts';
 import { openingPlaces } from '../ruleset/program.ts';
+import { opens } from '../ruleset/sets.ts';
 import { type KnownClient, knownClients } from '../table/clients.ts';
 import { explain } from '../table/explain.ts';
 import type { Dropped } from '../table/fit.ts';
@@ -76,8 +77,8 @@ export interface LoadOutcome {
   readonly interfaceTroubles: InterfaceTroubles;
   readonly log: Log;
   readonly prefix: Config['prefix'];
-  /** By name. */
-  readonly services: ReadonlyMap<string, { readonly openFor: number; readonly singleUse: boolean }>;
+  /** By name; `openFor` is null where there are no ports to open. */
+  readonly services: ReadonlyMap<string, { readonly openFor: number | null; readonly singleUse: boolean }>;
   /** The user that a place at the end of a sequence stands for. */
   readonly users: ReadonlyMap<number, string>;
   /** Who is in. */
@@ -183,7 +184,10 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
     const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, kept);
     const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
     const services = new Map(
-      config.services.map(({ name, openFor, singleUse }) => [name, { openFor, singleUse }]),
+      config.services.map(service => {
+        const { name, openFor, singleUse } = service;
+        return [name, { openFor: opens(service) ? openFor : null, singleUse }] as const;
+      }),
     );
     const clients = await readClients(connection, wanted, monotonic());
     const { granted, revoked } = byHand(before, clients, begun);

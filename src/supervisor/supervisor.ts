@@ -304,10 +304,10 @@ export class Supervisor {
     }
     const { openFor: timeout, singleUse } = service;
     const place = load.users.has(mark) ? mark : null;
-    const until = cameAt(packet, this.#ticks[0] - DELIVERY) + timeout;
+    const until = cameAt(packet, this.#ticks[0] - DELIVERY) + (timeout ?? 0);
     const known = { service: name, family, key, place, timeout, until, granted: false };
     tellOpened(this.#journal, load, known);
-    if (!singleUse) this.#clients.opened(known);
+    if (!singleUse && timeout !== null) this.#clients.opened(known);
   }
 
   #tick(): void {

@@ -123,7 +123,7 @@ function serviceTable(services: readonly NamedService[], { counted, rates }: Sto
       accepted[row] ?? '',
       refused[row] ?? '',
       rateText(rates.get(name) ?? 0),
-      ports.join(' '),
+      ports.join(' ') || '-',
     ]),
   };
 }

@@ -176,11 +176,6 @@ only('error', [
     message: /"ports" is missing/,
   },
   {
-    name: 'a service with an empty list of ports',
-    text: withService('"ports": ▸[],', `"sequence": ${SEQUENCE}`),
-    message: /at least one/,
-  },
-  {
     name: 'ports that are no array',
     text: withService('"ports": ▸22,', `"sequence": ${SEQUENCE}`),
     message: /a number; expected an array/,

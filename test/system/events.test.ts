@@ -1,6 +1,18 @@
 /** Events for other programs, on a machine with the package. */
+import { writeFileSync } from 'node:fs';
 import t from 'tap';
-import { CLIENT, installedLab, property, SERVER, ssh, sshKnocks, succeed, text, write } from './installed.ts';
+import {
+  CLIENT,
+  follow,
+  installedLab,
+  property,
+  SERVER,
+  ssh,
+  sshKnocks,
+  succeed,
+  text,
+  write,
+} from './installed.ts';
 import { missing } from './lab.ts';
 
 const SOCKET = '/run/knockd-nft/events';
@@ -42,5 +54,39 @@ t.test('events for other programs, under systemd', { skip: missing() }, async t 
     await succeed(lab, 'systemctl', 'restart', 'knockd-nft');
     t.equal(await rights(), 'socket root:knockd-nft 660\n', 'also after a restart');
     t.match(await property(lab, 'StatusText'), /is in force$/);
+  });
+
+  await t.test('the samples start a program for each opening, without root', async t => {
+    write(lab, { services: { ssh, nas: { ports: [], sequence: [7001, 8002, 9003] } } });
+    await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
+    const programs = {
+      '/usr/bin/wakeonlan': 'echo "$(id -un) wakes $1 for $KNOCKD_NFT_CLIENT"; exit 7',
+      '/usr/bin/mail': 'echo "mail to $3: $2: $(cat)"',
+    };
+    for (const [path, text] of Object.entries(programs))
+      writeFileSync(lab.path(path), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    const units = ['knockd-nft-wake', 'knockd-nft-mail'] as const;
+    const examples = '/usr/share/doc/knockd-nft/docs/examples';
+    for (const unit of units) await succeed(lab, 'cp', `${examples}/${unit}.service`, '/etc/systemd/system');
+    await succeed(lab, 'systemctl', 'daemon-reload');
+    const [wake, mail] = await Promise.all(units.map(unit => follow(lab, unit)));
+    await succeed(lab, 'systemctl', 'start', ...units);
+    await Promise.all([wake, mail].map(it => it?.line(/^waiting for "opened"/)));
+    await client.knock(SERVER, ['7001/tcp', '8002/tcp', '9003/tcp']);
+    t.match(await wake?.line(/ wakes /), `knockd-nft-wake wakes 00:00:5e:00:53:01 for ${CLIENT}`);
+    t.match(
+      await wake?.line(/exit status/),
+      `"/usr/bin/wakeonlan" ended with exit status 7, for: opened nas`,
+    );
+    t.match(await mail?.line(/^mail /), `mail to root: opened nas for ${CLIENT}: {"level":30`);
+    await succeed(lab, 'systemctl', 'restart', 'knockd-nft');
+    await mail?.line(/^waiting for "opened"/);
+    await succeed(lab, 'systemctl', 'stop', ...units);
+    const listening = (await succeed(lab, 'ss', '--no-header', '-tulnp')).trim().split('\n');
+    t.same(
+      listening.filter(it => /node|knockd/.test(it) && !it.includes(':22 ')),
+      [],
+      'nothing of ours listens on a network',
+    );
   });
 });
