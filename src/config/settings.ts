@@ -21,7 +21,7 @@ const SETTINGS: Keys = Object.fromEntries(
   Object.entries(FILE).filter(([name]) => !READ_APART.some(apart => apart === name)),
 );
 
-/** The environment comes before the file, the file before defaults. With problems in the environment, the settings are of no use. */
+/** The environment comes before the file, the file before defaults. With problems in the environment the settings are of no use. */
 export function readSettings(
   fromFile: Readonly<Record<string, unknown>>,
   env: NodeJS.ProcessEnv,

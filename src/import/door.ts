@@ -25,7 +25,7 @@ export interface Door {
   readonly portsLine: number;
   readonly knockTimeout: number;
   readonly openFor: number;
-  /** Whether it stays open until another door closes it. `openFor` is then knockd's own time to wait, if it waited. */
+  /** Whether knockd leaves it open. `openFor` is then the time that knockd would wait, if it waited. */
   readonly endless: boolean;
 }
 

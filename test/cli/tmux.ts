@@ -9,31 +9,31 @@ import { environment, type Result, type Running, run, start } from '../kernel/pr
 import type { World } from '../kernel/world.ts';
 
 export interface TerminalOptions {
-  /** The world and the host that it stands in; this machine unless told. */
+  /** The world, and the host in it; this machine by default. */
   readonly inside?: { readonly world: World; readonly host: string };
-  /** 80 by 24 unless told. */
+  /** 80 by 24 by default. */
   readonly columns?: number;
   readonly rows?: number;
-  /** Besides a UTF-8 locale, and without what would change colours. */
+  /** Added to a UTF-8 locale, without the variables that change colours. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
 /** One window with one program in it. */
 export interface Terminal {
-  /** Types text as it stands. */
+  /** Types the text as it is. */
   type(text: string): Promise<void>;
   /** Presses keys by tmux' names: `Enter`, `C-c`, `Tab`. */
   press(...keys: readonly string[]): Promise<void>;
-  /** The lines that can be seen, without blanks at their ends. */
+  /** The visible lines, without blanks at their ends. */
   screen(): Promise<readonly string[]>;
   /** The same as one text with its escape sequences for colours. */
   coloured(): Promise<string>;
-  /** Waits until the screen matches, and returns it; rejects after `seconds` (60) with what it shows. */
+  /** Waits until the screen matches, and returns it. Rejects after `seconds` (60) with what it shows. */
   shows(pattern: RegExp, seconds?: number): Promise<string>;
   /** A format of tmux(1), such as `#{alternate_on}`, or `#{pane_pid}`. */
   tell(format: string): Promise<string>;
   resize(columns: number, rows: number): Promise<void>;
-  /** Takes the window away. */
+  /** Closes the window. */
   close(): Promise<void>;
 }
 
@@ -42,7 +42,7 @@ export function missingTmux(): string | false {
   return spawnSync('tmux', ['-V'], { env: environment }).status === 0 ? false : 'tmux is not installed';
 }
 
-/** Opens a window for the program `command`; it stays when that ends. Ask {@link missingTmux} before. */
+/** Opens a window for the program `command`. It stays when the program ends. Ask {@link missingTmux} first. */
 export async function openTerminal(
   t: Pick<Test, 'teardown'>,
   command: readonly string[],
@@ -50,8 +50,8 @@ export async function openTerminal(
 ): Promise<Terminal> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-tmux-'));
   const words = (args: readonly string[]) => ['-S', join(folder, 'socket'), '-f', '/dev/null', '-u', ...args];
-  const client = (args: readonly string[]) => words(['-N', ...args]); // starts no server of its own
-  // not as a daemon, which would outlive a test that is killed
+  const client = (args: readonly string[]) => words(['-N', ...args]); // never starts a server
+  // not a daemon, which would outlive a test that is killed
   const clean = [
     '-u',
     'NO_COLOR',

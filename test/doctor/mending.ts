@@ -1,4 +1,4 @@
-/** Somebody does what `doctor` says, while a stranger tries the guarded port: what the test of its mends needs. */
+/** For the test of doctor's mends: a person does what `doctor` says, while a stranger tries the guarded port. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Test } from 'tap';
 import type { Finding, FindingId } from '../../src/doctor/finding.ts';
@@ -10,23 +10,23 @@ import { CONFIG, eventually, own, SERVER, STRANGER, status } from '../system/ins
 import type { Lab } from '../system/lab.ts';
 import { written } from './patient.ts';
 
-/** A server that can be examined, and a stranger before it. */
+/** A server to be examined, and a stranger before it. */
 export interface Machine {
-  /** As its root; the programs that a mend names are there. */
+  /** Runs a script as root. The programs that a mend names are there. */
   sh(script: string): Promise<Result>;
-  /** In front of the command of each later examination: `env X=y`. */
+  /** Put before the command of each later examination: `env X=y`. */
   before: string;
-  /** The words after it, instead of none. */
+  /** The words after that command; none by default. */
   options: string;
   readonly configFile: string;
-  /** Writes the configuration and sees that it is in force. */
+  /** Writes the configuration and checks that it is in force. */
   save(config: object | string): Promise<void>;
   readonly server: Host;
-  /** Who is let in, and who never knocks. */
+  /** The host that is let in, and also the stranger who never knocks. */
   readonly client: Host;
   /** Sends SYNs to a port from an address that never knocks. */
   flood(port: number): Promise<unknown>;
-  /** On the stranger's side. */
+  /** Runs a script on the stranger's side. */
   strangerSh(script: string): Promise<Result>;
   /** The world; undefined under systemd. */
   readonly world: World | undefined;
@@ -38,18 +38,18 @@ export const guarded = { closed: 'reject', services: { ssh } };
 export interface Trial {
   /** A machine with systemd and our package, or a world of namespaces. */
   readonly on: 'systemd' | WorldOptions;
-  /** {@link guarded} unless told. */
+  /** {@link guarded} by default. */
   readonly config?: object;
-  /** What goes wrong. */
+  /** Makes something go wrong. */
   readonly trouble: (machine: Machine) => Promise<unknown>;
-  /** How a person does what a mend says that is not just a command or a line of the file. */
+  /** Does what a mend says if that is not just a command or a line of the file. */
   readonly person?: (machine: Machine, mend: string) => Promise<unknown>;
-  /** Until it is mended, strangers come in: by port 22 unless told. */
+  /** Set if strangers come in until it is mended, by port 22 by default. */
   readonly wasOpen?: true;
   readonly port?: number;
 }
 
-/** What programs of others a world lacks, and ours, by the names that mends use. */
+/** Programs that a world lacks, and our own, by the names that mends use. */
 const SHIMS = {
   'knockd-nft': `exec ${process.execPath} ${process.cwd()}/dist/knockd-nft.cjs "$@"`,
   sudo: 'exec "$@"',
@@ -127,7 +127,7 @@ export async function examineMachine({ sh, before, options }: Machine): Promise<
   return (JSON.parse(stdout) as { findings: Finding[] }).findings;
 }
 
-/** The stranger's own kernel counts the SYN-ACKs that come to it. */
+/** Counts the SYN-ACKs that reach the stranger, in the stranger's own kernel. */
 const WITNESS = `table inet witness {
 	counter answers { }
 	chain input {
@@ -141,7 +141,7 @@ async function answersWhile(machine: Machine, port: number, act: () => Promise<u
   let over = false;
   const flooding = (async () => {
     while (!over) await machine.flood(port);
-    await machine.flood(port); // that much comes after it
+    await machine.flood(port); // one flood begins after the act
   })();
   try {
     await act();
@@ -157,7 +157,7 @@ async function answersWhile(machine: Machine, port: number, act: () => Promise<u
   return Number(packets);
 }
 
-/** Types a mend; what is for the configuration is written there, and put in force. */
+/** Types a mend. If it is for the configuration, writes it there and puts it in force. */
 async function type(machine: Machine, { mend }: Finding): Promise<void> {
   const write = written({ mend }, file => readFileSync(file, 'utf8'));
   if (write) return machine.save(write.config);
@@ -184,7 +184,7 @@ export async function tryMend(t: Test, machine: Machine, id: FindingId, trial: T
   else t.equal(await answersWhile(machine, port, act), 0, 'not open for an instant');
   const known = new Set(before.map(it => it.id));
   const isWorse = (it: Finding) => worst(it) && !known.has(it.id);
-  // a reload by systemd ends before the supervisor is done
+  // a reload by systemd ends before the supervisor has finished
   const after = await eventually(
     () => examineMachine(machine),
     now => !now.some(it => it.id === id || isWorse(it)),

@@ -1,4 +1,4 @@
-/** What the tests of `doctor` ask of it: its findings, and whether its remedies work. */
+/** What the tests of `doctor` ask of it: its findings, and whether its mends work. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Finding } from '../../src/doctor/finding.ts';
 import type { Reach } from '../kernel/host.ts';
@@ -17,7 +17,7 @@ export async function examine(world: World, options?: KnockdOptions): Promise<Ex
   return { status, ...(JSON.parse(stdout) as Omit<Examination, 'status'>) };
 }
 
-/** The finding of that name; throws where there is none. */
+/** The finding of that name. Throws if there is none. */
 export async function diagnosis(world: World, id: string): Promise<Finding> {
   const { findings } = await examine(world);
   const found = findings.find(finding => finding.id === id);
@@ -29,7 +29,7 @@ export async function ids(world: World): Promise<string[]> {
   return (await examine(world)).findings.map(({ id }) => id);
 }
 
-/** All but notes, and how guarded ports look. */
+/** All findings but notes, and the looks of guarded ports. */
 export async function complaints(world: World): Promise<string[]> {
   const { findings } = await examine(world);
   return findings
@@ -37,10 +37,10 @@ export async function complaints(world: World): Promise<string[]> {
     .map(({ id, what }) => `${id}: ${what}`);
 }
 
-/** `"KEY": VALUE  in PLACES in FILE`, as a mend says what to write into the configuration. */
+/** `"KEY": VALUE  in PLACES in FILE`: the form of a mend for the configuration. */
 const WRITE = /^"(\w+)": (.+?) {2}in (?:(\S+(?: and \S+)*) in )?(\S+)$/;
 
-/** What the file is when that is written into it; undefined for mends that are commands. */
+/** The file after that is written into it; undefined for a mend that is a command. */
 export function written({ mend }: Pick<Finding, 'mend'>, read: (file: string) => string) {
   const [, key, value, places, file] = WRITE.exec(mend) ?? [];
   if (key === undefined || value === undefined || file === undefined) return undefined;
@@ -55,7 +55,7 @@ export function written({ mend }: Pick<Finding, 'mend'>, read: (file: string) =>
   return { file, config: paths.reduce(put, config) };
 }
 
-/** Does what a finding says, to the letter; where it is for the configuration, writes it there and loads. */
+/** Does exactly what a finding says. A mend for the configuration is written there and loaded. */
 export async function follow(world: World, finding: Finding): Promise<void> {
   const { mend } = finding;
   const write = written(finding, file => readFileSync(file, 'utf8'));

@@ -1,4 +1,4 @@
-/** A program for the tests: what other tables, in the network namespace that it runs in, will do with packets. */
+/** A program for the tests: foretells what other tables in its network namespace will do with packets. */
 import type { Family, Protocol } from '../../src/config/types.ts';
 import { Foresight } from '../../src/firewalls/foresight.ts';
 import { pass, type Visit } from '../../src/firewalls/journey.ts';
@@ -6,7 +6,7 @@ import { arriving } from '../../src/firewalls/packet.ts';
 import { readForeign } from '../../src/firewalls/read.ts';
 import { withKernel } from '../../src/host/access.ts';
 
-/** What is foretold for one port: the fates that are likely in prerouting and input, and those that are possible. */
+/** The forecast for one port: the fates that are likely in prerouting and input, and those that are possible. */
 export interface Foretold {
   readonly likely: readonly string[];
   readonly possible: readonly string[];
@@ -40,7 +40,7 @@ function alone(port: number): Foretold {
   return foretold([...first.visits, ...pass(tables, 'input', first.packet).visits]);
 }
 
-// ports that the rules do not tell apart are foretold together: for each of them alone the same has to come out
+// ports that the rules treat alike are foretold together, and each of them alone must give the same result
 for (let port = 1; port <= 65_535; port += port < 100 ? 1 : 61)
   if (JSON.stringify(together(port)) !== JSON.stringify(alone(port)))
     throw new Error(`port ${port}: ${JSON.stringify([together(port), alone(port)])}`);

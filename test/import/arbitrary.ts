@@ -1,4 +1,4 @@
-/** knockd.confs that something has happened to. */
+/** Damaged knockd.conf files. */
 import fc from 'fast-check';
 
 const good = `[options]

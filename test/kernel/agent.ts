@@ -1,6 +1,5 @@
 /**
- * The program that `world.ts` starts in a host: does what comes as JSON lines on stdin, answers on stdout, and
- * ends with stdin.
+ * The program that `world.ts` starts in a host. It obeys JSON lines from stdin, answers on stdout, and ends when stdin ends.
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -12,7 +11,7 @@ import { ask, capture, control, flood, knock, probe, relay, send, sweep } from '
 
 const silence = 400; // ms
 const datagramSilence = 800; // a program has to answer
-const patience = 5000; // for what is to succeed
+const patience = 5000; // for what must succeed
 
 function reachOf(error: NodeJS.ErrnoException): Reach {
   switch (error.code) {
@@ -38,7 +37,7 @@ function dial(options: Requests['open'][0]): Promise<Socket | Reach> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host, port, ...localAddress(options), noDelay: true });
     const timer = setTimeout(() => {
-      // an answer that came while this process had no processor is an answer: it is read before the immediate
+      // an answer that came while this process had no processor counts: it is read before the immediate
       setImmediate(() => {
         if (settled) return;
         socket.destroy();
@@ -80,7 +79,7 @@ function handled<Value>(handles: ReadonlyMap<number, Value>, handle: number): Va
   return value;
 }
 
-/** Waits until as much came back as was sent. */
+/** Waits until as much has come back as was sent. */
 function echoed(conversation: Conversation, timeout: number): Promise<'alive' | 'dead'> {
   const { socket } = conversation;
   return new Promise(resolve => {
@@ -134,7 +133,7 @@ async function listenUdp(port: number, address: string): Promise<Requests['liste
   const listener = { arrived: 0, close: () => void socket.close() };
   socket.on('message', (message, from) => {
     listener.arrived++;
-    socket.send(message, from.port, from.address, () => {}); // the asker may be gone: its business
+    socket.send(message, from.port, from.address, () => {}); // it does not matter if the asker is gone
   });
   socket.bind(port, address);
   await once(socket, 'listening');
@@ -147,7 +146,7 @@ const handlers: Handlers = {
   async connect(options) {
     const socket = await dial(options);
     if (typeof socket === 'string') return socket;
-    socket.resetAndDestroy(); // no TIME_WAIT: the same local port can be taken again
+    socket.resetAndDestroy(); // no TIME_WAIT, so the same local port can be used again
     return 'open';
   },
   async open(options) {

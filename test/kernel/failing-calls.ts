@@ -1,15 +1,15 @@
-/** Has system calls of a program fail, one in each run, by strace's injection. */
+/** Makes system calls of a program fail, one in each run, by strace's injection. */
 import { readFileSync } from 'node:fs';
 import type { Result } from './process.ts';
 import type { World } from './world.ts';
 
-/** A call of the program's main thread: its name, and the how many-eth of that name it is. */
+/** A call of the program's main thread: its name, and its number among the calls of that name. */
 export interface Call {
   readonly name: string;
   readonly number: number;
 }
 
-/** What a call may fail with. Not futex: who is not told of a wake-up waits for ever, and the kernel never fails to wake. */
+/** Errors that a call may return. Not futex: a thread that misses a wake-up hangs, and the kernel never fails to wake. */
 const ERRORS: Readonly<Record<string, string>> = {
   access: 'EIO',
   bind: 'ENOMEM',
@@ -54,7 +54,7 @@ const ERRORS: Readonly<Record<string, string>> = {
   write: 'ENOSPC',
 };
 
-/** The calls from the first that matches `from` to the first that matches `to`, as a run without faults makes them. */
+/** The calls from the first that matches `from` to the first that matches `to`, in a run without faults. */
 export async function callsOf(
   world: World,
   { from, to }: { readonly from: RegExp; readonly to: RegExp },
@@ -78,7 +78,7 @@ export async function callsOf(
   throw new Error(`no call was like ${to}`);
 }
 
-/** At most so many of each name: the first, the last, and some between. */
+/** At most `most` calls of each name: the first, the last, and some between. */
 export function some(calls: readonly Call[], most: number): Call[] {
   const byName = new Map<string, Call[]>();
   for (const call of calls) byName.set(call.name, [...(byName.get(call.name) ?? []), call]);
@@ -96,7 +96,7 @@ export function errorOf({ name }: Call): string {
   return ERRORS[name] ?? '';
 }
 
-/** Runs it with one call failing. In other threads the one with that number fails, too. */
+/** Runs the command with one failing call. In other threads the call of that number fails, too. */
 export function runFailing(
   world: World,
   call: Call,
@@ -105,6 +105,6 @@ export function runFailing(
 ): Promise<Result> {
   const inject = `inject=${call.name}:error=${errorOf(call)}:when=${call.number}`;
   const options = ['-f', '-o', '/dev/null', '-e', `trace=${call.name}`, '-e', inject];
-  // a group of its own, which ends as a whole: a program that hangs does not outlive the one that traces it
+  // in a group of its own, which ends as a whole: a program that hangs must not outlive its tracer
   return world.run('server', 'timeout', ['--signal=KILL', '45', 'strace', ...options, ...command], { env });
 }

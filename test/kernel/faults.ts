@@ -1,7 +1,6 @@
 /**
- * System calls that fail once, for programs of ours that must come to terms with it: strace puts the errno in place of the
- * call. It counts the calls of each thread by itself, so a thread that begins later may meet the same fault as long as
- * strace is there.
+ * System calls that fail once, for programs of ours that must cope. strace puts the errno in place of the call. It counts the
+ * calls of each thread separately, so a thread that begins later may meet the same fault while strace is there.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -11,11 +10,11 @@ import type { World } from './world.ts';
 export interface Fault {
   readonly syscall: string;
   readonly errno: string;
-  /** Which of the calls of a thread fails: 1 is the first. */
+  /** Which call of a thread fails: 1 is the first. */
   readonly when: number;
 }
 
-/** Errnos that fit a call; what is not named here is Node.js's own, and not made to fail. */
+/** Errnos that suit a call. Calls that are missing here are Node.js's own, and are not made to fail. */
 export const ERRNOS: Readonly<Record<string, readonly string[]>> = {
   openat: ['EMFILE', 'ENFILE', 'EIO', 'ENOMEM'],
   read: ['EIO', 'EINTR'],
@@ -79,7 +78,7 @@ const inject = ({ syscall, errno, when }: Fault) => [
   ...['-e', `inject=${syscall}:error=${errno}:when=${when}`],
 ];
 
-/** Runs a program of ours under strace, and returns what strace wrote, too. */
+/** Runs a program of ours under strace, and also returns strace's output. */
 async function trace(
   world: World,
   options: readonly string[],
@@ -103,11 +102,11 @@ export async function runWith(
   return { ...result, met: lines.some(line => line.includes('INJECTED')) };
 }
 
-/** strace at a program that runs. */
+/** strace, attached to a running program. */
 export interface Attached {
-  /** Whether the call failed within so many milliseconds. */
+  /** Whether the call fails within that many milliseconds. */
   readonly met: (within: number) => Promise<boolean>;
-  /** The fault is over, and the program goes on. */
+  /** Ends the fault. The program goes on. */
   readonly detach: () => Promise<void>;
 }
 
@@ -128,7 +127,7 @@ export async function attach(world: World, pid: number, fault: Fault): Promise<A
   };
 }
 
-/** How often each thread that calls it at all makes a call, the one that does so most often: of a program that runs. */
+/** How often a running program makes each call, in the thread that makes it most often. */
 export async function countCalls(
   world: World,
   pid: number,
@@ -141,7 +140,7 @@ export async function countCalls(
   return mostByThread(tracer.lines());
 }
 
-/** The same of a program that ends, without what Node.js did before it read ours: that number, and the last. */
+/** The same for a program that ends: how often before Node.js reads our code, and in all. */
 export async function countOwnCalls(
   world: World,
   args: readonly string[],
@@ -174,7 +173,7 @@ function mostByThread(lines: readonly string[]): Map<string, number> {
   return most;
 }
 
-/** All of $KNOCKD_NFT_FAULTS=all, else each call with one errno, at its first, middle or last time in turn. */
+/** All faults with $KNOCKD_NFT_FAULTS=all. Otherwise one errno for each call, at its first, middle or last time in turn. */
 export function chooseFaults(
   calls: ReadonlyMap<string, readonly [before: number, last: number]>,
   all = process.env.KNOCKD_NFT_FAULTS === 'all',

@@ -7,35 +7,35 @@ import type { Answer, ControlMessage, Packet, Protocol, Seen } from './packet.ts
 export type Reach = 'open' | 'refused' | 'silent' | 'unreachable';
 
 export interface ReachOptions {
-  /** An address that this host has; its own by default. */
+  /** An address of this host; its usual one by default. */
   readonly from?: string;
   readonly localPort?: number;
   /**
-   * Milliseconds until it counts as silent; 400 unless told: less than Linux waits to send a SYN again; 800 for
-   * `udp`, where a program answers, and 5,000 for `open`, which is to succeed.
+   * Milliseconds until it counts as silent. The default is 400, which is less than Linux waits to send a SYN again; 800 for
+   * `udp`, since a program must answer; and 5,000 for `open`, which must succeed.
    */
   readonly timeout?: number;
 }
 
 export interface ListenOptions {
   readonly protocol?: Protocol;
-  /** `::` unless told, which is both families. */
+  /** `::` by default, which is both families. */
   readonly address?: string;
-  /** False: a TCP listener that never accepts; its queue takes `backlog` + 1 connections. */
+  /** False for a TCP listener that never accepts. Its queue takes `backlog` + 1 connections. */
   readonly accept?: boolean;
   readonly backlog?: number;
 }
 
 export interface KnockOptions {
-  /** Any address: knocks are raw packets. */
+  /** Any address, because knocks are raw packets. */
   readonly from?: string;
-  /** Milliseconds between two knocks; none unless told. */
+  /** Milliseconds between two knocks; none by default. */
   readonly gap?: number;
 }
 
 /**
- * Consecutive addresses. For more than a few take addresses that the server has to route (198.18.0.0/15,
- * 2001:db8::/32): the kernel's table of neighbours is shared with the machine.
+ * Consecutive addresses. For more than a few, take addresses that the server has to route (198.18.0.0/15, 2001:db8::/32): the
+ * machine shares the kernel's table of neighbours.
  */
 export interface Sources {
   readonly first: string;
@@ -44,14 +44,14 @@ export interface Sources {
 
 export interface FloodOptions {
   readonly to: string;
-  /** Like `10000/tcp`; taken in turn, the whole list for each source before the next one. */
+  /** Ports such as `10000/tcp`, in turn. Each source gets the whole list before the next source. */
   readonly knocks: readonly string[];
-  /** The data of each of the knocks; none unless told. */
+  /** The data of each knock; none by default. */
   readonly payloads?: readonly string[];
   readonly sources?: Sources;
   /** Packets in all. */
   readonly count: number;
-  /** Packets a second; as fast as it goes unless told. */
+  /** Packets a second; by default as fast as possible. */
   readonly rate?: number;
 }
 
@@ -59,10 +59,10 @@ export interface SweepOptions {
   readonly address: string;
   readonly order?: 'rising' | 'falling' | 'shuffled';
   readonly protocol?: Protocol;
-  /** How often all the 65,535 ports are gone through; once unless told. */
+  /** How often to go through all 65,535 ports; once by default. */
   readonly rounds?: number;
   readonly from?: string;
-  /** Of the shuffling, which is another for each round. */
+  /** The seed of the shuffling, which differs for each round. */
   readonly seed?: number;
 }
 
@@ -75,20 +75,20 @@ export interface CaptureOptions {
   readonly milliseconds: number;
   readonly from?: string;
   readonly protocol?: Seen['protocol'];
-  /** The port it comes from or goes to. */
+  /** The port that it comes from or goes to. */
   readonly port?: number;
 }
 
 export interface RelayOptions {
-  /** Whose knocks it passes on: empty SYNs and datagrams are made of all that comes. */
+  /** The destination of the knocks. Whatever comes goes on as an empty SYN or datagram. */
   readonly to: string;
-  /** How many packets it passes on before it ends. */
+  /** How many packets to pass on before it ends. */
   readonly count: number;
-  /** The longest that one is kept, in milliseconds. */
+  /** The longest time to keep one, in milliseconds. */
   readonly delay: number;
 }
 
-/** Every request: its parameters and its result, both JSON. */
+/** Every request: its parameters and its result, both as JSON. */
 export interface Requests {
   readonly connect: [ReachOptions & { address: string; port: number }, Reach];
   readonly open: [ReachOptions & { address: string; port: number }, number];
@@ -109,7 +109,7 @@ export interface Requests {
   readonly ask: [{ packet: Packet; timeout: number }, Seen | null];
 }
 
-/** What goes to the agent, one JSON line each; answered with `{id, result}` or `{id, error}`. */
+/** A request to the agent, one JSON line. The answer is `{id, result}` or `{id, error}`. */
 export type Request = {
   [Name in keyof Requests]: {
     readonly id: number;
@@ -122,43 +122,43 @@ export type Reply = { readonly id: number } & ({ readonly result: unknown } | { 
 
 /** A TCP connection that stays open. */
 export interface Session {
-  /** Sends `text` to an echo server: `alive` when it came back, `dead` when not within `timeout` (5000 ms). */
+  /** Sends `text` to an echo server: `alive` if it came back, `dead` if not within `timeout` (5000 ms). */
   send(text: string, timeout?: number): Promise<'alive' | 'dead'>;
   close(): Promise<void>;
 }
 
 export interface Listener {
   readonly port: number;
-  /** Connections accepted, or datagrams received, so far. */
+  /** How many connections it has accepted, or datagrams received, so far. */
   arrived(): Promise<number>;
   close(): Promise<void>;
 }
 
 /** A host of the world, seen from the test: what it sends, and what it sees. */
 export interface Host {
-  /** Tries a TCP connection and ends it at once. */
+  /** Tries to connect by TCP, and ends the connection at once. */
   connect(address: string, port: number, options?: ReachOptions): Promise<Reach>;
-  /** A TCP connection that stays; rejects when it cannot be made. */
+  /** A TCP connection that stays. Rejects if it cannot be made. */
   open(address: string, port: number, options?: ReachOptions): Promise<Session>;
-  /** Sends a datagram: the text of the answer, or `refused`, `silent`, `unreachable`. */
+  /** Sends a datagram. Returns the text of the answer, or `refused`, `silent`, `unreachable`. */
   udp(address: string, port: number, payload: string, options?: ReachOptions): Promise<string>;
-  /** Echoes, on TCP or UDP, on both families. */
+  /** Listens on TCP or UDP, in both families, and echoes. */
   listen(port: number, options?: ListenOptions): Promise<Listener>;
   /** One raw SYN or one empty datagram for each of `knocks` (`10000/tcp`), in order, never sent again. */
   knock(address: string, knocks: readonly string[], options?: KnockOptions): Promise<void>;
   send(packets: readonly Packet[]): Promise<Sent>;
-  /** ICMP, ICMPv6 and IGMP. */
+  /** Sends ICMP, ICMPv6 and IGMP. */
   control(messages: readonly ControlMessage[]): Promise<Sent>;
   flood(options: FloodOptions): Promise<Sent>;
-  /** A SYN or a datagram to each port. */
+  /** Sends a SYN or a datagram to each port. */
   sweep(options: SweepOptions): Promise<Sent>;
-  /** What comes in during that time. It listens before any later call of this host sends. */
+  /** Returns what comes in during that time. It listens before any later call of this host sends. */
   capture(options: CaptureOptions): Promise<readonly Seen[]>;
-  /** A router for knocks that keeps each for another time, up to `delay`. Resolves after the last of `count`. */
+  /** A router for knocks that keeps each for a random time, up to `delay`. Resolves after the last of `count`. */
   relay(options: RelayOptions): Promise<void>;
   /** The first answer to one packet, or `none` within `timeout` (300 ms). */
   probe(packet: Packet, timeout?: number): Promise<Answer>;
-  /** The packet that answers one packet, or null where none does within `timeout` (300 ms). */
+  /** The packet that answers one packet, or null if none does within `timeout` (300 ms). */
   ask(packet: Packet, timeout?: number): Promise<Seen | null>;
   /** Ends the agent, with its listeners and sessions. */
   end(): Promise<void>;
@@ -169,7 +169,7 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Talks to the agent that runs as `child`; `name` stands in errors. */
+/** Talks to the agent that runs as `child`. Errors mention `name`. */
 export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Host {
   const waiting = new Map<number, Waiting>();
   let lastId = 0;
@@ -178,7 +178,7 @@ export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Ho
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     errors += text;
   });
-  child.stdin.on('error', () => {}); // told by its end
+  child.stdin.on('error', () => {}); // its end is reported below
   createInterface({ input: child.stdout }).on('line', line => {
     const reply = JSON.parse(line) as Reply;
     const { resolve, reject } = waiting.get(reply.id) ?? {};

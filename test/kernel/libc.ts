@@ -1,4 +1,4 @@
-/** The few calls of libc that Node.js has no words for, through koffi. 64-bit little-endian Linux only. */
+/** The few calls of libc that Node.js does not offer, through koffi. 64-bit little-endian Linux only. */
 import { closeSync, openSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
 import koffi from 'koffi';
@@ -52,8 +52,8 @@ function setOption(socket: number, level: number, option: number): void {
 }
 
 /**
- * Keeps this thread on one processor. A packet over veth is worked on where it was sent, so packets that one
- * host sends arrive in the order in which they were sent.
+ * Keeps this thread on one processor. The kernel processes a packet over veth where it was sent. So packets from one host
+ * arrive in the order in which they were sent.
  */
 export function stayOnOneProcessor(number = process.pid): void {
   const mask = Buffer.alloc(128);
@@ -66,7 +66,7 @@ export function stayOnOneProcessor(number = process.pid): void {
   check('sched_setaffinity', libc.schedSetaffinity(0, mask.length, mask));
 }
 
-/** Takes this thread, not the others, into a network namespace. */
+/** Moves this thread, and no other, into a network namespace. */
 export function enterNetwork(path: string): void {
   const namespace = openSync(path, 'r');
   check('setns', libc.setns(namespace, CLONE_NEWNET));
@@ -111,8 +111,8 @@ export class PacketSender {
   }
 
   /**
-   * Takes one packet of `length` bytes to `address`. `write` puts it into the memory it is given, at the offset
-   * it is given. Nothing is sent before the batch is full, or `flush`.
+   * Takes one packet of `length` bytes to `address`. `write` puts it into the given memory at the given offset. Nothing is sent
+   * until the batch is full, or until `flush`.
    */
   add(address: string, length: number, write: (target: Buffer, offset: number) => void): void {
     let name = this.#names.get(address);
@@ -131,7 +131,7 @@ export class PacketSender {
     write(memory, packetsAt + slot * slotSize);
   }
 
-  /** Sends what was taken. ENOBUFS is tried again: the sender is faster than the wire, that is all. */
+  /** Sends all packets so far. After ENOBUFS it tries again: the sender is only faster than the wire. */
   flush(): void {
     const socket = this.#socket();
     for (let done = 0; done < this.#filled; ) {
@@ -158,8 +158,8 @@ export class PacketSender {
 }
 
 /**
- * Packets as they come in, on all interfaces of this network namespace, from the moment of construction. Its
- * queue takes some 200 packets: a flood overflows it.
+ * Receives packets that come in on all interfaces of this network namespace, from its construction on. Its queue takes about
+ * 200 packets, so a flood overflows it.
  */
 export class PacketReceiver {
   readonly #socket = check(
@@ -172,7 +172,7 @@ export class PacketReceiver {
     setOption(this.#socket, SOL_PACKET, PACKET_IGNORE_OUTGOING);
   }
 
-  /** The next packet that came in, from its IP header on, or undefined when none comes before `deadline`. */
+  /** The next packet that came in, from its IP header on, or undefined if none comes before `deadline`. */
   async next(deadline: number): Promise<Buffer | undefined> {
     for (;;) {
       const length = libc.recv(this.#socket, this.#buffer, this.#buffer.length, 0);
@@ -184,7 +184,7 @@ export class PacketReceiver {
     }
   }
 
-  /** When the last one came in, as the kernel saw it: milliseconds on the clock of `Date.now`. */
+  /** When the last one came in, according to the kernel: milliseconds on the clock of `Date.now`. */
   arrival(): number {
     const time = Buffer.alloc(16); // struct timeval
     check('ioctl', libc.ioctl(this.#socket, SIOCGSTAMP, time));
@@ -207,7 +207,7 @@ export class PacketReceiver {
   }
 }
 
-/** A TCP listener that never accepts: its queue takes `backlog` + 1 connections, and then it is full. */
+/** A TCP listener that never accepts. Its queue takes `backlog` + 1 connections, and is then full. */
 export function deafListener(address: string, port: number, backlog: number): { close(): void } {
   const name = socketAddress(addressBytes(address), port);
   const family = name.readUInt16LE(0);

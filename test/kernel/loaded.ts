@@ -7,15 +7,15 @@ import { createWorld, type World, type WorldOptions } from './world.ts';
 
 export const families = ['ipv4', 'ipv6'] as const;
 
-/** Times that no test outlasts: for services whose time-outs are not what is tested. */
+/** Times that no test outlasts, for services whose time-outs are not under test. */
 export const patient = { knockTimeout: '5m', openFor: '5m' } as const;
 
-/** A service that most tests can live with. */
+/** A service that suits most tests. */
 export const ssh = { ports: [22], sequence: [10000, 2345, 3456, 1234], ...patient } as const;
 /** Its knocks, for `Host.knock`. */
 export const sshKnocks = ['10000/tcp', '2345/tcp', '3456/tcp', '1234/tcp'] as const;
 
-/** Writes the file and loads it; throws the command's own words where it fails. */
+/** Writes the file and loads it. If that fails, throws the command's own words. */
 export async function load(world: World, config: object): Promise<void> {
   world.write(config);
   const { status, stdout, stderr } = await world.knockd(['load']);
@@ -39,7 +39,7 @@ export async function status(world: World): Promise<Status> {
   return JSON.parse(stdout) as Status;
 }
 
-/** Who is in mid-sequence: `10.77.0.2 ssh 2/4`, `10.77.0.2 admin alice 1/3`. */
+/** The clients in mid-sequence: `10.77.0.2 ssh 2/4`, `10.77.0.2 admin alice 1/3`. */
 export async function knocking(world: World): Promise<string[]> {
   const found = (await status(world)).knocking;
   return found
@@ -58,7 +58,7 @@ export async function serviceOf(world: World, name: string) {
   return { clients: who, opened, accepted, refused };
 }
 
-/** Asks until `holds` says yes, and returns that answer; rejects after `seconds` (60). */
+/** Asks until `holds` accepts the answer, and returns it. Rejects after `seconds` (60). */
 export async function until<Answer>(
   ask: () => Promise<Answer>,
   holds: (answer: Answer) => boolean,
@@ -74,12 +74,12 @@ export async function until<Answer>(
   }
 }
 
-/** Everything about an answer that the asker can tell apart, but for the ports it was about. */
+/** Everything that distinguishes one answer from another, without its ports. */
 export function look({ protocol, flags, type, code, ttl, trafficClass }: Seen): string {
   return [protocol, flags.join('+'), type, code, ttl, trafficClass].join(' ');
 }
 
-/** What comes back to the client for each of the packets, as {@link look}; `silence` where nothing did. */
+/** What comes back to the client for each of the packets, as {@link look}; `silence` if nothing did. */
 export async function answers(
   world: World,
   packets: readonly Omit<Packet, 'sourcePort'>[],

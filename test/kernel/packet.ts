@@ -1,4 +1,4 @@
-/** Packets as values, to bytes and back: only what the tests need of IPv4, IPv6, TCP, UDP and ICMP. */
+/** Packets as values, to bytes and back: only the parts of IPv4, IPv6, TCP, UDP and ICMP that the tests need. */
 import ipaddr from 'ipaddr.js';
 
 const protocolNumbers = { icmp: 1, igmp: 2, tcp: 6, udp: 17, icmpv6: 58 } as const; // <linux/in.h>, <linux/in6.h>
@@ -7,29 +7,29 @@ const flagBits = { fin: 1, syn: 2, rst: 4, psh: 8, ack: 16, urg: 32, ece: 64, cw
 export type Protocol = 'tcp' | 'udp';
 export type Flag = keyof typeof flagBits;
 
-/** A control message to be sent; any host may claim to be its sender. */
+/** A control message to send. Any host may claim to be its sender. */
 export interface ControlMessage {
   readonly protocol: 'icmp' | 'icmpv6' | 'igmp';
   readonly from: string;
   readonly to: string;
   readonly type: number;
-  /** The second byte; 0 unless told. */
+  /** The second byte; 0 by default. */
   readonly code?: number;
-  /** What follows the checksum, in hex. */
+  /** The bytes after the checksum, in hex. */
   readonly body: string;
   /** Also the hop limit. */
   readonly ttl: number;
 }
 
-/** One packet to be sent. The agent fills in `from` (the host's own address) and `sourcePort` (a fresh one). */
+/** One packet to send. The agent fills in `from` (the host's own address) and `sourcePort` (a fresh one). */
 export interface Packet {
   readonly protocol: Protocol;
   readonly to: string;
   readonly port: number;
-  /** Any address at all: it is written into the header, not bound. */
+  /** Any address. It is written into the header, not bound. */
   readonly from?: string;
   readonly sourcePort?: number;
-  /** TCP only; `['syn']` unless told. */
+  /** TCP only; `['syn']` by default. */
   readonly flags?: readonly Flag[];
   /** TCP only. */
   readonly sequence?: number;
@@ -38,14 +38,14 @@ export interface Packet {
   readonly options?: string;
   readonly payload?: string;
   readonly badChecksum?: boolean;
-  /** Also the hop limit; 64 unless told. */
+  /** Also the hop limit; 64 by default. */
   readonly ttl?: number;
 }
 
-/** A packet with nothing left open. */
+/** A packet with all addresses and ports. */
 export type AddressedPacket = Packet & { readonly from: string; readonly sourcePort: number };
 
-/** What was seen on the wire. Ports are 0 where the protocol has none. */
+/** A packet seen on the wire. Ports are 0 if the protocol has none. */
 export interface Seen {
   readonly from: string;
   readonly to: string;
@@ -53,10 +53,10 @@ export interface Seen {
   readonly sourcePort: number;
   readonly port: number;
   readonly flags: readonly Flag[];
-  /** TCP's, 0 elsewhere. */
+  /** TCP's; otherwise 0. */
   readonly sequence: number;
   readonly acknowledgment: number;
-  /** ICMP's type and code, 0 elsewhere. */
+  /** ICMP's type and code; otherwise 0. */
   readonly type: number;
   readonly code: number;
   readonly ttl: number;
@@ -66,7 +66,7 @@ export interface Seen {
   readonly about?: Seen;
 }
 
-/** Address to its 4 or 16 bytes. */
+/** The 4 or 16 bytes of an address. */
 export function addressBytes(address: string): Uint8Array {
   return Uint8Array.from(ipaddr.parse(address).toByteArray());
 }
@@ -101,7 +101,7 @@ function transport(packet: AddressedPacket): Buffer {
   return Buffer.concat([header, options, payload]);
 }
 
-/** Bytes from the IP header on, with right checksums unless a wrong one was asked for. */
+/** The bytes from the IP header on, with right checksums unless `badChecksum` is set. */
 export function encodePacket(packet: AddressedPacket): Buffer {
   const from = addressBytes(packet.from);
   const to = addressBytes(packet.to);
@@ -120,7 +120,7 @@ export function encodePacket(packet: AddressedPacket): Buffer {
   ]);
 }
 
-/** Bytes from the IP header on. */
+/** The bytes from the IP header on. */
 export function encodeControlMessage(message: ControlMessage): Buffer {
   const from = addressBytes(message.from);
   const to = addressBytes(message.to);
@@ -159,15 +159,15 @@ function ipv6Header(from: Uint8Array, to: Uint8Array, protocol: number, ttl: num
   return header;
 }
 
-/** A packet that is sent again and again with other ports: everything but ports and checksum is encoded once. */
+/** A packet to send repeatedly with other ports. Everything but ports and checksum is encoded once. */
 export interface Template {
   readonly to: string;
   readonly bytes: Uint8Array;
-  /** Writes the packet into `target` at `offset`; the checksum is right. */
+  /** Writes the packet into `target` at `offset`, with the right checksum. */
   readonly write: (target: Buffer, offset: number, sourcePort: number, port: number) => void;
 }
 
-/** Encodes all but the ports of `packet`, whose own ports do not matter. */
+/** Encodes everything but the ports. Those in `packet` do not matter. */
 export function packetTemplate(packet: AddressedPacket): Template {
   const bytes = encodePacket({ sequence: 0x1000_0000, ...packet, sourcePort: 0, port: 0 });
   const portsAt = bytes.length - transport({ ...packet, sourcePort: 0, port: 0 }).length;
@@ -189,7 +189,7 @@ function addressText(bytes: Uint8Array): string {
   return ipaddr.fromByteArray([...bytes]).toString();
 }
 
-/** Reads a packet from its IP header on; undefined where it is neither IPv4 nor IPv6, or cut off. */
+/** Reads a packet from its IP header on; undefined if it is neither IPv4 nor IPv6, or cut off. */
 export function decodePacket(bytes: Buffer): Seen | undefined {
   const version = (bytes[0] ?? 0) >> 4;
   if (version === 4 && bytes.length >= 20) {
@@ -250,7 +250,7 @@ function flagNames(bits: number): readonly Flag[] {
   return (Object.keys(flagBits) as Flag[]).filter(flag => bits & flagBits[flag]);
 }
 
-/** What a sender sees of the answer to its packet. */
+/** The answer to a packet, from the sender's point of view. */
 export type Answer =
   | 'syn-ack'
   | 'rst'
@@ -261,7 +261,7 @@ export type Answer =
   | 'icmp-unreachable'
   | 'none';
 
-/** What `seen` means as an answer to `sent`, or undefined when it is none. */
+/** What `seen` means as an answer to `sent`; undefined if it is none. */
 export function answerTo(sent: AddressedPacket, seen: Seen): Answer | undefined {
   const { about } = seen;
   if (about) {

@@ -4,14 +4,14 @@
  */
 import fc from 'fast-check';
 
-/** Where packets come from, all through `eth0`. Clients are in every service that both configurations have. */
+/** The sources of packets, all through `eth0`. Clients are in for every service that both configurations have. */
 export const SOURCES = {
   stranger: { ipv4: '198.18.0.0/16', ipv6: '2001:db8:18::/48' },
   client: { ipv4: '198.19.0.0/16', ipv6: '2001:db8:19::/48' },
 } as const;
 export type Who = keyof typeof SOURCES;
 
-/** Something listens at each of them. The published one leads to another host. */
+/** A program listens at each of them. The published one leads to another host. */
 export const PUBLISHED = '8088/tcp';
 export const TARGETS = [
   '22/tcp',
@@ -28,7 +28,7 @@ type Target = (typeof TARGETS)[number];
 
 type Owner = 'first' | 'second' | 'third' | 'public' | 'nobody';
 
-/** A configuration as choices that do not depend on each other, so that any of them may differ in the other one of a pair. */
+/** A configuration as independent choices, so that any of them may differ in the other one of a pair. */
 type Choices = Record<Target, Owner> & {
   readonly first: 'ssh' | 'shell';
   readonly policy: 'accept' | 'drop';
@@ -48,7 +48,7 @@ type Choices = Record<Target, Owner> & {
   readonly strict: boolean;
   readonly clients: number;
   readonly refused: boolean;
-  /** Further services, that make a transaction longer. */
+  /** Further services, which make a transaction longer. */
   readonly more: number;
 };
 
@@ -86,8 +86,8 @@ const choices: fc.Arbitrary<Choices> = fc.record({
 });
 
 /**
- * Another program's chain at input: what it does with packets to `port`. It accepts the others, after so many rules that a
- * packet is under way for longer.
+ * Another program's chain at input, with a verdict for packets to `port`. It accepts the others after `rules` rules, so that
+ * a packet is under way for longer.
  */
 interface Neighbour {
   readonly priority: number;
@@ -109,7 +109,7 @@ const neighbour = fc.record<Neighbour>({
   rules: fc.constantFrom(0, 500),
 });
 
-/** Most pairs differ in little: the faults are in single changes, and in two that meet. */
+/** Most pairs differ little: faults lie in single changes, and in two that coincide. */
 const pair: fc.Arbitrary<Pair> = choices.chain(one =>
   fc.record({
     one: fc.constant(one),
@@ -123,14 +123,14 @@ const pair: fc.Arbitrary<Pair> = choices.chain(one =>
   }),
 );
 
-/** The same pairs for the same seed. */
+/** Draws pairs: the same ones for the same seed. */
 export function drawPairs(seed: number, count: number): Pair[] {
   return fc.sample(pair, { seed, numRuns: count });
 }
 
 /**
- * A pair of which the second has these choices instead of the first's, where all else makes the swap slow, and with
- * `neighbours` also the packet.
+ * A pair whose second configuration has the choices `other`. Everything else makes the swap slow, and with `neighbours` the
+ * packet, too.
  */
 export function pairOf(one: Partial<Choices>, other: Partial<Choices>, neighbours: 0 | 2 = 0): Pair {
   const first = { ...plain, ...one };
@@ -189,7 +189,7 @@ export function configOf(choices: Choices): object {
   };
 }
 
-/** Those that have ports. */
+/** The services that have ports. */
 function servicesOf(choices: Choices): (readonly [name: string, service: object])[] {
   return Object.entries(serviceNames(choices)).flatMap(([who, name], index) => {
     const ports = TARGETS.filter(target => choices[target] === who);
@@ -212,7 +212,7 @@ function serviceNames({ first }: Choices): Readonly<Record<'first' | 'second' | 
   return { first, second: 'web', third: 'admin' };
 }
 
-/** Neighbouring ports as a range. */
+/** The ports, with neighbouring ones joined to a range. */
 function joined(ports: readonly Target[]): string[] {
   const singles = ports.filter(port => !port.startsWith('800'));
   const row = ports.filter(port => port.startsWith('800')).map(port => Number.parseInt(port, 10));
@@ -222,7 +222,7 @@ function joined(ports: readonly Target[]): string[] {
   return [...singles, first === last ? `${first}/tcp` : `${first}-${last}/tcp`];
 }
 
-/** The names of services that both configurations have: whoever is in one of them stays in. */
+/** The names of services that both configurations have. A client that is in one of them stays in. */
 function sharedServices({ one, other }: Pair): string[] {
   const names = servicesOf(other).map(([name]) => name);
   return servicesOf(one).flatMap(([name]) => (names.includes(name) ? [name] : []));
@@ -230,11 +230,11 @@ function sharedServices({ one, other }: Pair): string[] {
 
 type Answer = 'open' | 'closed' | 'either';
 
-/** What a new packet to a port meets. `either`: it is not said here, since others have been before. */
+/** What a new packet to a port meets. `either`: earlier packets decide, so the model does not say. */
 function answer(choices: Choices, who: Who, port: Target, shared: readonly string[]): Answer {
   if (!looksAtEth0(choices) || choices.allow === who) return 'open';
   const owner = choices[port];
-  // what another host answers is forwarded, which only guards that are there before the forwarding can prevent
+  // the other host's answer is forwarded, which only guards before DNAT can prevent
   if (port === PUBLISHED && choices.hook === 'input') return 'open';
   if (owner === 'public') return 'open';
   if (owner === 'nobody') return choices.policy === 'drop' && port !== PUBLISHED ? 'closed' : 'open';
@@ -247,7 +247,7 @@ function looksAtEth0({ interfaces }: Choices): boolean {
   return interfaces.length === 0 || interfaces.some(name => name === 'eth0' || name === 'eth*');
 }
 
-/** The ports that both configurations keep closed to, or open for, whoever it is. */
+/** The ports that both configurations keep closed to `who`, or open. */
 export function portsThatStay(pair: Pair, who: Who, as: 'open' | 'closed'): Target[] {
   const shared = sharedServices(pair);
   const dropped = new Set<Target>(
@@ -259,7 +259,7 @@ export function portsThatStay(pair: Pair, who: Who, as: 'open' | 'closed'): Targ
   });
 }
 
-/** For nft: the neighbours, and the grants for both lengths of a prefix. */
+/** An nft script with the neighbours, and the grants for both lengths of a prefix. */
 export function surroundings(pair: Pair, clients: readonly string[]): string {
   const neighbours = pair.neighbours.map(
     ({ priority, port, verdict, rules }, index) => `chain input${index} {

@@ -1,20 +1,20 @@
-/** Programs that the tests start: to their end, or for as long as a test wants them. */
+/** Programs that the tests start, to run to their end or for as long as a test needs them. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
 
-/** Ordinary users have no sbin on their PATH, where ip and nft are. */
+/** Ordinary users do not have ip's and nft's sbin on their PATH. */
 export const environment = {
   ...process.env,
   PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`,
 };
 
-/** As the units start Node.js; without the warning about WebAssembly that 20 and 22 have, and 24 has no option against. */
+/** Node.js as the units start it, without the warning about WebAssembly of 20 and 22. For 24 there is no such option. */
 export const JITLESS =
   Number.parseInt(process.versions.node, 10) < 24 ? ['--jitless', '--no-expose-wasm'] : ['--jitless'];
 
-/** For a test's `skip`: which of the programs are not installed, or false. */
+/** For a test's `skip`: the programs that are not installed, or false. */
 export function lacking(...programs: readonly string[]): string | false {
   const folders = environment.PATH.split(':');
   const absent = programs.filter(program => !folders.some(folder => existsSync(`${folder}/${program}`)));
@@ -28,12 +28,12 @@ export interface Result {
   readonly stderr: string;
 }
 
-/** A program that runs on. */
+/** A program that keeps running. */
 export interface Running {
   readonly pid: number;
   /**
-   * The next line of stdout or stderr that matches, after the one that an earlier call returned. Rejects with
-   * all that was printed when the program ends first, or after `timeout` (60,000 ms).
+   * The next line of stdout or stderr that matches, after the one that an earlier call returned. Rejects with all output if the
+   * program ends first, or after `timeout` (60,000 ms).
    */
   line(pattern: RegExp, timeout?: number): Promise<string>;
   /** All lines so far, of stdout and stderr, in the order of their arrival. */
@@ -44,7 +44,7 @@ export interface Running {
   readonly ended: Promise<Result>;
 }
 
-/** Runs on in the background. */
+/** Starts a program in the background. */
 export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
   const [program = '', ...args] = command;
   const child = spawn(program, args, { env: { ...environment, ...env } });
@@ -93,7 +93,7 @@ export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): 
   };
 }
 
-/** Runs to the end, at most `timeout` milliseconds (60,000): then it is killed, which is status 137. */
+/** Runs a program to its end. After `timeout` milliseconds (60,000) it is killed, which gives status 137. */
 export function run(
   command: readonly string[],
   options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv; readonly timeout?: number } = {},
@@ -101,7 +101,7 @@ export function run(
   const [program = '', ...args] = command;
   const { input = '', env, timeout = 60_000 } = options;
   const child = spawn(program, args, { env: { ...environment, ...env }, timeout, killSignal: 'SIGKILL' });
-  child.stdin.on('error', () => {}).end(input); // it may not want to read
+  child.stdin.on('error', () => {}).end(input); // it need not read
   return finished(child);
 }
 

@@ -1,6 +1,6 @@
 /**
- * Two threads, each in another host's network and on a processor of its own, send each token of a list at the same instant:
- * both wait for the other before each packet. Reads the race as JSON from stdin, and prints how many were sent.
+ * Two threads, each in another host's network and on a processor of its own, send each token of a list at the same instant.
+ * Both wait for the other before each packet. Reads the race as JSON from stdin, and prints how many were sent.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +19,7 @@ export interface Race {
 interface Lane {
   readonly race: Race;
   readonly index: number;
-  /** How far each thread has come. */
+  /** The position of each thread in the list. */
   readonly places: Int32Array;
 }
 

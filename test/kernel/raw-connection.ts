@@ -2,10 +2,10 @@
 import type { Flag, Packet, Seen } from './packet.ts';
 import type { World } from './world.ts';
 
-/** As a TCP MD5 signature (RFC 2385) that is wrong: TCP drops such a segment without a word, tracking takes it for good. */
+/** A wrong TCP MD5 signature (RFC 2385). TCP drops such a segment in silence, but tracking accepts it. */
 const SIGNED = `1312${'00'.repeat(16)}0101`;
 
-/** Of what an opening is worth to who tries everything: how a connection, or the beginning of one, may be left behind. */
+/** How to leave a connection, or its handshake, to see what an opening is worth to a client that tries everything. */
 export const endings = [
   'open',
   'reset',
@@ -19,7 +19,7 @@ export type Ending = (typeof endings)[number];
 type Dress = Pick<Packet, 'flags' | 'payload'>;
 const PLAIN: Dress = { flags: ['syn'] };
 
-/** SYNs in all dresses. */
+/** SYNs with different flags and data. */
 export const syns: readonly Dress[] = [
   PLAIN,
   { flags: ['syn', 'ece', 'cwr'] },
@@ -29,12 +29,12 @@ export const syns: readonly Dress[] = [
   { flags: ['syn', 'rst'] },
 ];
 
-/** One client's side of one connection at a time, from a port that stays. */
+/** One client's side of one connection at a time, from a fixed port. */
 export class RawConnection {
   readonly #world: World;
   readonly #tuple: Pick<Packet, 'protocol' | 'to' | 'port' | 'sourcePort'>;
   #sequence: number;
-  /** What it expects of the server. */
+  /** The sequence number that it expects from the server. */
   #next = 0;
 
   constructor(world: World, to: string, port: number, sourcePort: number) {
@@ -54,12 +54,12 @@ export class RawConnection {
     return { ...this.#tuple, ...dress, sequence: this.#sequence };
   }
 
-  /** A segment that tracking takes for good, and TCP for nothing. */
+  /** A segment that tracking accepts and TCP drops. */
   acknowledgment(): Packet {
     return { ...this.#segment(['ack']), options: SIGNED };
   }
 
-  /** Sends such a SYN. Whether it was answered with SYN and ACK. */
+  /** Sends such a SYN. Returns whether the answer was SYN and ACK. */
   async syn(packet = this.newSyn()): Promise<boolean> {
     const seen = await this.#ask(packet);
     if (!seen?.flags.includes('syn')) return false;
@@ -67,7 +67,7 @@ export class RawConnection {
     return true;
   }
 
-  /** Begins a connection, and leaves it behind so. */
+  /** Begins a connection, and leaves it in that state. */
   async leave(ending: Ending): Promise<boolean> {
     if (!(await this.syn())) return false;
     switch (ending) {
@@ -119,7 +119,7 @@ export class RawConnection {
   }
 }
 
-/** The client's own kernel does not know of connections that are made by hand: keeps it from resetting them. */
+/** Keeps the client's own kernel, which does not know connections made by hand, from resetting them. */
 export async function makeByHand(world: World): Promise<void> {
   const input = `table inet by_hand {
   chain output {

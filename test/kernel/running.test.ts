@@ -1,4 +1,4 @@
-/** SPEC 4.3, rule 11: a connection that was let in goes on until it ends, whatever tracking forgets. */
+/** A connection that was let in goes on until it ends, whatever tracking forgets. */
 import t, { type Test } from 'tap';
 import type { Session } from './host.ts';
 import { families, load, loadedWorld, ssh, sshKnocks, until } from './loaded.ts';

@@ -8,21 +8,21 @@ import { environment, lacking, type Running } from './process.ts';
 import type { World } from './world.ts';
 
 export interface Sshd {
-  /** The user who may log in, with a home of its own. */
+  /** The user who may log in, with a home of their own. */
   readonly user: string;
-  /** Holds keys and files; for `file`s of a test, too. */
+  /** Holds keys and files, also those of a test. */
   readonly folder: string;
   readonly running: Running;
-  /** Writes an ssh_config for `ssh -F`: how to log in, and what else it shall say. Returns its path. */
+  /** Writes an ssh_config for `ssh -F` with how to log in, and `more`. Returns its path. */
   sshConfig(more: string): string;
 }
 
 const USER = 'tester';
 const UID = '4321';
-/** sshd runs as an ordinary user: in such a world, an ordinary user of the machine has only one to give it. */
+/** sshd runs as an ordinary user: in such a world, an ordinary user of the machine can give it only one user. */
 const AS_USER = ['-U', `--map-user=${UID}`, `--map-group=${UID}`];
 
-/** For a test's `skip`: why there can be no {@link startSshd}, or false. */
+/** For a test's `skip`: why {@link startSshd} is impossible here, or false. */
 export function cannotSshd(): string | false {
   const absent = lacking('sshd', 'ssh', 'ssh-keygen');
   if (absent) return absent;

@@ -1,4 +1,4 @@
-/** SPEC 4.3, rule 5: packets to ports that the configuration does not name. */
+/** Packets to ports that the configuration does not name. */
 import t from 'tap';
 import { families, knocking, load, loadedWorld, ssh, sshKnocks } from './loaded.ts';
 import type { Packet } from './packet.ts';

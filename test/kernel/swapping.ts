@@ -1,4 +1,4 @@
-/** Swapping for the tests: configurations to swap between, and the kernel's objects as nft lists them. */
+/** For tests of swaps: configurations to swap between, and the kernel's objects as nft lists them. */
 import { pathToFileURL } from 'node:url';
 import { patient, ssh } from './loaded.ts';
 import { missing, type World } from './world.ts';
@@ -16,7 +16,7 @@ export const base = { services: { ssh, admin } } as const;
 export interface SetElement {
   readonly key: string;
   readonly data: number | undefined;
-  /** Seconds; undefined for ever. */
+  /** Seconds; undefined for no time-out. */
   readonly timeout: number | undefined;
   readonly expires: number | undefined;
 }
@@ -34,7 +34,7 @@ function readElement(element: JsonElement): SetElement {
   return { key: typeof val === 'string' ? val : JSON.stringify(val), data: undefined, timeout, expires };
 }
 
-/** Objects on the server, as nft's JSON has them. */
+/** Objects on the server, as in nft's JSON. */
 async function listed(world: World, what: readonly string[]): Promise<readonly Record<string, unknown>[]> {
   const { stdout, stderr, status } = await world.run('server', 'nft', ['--json', 'list', ...what]);
   if (status !== 0) throw new Error(`nft list ${what.join(' ')}: ${stderr}`);

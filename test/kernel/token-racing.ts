@@ -8,18 +8,18 @@ import type { Race } from './racer.ts';
 import { GOOD, tokenWorld } from './token-world.ts';
 
 const HOURS = 24;
-/** Windows that are good for as long as a test takes. */
+/** Windows that stay good for as long as a test takes. */
 const EACH = 60 * HOURS - GOOD;
 
 export interface Outcome {
   readonly races: number;
-  /** Openings in all, and tokens that were used: both as many as races where one of each two opened. */
+  /** Openings in all, and used tokens. Both equal `races` if one of each two copies opened. */
   readonly opened: number;
   readonly used: number;
   readonly repeated: number;
 }
 
-/** Sends so many tokens from two hosts each, at the same instant. `before` may change what was loaded. */
+/** Sends `races` tokens, each from two hosts at the same instant. `before` may change what was loaded. */
 export async function raceTokens(
   t: Pick<Test, 'teardown'>,
   races: number,

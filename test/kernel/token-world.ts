@@ -1,4 +1,4 @@
-/** A world with tokens: its own state folder, and a supervisor if one is wanted. */
+/** A world with tokens: its own state folder, and a supervisor if a test needs one. */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export const tokens = { services: { ssh: { ports: [22], tokens: SECRETS, ...pati
 
 type User = keyof typeof SECRETS;
 
-/** A first load leaves out what may have been used before: the fifth window from then on is good, and here the next one, for a minute may end meanwhile. */
+/** A first load leaves out tokens that may be used. Good is the fifth window from then on, or the sixth if a minute ends. */
 export const GOOD = 6;
 
 /** The token of a window, counted from the present one. */
@@ -35,16 +35,16 @@ export interface Counted {
 
 export interface TokenWorld extends World {
   readonly env: { readonly RUNTIME_DIRECTORY: string; readonly STATE_DIRECTORY: string };
-  /** `load`, with a state folder of this world's own. */
+  /** Runs `load` with the state folder of this world. */
   load(file?: object): Promise<string>;
-  /** The same, of secrets that were just made, as by `user add`: their tokens open from the first. */
+  /** The same with fresh secrets, as after `user add`: their tokens open from the first on. */
   loadFresh(file?: object): Promise<string>;
-  /** What the kernel counted, of service ssh and of tokens. */
+  /** What the kernel counted for service ssh and for tokens. */
   counted(): Promise<Counted>;
-  /** A supervisor, as soon as it has loaded. */
+  /** A supervisor that has loaded. */
   supervise(file?: object): Promise<Running>;
   sendToken(host: string, token: string, family?: (typeof families)[number]): Promise<void>;
-  /** Sends a token and connects: whether that opened. */
+  /** Sends a token and connects. Returns whether that opened the port. */
   opens(host: string, token: string, port?: number): Promise<boolean>;
 }
 

@@ -1,4 +1,4 @@
-/** Raw packets: the part of the agent that knocks, floods, sweeps, and looks at what comes back. */
+/** Raw packets: the part of the agent that knocks, floods, sweeps, and looks at the answers. */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -22,20 +22,20 @@ const sender = new PacketSender();
 const ownAddresses = new Map<string, string>();
 let lastSourcePort = 20000 + (process.pid % 10000);
 
-/** Below Linux's range for its own connections (32768 on), so the two never meet. */
+/** Below Linux's range for its own connections (from 32768 on), so that the two never meet. */
 function freshSourcePort(): number {
   lastSourcePort = lastSourcePort < 32767 ? lastSourcePort + 1 : 20000;
   return lastSourcePort;
 }
 
-/** The address that this host would take to speak to `to`. */
+/** The address of this host for packets to `to`. */
 async function ownAddress(to: string): Promise<string> {
   const known = ownAddresses.get(to);
   if (known) return known;
   const socket = createSocket(to.includes(':') ? 'udp6' : 'udp4');
   socket.bind();
   await once(socket, 'listening');
-  socket.setBroadcast(true); // else no connect to a broadcast address
+  socket.setBroadcast(true); // without it, no connect to a broadcast address
   socket.connect(9, to);
   await once(socket, 'connect');
   const { address } = socket.address();
@@ -86,7 +86,7 @@ async function measured(work: () => void | Promise<void>): Promise<Sent> {
   return { packets: sender.sent - before, seconds: (performance.now() - start) / 1000 };
 }
 
-/** Small, and the same everywhere: a shuffle is repeated by its seed. */
+/** A small generator, the same everywhere, so that a seed repeats a shuffle. */
 function mulberry32(seed: number): () => number {
   let state = seed | 0;
   return () => {
@@ -196,9 +196,9 @@ export async function relay({ to, count, delay: longest }: Requests['relay'][0])
     const packet = bytes && decodePacket(bytes);
     if (packet?.to !== to || (packet.protocol !== 'tcp' && packet.protocol !== 'udp')) continue;
     passed++;
-    // made anew: on a virtual wire checksums are left out
+    // encoded anew, because a virtual wire leaves checksums out
     const again = { ...packet, protocol: packet.protocol };
-    // counted from its arrival: this process may have been late to look
+    // from the packet's arrival, because this process may have looked late
     setTimeout(
       () => {
         sendOne(again);

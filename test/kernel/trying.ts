@@ -1,4 +1,4 @@
-/** What the tests of `try` share: the command as a login starts it, and what it must bring back. */
+/** What the tests of `try` share: the command as a login starts it, and the rules that it must bring back. */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Test } from 'tap';
@@ -17,8 +17,8 @@ export function candidate(world: World, config: object): string {
 }
 
 /**
- * For `--for`: time enough to run `steps` commands or connections before it is over, on this machine, as busy as it is. Two
- * of them are timed, of which the second starts the client's agent.
+ * A time for `--for`, enough for `steps` commands or connections on this machine, as busy as it is. It measures two of them,
+ * of which the second starts the client's agent.
  */
 export async function enough(world: World, steps: number): Promise<string> {
   const start = performance.now();
@@ -28,7 +28,7 @@ export async function enough(world: World, steps: number): Promise<string> {
   return `${Math.max(2, Math.ceil(5 * each * steps))}s`;
 }
 
-/** `try`, in a session of its own, as a login gives it. */
+/** `try` in a session of its own, as after a login. */
 export function startTry(
   world: World,
   words: readonly string[],
@@ -38,7 +38,7 @@ export function startTry(
   return world.start('server', 'setsid', command, env);
 }
 
-/** A server with a listener that somebody else's host may reach, and its rules. */
+/** A world whose server has a listener and a loaded configuration. */
 export async function loaded(t: Test, config: object | undefined, options: WorldOptions = {}) {
   const world = await createWorld(t, options);
   const environment = { STATE_DIRECTORY: join(dirname(world.configFile), 'state') };
@@ -50,7 +50,7 @@ export async function loaded(t: Test, config: object | undefined, options: World
   return { world, environment };
 }
 
-/** A folder for the runtime files that the test can reach, too. */
+/** A folder for the runtime files that the test can read, too. */
 export function runtime(world: World): { readonly RUNTIME_DIRECTORY: string } {
   const RUNTIME_DIRECTORY = `${world.configFile}.run`;
   mkdirSync(RUNTIME_DIRECTORY);
@@ -68,8 +68,8 @@ interface Listed {
 }
 
 /**
- * The whole ruleset as nft sees it, a line for each object, without what time and packets change. What is made anew stands
- * elsewhere in nft's list, so objects and elements are sorted; the rules of a chain stay in their order.
+ * The whole ruleset as nft sees it, a line for each object, without what time and packets change. nft lists a new object in
+ * another place, so objects and elements are sorted. The rules of a chain stay in their order.
  */
 export async function rules(world: World): Promise<string> {
   const { stdout } = await world.run('server', 'nft', ['--json', '--stateless', 'list', 'ruleset']);

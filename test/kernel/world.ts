@@ -1,8 +1,8 @@
 /**
- * A small network of real hosts for the tests: a server, its clients, and the wire between them. Each host is a
- * network namespace under one holder process, which has a mount namespace of its own (so the machine's /run/netns
- * stays clean) and, for an ordinary user, a user namespace. The holder ends with its stdin, that is with the test,
- * however that ends; the namespaces end with the holder.
+ * A small network of real hosts for the tests: a server, its clients, and the wire between them. Each host is a network
+ * namespace under one holder process. The holder has a mount namespace of its own (so the machine's /run/netns stays clean)
+ * and, for an ordinary user, a user namespace. It ends with its stdin, that is with the test, however that ends. The
+ * namespaces end with the holder.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -27,9 +27,9 @@ import type { Protocol } from './packet.ts';
 import { environment, type Result, type Running, run, start } from './process.ts';
 
 export interface WorldOptions {
-  /** `['client']` unless told: 10.77.0.2 and fd77::2, and so on. */
+  /** `['client']` by default: 10.77.0.2 and fd77::2, and so on. */
   readonly clients?: readonly string[];
-  /** A host behind the server, `container`, at 10.78.0.2 and fd78::2, to which the server forwards. */
+  /** Whether the server forwards to a host behind it, `container`, at 10.78.0.2 and fd78::2. */
   readonly container?: boolean;
 }
 
@@ -41,14 +41,14 @@ export interface Addresses {
 export interface RunOptions {
   readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** Milliseconds; 60,000 unless told. */
+  /** In milliseconds; 60,000 by default. */
   readonly timeout?: number;
 }
 
 export interface KnockdOptions extends RunOptions {
-  /** `server` unless told. */
+  /** `server` by default. */
   readonly host?: string;
-  /** Another file than the one of `write`; false for no `--config` at all. */
+  /** Another file than that of `write`; false for no `--config` at all. */
   readonly config?: string | false;
 }
 
@@ -56,27 +56,27 @@ export interface World {
   readonly server: Addresses;
   readonly client: Addresses;
   addresses(host: string): Addresses;
-  /** The agent in that host, started at the first call. */
+  /** The agent in that host. The first call starts it. */
   host(name: string): Host;
   run(host: string, command: string, args: readonly string[], options?: RunOptions): Promise<Result>;
-  /** Like `run`, but it stays; it is killed at the end of the test, if it still runs. */
+  /** Like `run`, but the program stays. It is killed at the end of the test if it still runs. */
   start(
     host: string,
     command: string,
     args: readonly string[],
     env?: Readonly<Record<string, string>>,
   ): Running;
-  /** Loads a script with `nft -f -` on the server; rejects with nft's words. */
+  /** Loads a script with `nft -f -` on the server. Rejects with nft's words. */
   nft(script: string): Promise<void>;
   /** `nft list ruleset` on the server. */
   list(): Promise<string>;
-  /** Where `write` writes; the folder is this world's own. */
+  /** The path that `write` writes to. The folder belongs to this world. */
   readonly configFile: string;
   /** Writes the configuration file, mode 0640, and returns its path. */
   write(config: object | string): string;
   /** Runs dist/knockd-nft.cjs on the server. */
   knockd(args: readonly string[], options?: KnockdOptions): Promise<Result>;
-  /** The same, staying: for `run` and `watch`. */
+  /** The same for commands that stay: `run` and `watch`. */
   startKnockd(args: readonly string[], env?: Readonly<Record<string, string>>): Running;
   /** Gives a host one more address on eth0, such as `10.77.0.50/24`. */
   addAddress(host: string, address: string): Promise<void>;
@@ -88,13 +88,13 @@ type Possible =
   | { readonly possible: true; readonly flags: string }
   | { readonly possible: false; readonly why: string };
 
-/** Root keeps the machine's user namespace, where its CAP_NET_ADMIN is the real one (SO_SNDBUFFORCE). */
+/** Root keeps the machine's user namespace, in which its CAP_NET_ADMIN is the real one (SO_SNDBUFFORCE). */
 const unshareFlags = process.getuid?.() === 0 ? ['-nm', '-rnm'] : ['-rnm'];
 const probeScript =
   'mount -t tmpfs tmpfs /run && ip netns add probe && ip netns exec probe ip link set lo up';
 let known: Possible | undefined;
 
-/** Whether network namespaces can be had here; if not, why. */
+/** Whether network namespaces are possible here, or why not. */
 export function canNamespaces(): Possible {
   known ??= tryNamespaces();
   return known;
@@ -114,7 +114,7 @@ function tryNamespaces(): Possible {
   return { possible: false, why };
 }
 
-/** The setting that usually is behind it. */
+/** The setting that is usually the reason. */
 function refusal(): string {
   const settings = [
     ['kernel.apparmor_restrict_unprivileged_userns', '1'],
@@ -129,18 +129,18 @@ function refusal(): string {
 }
 
 /**
- * Whether a transaction may be larger than net.core.wmem_max: SO_SNDBUFFORCE works only with CAP_NET_ADMIN in the machine's
- * own user namespace. Else a few hundred kB are the most, which is about 100 services.
+ * Whether a transaction may be larger than net.core.wmem_max. SO_SNDBUFFORCE works only with CAP_NET_ADMIN in the machine's
+ * own user namespace. Without it a few hundred kB are the limit, which is about 100 services.
  */
 export const sendsLarge =
   process.getuid?.() === 0 && readFileSync('/proc/self/uid_map', 'utf8').trim().endsWith('4294967295');
 
-/** Whether the nft program is here: the product does without, comparisons need it. */
+/** Whether the nft program is here. The product does not need it, comparisons do. */
 export function hasNft(): boolean {
   return spawnSync('nft', ['--version'], { env: environment }).status === 0;
 }
 
-/** For a test's `skip`: what of its needs is missing, or false. */
+/** For a test's `skip`: what is missing of its needs, or false. */
 export function missing(...needs: readonly ('namespaces' | 'nft' | 'knockd')[]): string | false {
   for (const need of needs) {
     const namespaces = canNamespaces();
@@ -157,8 +157,8 @@ const bothFamilies = (net: number, last: number): Addresses => ({
 });
 
 /**
- * Addresses stand at once: no duplicate address detection, no router solicitation. ICMP errors are not
- * rate-limited, so that a test may ask as often as it likes.
+ * The addresses are ready at once: no duplicate address detection, no router solicitation. ICMP errors are not rate-limited,
+ * so that a test may ask as often as it likes.
  */
 function hostScript(name: string, device: string, own: Addresses, gateway: Addresses | undefined): string {
   return `
@@ -184,7 +184,7 @@ link set wire${index} master wire up
 END`;
 }
 
-/** Everything, for the shell that the holder is. The server's way to unknown addresses is its first client. */
+/** The script for the holder's shell, with everything. The server routes unknown addresses to its first client. */
 function worldScript(clients: readonly string[], container: boolean): string {
   const server = bothFamilies(77, 1);
   const behind = bothFamilies(78, 2);
@@ -261,7 +261,7 @@ async function endAllIn(holder: number): Promise<void> {
 }
 
 /**
- * Makes the hosts; they go with the test. Ask `missing('namespaces')` before.
+ * Makes the hosts. They end with the test. Ask `missing('namespaces')` first.
  *
  * @param t takes the teardown
  */
@@ -274,7 +274,7 @@ export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptio
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   const configFile = join(folder, 'knockd-nft.json');
   const homes = mkdtempSync(join(tmpdir(), 'knockd-nft-homes-'));
-  /** Each host has folders of its own, and waits for nobody's logins but its own. */
+  /** Folders of its own for each host, so that its logins wait only for each other. */
   function home(host: string): Readonly<Record<string, string>> {
     const path = join(homes, host);
     mkdirSync(path, { recursive: true });
@@ -289,7 +289,7 @@ export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptio
   const running = new Set<Running>();
   const knockdFile = resolve('dist/knockd-nft.cjs');
 
-  /** nsenter, ip and the others each become the next: the process that is started is the program itself. */
+  /** nsenter, ip and the others each become the next program, so the process that we start is the program itself. */
   function inside(host: string, command: string, args: readonly string[]): readonly string[] {
     const target = [
       '-t',

@@ -1,4 +1,4 @@
-/** Random expressions: all kinds with all that may be in them. */
+/** Random expressions: all kinds, with all that they may contain. */
 import fc from 'fast-check';
 import type { Expression } from '../../src/nftables/expression.ts';
 import { register, VERDICT } from '../../src/nftables/register.ts';

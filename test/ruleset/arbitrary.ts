@@ -1,9 +1,9 @@
-/** Random configurations that section 3 allows, with few ports: sequences share beginnings and repeat knocks. */
+/** Random valid configurations with few ports. Their sequences share beginnings and repeat knocks. */
 import fc from 'fast-check';
 import { parseConfig } from '../../src/config/parse.ts';
 import type { Config } from '../../src/config/types.ts';
 
-/** All that a configuration made here may knock on. */
+/** All knocks of these configurations. */
 export const KNOCKS = ['7001/tcp', '7001/udp', '7003/tcp', '7005/tcp', '7007/udp'] as const;
 
 const SERVICES = {
@@ -37,13 +37,13 @@ const settings = fc.record({
   log: fc.record({ refused: fc.boolean(), group: fc.constantFrom(0, 22) }),
 });
 
-/** A configuration as the object that stands in the file. */
+/** A configuration as the object in the file. */
 export interface Written {
   readonly services: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly [key: string]: unknown;
 }
 
-/** As written: valid, though random sequences that conflict with earlier ones are left out. */
+/** Valid configurations as written. Random sequences that conflict with earlier ones are left out. */
 export const written: fc.Arbitrary<Written> = fc
   .tuple(fc.record({ ssh: service, admin: service, web: service }, { requiredKeys: [] }), settings)
   .map(([drawn, rest]) => {

@@ -1,10 +1,9 @@
 /**
- * The kernel's part of the data plane as an interpreter: runs packets through the expressions of a ruleset, with real
- * bytes in its registers and its sets on a clock that the test moves. After nft_do_chain (net/netfilter/nf_tables_core.c)
- * and the expressions' own files.
+ * The kernel's part of the data plane as an interpreter. It runs packets through the expressions of a ruleset, with real bytes
+ * in its registers, and with its sets on a clock that the test moves. After nft_do_chain (net/netfilter/nf_tables_core.c) and
+ * the files of the expressions.
  *
- * Simpler than the kernel in one thing: an element that expired gives its room free at once, not at the next garbage
- * collection.
+ * It is simpler than the kernel in one thing: an expired element frees its room at once, not at the next garbage collection.
  */
 import type { Family } from '../../src/config/types.ts';
 import { keySize } from '../../src/nftables/datatype.ts';
@@ -26,30 +25,30 @@ export interface Packet {
   readonly dport: number;
   readonly tcpFlags: number;
   readonly ctState: 'new' | 'established' | 'related' | 'invalid';
-  /** Of a flow whose first packet was let in. */
+  /** Whether the first packet of its flow was let in. */
   readonly ctStatusConfirmed: boolean;
-  /** Of a flow whose handshake is over. */
+  /** Whether the handshake of its flow is over. */
   readonly ctStatusAssured: boolean;
-  /** This host sent the flow's first packet. */
+  /** Whether this host sent the flow's first packet. */
   readonly ctReply: boolean;
-  /** A socket that has a peer, this very one, is there for the packet. */
+  /** Whether there is a socket for the packet whose peer is the packet's source. */
   readonly hasPeer: boolean;
-  /** What the destination address is to this host; `local` is ours. */
+  /** The type of the destination address for this host; `local` is its own. */
   readonly addressType: 'local' | 'unicast' | 'broadcast';
-  /** Some socket is there for the packet. */
+  /** Whether there is any socket for the packet. */
   readonly listener: boolean;
   readonly iif: string;
   readonly mark: number;
 }
 
-/** What became of a packet. `reset` and `unreachable` are drops with an answer. */
+/** The fate of a packet. `reset` and `unreachable` are drops with an answer. */
 export interface Outcome {
   readonly verdict: 'accept' | 'drop' | 'reset' | 'unreachable' | 'prohibited';
   readonly mark: number;
   readonly logs: readonly { readonly prefix: string; readonly group: number; readonly mark: number }[];
 }
 
-/** A token bucket as in nft_limit: tokens are nanoseconds. */
+/** A token bucket as in nft_limit. Tokens are nanoseconds. */
 interface Bucket {
   tokens: number;
   last: number;
@@ -61,7 +60,7 @@ interface Stored {
   readonly comment: string | undefined;
   readonly timeout: number | undefined;
   readonly bucket: Bucket | undefined;
-  /** In ms of the clock. */
+  /** In milliseconds of the machine's clock. */
   until: number | undefined;
 }
 
@@ -78,7 +77,7 @@ const ANSWERS = {
   'admin prohibited': 'prohibited',
 } as const;
 
-/** The rule ends, the next one begins. */
+/** The rule ends, and the next one begins. */
 const BREAK = 'break';
 type Step =
   | Verdict
@@ -98,7 +97,7 @@ interface Flight {
 }
 
 export class Machine {
-  /** Milliseconds. */
+  /** The clock, in milliseconds. */
   now = 0;
   readonly counters = new Map<string, number>();
   #ruleset: Ruleset;
@@ -111,7 +110,7 @@ export class Machine {
     this.swap(ruleset);
   }
 
-  /** Another program; the state of sets and counters with the same names stays. */
+  /** Loads another program. The state of sets and counters with the same names stays. */
   swap(ruleset: Ruleset): void {
     const before = this.#sets;
     this.#ruleset = ruleset;
@@ -128,7 +127,7 @@ export class Machine {
     for (const name of counters) this.counters.set(name, this.counters.get(name) ?? 0);
   }
 
-  /** As `nft add element`. */
+  /** Does what `nft add element` does. */
   put(name: string, { key, data, comment, timeout, expires }: Element): void {
     const left = expires ?? timeout;
     this.#set(name).elements.set(key.toString('hex'), {
@@ -141,7 +140,7 @@ export class Machine {
     });
   }
 
-  /** Elements that did not expire. */
+  /** The elements that have not expired. */
   elements(name: string): Element[] {
     const { elements } = this.#set(name);
     return [...elements.values()]
@@ -155,7 +154,7 @@ export class Machine {
       }));
   }
 
-  /** The table with its state, as it would be read from the kernel. */
+  /** The table with its state, as if read from the kernel. */
   snapshot(): Ruleset {
     const { counters, sets, ...rest } = this.#ruleset;
     return {
@@ -165,7 +164,7 @@ export class Machine {
     };
   }
 
-  /** A packet that comes in: through prerouting, then (if it is for this host) input. */
+  /** Takes a packet that comes in through prerouting, and then, if it is for this host, through input. */
   receive(packet: Packet): Outcome {
     const flight: Flight = {
       packet,
@@ -376,12 +375,12 @@ function host32(value: number): Buffer {
   return bytes;
 }
 
-/** A copy of what the registers hold from a word on. */
+/** A copy of the registers from a word on. */
 function load(registers: Buffer, sreg: Register, length: number): Buffer {
   return Buffer.from(registers.subarray(sreg * 4, sreg * 4 + length));
 }
 
-/** The rest of the last word becomes 0, as in the kernel. */
+/** Writes to the registers. The rest of the last word becomes 0, as in the kernel. */
 function store(registers: Buffer, dreg: Register, value: Uint8Array): void {
   registers.fill(0, dreg * 4, dreg * 4 + ((value.length + 3) & ~3));
   registers.set(value, dreg * 4);
@@ -403,7 +402,7 @@ function take(bucket: Bucket, limit: Limit, now: number): boolean {
   return enough;
 }
 
-/** The last point at or before the key begins a range. */
+/** Whether the last point at or before the key begins a range. */
 function isInRange({ elements }: SetWithElements, key: Buffer): boolean {
   const before = elements.filter(element => Buffer.compare(element.key, key) <= 0);
   const last = before
@@ -428,7 +427,7 @@ function ctOf(key: Extract<Expression, { kind: 'ct' }>['key'], packet: Packet): 
 
 type MetaKey = Extract<Expression, { kind: 'meta' }>['key'];
 
-/** Undefined where the packet has no such thing. */
+/** Undefined if the packet has no such property. */
 function metaOf(key: MetaKey, { packet, mark }: Flight): Buffer | undefined {
   switch (key) {
     case 'mark':

@@ -1,6 +1,6 @@
 /**
- * Section 4.3 of the specification in plain words: what a client may rely on, without places, registers or sets. A
- * client's position is the list of knocks that it made.
+ * The data plane in plain words: what a client may rely on, without places, registers or sets. A client's position is the list
+ * of knocks that it made.
  */
 import type { Config, Port, Service } from '../../src/config/types.ts';
 import { type Packet, TCP } from './machine.ts';
@@ -8,11 +8,11 @@ import { type Packet, TCP } from './machine.ts';
 /** How far a client is. */
 export interface Position {
   readonly knocks: readonly Port[];
-  /** When it is forgotten, in ms. */
+  /** When it expires, in milliseconds. */
   readonly until: number;
 }
 
-/** Who is in a service. */
+/** An opening of a service for a client. */
 export interface Opening {
   readonly user: string | null;
   readonly until: number;
@@ -39,7 +39,7 @@ export class Model {
   readonly #config: Config;
   readonly #positions = new Map<string, Position>();
   readonly #openings = new Map<string, Opening>();
-  /** Connections that were let in, until when: those whose SYN may come again, and all. */
+  /** Until when connections that were let in count: those whose SYN may come again, and all. */
   readonly #syns = new Map<string, number>();
   readonly #admitted = new Map<string, number>();
 
@@ -59,11 +59,11 @@ export class Model {
     return opening && opening.until > this.now ? opening : undefined;
   }
 
-  /** What the sender sees of its packet; `isKnock` says whether it was looked at as a knock. */
+  /** What the sender sees of its packet. `isKnock` says whether it was looked at as a knock. */
   receive(packet: Packet): { readonly seen: Seen; readonly isKnock: boolean } {
     const { hook, interfaces, policy, services } = this.#config;
     const pass = (seen: Seen) => ({ seen, isKnock: false });
-    // rule 1: never looked at
+    // established traffic and loopback are never looked at
     if (packet.ctState === 'established' && !opens(packet)) {
       this.#goesOn(packet);
       return pass('accept');
@@ -73,25 +73,25 @@ export class Model {
       return pass('accept');
 
     const service = services.find(({ ports }) => ports.some(range => isIn(packet, range)));
-    // whom everything is open to is not asked for an opening; before DNAT only guards are asked
+    // a source that may go anywhere needs no opening; before DNAT only guards are asked
     if (policy === 'drop' && (hook === 'input' || !service) && this.#isExempt(packet)) return pass('accept');
     if (service) return pass(this.#visit(service, packet));
     if (this.#config.public.some(range => isIn(packet, range))) return pass('accept');
     if (this.#sequences().some(({ knocks }) => knocks.some(knock => same(knock, portOf(packet))))) {
       const isKnock = isNewToUs(packet);
       if (isKnock) this.#knock(packet);
-      return { seen: policy, isKnock }; // rule 8
+      return { seen: policy, isKnock }; // a knock port answers as its neighbours do
     }
     if (packet.ctState === 'related') return pass('accept');
     // both ends open the same connection at once
     if (policy === 'drop' && packet.ctState === 'established' && packet.ctReply) return pass('accept');
     const isStray =
       (packet.protocol === 'tcp' || packet.protocol === 'udp') && isNewToUs(packet) && !packet.listener;
-    if (this.#config.strict && isStray) this.#positions.delete(this.client(packet)); // rule 5
+    if (this.#config.strict && isStray) this.#positions.delete(this.client(packet)); // a stray ends the sequence
     return pass(policy);
   }
 
-  /** Who a packet is from: the part of the address that `prefix` says. */
+  /** The client that a packet is from: the part of the address that `prefix` says. */
   client({ family, saddr }: Pick<Packet, 'family' | 'saddr'>): string {
     const bits = saddr.length * 8;
     const network = BigInt(`0x${saddr.toString('hex')}`) >> BigInt(bits - this.#config.prefix[family]);
@@ -114,14 +114,14 @@ export class Model {
     const client = this.client(packet);
     const knock = portOf(packet);
     const made = this.position(client)?.knocks ?? [];
-    if (this.#advance(client, [...made, knock])) return; // rule 2
-    if (made.some(earlier => same(earlier, knock))) return; // rule 3
-    this.wrongKnocks++; // rule 4
+    if (this.#advance(client, [...made, knock])) return;
+    if (made.some(earlier => same(earlier, knock))) return; // a knock made before is ignored
+    this.wrongKnocks++; // a wrong knock may still be a first one
     this.#positions.delete(client);
     this.#advance(client, [knock]);
   }
 
-  /** Rules 2 and 7; false where no sequence begins so. */
+  /** Takes the client to its next position, or lets it in after the last knock; false if no sequence begins so. */
   #advance(client: string, knocks: readonly Port[]): boolean {
     const through = this.#sequences().filter(sequence => startsWith(sequence.knocks, knocks));
     if (through.length === 0) return false;
@@ -138,7 +138,7 @@ export class Model {
     return true;
   }
 
-  /** Rules 9 and 10. */
+  /** What a packet to a guarded port meets. */
   #visit(service: Service, packet: Packet): Seen {
     const client = this.client(packet);
     const closed = SHOWN[service.closed][packet.protocol === 'tcp' ? 'tcp' : 'udp'];
@@ -159,7 +159,7 @@ export class Model {
     return 'accept';
   }
 
-  /** Needs no opening: allowed by the file, or of a connection that was let in. */
+  /** Whether a packet needs no opening: the file allows it, or its connection was let in. */
   #isExempt(packet: Packet): boolean {
     if (this.#isAllowed(packet)) return true;
     if (packet.protocol !== 'tcp') return false;
@@ -216,7 +216,7 @@ function matches(name: string, pattern: string): boolean {
   return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
-/** Rule 1: a valid packet to an address of ours, and SYN alone if it is TCP. */
+/** Whether it is a valid packet to an address of ours, and with TCP a SYN alone. */
 function isNewToUs(packet: Packet): boolean {
   return (
     packet.ctState !== 'invalid' &&

@@ -1,4 +1,4 @@
-/** The rules of the game (section 4.3), played by the compiled ruleset and by a model of the words. */
+/** The compiled ruleset against a model in plain words. */
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';

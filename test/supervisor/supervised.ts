@@ -20,7 +20,7 @@ export interface Line {
 export interface Supervised {
   readonly world: World;
   readonly supervisor: Running;
-  /** Where systemd's folders are: RUNTIME_DIRECTORY and STATE_DIRECTORY. */
+  /** The folders that systemd gives: RUNTIME_DIRECTORY and STATE_DIRECTORY. */
   readonly environment: Readonly<Record<string, string>>;
   /** The next line of that event. */
   readonly event: (name: string, timeout?: number) => Promise<Line>;
@@ -47,7 +47,7 @@ export async function supervised(t: Test, config: object | string): Promise<Supe
   return { world, supervisor, environment, event, events };
 }
 
-/** Asks again until the answer is right, at most `seconds` long; returns the last answer. */
+/** Asks again until the answer is right, for at most `seconds`. Returns the last answer. */
 export async function until<T>(
   ask: () => Promise<T>,
   right: (answer: T) => boolean,

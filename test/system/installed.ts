@@ -26,14 +26,14 @@ export const STRANGER = '10.77.0.3';
 export const ssh = { ports: [22], sequence: [10000, 2345, 3456, 1234] } as const;
 export const sshKnocks = ['10000/tcp', '2345/tcp', '3456/tcp', '1234/tcp'] as const;
 
-/** Throws the command's own words where it fails. */
+/** Runs a command in the lab. If it fails, throws the command's own words. */
 export async function succeed(lab: Lab, command: string, ...args: readonly string[]): Promise<string> {
   const { status, stdout, stderr } = await lab.run(command, args, { timeout: 60_000 });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stdout}${stderr}`);
   return stdout;
 }
 
-/** Makes the package for this machine's architecture and puts it into the lab: its path there. */
+/** Makes the package for this machine's architecture and puts it into the lab. Returns its path there. */
 export async function makePackage(lab: Lab, version: string): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   try {
@@ -65,7 +65,7 @@ export async function installedLab(t: Pick<Test, 'teardown'>): Promise<Lab> {
   return lab;
 }
 
-/** To be said again after a reboot. */
+/** Adds the stranger's address. Needed again after a reboot. */
 export async function addStranger(lab: Lab): Promise<void> {
   await succeed(lab, 'ip', '-n', 'client', 'addr', 'add', `${STRANGER}/24`, 'dev', 'eth0');
 }
@@ -100,7 +100,7 @@ export async function property(lab: Lab, name: string, unit = 'knockd-nft.servic
   return (await succeed(lab, 'systemctl', 'show', '--value', '--property', name, unit)).trim();
 }
 
-/** Asks until the answer is as wanted, at most `timeout` milliseconds: the last answer. */
+/** Asks until the answer is as wanted, for at most `timeout` milliseconds. Returns the last answer. */
 export async function eventually<T>(
   ask: () => Promise<T>,
   wanted: (answer: T) => boolean,

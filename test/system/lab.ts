@@ -1,10 +1,10 @@
 /**
- * A machine of its own for tests of what the distribution's systemd does with us: it boots as PID 1 of fresh namespaces,
- * on a copy-on-write view of this machine's files, and has a client on a wire. Needs root.
+ * A machine for tests of how the distribution's systemd treats us. It boots as PID 1 of fresh namespaces, on a copy-on-write
+ * view of this machine's files, and has a client on a wire. Needs root.
  *
- * The holder is a shell in a mount namespace of its own, where the copy lives in memory: it outlives a reboot, ends with
- * its stdin, that is with the test, however that ends, and with it goes all that is in it. Each boot is a child of the
- * test that dies with it; PID 1 dies with that child, and all of the machine with PID 1.
+ * The holder is a shell in a mount namespace of its own, which keeps the copy in memory. It outlives a reboot and ends with its
+ * stdin, that is with the test, however that ends. Everything in it goes with it. Each boot is a child of the test and dies
+ * with it. PID 1 dies with that child, and all of the machine with PID 1.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmdirSync } from 'node:fs';
@@ -18,20 +18,20 @@ import { type Host, hostFor } from '../kernel/host.ts';
 import { environment, type Result, type Running, run, start } from '../kernel/process.ts';
 
 export interface Lab {
-  /** Runs in the machine, as its root. */
+  /** Runs a command in the machine, as its root. */
   run(command: string, args: readonly string[], options?: { readonly timeout?: number }): Promise<Result>;
-  /** The words that run a command in the machine, as its root, for who starts it by himself. */
+  /** The words that run a command in the machine, as its root, for a caller that starts it itself. */
   inside(command: string, args: readonly string[]): readonly string[];
-  /** Like `run`, but it stays; it ends with the test or the machine. */
+  /** Like `run`, but the program stays. It ends with the test or the machine. */
   start(command: string, args: readonly string[]): Running;
-  /** The way from here to a file of the machine. */
+  /** The path from here to a file of the machine. */
   path(file: string): string;
-  /** Where its packets come from and go to: 10.77.0.1, with the client at 10.77.0.2. */
+  /** The host that its packets come from and go to: 10.77.0.1, with the client at 10.77.0.2. */
   server(): Host;
   client(): Host;
   /** Shuts down in order and boots again. */
   reboot(): Promise<void>;
-  /** Ends all processes at once, so nothing is shut down, and boots again. What was written stays: no disk loses power. */
+  /** Ends all processes at once, without a shutdown, and boots again. Written files stay: no disk loses power. */
   crash(): Promise<void>;
 }
 
@@ -41,13 +41,13 @@ const BOOT = 180_000;
 const SHUTDOWN = 60_000;
 /** systemd(1): SIGRTMIN+4 starts poweroff.target; glibc's SIGRTMIN is 34. */
 const POWEROFF = 34 + 4;
-/** What reaches past the namespaces: modules, the clock, raw I/O, the kernel log, security modules, audit. */
+/** Capabilities that reach past the namespaces: modules, the clock, raw I/O, the kernel log, security modules, audit. */
 const DROPPED =
   '-sys_module,-sys_rawio,-sys_time,-mac_admin,-mac_override,-syslog,-wake_alarm,-block_suspend,-audit_control,-audit_read';
 
 let known: string | false | undefined;
 
-/** For a test's `skip`: why no lab can be had here, or false. */
+/** For a test's `skip`: why no lab is possible here, or false. */
 export function missing(): string | false {
   known ??= whatIsMissing();
   return known;
@@ -65,7 +65,7 @@ function whatIsMissing(): string | false {
   const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   const own = mounts.map(line => line.split(' ')[4]).find(path => /^\/(usr|etc|var)$/.test(path ?? ''));
   if (own) return `no systemd lab: ${own} is a file system of its own`;
-  // all that could be refused, tried in namespaces that end at once
+  // tries everything that could be refused, in namespaces that end at once
   const probe = `set -e; mount -t tmpfs lab /tmp; mkdir /tmp/a /tmp/b /tmp/c /tmp/cg
 mount -t overlay -o lowerdir=/,upperdir=/tmp/a,workdir=/tmp/b lab /tmp/c; mount -t cgroup2 lab /tmp/cg
 mkdir /tmp/cg/knockd-nft-probe-$$; rmdir /tmp/cg/knockd-nft-probe-$$`;
@@ -86,7 +86,7 @@ proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount dev-hugepages.mo
 sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount getty.target console-getty.service
 systemd-resolved.service systemd-networkd.service systemd-networkd.socket networking.service nftables.service`;
 
-/** The copy: without this machine's own services, mounts and identity. Prints `ready`. */
+/** Makes the copy, without this machine's own services, mounts and identity. Prints `ready`. */
 function holderScript(folder: string, node: string): string {
   return `set -e
 mount --make-rprivate /
@@ -114,8 +114,8 @@ echo ready
 }
 
 /**
- * One boot, from PID 1 of the new namespaces, whose mounts end with it. Prints the process id that PID 1 has out here. Of
- * /proc/sys only the network's own part can be written.
+ * One boot, from PID 1 of the new namespaces, whose mounts end with it. Prints the process id that PID 1 has outside. In
+ * /proc/sys, only the network's own part is writable.
  */
 function bootScript(folder: string, group: string): string {
   return `set -e
@@ -176,7 +176,7 @@ ip -n client addr add 10.77.0.2/24 dev eth0
 ip -n client link set eth0 up
 ip -n client link set lo up`;
 
-/** A shell with `script`, up to its first line. Dies with us. */
+/** Starts a shell with `script`, and waits for its first line. It dies with us. */
 function firstLine(command: readonly string[], what: string): Promise<{ child: ChildProcess; line: string }> {
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], { env: environment });
   let errors = '';
@@ -190,7 +190,7 @@ function firstLine(command: readonly string[], what: string): Promise<{ child: C
   });
 }
 
-/** Boots a machine that goes with the test. Ask `missing()` before. */
+/** Boots a machine that ends with the test. Ask `missing()` first. */
 export async function createLab(t: Pick<Test, 'teardown'>): Promise<Lab> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-lab-'));
   const group = `knockd-nft-lab-${process.pid}-${folder.slice(-6)}`;
@@ -215,7 +215,7 @@ export async function createLab(t: Pick<Test, 'teardown'>): Promise<Lab> {
     return ['nsenter', ...target, 'setpriv', '--pdeathsig', 'KILL', ...clean, command, ...args];
   }
 
-  /** Packets need only the network: the agent and its modules are this machine's. */
+  /** Packets need only the network, so the agent and its modules are this machine's. */
   function agent(name: string, network: string): Host {
     const known = agents.get(name);
     if (known) return known;
@@ -226,7 +226,7 @@ export async function createLab(t: Pick<Test, 'teardown'>): Promise<Lab> {
     return host;
   }
 
-  /** Whether PID 1 is systemd by now, and not yet its last sweep. */
+  /** Whether PID 1 is systemd by now, and not yet in its last sweep. */
   function up(): boolean {
     try {
       return readFileSync(`/proc/${machine.pid}/comm`, 'utf8').trim() === 'systemd';
@@ -264,7 +264,7 @@ export async function createLab(t: Pick<Test, 'teardown'>): Promise<Lab> {
     agents.clear();
     await Promise.allSettled([...running].map(program => program.stop('SIGKILL')));
     if (inOrder && up()) process.kill(machine.pid, POWEROFF);
-    // All units have stopped when PID 1 becomes systemd-shutdown, whose last sweep waits for what is not its own.
+    // All units have stopped when PID 1 becomes systemd-shutdown. Its last sweep waits for processes that are not its own.
     for (const end = Date.now() + SHUTDOWN; inOrder && up() && Date.now() < end; ) await delay(20);
     try {
       process.kill(machine.pid, 'SIGKILL');

@@ -1,6 +1,6 @@
 /**
- * nf_tables as far as transactions go: applies messages one by one, minds what refers to what, and keeps all of it or
- * nothing. After net/netfilter/nf_tables_api.c.
+ * nf_tables as far as transactions need it. It applies messages one by one, minds which objects refer to which, and keeps all
+ * of a transaction or nothing. After net/netfilter/nf_tables_api.c.
  */
 import { AttributeReader, AttributeWriter } from '../../src/netlink/attributes.ts';
 import type { Message } from '../../src/netlink/nfnetlink.ts';
@@ -14,7 +14,7 @@ import type { Ruleset } from '../../src/nftables/ruleset.ts';
 import { decodeSet, type NftSet, sameSet } from '../../src/nftables/set.ts';
 import { decodeTable, type Table } from '../../src/nftables/table.ts';
 
-/** What the kernel says to a message: `EBUSY: chain forget`. */
+/** The kernel's answer to a message: `EBUSY: chain forget`. */
 export class Refused extends Error {
   override readonly name = 'Refused';
 }
@@ -28,7 +28,7 @@ interface TableState {
 
 const identity = ({ key, end }: Element) => `${key.toString('hex')}${end ? ' end' : ''}`;
 
-/** NFTA_*_TABLE and _NAME are 1 and 2 where there is no decoder for the whole: elements and objects. */
+/** The table and the name of elements and objects, which have no decoder of their own. NFTA_*_TABLE is 1, _NAME is 2. */
 function names(bytes: Buffer): readonly [table: string, name: string] {
   const reader = new AttributeReader(bytes);
   const found = ['', ''];
@@ -38,7 +38,7 @@ function names(bytes: Buffer): readonly [table: string, name: string] {
 
 export class FakeKernel {
   #tables = new Map<string, TableState>();
-  /** Whether a message about a set that is there may change its size, as since Linux 6.5; before, it is ignored. */
+  /** Whether a message may change the size of an existing set, as since Linux 6.5. Earlier kernels ignore it. */
   readonly #sizeInPlace: boolean;
 
   constructor({ sizeInPlace = true } = {}) {
@@ -60,7 +60,7 @@ export class FakeKernel {
     return [...this.#tables.keys()];
   }
 
-  /** A table as it is listed. Elements of hash tables come in no order, ranges from the last to the first. */
+  /** A table as the kernel lists it: elements of hash tables in no order, ranges from the last to the first. */
   read(name: string): Ruleset | undefined {
     const state = this.#tables.get(name);
     return (
@@ -76,7 +76,7 @@ export class FakeKernel {
     );
   }
 
-  /** Packets at work. */
+  /** Counts packets. */
   count(table: string, counter: string, packets: number): void {
     this.#table(table, counter).counters.set(counter, { name: counter, packets, bytes: packets * 60 });
   }
