@@ -38,7 +38,7 @@ export function secretPath(configuration: string, file: string): string {
   return resolve(dirname(configuration), file);
 }
 
-/** The bytes of a secret. After an error, which is reported at the place where the secret is written, undefined. */
+/** The bytes of a secret; undefined after an error, which is reported at the place where the secret is written. */
 export function resolveSecret(
   { at, value }: Placed<WrittenSecret>,
   where: string,

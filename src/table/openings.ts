@@ -106,7 +106,7 @@ export interface Revoked {
 
 /**
  * Revokes openings. With `connections` it also removes the records of connections, so that none goes on by them. A client that
- * is not in needs no change. `ask` and errors are as for {@link grant}. `approve` is told what would be done, and may throw.
+ * is not in needs no change. `ask` and errors are as for {@link grant}. `approve` gets the planned revocation, and may throw.
  */
 export function revoke(
   connection: Connection,

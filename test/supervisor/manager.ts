@@ -1,4 +1,4 @@
-/** A program for tests: a service manager that binds the socket of its argument, and prints what it is told. */
+/** A program for tests: a service manager that binds the socket of its argument, and prints what it receives. */
 import { writeSync } from 'node:fs';
 import koffi from 'koffi';
 

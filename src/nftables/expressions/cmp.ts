@@ -4,7 +4,7 @@ import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import { readValue, writeData } from '../verdict.ts';
 import type { Codec } from './codec.ts';
 
-/** Goes on with the rule only if the register compares so with `value`, byte by byte. */
+/** Goes on with the rule only if comparing the register with `value`, byte by byte, gives true. */
 export interface Cmp {
   readonly kind: 'cmp';
   readonly sreg: Register;
