@@ -7,11 +7,11 @@ import { readWays } from '../doctor/ways.ts';
 import { readForeign } from '../firewalls/read.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
 import { withKernel } from '../host/access.ts';
-import { holdText, readHold, readTroubles } from '../host/hold.ts';
+import { readTroubles } from '../host/hold.ts';
 import { troublesOf } from '../host/interfaces.ts';
 import { compile } from '../ruleset/compile.ts';
 import type { Status } from '../ruleset/status.ts';
-import { clientsIn, clientTable, headline, knockingTable } from '../ruleset/status-text.ts';
+import { clientsIn, clientTable, headline, knockingTable, mistakenText } from '../ruleset/status-text.ts';
 import { observe } from '../table/observe.ts';
 import { columns } from '../terminal/columns.ts';
 import { VERSION } from '../version.ts';
@@ -19,6 +19,7 @@ import { readUsable } from '../watch/wanted.ts';
 import { assess, STATES } from './assess.ts';
 import { type Context, EXIT } from './context.ts';
 import { readableWarnings } from './readable.ts';
+import { readStanding, standingLines } from './standing.ts';
 import { tokenStatus, tokenStatusLines } from './token-status.ts';
 
 /** `status`: who is in, who is knocking, what was counted, and whether the kernel has what the file says. */
@@ -33,15 +34,17 @@ export async function statusCommand(context: Context, options: { readonly check:
   }));
   const counters = new Map(loaded?.counters.map(({ name, packets }) => [name, packets]));
   const tokens = config && loaded && tokenStatus(config, counters, env);
-  const hold = readHold(env);
+  const standing = readStanding(env);
   for (const warning of readableWarnings(path, env)) tell(formatProblem(warning));
   context.print(
     context.json
-      ? JSON.stringify({ ...status, ...(tokens && { tokens }) })
-      : statusLines(status, hold !== undefined),
+      ? JSON.stringify({ ...status, ...(tokens && { tokens }), ...standing })
+      : [
+          ...statusLines(status, standing.hold !== null),
+          ...(tokens ? tokenStatusLines(tokens) : []),
+          ...standingLines(standing),
+        ],
   );
-  if (tokens && !context.json) context.print(tokenStatusLines(tokens));
-  if (hold && !context.json) context.print(`held: ${holdText(hold)}`);
   for (const { what, since } of readTroubles(env))
     tell(`knockd-nft: the supervisor, since ${new Date(since).toISOString()}: ${what}`);
   if (config && status.loaded) await warn(config, path, tables, tell);
@@ -85,6 +88,6 @@ function statusLines(status: Status, held: boolean): string[] {
     headline(status, held),
     '',
     ...shown.flatMap(({ head, rows }) => [...columns(head, rows), '']),
-    `wrong knocks: ${status.wrongKnocks}`,
+    `wrong knocks: ${status.wrongKnocks}${status.mistaken.length > 0 ? `; by ${mistakenText(status.mistaken)}` : ''}`,
   ];
 }

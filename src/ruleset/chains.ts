@@ -13,6 +13,8 @@ const KNOCK_RATE = 20;
 const KNOCK_BURST = 250;
 /** The shortest life of a meter, in milliseconds. It also outlives the longest pause allowed between two knocks. */
 const METER_TIMEOUT = 5000;
+/** How long a client stays on record after a wrong knock, in milliseconds. */
+export const MISTAKEN_TIMEOUT = 10 * 60 * 1000;
 /** The most events a second for each service. */
 const OPENED_RATE = 100;
 const REFUSED_RATE = 10;
@@ -371,6 +373,15 @@ function advance(config: Config): ChainWithRules {
     ),
     step,
     match.count(names.wrongKnocks),
+    // only clients among the knockers come this far, so a flood fills this set no further than that one
+    ...perFamily(config, source => [
+      ...match.family(source.family),
+      ...match.change(source, {
+        op: 'update',
+        set: names.mistaken(source.family),
+        timeout: MISTAKEN_TIMEOUT,
+      }),
+    ]),
     match.jump('forget'),
     match.clearMark,
     step,

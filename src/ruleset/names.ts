@@ -18,6 +18,7 @@ export const names = {
   started: (family: Family) => `started_${family}`,
   progress: (family: Family) => `progress_${family}`,
   knockers: (family: Family) => `knockers_${family}`,
+  mistaken: (family: Family) => `mistaken_${family}`,
   sessions: (family: Family) => `sessions_${family}`,
   syns: (family: Family) => `syns_${family}`,
   admitted: (family: Family) => `admitted_${family}`,
@@ -55,6 +56,7 @@ const OWNERS = {
   started: 'packets',
   progress: 'packets',
   knockers: 'packets',
+  mistaken: 'packets',
   sessions: 'packets',
   syns: 'packets',
   admitted: 'packets',
@@ -75,7 +77,7 @@ export type Holds = keyof typeof OWNERS;
 export function holds(name: string): Holds | undefined {
   const [, word = ''] =
     /^.+_(clients|users)_ipv[46]$/.exec(name) ??
-    /^(started|progress|knockers|sessions|syns|admitted|allowed)_ipv[46]$/.exec(name) ??
+    /^(started|progress|knockers|mistaken|sessions|syns|admitted|allowed)_ipv[46]$/.exec(name) ??
     /^(ports|guards|steps|arrivals|tokens|used)$/.exec(name) ??
     [];
   return word in OWNERS ? (word as Holds) : undefined;

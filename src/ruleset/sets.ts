@@ -31,6 +31,7 @@ function stateSets({ services, limits }: Config): SetWithElements[] {
     ...eachFamily(family => dynamicSet(names.started(family), family, limits.progress, DATATYPES.mark)),
     ...eachFamily(family => dynamicSet(names.progress(family), family, limits.progress, DATATYPES.mark)),
     ...eachFamily(family => dynamicSet(names.knockers(family), family, limits.progress)),
+    ...eachFamily(family => dynamicSet(names.mistaken(family), family, limits.progress)),
     ...services
       .filter(opens)
       .flatMap(({ name }) =>

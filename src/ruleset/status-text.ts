@@ -1,5 +1,5 @@
 import { formatDuration } from '../config/duration.ts';
-import type { Client, Knocking, Status } from './status.ts';
+import type { Client, Knocking, Mistaken, Status } from './status.ts';
 
 /** A status in words, for every command that shows one. */
 
@@ -71,6 +71,15 @@ export function knockingTable(knocking: readonly (Knocking & { readonly others?:
     leftText(expires),
   ]);
   return { head: ['KNOCKING', 'SERVICE', 'USER', 'STEP', 'LEFT'], rows };
+}
+
+/** The latest few, and how many more. */
+export function mistakenText(mistaken: readonly Mistaken[], most = 5): string {
+  const told = mistaken
+    .slice(0, most)
+    .map(({ address, ago }) => (ago === null ? address : `${address} ${leftText(ago)} ago`));
+  const more = mistaken.length - told.length;
+  return [...told, ...(more > 0 ? [`${more} more in the last 10m`] : [])].join(', ');
 }
 
 /** The time left: `1m30s`, from seconds. It rounds up, so that it counts down to 1 as clocks do. */

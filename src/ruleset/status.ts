@@ -27,6 +27,8 @@ export interface Status {
   readonly services: Readonly<Record<string, ServiceStatus>>;
   readonly knocking: readonly Knocking[];
   readonly wrongKnocks: number;
+  /** Who made a wrong knock in the last ten minutes, the latest first. */
+  readonly mistaken: readonly Mistaken[];
 }
 
 export interface ServiceStatus {
@@ -54,6 +56,12 @@ export interface Knocking {
   readonly step: number;
   readonly of: number;
   readonly expires: number | null;
+}
+
+/** A client, and for how long its last wrong knock is past, in seconds; null where that cannot be told. */
+export interface Mistaken {
+  readonly address: string;
+  readonly ago: number | null;
 }
 
 /**
@@ -114,12 +122,27 @@ export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?
       ),
     ),
     wrongKnocks: counted(names.wrongKnocks),
+    mistaken: FAMILIES.flatMap(family =>
+      elements(names.mistaken(family)).map(element => ({
+        address: addressText(family, element, prefix),
+        ago: past(element),
+      })),
+    ).toSorted((one, other) => (one.ago ?? 0) - (other.ago ?? 0)),
   };
 }
 
 /** The status if no table of ours is loaded. */
 export function emptyStatus(table: string): Status {
-  return { loaded: false, inSync: false, guarded: false, table, services: {}, knocking: [], wrongKnocks: 0 };
+  return {
+    loaded: false,
+    inSync: false,
+    guarded: false,
+    table,
+    services: {},
+    knocking: [],
+    wrongKnocks: 0,
+    mistaken: [],
+  };
 }
 
 function isGuarding(ruleset: Ruleset, interfaces: readonly string[] | undefined): boolean {
@@ -157,6 +180,11 @@ function knocking(element: Element, address: string, through: ReturnType<typeof 
 
 function seconds({ expires }: Element): number | null {
   return expires === undefined ? null : expires / 1000;
+}
+
+/** Since packets wrote it the last time, in seconds. */
+function past({ timeout, expires }: Element): number | null {
+  return timeout === undefined || expires === undefined ? null : (timeout - expires) / 1000;
 }
 
 function addressText(

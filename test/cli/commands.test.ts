@@ -344,6 +344,7 @@ async function statusJson(world: World) {
 t.test('status --json has the shape that scripts rely on, and the right numbers', withNft, async t => {
   const world = await createWorld(t, { clients: ['client', 'knocker'] });
   const empty = { ports: ['8443/tcp'], clients: [], opened: 0, accepted: 0, refused: 0 };
+  const alone = { mistaken: [], supervisor: null, hold: null, trial: null };
   const nothing = {
     status: 0,
     loaded: false,
@@ -353,13 +354,22 @@ t.test('status --json has the shape that scripts rely on, and the right numbers'
     services: {},
     knocking: [],
     wrongKnocks: 0,
+    ...alone,
   };
   world.write(good);
   t.same(await statusJson(world), nothing, 'nothing is loaded');
 
   await world.knockd(['load']);
   const ssh = { ...empty, ports: ['22/tcp'] };
-  const all = { status: 0, loaded: true, inSync: true, guarded: true, table: 'knockd', wrongKnocks: 0 };
+  const all = {
+    status: 0,
+    loaded: true,
+    inSync: true,
+    guarded: true,
+    table: 'knockd',
+    wrongKnocks: 0,
+    ...alone,
+  };
   t.same(await statusJson(world), { ...all, services: { admin: empty, ssh }, knocking: [] }, 'nobody yet');
 
   await world.host('server').listen(22);
@@ -378,7 +388,9 @@ t.test('status --json has the shape that scripts rely on, and the right numbers'
   const found = (await statusJson(world)) as unknown as {
     services: { ssh: { clients: { expires: number | null }[] }; admin: { clients: { expires: number }[] } };
     knocking: { address: string; user: string | null; expires: number }[];
+    mistaken: { ago: number }[];
   };
+  for (const it of found.mistaken) it.ago = Math.floor(it.ago / 60);
   const order = ({ address, user }: { address: string; user: string | null }) => `${address} ${user}`;
   found.knocking.sort((a, b) => (order(a) < order(b) ? -1 : 1));
   const times = [...found.services.ssh.clients, ...found.services.admin.clients, ...found.knocking];
@@ -391,6 +403,7 @@ t.test('status --json has the shape that scripts rely on, and the right numbers'
   t.same(found, {
     ...all,
     wrongKnocks: 1,
+    mistaken: [{ address: world.addresses('knocker').ipv6, ago: 0 }],
     services: {
       admin: { ...empty, clients: [{ address: world.client.ipv6, user: 'alice', expires: 90 }], opened: 1 },
       ssh: {
@@ -432,7 +445,8 @@ t.test('status --json has the shape that scripts rely on, and the right numbers'
   t.match(stdout, /^2001:db8::7 +ssh +- +for good$/m);
   t.match(stdout, /^fd77::2 +admin +alice +\d+(m|s|m\d+s)$/m);
   t.match(stdout, /^10\.77\.0\.3 +ssh +- +2\/4 +\d+(m|s|m\d+s)$/m);
-  t.match(stdout, /^wrong knocks: 1$/m);
+  t.match(stdout, /^wrong knocks: 1; by fd77::3 \d+s ago$/m);
+  t.match(stdout, /^supervisor: none runs/m);
 });
 
 t.test('status names networks where a prefix makes a client', inKernel, async t => {

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t from 'tap';
-import { load, loadedWorld, patient, ssh, status } from './loaded.ts';
+import { load, loadedWorld, patient, ssh, sshKnocks, status } from './loaded.ts';
 import { missing, type World } from './world.ts';
 
 const skip = missing('namespaces', 'nft', 'knockd');
@@ -109,4 +109,42 @@ t.test('a wider prefix is loaded while packets fill the set', { skip }, async t 
     t.match(await world.list(), /tcp \. 22 : goto guard_ssh/);
   }
   await flood;
+});
+
+t.test(
+  'a full record of wrong knocks keeps nobody from knocking, nor from starting over',
+  { skip },
+  async t => {
+    const world = await loadedWorld(t, { services: { ssh }, limits: { progress: 10 } });
+    const others = Array.from({ length: 10 }, (_, index) => `10.9.0.${index}`);
+    await world.nft(
+      `add element inet knockd mistaken_ipv4 { ${others.map(it => `${it} timeout 9m`).join(', ')} }`,
+    );
+    const [client, to] = [world.host('client'), world.server.ipv4];
+    const [first = '', second = '', , last = ''] = sshKnocks;
+    await client.knock(to, [first, second, last]);
+    const seen = await status(world);
+    t.match(seen, { wrongKnocks: 1, knocking: { length: 0 }, services: { ssh: { opened: 0 } } });
+    t.same(seen.mistaken.map(({ address }) => address).sort(), others);
+    await client.knock(to, sshKnocks);
+    t.match(await status(world), { services: { ssh: { opened: 1 } } });
+  },
+);
+
+t.test('who knocks wrongly is named, the latest first, and not who knocks rightly', { skip }, async t => {
+  const world = await loadedWorld(t, { services: { ssh } }, { clients: ['client', 'other', 'guest'] });
+  const to = world.server.ipv4;
+  await world.nft('add element inet knockd mistaken_ipv4 { 10.9.0.1 timeout 10m expires 4m }');
+  await world.host('client').knock(to, ['2345/tcp']);
+  await world.host('other').knock(to, ['10000/tcp', '3456/tcp']);
+  await world.host('guest').knock(to, sshKnocks);
+  await world.host('client').knock(to, ['2345/tcp']);
+  const { mistaken, wrongKnocks } = await status(world);
+  const names = ['client', 'other'].map(name => world.addresses(name).ipv4);
+  t.same(
+    mistaken.map(({ address }) => address),
+    [...names, '10.9.0.1'],
+  );
+  t.equal(Math.floor((mistaken.at(-1)?.ago ?? 0) / 60), 6);
+  t.equal(wrongKnocks, 3);
 });

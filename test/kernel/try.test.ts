@@ -119,6 +119,13 @@ t.test('what cannot be confirmed is said in a line, and undone', { skip, buffere
   const { stdout } = await world.knockd(['status']);
   t.match(stdout, /^table inet knockd: not as the configuration says$/m, 'load would be refused');
   t.match(stdout, /^held: trying .*\.new, until 20/m);
+  t.match(
+    stdout,
+    /^trial: .*\.new, until 20.*: "knockd-nft confirm" keeps it, "knockd-nft undo" goes back$/m,
+  );
+  const { trial, hold } = JSON.parse((await world.knockd(['status', '--json'])).stdout);
+  t.match(trial, { candidate: file, until: /^20.*Z$/ });
+  t.match(hold, { reason: `trying ${file}`, until: Number });
   await world.nft('insert rule inet knockd input accept');
   const changed = await world.knockd(['confirm']);
   t.equal(changed.status, 1);

@@ -15,6 +15,7 @@ function loaded(ssh: Partial<ServiceStatus> = {}, rest: Partial<Status> = {}): S
     services,
     knocking: [],
     wrongKnocks: 0,
+    mistaken: [],
     ...rest,
   };
 }

@@ -17,7 +17,16 @@ t.test('each set of ours is known by its name, whatever services are called', t 
   const held = (kind: string) => sets.filter(({ name }) => holds(name) === kind).length;
   t.equal(held('clients'), 2 * names.length);
   t.equal(held('users'), 2 * names.length);
-  for (const kind of ['started', 'progress', 'knockers', 'sessions', 'syns', 'admitted', 'allowed'])
+  for (const kind of [
+    'started',
+    'progress',
+    'knockers',
+    'mistaken',
+    'sessions',
+    'syns',
+    'admitted',
+    'allowed',
+  ])
     t.equal(held(kind), 2, kind);
   for (const kind of ['ports', 'guards', 'steps', 'arrivals']) t.equal(held(kind), 1, kind);
   for (const set of sets) t.equal(ownerOf(set) === 'packets', set.timeout, set.name);

@@ -125,6 +125,7 @@ t.test('a fresh table has its services, nobody in them, and nothing counted', t 
         ),
         knocking: [],
         wrongKnocks: 0,
+        mistaken: [],
       });
     }),
     { numRuns: 100 },

@@ -22,6 +22,7 @@ function status(services: Record<string, Partial<ServiceStatus>>, rest: Partial<
     ),
     knocking: [],
     wrongKnocks: 0,
+    mistaken: [],
     ...rest,
   };
 }
@@ -65,6 +66,7 @@ const busy = status(
   {
     knocking: [{ address: '192.0.2.8', service: 'admin', user: 'alice', step: 2, of: 3, expires: 3.4 }],
     wrongKnocks: 2,
+    mistaken: [],
   },
 );
 
@@ -199,6 +201,7 @@ t.test('whatever there is, it fits on whatever screen', async t => {
     services: fc.dictionary(name, service),
     knocking: fc.array(fc.record({ address, service: name, user, step, of: step, expires })),
     wrongKnocks: count,
+    mistaken: fc.constant([]),
   });
   const side = fc.integer({ min: 1, max: 120 });
   const fits = fc.property(
