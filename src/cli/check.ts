@@ -1,4 +1,5 @@
 import { formatDuration } from '../config/duration.ts';
+import { formatNetwork } from '../config/networks.ts';
 import { formatPort, formatPortRange } from '../config/ports.ts';
 import { ConfigError, formatProblem, type Problem, warningOf } from '../config/problems.ts';
 import { configPath, readConfig } from '../config/read.ts';
@@ -54,13 +55,21 @@ function payloadWarnings({ token, services }: Config, file: string): readonly Pr
   return [warningOf(file, message)];
 }
 
-function result(file: string, config: Config, { cuts, absent }: Meaning, problems: readonly Problem[]) {
-  const { policy, hook } = config;
+function result(
+  file: string,
+  config: Config,
+  { cuts, forwarded, absent, unguarded }: Meaning,
+  problems: readonly Problem[],
+) {
+  const { policy, hook, interfaces } = config;
   return {
     ...{ file, valid: true },
     services: config.services.map(summary),
     tokens: tokensOf(config),
-    ...{ policy, hook, cuts, absentInterfaces: absent, problems },
+    ...{ policy, cuts, hook, forwarded },
+    public: config.public.map(formatPortRange),
+    allow: config.allow.map(formatNetwork),
+    ...{ interfaces, absentInterfaces: absent, unguardedInterfaces: unguarded, problems },
   };
 }
 

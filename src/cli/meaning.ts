@@ -2,18 +2,20 @@ import { formatNetwork } from '../config/networks.ts';
 import { formatPortRange, mergePortRanges, overlap } from '../config/ports.ts';
 import type { Config, PortRange } from '../config/types.ts';
 import { type Looked, lookHere, troublesOf } from '../host/interfaces.ts';
-import { findServices } from '../init/found.ts';
+import { type Found, findServices, isForwarded } from '../init/found.ts';
 import { readHost } from '../init/host.ts';
 
 /** What a configuration would do on this host, as far as anybody may look. */
 export interface Meaning {
   /** What listens here for others and `"policy": "drop"` would close to them: `nginx 8080/tcp`. */
   readonly cuts: readonly string[];
+  /** Programs that have guarded ports forwarded to containers, past `"hook": "input"`: `docker-proxy 8080/tcp`. */
+  readonly forwarded: readonly string[];
   /** Names in `interfaces` that no interface has. */
   readonly absent: readonly string[];
   /** Interfaces, but the loopback, whose packets would not be looked at. */
   readonly unguarded: readonly string[];
-  /** What is wrong with `interfaces`, in sentences. */
+  /** What is wrong with `hook` and `interfaces`, in sentences. */
   readonly troubles: readonly string[];
 }
 
@@ -24,8 +26,21 @@ const UNKNOWN: Looked = { at: [], past: [], astray: [] };
 export async function meaningHere(config: Config, env: NodeJS.ProcessEnv): Promise<Meaning> {
   const looked = await lookHere(config).catch(() => UNKNOWN);
   const absent = looked.astray.filter(({ is }) => is === 'absent').map(({ pattern }) => pattern);
-  const cuts = config.policy === 'drop' ? await cutListeners(config, env) : [];
-  return { cuts, absent, unguarded: looked.past, troubles: troublesOf(looked) };
+  const found = await readHost(env).then(findServices, () => []);
+  const forwarded = config.hook === 'input' ? forwardedPast(config, found) : [];
+  return {
+    cuts: config.policy === 'drop' ? cutListeners(config, found) : [],
+    forwarded,
+    absent,
+    unguarded: looked.past,
+    troubles: [
+      ...forwarded.map(
+        it =>
+          `"hook": "input" does not guard what containers publish, such as ${it}: "hook": "prerouting" does`,
+      ),
+      ...troublesOf(looked),
+    ],
+  };
 }
 
 /** One line for each key that does more than its default. */
@@ -58,11 +73,22 @@ export function meaningLines(config: Config, { cuts, unguarded }: Meaning): stri
 /** DHCP's and DHCPv6's answers come in all the same. */
 const KEPT: readonly PortRange[] = [68, 546].map(port => ({ protocol: 'udp', first: port, last: port }));
 
-async function cutListeners(config: Config, env: NodeJS.ProcessEnv): Promise<string[]> {
-  const named = [...config.public, ...config.services.flatMap(({ ports }) => ports), ...KEPT];
-  const found = await readHost(env).then(findServices, () => []);
+function cutListeners(config: Config, found: readonly Found[]): string[] {
+  const named = [...config.public, ...guarded(config), ...KEPT];
+  return texts(found, port => !named.some(it => overlap(it, port)));
+}
+
+function forwardedPast(config: Config, found: readonly Found[]): string[] {
+  const ports = guarded(config);
+  return texts(found.filter(isForwarded), port => ports.some(it => overlap(it, port)));
+}
+
+const guarded = ({ services }: Config) => services.flatMap(({ ports }) => ports);
+
+/** Those ports of what listens that matter: `nginx 8080/tcp`. */
+function texts(found: readonly Found[], matters: (port: PortRange) => boolean): string[] {
   return found.flatMap(({ name, program, ports }) =>
-    mergePortRanges(ports.flatMap(eachPort).filter(port => !named.some(it => overlap(it, port)))).map(
+    mergePortRanges(ports.flatMap(eachPort).filter(matters)).map(
       range => `${program ?? name} ${formatPortRange(range)}`,
     ),
   );

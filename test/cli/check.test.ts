@@ -25,9 +25,29 @@ t.test('it names what "policy": "drop" would cut off, and what the other keys do
   );
   const json = JSON.parse((await world.knockd(['check', '--json'])).stdout);
   t.match(json, { valid: true, policy: 'drop', hook: 'prerouting', absentInterfaces: ['wg*'] });
+  t.match(json, { public: ['80/tcp'], allow: ['192.0.2.0/24'], interfaces: ['eth0', 'wg*'] });
+  t.same([json.unguardedInterfaces, json.forwarded], [[], []]);
   t.match(json.cuts, [/ 8080\/tcp$/]);
   t.equal(json.cuts.length, 1);
   t.match(json.problems, [{ severity: 'warning', message: /^"interfaces": / }]);
+});
+
+t.test('a guarded port that Docker forwards needs the other hook, which is said', { skip }, async t => {
+  const world = await createWorld(t);
+  const listen = `process.title = 'docker-proxy'; require('node:net').createServer().listen(8080, () => console.log('ready'))`;
+  await world.start('server', process.execPath, ['-e', listen]).line(/ready/);
+  const web = { services: { ...services, web: { ports: ['8080-8090/tcp'], sequence: [7001, 9002, 8003] } } };
+  world.write(web);
+  const { stderr } = await world.knockd(['check']);
+  t.match(
+    stderr,
+    /warning: "hook": "input" does not guard .* docker-proxy 8080\/tcp: "hook": "prerouting" does\n/,
+  );
+  t.same(JSON.parse((await world.knockd(['check', '--json'])).stdout).forwarded, ['docker-proxy 8080/tcp']);
+  for (const other of [{ ...web, hook: 'prerouting' }, { services }]) {
+    world.write(other);
+    t.equal((await world.knockd(['check'])).stderr, '');
+  }
 });
 
 t.test('interfaces of which none is here guard nothing, which is said', { skip }, async t => {
