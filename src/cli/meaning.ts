@@ -36,7 +36,7 @@ export async function meaningHere(config: Config, env: NodeJS.ProcessEnv): Promi
     troubles: [
       ...forwarded.map(
         it =>
-          `"hook": "input" does not guard what containers publish, such as ${it}: "hook": "prerouting" does`,
+          `"hook": "input" does not see what is forwarded to containers, as is mostly so with ${it}: "hook": "prerouting" does`,
       ),
       ...troublesOf(looked),
     ],

@@ -41,7 +41,7 @@ t.test('a guarded port that Docker forwards needs the other hook, which is said'
   const { stderr } = await world.knockd(['check']);
   t.match(
     stderr,
-    /warning: "hook": "input" does not guard .* docker-proxy 8080\/tcp: "hook": "prerouting" does\n/,
+    /warning: "hook": "input" does not see .* docker-proxy 8080\/tcp: "hook": "prerouting" does\n/,
   );
   t.same(JSON.parse((await world.knockd(['check', '--json'])).stdout).forwarded, ['docker-proxy 8080/tcp']);
   for (const other of [{ ...web, hook: 'prerouting' }, { services }]) {

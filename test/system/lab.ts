@@ -68,7 +68,7 @@ function whatIsMissing(): string | false {
   // tries everything that could be refused, in namespaces that end at once
   const probe = `set -e; mount -t tmpfs lab /tmp; mkdir /tmp/a /tmp/b /tmp/c /tmp/cg
 mount -t overlay -o lowerdir=/,upperdir=/tmp/a,workdir=/tmp/b lab /tmp/c; mount -t cgroup2 lab /tmp/cg
-mkdir /tmp/cg/knockd-nft-probe-$$; rmdir /tmp/cg/knockd-nft-probe-$$`;
+mkdir /tmp/cg/knockd-nft-probe-${process.pid}; rmdir /tmp/cg/knockd-nft-probe-${process.pid}`;
   const flags = ['--mount', '--uts', '--ipc', '--net', '--pid', '--cgroup', '--fork'];
   const { status, stderr } = spawnSync('unshare', [...flags, 'sh', '-c', probe], { env: environment });
   const why = String(stderr).trim().split('\n').at(-1);
