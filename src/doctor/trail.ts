@@ -23,6 +23,8 @@ export interface Met {
 export type Meaning =
   /** `services.ssh.sequence: knock 2`: its port is a secret. */
   | { readonly is: 'knock'; readonly where: string; readonly port: string }
+  /** What came to the port of tokens; the trace does not show its data. */
+  | { readonly is: 'token'; readonly to: string }
   | { readonly is: 'visit' | 'answer'; readonly service: Service; readonly to: string }
   | { readonly is: 'other'; readonly to: string };
 
@@ -57,7 +59,15 @@ export function meaningOf(packet: TracedPacket, config: Config): Meaning {
     };
   const knock = knocksOf(config).find(it => it.port === destination && it.protocol === protocol);
   const port = formatPortRange(one(destination));
-  return knock ? { is: 'knock', where: knock.where, port } : { is: 'other', to: port };
+  if (knock) return { is: 'knock', where: knock.where, port };
+  const { token } = config;
+  return token.port.port === destination && token.port.protocol === protocol && hasTokens(config)
+    ? { is: 'token', to: `${port}, the port of tokens` }
+    : { is: 'other', to: port };
+}
+
+function hasTokens({ services }: Config): boolean {
+  return services.some(({ tokens }) => tokens.length > 0);
 }
 
 /** The verdict of a trace, for {@link Met}. */
@@ -107,12 +117,14 @@ export function conclude(address: string, trails: readonly Trail[]): Conclusion 
     if (!stop.ours)
       return out(`${address} was kept out of ${last.meaning.to}: ${place(stop)} ${doing(stop)}`);
     return out(
-      `${address} was kept out of ${last.meaning.to} by its guard, since no sequence was complete: ${knocksText(last.meaning.service, trails)}`,
+      `${address} was kept out of ${last.meaning.to} by its guard, since ${whyClosed(last.meaning.service, trails).join(', and ')}`,
     );
   }
   const knocks = trails.filter(({ meaning }) => meaning.is === 'knock');
   if (knocks.length > 0)
     return out(`${address} knocked, and then sent nothing to a guarded port: ${lostText(knocks)}`);
+  if (trails.some(({ meaning }) => meaning.is === 'token'))
+    return out(`${address} sent a token, and then nothing to a guarded port: ${tokensText(trails)}`);
   if (trails.length > 0) return out(`${address} neither knocked nor sent anything to a guarded port`);
   return out(
     `no new packet of ${address} came to this host's nf_tables: it went elsewhere, or was stopped before (on the way, by XDP, in a netdev table)`,
@@ -127,6 +139,34 @@ function place({ table, chain }: Met): string {
 function doing({ rule, verdict }: Met): string {
   if (verdict === 'queue' || verdict === 'stolen') return `hands it to another program: ${rule}`;
   return rule === 'policy' ? `${verdict}s it by its policy` : `${verdict}s it: ${rule}`;
+}
+
+/** By neither of the ways that open a service. */
+function whyClosed(service: Service, trails: readonly Trail[]): readonly string[] {
+  const { sequences, tokens } = service;
+  return [
+    ...(tokens.length > 0 ? [`no token opened it: ${tokensText(trails)}`] : []),
+    ...(sequences.length > 0 ? [`no sequence was complete: ${knocksText(service, trails)}`] : []),
+  ];
+}
+
+/** What became of the tokens that came. */
+function tokensText(trails: readonly Trail[]): string {
+  const fates = trails.flatMap(trail => (trail.meaning.is === 'token' ? [fateText(trail)] : []));
+  return fates.length === 0 ? 'none came to us' : [...new Set(fates)].join('; ');
+}
+
+/** By the rules of our chain `token`: the first opens, or says nothing; then come those that count. */
+function fateText(trail: Trail): string {
+  const stop = stopOf(trail);
+  if (stop && !reached(trail)) return `${place(stop)} ${doing(stop)}, before we see it`;
+  const ours = trail.met.filter(({ ours }) => ours);
+  if (ours.some(({ verdict }) => /^(goto|jump) open_/.test(verdict))) return 'one opened a service';
+  const left = ours.find(({ chain, verdict }) => chain === 'token' && verdict === 'return');
+  if (left?.rule.includes('wrong_tokens'))
+    return 'one came that does not stand ready: of another minute (are both clocks right?), service, realm or secret';
+  if (left) return `what came is no token: ${left.rule}`;
+  return 'one came that was used before';
 }
 
 /** The knocks that reached our chain, in order, of the sequence with most of them. */

@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap';
 import { families, loadedWorld, ssh, sshKnocks, until } from './loaded.ts';
 import { lacking, type Running } from './process.ts';
+import { GOOD, token, tokens, tokenWorld } from './token-world.ts';
 import { missing, type World } from './world.ts';
 
 const needs = { skip: missing('namespaces', 'knockd', 'nft') };
@@ -222,6 +223,36 @@ t.test('for programs it is an object a line', needs, async t => {
   });
   t.match(lines.at(-1), { address: '10.77.0.2', in: true, sentence: /got in/ });
   t.notMatch(stdout, /10000|2345|3456|1234/);
+});
+
+t.test('of a token it is told whether it opened, was wrong, used before, or none', needs, async t => {
+  const world = await tokenWorld(t);
+  const { ssh: service } = tokens.services;
+  await world.load({ services: { ssh: { ...service, sequence: ssh.sequence } } });
+  await world.host('server').listen(22);
+  const good = token('alice', GOOD);
+  const attempt = (sent: readonly string[]) =>
+    traced(world, async () => {
+      for (const one of sent) await world.sendToken('client', one);
+      await world.host('client').connect(world.server.ipv4, 22);
+    });
+  const opened = await attempt([good]);
+  t.equal(opened.status, 0);
+  t.match(opened.lines[0], '62201/udp, the port of tokens, by eth0');
+  t.match(opened.sentence, /^10\.77\.0\.2 got in to 22\/tcp \(ssh\)/);
+  await world.nft('flush set inet knockd ssh_clients_ipv4');
+  const out =
+    /^10\.77\.0\.2 was kept out of 22\/tcp \(ssh\) by its guard, since no token opened it: (.*), and no sequence was/;
+  for (const [sent, why] of [
+    [[], 'none came to us'],
+    [[good.slice(0, 31)], /^what came is no token: /],
+    [['0'.repeat(32), good], /^one came that does not stand ready: .*; one came that was used before$/],
+  ] as const) {
+    const { lines, sentence, status } = await attempt(sent);
+    t.equal(status, 1);
+    t.match(out.exec(sentence)?.[1], why, sentence);
+    t.notMatch(lines.join('\n'), good);
+  }
 });
 
 t.test('a flood does not fill the reader, and an ordinary end is told in time', needs, async t => {
