@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { ConfigError, formatProblem, warningOf } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
 import { withSecrets } from '../config/secrets.ts';
-import { type Applied, apply, type Fed } from '../feeder/apply.ts';
+import { type Applied, apply, type Fed, unkeptTexts } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold, follows, type Hold, readHold, runningSupervisor, writeHold } from '../host/hold.ts';
 import { interfaceTroubles } from '../host/interfaces.ts';
@@ -87,6 +87,7 @@ export async function putInForce(
     for (const warning of keepLastGood(kept, withSecrets(bytes.toString(), config)))
       tell(formatProblem(warning));
   for (const dropped of applied.dropped) tell(droppedText(dropped));
+  for (const message of unkeptTexts(applied.feeding)) tell(`knockd-nft: ${message}`);
   if (!hold) endHold(env);
   for (const message of (await interfaceTroubles(config)).texts)
     tell(formatProblem(warningOf(path, message)));

@@ -24,12 +24,13 @@ export function tokenStatus(
 ): TokenStatus | undefined {
   const having = services.filter(({ tokens }) => tokens.length > 0);
   if (having.length === 0) return undefined;
-  const ledger = readBook(env);
+  const { ledger, missing } = readBook(env);
   const until = ledger?.fed ? beginOf(ledger.fed.until + 1) : undefined;
   const now = Date.now();
   const from = ledger ? beginOf(ledger.floor + 1) : 0;
   const everybodyIsFresh = Object.values(ledger?.fed?.users ?? {}).every(({ fresh }) => fresh);
   const trouble = [
+    ...(missing === undefined ? [] : [`there is no record of used ones: ${missing}`]),
     ...(hasTrustedClock() ? [] : ['they wait: the clock is not synchronized, and this machine has no other']),
     ...(ledger && !ledger.fed ? ['they are not fed'] : []),
     ...(until !== undefined && until <= now ? ['they ran out: nobody fed new ones'] : []),

@@ -1,3 +1,4 @@
+import { unkeptTexts } from '../feeder/apply.ts';
 import { feed, tokensWanted } from '../feeder/feed.ts';
 import { withKernel } from '../host/access.ts';
 import { readHold, runningSupervisor } from '../host/hold.ts';
@@ -25,6 +26,7 @@ export async function tokensCommand(context: Context): Promise<number> {
     }
     const fed = await feed(connection, wanted, { env, watched: false });
     if (fed.is !== 'gone') print(tokensText(fed) ?? '');
+    for (const message of unkeptTexts(fed)) tell(`knockd-nft: ${message}`);
     return fed.is === 'fed' ? EXIT.DONE : EXIT.FAILED;
   });
 }

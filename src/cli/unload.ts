@@ -1,4 +1,4 @@
-import { withdrawLeft } from '../feeder/apply.ts';
+import { unkeptText, withdrawLeft } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold, runningSupervisor, writeHold } from '../host/hold.ts';
 import { unload } from '../table/load.ts';
@@ -17,7 +17,8 @@ export async function unloadCommand(context: Context, force: boolean): Promise<n
   }
   if (supervisor !== undefined) writeHold(context.env, { reason: 'unloaded by hand', until: null });
   const tables = await withKernel(async ({ connection }) => {
-    await withdrawLeft(connection, undefined, context.env);
+    const unkept = await withdrawLeft(connection, undefined, context.env);
+    if (unkept !== undefined) context.tell(`knockd-nft: ${unkeptText(unkept)}`);
     return unload(connection);
   }).catch(error => {
     if (supervisor !== undefined) endHold(context.env);

@@ -55,7 +55,7 @@ function read(
 }
 
 function readTokenFacts(env: NodeJS.ProcessEnv): TokenFacts {
-  const fed = readBook(env)?.fed;
+  const fed = readBook(env).ledger?.fed;
   return {
     now: Date.now(),
     clock: isSynchronized() ? 'fine' : hasClockOfItsOwn() ? 'unsynchronized' : 'waits',

@@ -17,7 +17,11 @@ import { type Feeding, feed, type TokensWanted, tokensWanted, withdraw } from '.
 import { hasTokens } from './kernel.ts';
 
 /** How the tokens stand after a load. */
-export type Fed = Feeding | { readonly is: 'none' } | { readonly is: 'failed'; readonly message: string };
+export type Fed =
+  | Feeding
+  /** `unkept` says why those that were taken out cannot be written down as used; undefined where they are. */
+  | { readonly is: 'none'; readonly unkept?: string | undefined }
+  | { readonly is: 'failed'; readonly message: string };
 
 export interface Applied extends Loaded {
   readonly wanted: Ruleset;
@@ -77,14 +81,14 @@ async function put(
   tokens: TokensWanted | undefined,
   { env, remembered = [], mayCommit = () => {}, watched = false }: Options,
 ): Promise<Loaded & { readonly feeding: Fed }> {
-  await withdrawLeft(connection, wanted, env);
+  const unkept = await withdrawLeft(connection, wanted, env);
   await revokeNameless(connection, wanted);
   const loaded = await load(connection, wanted, sessions, remembered, mayCommit);
   const { generation } = loaded;
   try {
     const gone = goneUsers(loaded.before, wanted);
     if (gone.size > 0) await revokePlaces(connection, gone);
-    if (!tokens) return { ...loaded, feeding: { is: 'none' } };
+    if (!tokens) return { ...loaded, feeding: { is: 'none', unkept } };
     const known = gone.size > 0 ? undefined : generation;
     const feeding = await feed(connection, tokens, { env, watched, generation: known });
     const after = feeding.is === 'fed' ? (feeding.generation ?? generation) : generation;
@@ -94,16 +98,21 @@ async function put(
   }
 }
 
-/** Takes out the tokens of tables that are about to be removed, or whose sets are; without `wanted` of all tables. */
+/**
+ * Takes out the tokens of tables that are about to be removed, or whose sets are; without `wanted` of all tables. Returns why it
+ * cannot be written down which were used; undefined where it is.
+ */
 export async function withdrawLeft(
   connection: Access['connection'],
   wanted: Ruleset | undefined,
   env: NodeJS.ProcessEnv,
-): Promise<void> {
+): Promise<string | undefined> {
+  let unkept: string | undefined;
   const { ours } = await readKernel(connection);
   for (const ruleset of ours)
     if (hasTokens(ruleset) && !(wanted && ruleset.table.name === wanted.table.name && hasTokens(wanted)))
-      await withdraw(connection, ruleset.table.name, env);
+      unkept = (await withdraw(connection, ruleset.table.name, env)) ?? unkept;
+  return unkept;
 }
 
 /**
@@ -131,5 +140,15 @@ export function loadWarnings({
   feeding,
 }: Pick<Loaded, 'dropped'> & { readonly feeding: Fed }): readonly string[] {
   const failed = feeding.is === 'failed' ? [`tokens are not fed: ${feeding.message}`] : [];
-  return [...dropped.map(droppedText), ...failed];
+  return [...dropped.map(droppedText), ...failed, ...unkeptTexts(feeding)];
+}
+
+/** That used tokens cannot be written down, why, and what it costs; none where they are. */
+export function unkeptTexts(feeding: Fed): readonly string[] {
+  const unkept = 'unkept' in feeding ? feeding.unkept : undefined;
+  return unkept === undefined ? [] : [unkeptText(unkept)];
+}
+
+export function unkeptText(why: string): string {
+  return `used tokens cannot be remembered: ${why}; so the next start leaves out those of five minutes`;
 }

@@ -89,14 +89,21 @@ export async function noteFresh(env: NodeJS.ProcessEnv, keys: readonly TokenKey[
   await withBook(env, async ({ ledger, write }) => write(withFresh(ledger, keys, thisMoment().boot)));
 }
 
-/** The ledger as it is at this moment, for who only looks; undefined where there is none, or it may not be read. */
-export function readBook(env: NodeJS.ProcessEnv): Ledger | undefined {
+/**
+ * The ledger as it is at this moment, for who only looks; undefined where there is none, or it may not be read. `missing` says why
+ * there is none, as far as the one who looks may know.
+ */
+export function readBook(env: NodeJS.ProcessEnv): {
+  readonly ledger: Ledger | undefined;
+  readonly missing: string | undefined;
+} {
   const path = bookPath(env);
-  if (path === undefined) return undefined;
+  if (path === undefined) return { ledger: undefined, missing: undefined };
   try {
-    return parseLedger(readPlain(path));
-  } catch {
-    return undefined;
+    return { ledger: parseLedger(readPlain(path)), missing: undefined };
+  } catch (error) {
+    const isForbidden = error instanceof Error && 'code' in error && error.code === 'EACCES';
+    return { ledger: undefined, missing: isForbidden ? undefined : messageOf(error) };
   }
 }
 

@@ -204,15 +204,21 @@ export async function noteUses(
 
 /**
  * Takes all tokens out of the kernel, and writes down what was used until then: to be called before the table is removed,
- * made anew or renamed. Nothing that opened can open again afterwards, and nothing need be left out.
+ * made anew or renamed. Nothing that opened can open again afterwards, and nothing need be left out; but where it cannot be written
+ * down, which is returned as a sentence, the next load leaves out what may have been used.
  */
-export async function withdraw(connection: Connection, table: string, env: NodeJS.ProcessEnv): Promise<void> {
-  await withBook(env, async book => {
+export async function withdraw(
+  connection: Connection,
+  table: string,
+  env: NodeJS.ProcessEnv,
+): Promise<string | undefined> {
+  return withBook(env, async book => {
     const { ledger, missing } = book;
     const complete = missing === undefined && (await isThere(connection, table, ledger));
     await flushTokens(connection, table);
     const moment = thisMoment();
     const used = complete ? await readUsed(connection, table) : [];
-    keep(book, { ...stamped(withUsesOf(ledger, used, moment.now), moment), clean: complete, fed: null });
+    const after = withUsesOf(ledger, used, moment.now);
+    return keep(book, { ...stamped(after, moment), clean: complete, fed: null });
   });
 }

@@ -1,4 +1,4 @@
-import type { Fed } from '../feeder/apply.ts';
+import { type Fed, unkeptTexts } from '../feeder/apply.ts';
 import { feed, noteUses, type TokensWanted, type Use } from '../feeder/feed.ts';
 import { readUsed } from '../feeder/kernel.ts';
 import { monotonic } from '../host/clock.ts';
@@ -177,8 +177,8 @@ export class Tokens {
       );
     if (standing.is === 'waiting' && before.is !== 'waiting')
       this.#around.warn('no token opens yet: the clock is not synchronized, and this machine has no other');
-    if (standing.is === 'fed' && standing.unkept !== undefined && !(before.is === 'fed' && before.unkept))
-      this.#around.warn(`used tokens cannot be remembered: ${standing.unkept}`);
+    if (unkeptTexts(before).length === 0)
+      for (const message of unkeptTexts(standing)) this.#around.warn(message);
   }
 
   #failed(message: string, now: number): void {

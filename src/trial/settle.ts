@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import { withSecrets } from '../config/secrets.ts';
-import { applyAgain, loadWarnings, withdrawLeft } from '../feeder/apply.ts';
+import { applyAgain, loadWarnings, unkeptTexts, withdrawLeft } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import { rightsOf } from '../host/edit-file.ts';
@@ -190,7 +190,7 @@ export async function restore(
     const remembered = withoutRevoked(env, clients, seen);
     return loadWarnings(await applyAgain(access, former, { env: state, remembered }));
   }
-  await withdrawLeft(access.connection, undefined, state);
+  const unkept = await withdrawLeft(access.connection, undefined, state);
   await unload(access.connection);
-  return [];
+  return unkeptTexts({ is: 'none', unkept });
 }

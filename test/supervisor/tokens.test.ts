@@ -225,3 +225,36 @@ t.test('a used token of a client whose clock is far ahead stays used, too', { sk
   t.notOk(await world.opens('stranger', copy));
   t.ok(await world.opens('stranger', token('bob', GOOD)), 'and none was left out');
 });
+
+t.test(
+  'each command says where used tokens cannot be written down, and what that costs',
+  { skip },
+  async t => {
+    const world = await used(t);
+    const { env } = world;
+    await world.load();
+    t.ok(await world.opens('client', world.copy));
+    rmSync(env.STATE_DIRECTORY, { recursive: true });
+    writeFileSync(env.STATE_DIRECTORY, 'no folder');
+    const costs =
+      /^knockd-nft: used tokens cannot be remembered: .*state.*; so the next start leaves out those of five minutes$/m;
+    const { stdout, stderr } = await world.knockd(['status'], { env });
+    t.match(stdout, /^TOKENS: there is no record of used ones: .*state/m, stderr);
+    const unloaded = await world.knockd(['unload'], { env });
+    t.match(unloaded, { status: 0, stderr: costs });
+    const loaded = await world.knockd(['load'], { env });
+    t.match(loaded, { status: 0, stdout: /^tokens: 2 users, until .*, from .* on: /m, stderr: costs });
+    t.notOk(await world.opens('stranger', token('alice', 4)), 'they are left out');
+    const without = {
+      services: { ssh: { ...tokens.services.ssh, tokens: undefined, sequence: [7001, 7003, 7002] } },
+    };
+    world.write(without);
+    t.match(
+      await world.knockd(['load'], { env }),
+      { status: 0, stderr: costs },
+      'also where no token is wanted',
+    );
+    const supervisor = await world.supervise();
+    t.match(supervisor.lines().join('\n'), /"level":40.*used tokens cannot be remembered: /);
+  },
+);
