@@ -1,5 +1,5 @@
 /**
- * Makes packages, one for each architecture: `npm run deb`, after a build.
+ * Makes packages, one for each architecture: `npm run deb`, `npm run rpm` and `npm run tarball`, after a build.
  *
  *     node scripts/package.mjs deb [--arch amd64] [--version 1.0.1] [--out FOLDER] [--fast]
  *
@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { root } from './package/runtime.mjs';
 import { manifest, stage } from './package/tree.mjs';
 
-const KINDS = ['deb'];
+const KINDS = ['deb', 'rpm', 'tarball'];
 
 async function makePackages([kind, ...words]) {
   if (!KINDS.includes(kind)) throw new Error(`which package? ${KINDS.join(', ')}`);

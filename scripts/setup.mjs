@@ -50,13 +50,16 @@ const systemPackages = {
   mandoc: ['mandoc'],
 };
 
-/** What `npm run test:living` wants in addition. */
-const livingPackages = {
-  'ansible-core': ['ansible-playbook'],
-  mosh: ['mosh'],
-  'wireguard-tools': ['wg'],
-  'wireguard-go': ['wireguard-go'],
-  curl: ['curl'],
+/** What tests that take long want in addition: `npm run test:living`, `test:packages`. */
+const more = {
+  living: {
+    'ansible-core': ['ansible-playbook'],
+    mosh: ['mosh'],
+    'wireguard-tools': ['wg'],
+    'wireguard-go': ['wireguard-go'],
+    curl: ['curl'],
+  },
+  packages: { debootstrap: ['debootstrap'], rpm: ['rpmbuild', 'rpm'] },
 };
 
 function say(text) {
@@ -147,7 +150,7 @@ function withoutStarting(install) {
 }
 
 const [, , purpose] = process.argv;
-const wantedPackages = purpose === 'living' ? { ...systemPackages, ...livingPackages } : systemPackages;
+const wantedPackages = { ...systemPackages, ...more[purpose] };
 
 function lackingPackages() {
   const lacking = Object.entries(wantedPackages).filter(([, programs]) => !programs.every(installed));
@@ -181,7 +184,7 @@ if (Number.parseInt(process.versions.node, 10) < 20) {
   process.exit(1);
 }
 if (!installPackages() || !build()) process.exit(1);
-if (purpose === 'test' || purpose === 'living') {
+if (purpose) {
   provideSystemPackages();
   if (!run(process.execPath, ['scripts/package/runtime.mjs']))
     say('tests that need a package of ours are skipped');

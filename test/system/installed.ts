@@ -33,13 +33,23 @@ export async function succeed(lab: Lab, command: string, ...args: readonly strin
   return stdout;
 }
 
+const ARCHITECTURES = {
+  deb: { x64: 'amd64', arm64: 'arm64' },
+  rpm: { x64: 'x86_64', arm64: 'aarch64' },
+  tarball: { x64: 'x86_64', arm64: 'aarch64' },
+} as const;
+
 /** Makes the package for this machine's architecture and puts it into the lab. Returns its path there. */
-export async function makePackage(lab: Lab, version: string): Promise<string> {
+export async function makePackage(
+  lab: Lab,
+  version: string,
+  kind: keyof typeof ARCHITECTURES = 'deb',
+): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   try {
-    const { stdout } = await run(['dpkg', '--print-architecture']);
-    const options = ['--arch', stdout.trim(), '--version', version, '--out', folder, '--fast'];
-    const made = await run([process.execPath, 'scripts/package.mjs', 'deb', ...options], {
+    const arch = ARCHITECTURES[kind][process.arch === 'arm64' ? 'arm64' : 'x64'];
+    const options = ['--arch', arch, '--version', version, '--out', folder, '--fast'];
+    const made = await run([process.execPath, 'scripts/package.mjs', kind, ...options], {
       timeout: 120_000,
     });
     const [name] = readdirSync(folder);

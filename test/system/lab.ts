@@ -1,6 +1,6 @@
 /**
  * A machine for tests of how the distribution's systemd treats us. It boots as PID 1 of fresh namespaces, on a copy-on-write
- * view of this machine's files, and has a client on a wire. Needs root.
+ * view of this machine's files, or of another tree, and has a client on a wire. Needs root.
  *
  * The holder is a shell in a mount namespace of its own, which keeps the copy in memory. It outlives a reboot and ends with its
  * stdin, that is with the test, however that ends. Everything in it goes with it. Each boot is a child of the test and dies
@@ -87,13 +87,13 @@ sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount getty.ta
 systemd-resolved.service systemd-networkd.service systemd-networkd.socket networking.service nftables.service`;
 
 /** Makes the copy, without this machine's own services, mounts and identity. Prints `ready`. */
-function holderScript(folder: string, node: string): string {
+function holderScript(folder: string, tree: string, node: string): string {
   return `set -e
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 knockd-nft-lab ${folder}
 cd ${folder}
 mkdir upper work root cgroup
-mount -t overlay -o lowerdir=/,upperdir=upper,workdir=work knockd-nft-lab root
+mount -t overlay -o lowerdir=${tree},upperdir=upper,workdir=work knockd-nft-lab root
 mount -t cgroup2 knockd-nft-lab cgroup
 rm -rf root/etc/systemd root/.dockerenv root/run/.containerenv root/usr/sbin/policy-rc.d root/etc/fstab \\
   root/etc/machine-id root/var/lib/dbus/machine-id root/var/lib/systemd root/etc/resolv.conf root/var/log/journal \\
@@ -108,7 +108,7 @@ echo '127.0.0.1 localhost lab' >root/etc/hosts
 printf '[Manager]\\nDefaultTimeoutStopSec=15s\\nLogColor=no\\n' >root/etc/systemd/system.conf.d/lab.conf
 printf '[Journal]\\nStorage=volatile\\nRateLimitIntervalSec=0\\nReadKMsg=no\\nAudit=no\\n' >root/etc/systemd/journald.conf.d/lab.conf
 touch root/etc/.updated root/var/.updated
-[ "$(readlink -f root/usr/bin/node)" = "$(readlink -f root${node})" ] || cp --remove-destination ${node} root/usr/bin/node
+${tree === '/' ? `[ "$(readlink -f root/usr/bin/node)" = "$(readlink -f root${node})" ] || cp --remove-destination ${node} root/usr/bin/node` : ''}
 echo ready
 `;
 }
@@ -190,11 +190,11 @@ function firstLine(command: readonly string[], what: string): Promise<{ child: C
   });
 }
 
-/** Boots a machine that ends with the test. Ask `missing()` first. */
-export async function createLab(t: Pick<Test, 'teardown'>): Promise<Lab> {
+/** Boots a machine that ends with the test. Ask `missing()` first. Another tree has only the Node.js that it brings. */
+export async function createLab(t: Pick<Test, 'teardown'>, { tree = '/' } = {}): Promise<Lab> {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-lab-'));
   const group = `knockd-nft-lab-${process.pid}-${folder.slice(-6)}`;
-  const script = `${holderScript(folder, realpathSync(process.execPath))}\nread line`;
+  const script = `${holderScript(folder, tree, realpathSync(process.execPath))}\nread line`;
   const holding = ['unshare', '--mount', 'sh', '-c', script];
   const { child: holder } = await firstLine(holding, 'the copy of this machine could not be made');
   const machine = { pid: 0, ended: Promise.resolve() };

@@ -1,0 +1,35 @@
+/** The archive with its own scripts, on a machine that has neither dpkg nor rpm. */
+import { rmSync } from 'node:fs';
+import t from 'tap';
+import { run } from '../kernel/process.ts';
+import { makePackage, succeed } from '../system/installed.ts';
+import type { Lab } from '../system/lab.ts';
+import { testLife } from './life.ts';
+import { debian, missingTree } from './tree.ts';
+
+/** Unpacks it into a folder of its own: the folder's path in the lab. */
+async function unpacked(lab: Lab, version: string): Promise<string> {
+  const archive = await makePackage(lab, version, 'tarball');
+  const folder = `/var/cache/${version}`;
+  await succeed(lab, 'mkdir', folder);
+  const words = ['-xf', lab.path(archive), '--strip-components=1', '-C', lab.path(folder)];
+  const { status, stderr } = await run(['tar', ...words]);
+  if (status !== 0) throw new Error(stderr);
+  rmSync(lab.path(archive));
+  return folder;
+}
+
+t.test('the tarball', { skip: missingTree() }, async t =>
+  testLife(t, await debian('trixie'), {
+    async provide(lab) {
+      const managers =
+        'rm -rf /usr/bin/dpkg* /usr/bin/apt* /usr/bin/deb-systemd-* /usr/bin/rpm* /var/lib/dpkg /var/lib/rpm';
+      await succeed(lab, 'sh', '-c', managers);
+      return [await unpacked(lab, '1.0.1'), await unpacked(lab, '1.0.2')];
+    },
+    install: (lab, folder) => succeed(lab, `${folder}/install.sh`),
+    upgrade: (lab, folder) => succeed(lab, `${folder}/install.sh`),
+    remove: lab => succeed(lab, '/usr/lib/knockd-nft/uninstall.sh'),
+    purge: lab => succeed(lab, '/var/cache/1.0.2/uninstall.sh', '--purge'),
+  }),
+);
