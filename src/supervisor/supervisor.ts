@@ -224,6 +224,7 @@ export class Supervisor {
     }
     const { event, generation, table, services, log } = outcome.load;
     const inForce = { generation, table, services: [...services.keys()], group: log.group };
+    await this.#events.listen(log.group); // whoever reads that it is loaded may try it; `listen` tells where it cannot be
     this.#happens({ is: 'loaded', inForce, unchanged: event === 'unchanged' }, outcome.load);
   }
 

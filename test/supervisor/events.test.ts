@@ -1,5 +1,11 @@
+import { readFileSync } from 'node:fs';
 import t from 'tap';
-import { knocks, skip, ssh, supervised } from './supervised.ts';
+import { lacking } from '../kernel/process.ts';
+import { createWorld } from '../kernel/world.ts';
+import { knocks, skip, ssh, supervised, until } from './supervised.ts';
+
+/** The message by which a socket takes an NFLOG group, as strace writes it. */
+const BIND = /NFULNL_MSG_CONFIG/;
 
 t.test(
   'an opening is reported with service, client, user and time, and so are refused connections',
@@ -24,6 +30,30 @@ t.test(
     t.match(await event('opened'), { service: 'ssh', client: world.client.ipv4, user: null, openFor: 30 });
     await client.knock(world.server.ipv6, ['7001/tcp', '7004/udp', '7006/tcp']);
     t.match(await event('opened'), { service: 'admin', client: 'fd77::/64', user: 'bob', openFor: 60 });
+  },
+);
+
+t.test(
+  'whoever reads that it is loaded is heard from then on',
+  { skip: skip || lacking('strace') },
+  async t => {
+    const world = await createWorld(t);
+    world.write({ services: { ssh } });
+    const log = `${world.configFile}.strace`;
+    const supervisor = world.start('server', 'strace', [
+      ...['-f', '-s', '2000', '-o', log, '-e', 'trace=sendto,sendmsg,write'],
+      ...['setpriv', '--pdeathsig', 'KILL'], // it ends with strace
+      ...[process.execPath, 'dist/knockd-nft.cjs', '--config', world.configFile, 'run'],
+    ]);
+    await supervisor.line(/"event":"loaded"/);
+    await until(
+      async () => readFileSync(log, 'utf8'),
+      text => text.includes('"event') && BIND.test(text),
+    );
+    const lines = readFileSync(log, 'utf8').split('\n');
+    const bound = lines.findIndex(line => BIND.test(line));
+    const told = lines.findIndex(line => line.includes('event') && line.includes('loaded'));
+    t.ok(bound >= 0 && bound < told, `bound in line ${bound}, told in line ${told}`);
   },
 );
 
