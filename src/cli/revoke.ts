@@ -3,6 +3,7 @@ import { findConnections, type Parts, targetsOf } from '../connections/find.ts';
 import { diagnose, withConnection, withKernel } from '../host/access.ts';
 import { sshConnection } from '../host/login.ts';
 import type { Session } from '../host/sessions.ts';
+import { isLacking } from '../host/sockets.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
@@ -80,7 +81,10 @@ function withParts<T>(netfilter: Connection, use: (parts: Parts) => Promise<T>):
 
 function notCut(error: unknown): never {
   if (!(error instanceof NetlinkError)) throw error;
-  throw new CannotChangeError(`the openings are revoked, but nothing could be cut: ${error.message}`);
+  const why = isLacking(error)
+    ? 'this kernel lacks the module tcp_diag; load it and revoke again'
+    : error.message;
+  throw new CannotChangeError(`the openings are revoked, but nothing could be cut: ${why}`);
 }
 
 function result({ openings }: Revoked, done: Cut | undefined) {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Family } from '../config/types.ts';
 import { WITH_PEER } from '../host/sessions.ts';
+import { isLacking } from '../host/sockets.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { decodeFlow, type Endpoint, type Flow, listFlows } from '../netlink/conntrack.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -137,7 +138,7 @@ function endsId(protocol: Transport, ours: Endpoint, peer: Endpoint): string {
 async function connectedSockets(diagnostics: Connection): Promise<InetSocket[]> {
   const tcp = await readSockets(diagnostics, 'tcp', WITH_PEER);
   const udp = await readSockets(diagnostics, 'udp', 1 << TCP_STATE.ESTABLISHED).catch(error => {
-    if (error instanceof NetlinkError && error.code === 'ENOENT') return []; // a kernel without UDP diagnostics
+    if (isLacking(error)) return []; // a kernel without UDP diagnostics
     throw error;
   });
   return [...tcp, ...udp];

@@ -49,6 +49,8 @@ export type KernelFacts =
       readonly is: 'read';
       /** The features that the kernel lacks, in words. */
       readonly lacking: readonly string[];
+      /** The kernel can be asked for TCP connections, and can end them. */
+      readonly canCut: boolean;
       readonly table: TableFacts;
       readonly tables: readonly ForeignTable[];
       /** What else packets pass. */

@@ -1,12 +1,32 @@
 import type { Facts } from './facts.ts';
 import type { Checked, Finding } from './finding.ts';
 
-const MODULES = 'modprobe -a nf_tables nft_ct nft_fib_inet nft_limit nft_log nft_reject_inet nft_socket';
+/** Newer kernels have some of them built in, under no name. */
+const MODULES =
+  'modprobe -a nf_tables nft_counter nft_ct nft_fib_inet nft_limit nft_log nft_objref nft_reject_inet nft_socket nfnetlink_log';
 
 /** Checks that we may ask the kernel, and that it has nf_tables and all features of our table. */
 export function checkKernel({ kernel, host }: Pick<Facts, 'kernel' | 'host'>): Checked {
   return { name: 'kernel', fine: `Linux ${host.release} has what is needed`, findings: findings(kernel) };
 }
+
+function lack(feature: string): Finding {
+  return {
+    id: 'kernel-feature',
+    severity: 'broken',
+    what: `the kernel lacks ${feature}`,
+    why: 'the table cannot be loaded without it; Linux 5.10 or newer has all that is needed',
+    mend: MODULES,
+  };
+}
+
+const NO_DIAGNOSTICS: Finding = {
+  id: 'kernel-feature',
+  severity: 'note',
+  what: 'the kernel lacks the module tcp_diag',
+  why: '"revoke --cut" cannot end connections without it',
+  mend: 'modprobe tcp_diag',
+};
 
 function findings(kernel: Facts['kernel']): Finding[] {
   switch (kernel.is) {
@@ -31,12 +51,6 @@ function findings(kernel: Facts['kernel']): Finding[] {
         },
       ];
     case 'read':
-      return kernel.lacking.map(lacking => ({
-        id: 'kernel-feature',
-        severity: 'broken',
-        what: `the kernel lacks ${lacking}`,
-        why: 'the table cannot be loaded without it; Linux 5.13 or newer has all that is needed',
-        mend: MODULES,
-      }));
+      return [...kernel.lacking.map(lack), ...(kernel.canCut ? [] : [NO_DIAGNOSTICS])];
   }
 }

@@ -6,11 +6,12 @@ import { readBook } from '../feeder/book.ts';
 import { hasClockOfItsOwn, isSynchronized } from '../feeder/clock.ts';
 import { readForeign } from '../firewalls/read.ts';
 import { readUnseen } from '../firewalls/unseen.ts';
-import { withConnection, withKernel } from '../host/access.ts';
+import { diagnose, withConnection, withKernel } from '../host/access.ts';
 import { readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
 import { stateFolder } from '../host/last-good.ts';
 import { readLines, socketsOf } from '../host/proc.ts';
 import { findUser, SERVICE_USER } from '../host/service-user.ts';
+import { hasDiagnostics } from '../host/sockets.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
@@ -92,6 +93,7 @@ async function readKernelFacts(config: Config | undefined): Promise<KernelFacts>
     return {
       is: 'read',
       lacking: await probe(connection),
+      canCut: await diagnose(hasDiagnostics),
       table: await readTable(connection, kernel, config),
       tables,
       unseen: await withConnection(NETLINK_ROUTE, routes => readUnseen(connection, routes)),

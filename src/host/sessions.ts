@@ -1,6 +1,7 @@
 import type { Family } from '../config/types.ts';
 import type { Connection } from '../netlink/connection.ts';
-import { readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
+import { TCP_STATE } from '../netlink/inet-diag.ts';
+import { listSockets } from './sockets.ts';
 
 /** A TCP connection of this host, seen from here: `port` is ours. Addresses of IPv4-mapped sockets are IPv4. */
 export interface Session {
@@ -21,7 +22,7 @@ export const WITH_PEER =
  * Connection tracking may not have seen them, and then takes their next packet for a new one.
  */
 export async function readSessions(diagnostics: Connection): Promise<Session[]> {
-  return (await readSockets(diagnostics, 'tcp', WITH_PEER)).map(({ peer, peerPort, port }) => ({
+  return (await listSockets(diagnostics, 'tcp', WITH_PEER)).map(({ peer, peerPort, port }) => ({
     family: peer.length === 4 ? 'ipv4' : 'ipv6',
     peer,
     peerPort,

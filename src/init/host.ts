@@ -3,8 +3,9 @@ import { diagnose, listeners } from '../host/access.ts';
 import type { Listener } from '../host/listeners.ts';
 import { sshConnection } from '../host/login.ts';
 import { readEphemeral, readOr, socketsOf } from '../host/proc.ts';
+import { listSockets } from '../host/sockets.ts';
 import { readWellKnown } from '../host/well-known.ts';
-import { readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
+import { TCP_STATE } from '../netlink/inet-diag.ts';
 
 /** The host that a configuration has to fit. */
 export interface Host {
@@ -41,7 +42,7 @@ export async function readHost(env: NodeJS.ProcessEnv): Promise<Host> {
 async function readLogin(env: NodeJS.ProcessEnv): Promise<Login | undefined> {
   const told = sshConnection(env);
   if (!told) return undefined;
-  const sockets = await diagnose(it => readSockets(it, 'tcp', 1 << TCP_STATE.ESTABLISHED));
+  const sockets = await diagnose(it => listSockets(it, 'tcp', 1 << TCP_STATE.ESTABLISHED));
   const { peer, peerPort, port } = told;
   const socket = sockets.find(it => it.port === port && it.peerPort === peerPort && it.peer.equals(peer));
   return socket && { from: socket.peer, to: socket.address, port };

@@ -77,6 +77,7 @@ function decodeSocket(protocol: Transport, payload: Buffer): InetSocket {
   };
 }
 
-function unmapped(address: Buffer): Buffer {
+/** The IPv4 address in a mapped one; any other as it is. */
+export function unmapped(address: Buffer): Buffer {
   return address.length === 16 && address.subarray(0, 12).equals(MAPPED) ? address.subarray(12) : address;
 }

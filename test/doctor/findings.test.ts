@@ -22,6 +22,7 @@ const eth0 = {
 const read: Extract<KernelFacts, { is: 'read' }> = {
   is: 'read',
   lacking: [],
+  canCut: true,
   table: { is: 'loaded', inSync: true },
   tables: [],
   unseen: [],
@@ -182,6 +183,12 @@ t.test('a kernel that we may not ask, that has no nf_tables, or not all of it', 
   t.match(findings(withKernel({ ...read, lacking: ['the socket expression', 'rate limits'] })), [
     { id: 'kernel-feature', severity: 'broken', what: 'the kernel lacks the socket expression' },
     { id: 'kernel-feature', what: 'the kernel lacks rate limits' },
+  ]);
+});
+
+t.test('a kernel that cannot end connections is named by its module, and guards all the same', async t => {
+  t.match(findings(withKernel({ ...read, canCut: false })), [
+    { id: 'kernel-feature', severity: 'note', what: /module tcp_diag/, mend: 'modprobe tcp_diag' },
   ]);
 });
 
