@@ -62,10 +62,13 @@ export function requestOf({ type, flags, subject, write }: Message, family: numb
   return { type, flags, subject, payload: writer.finish() };
 }
 
+/** What {@link readGeneration} asks for, in words. */
+export const GENERATION = 'generation of the ruleset';
+
 const getGeneration: Request = {
   type: NFT_MSG_GETGEN,
   flags: 0,
-  subject: 'generation of the ruleset',
+  subject: GENERATION,
   payload: nfgenmsg(NFPROTO.UNSPEC),
 };
 

@@ -1,3 +1,4 @@
+import { release } from 'node:os';
 import { monotonic } from '../host/clock.ts';
 import type { Session } from '../host/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
@@ -14,6 +15,7 @@ import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
 import { merged, planFarewell, unknownTo } from './farewell.ts';
 import { type Dropped, older } from './fit.ts';
 import { plan, recreatedState } from './plan.ts';
+import { refuseForgetful } from './probe.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
 import { nextStage } from './stages.ts';
@@ -47,8 +49,8 @@ const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
  *
  * `sessions` is asked for the running connections only if ports begin to be guarded. `remembered` clients are let in again
  * if the table has to be made. `mayCommit` is called before each transaction, after the ruleset was read, and may throw.
- * Throws {@link ForeignTableError}, NetlinkError if the kernel refuses, and StaleGenerationError if other programs never
- * pause.
+ * Throws {@link ForeignTableError}, CannotChangeError on a kernel that is too old, NetlinkError if the kernel refuses, and
+ * StaleGenerationError if other programs never pause.
  */
 export async function load(
   connection: Connection,
@@ -57,6 +59,7 @@ export async function load(
   remembered: readonly KnownClient[] = [],
   mayCommit: () => void = () => {},
 ): Promise<Loaded> {
+  await refuseForgetful(connection, release());
   const commits = new Commits(connection);
   let spare = 0;
   let atOnce = false;

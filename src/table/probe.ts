@@ -1,15 +1,17 @@
-import type { Connection } from '../netlink/connection.ts';
+import { type Connection, wholeDump } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { ANY_GENERATION, commit, type Message } from '../netlink/nfnetlink.ts';
+import { ANY_GENERATION, attributesOf, commit, type Message, requestOf } from '../netlink/nfnetlink.ts';
 import { newChain } from '../nftables/chain.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { Expression } from '../nftables/expression.ts';
-import { requirementOf } from '../nftables/feature.ts';
+import { INET, requirementOf } from '../nftables/feature.ts';
 import { newCounter } from '../nftables/named-counter.ts';
 import { newRule } from '../nftables/rule.ts';
 import { newSet } from '../nftables/set.ts';
-import { newTable } from '../nftables/table.ts';
+import { decodeTable, deleteTable, getTables, newTable } from '../nftables/table.ts';
 import * as match from '../ruleset/match.ts';
+import { MARK } from '../ruleset/names.ts';
+import { CannotChangeError } from './errors.ts';
 
 const TABLE = `knockd_nft_probe_${process.pid}`;
 const COUNTER = 'probe';
@@ -57,7 +59,7 @@ export async function probe(connection: Connection): Promise<string[]> {
   // each transaction costs the kernel some milliseconds, and nearly every kernel has all features
   if (!(await refused(PROBES))) return [];
   const without = await refused([]);
-  if (without) return [`tables of family inet (CONFIG_NF_TABLES_INET): ${without.message}`];
+  if (without) return [`${INET}: ${without.message}`];
   const lacking: string[] = [];
   for (const one of PROBES) {
     const error = await refused([one]);
@@ -75,4 +77,32 @@ function messages(probes: typeof PROBES): Message[] {
     newChain(TABLE, { name: 'probe', hook }),
     ...probes.map(([, expressions], index) => newRule(TABLE, 'probe', { expressions }, index + 1)),
   ];
+}
+
+/** The first Linux that keeps a table's comment. */
+const KEEPS_COMMENTS = { major: 5, minor: 10 } as const;
+
+/**
+ * Throws {@link CannotChangeError} where the kernel forgets a table's comment: we would not know ours again. Only one that calls
+ * itself older (`release`) than those that keep it is tried, by a table that is there for a moment.
+ */
+export async function refuseForgetful(connection: Connection, release: string): Promise<void> {
+  const [major = 0, minor = 0] = release.split('.').map(Number);
+  const { major: first, minor: least } = KEEPS_COMMENTS;
+  if (major > first || (major === first && minor >= least)) return;
+  if (!(await keepsComments(connection)))
+    throw new CannotChangeError(
+      `Linux ${release} forgets the comments of tables, by which knockd-nft knows its own: Linux 5.10 or newer is needed; nothing was changed`,
+    );
+}
+
+async function keepsComments(connection: Connection): Promise<boolean> {
+  await commit(connection, [newTable({ name: TABLE, comment: MARK })], { generation: ANY_GENERATION });
+  try {
+    const replies = await wholeDump(connection, requestOf(getTables));
+    const tables = replies.map(({ payload }) => decodeTable(attributesOf(payload)));
+    return tables.some(({ name, comment }) => name === TABLE && comment === MARK);
+  } finally {
+    await commit(connection, [deleteTable(TABLE)], { generation: ANY_GENERATION });
+  }
 }

@@ -34,7 +34,7 @@ const NLM_F_MULTI = 2;
 const NLM_F_DUMP_INTR = 0x10;
 const NLM_F_CAPPED = 0x100;
 const NLM_F_ACK_TLVS = 0x200;
-const [ENOENT, EPERM, ERESTART, EEXIST, EOPNOTSUPP] = [2, 1, 85, 17, 95];
+const [ENOENT, EPERM, ERESTART, EEXIST, EOPNOTSUPP, EINVAL] = [2, 1, 85, 17, 95, 22];
 
 /** A message that was sent, taken apart. */
 interface Sent {
@@ -414,13 +414,14 @@ const refused = (errno: number, part?: Part) =>
 
 t.test('a feature that the kernel lacks is named, with the Linux that has it', async t => {
   for (const [kind, words] of [
-    ['socket', /socket expression.*Linux 5\.13/],
+    ['socket', /socket expression.*Linux 5\.10/],
     ['dynset', /Linux 5\.4/],
     ['fib', /nft_fib_inet, Linux 4\.10/],
     ['ct', /connection tracking.*Linux 3\.14/],
     ['limit', /Linux 3\.13/],
     ['log', /Linux 3\.17/],
     ['objref', /Linux 4\.10/],
+    ['payload', /"payload" of tokens, Linux 5\.16/],
     ['reject', /nft_reject_inet/],
   ] as const)
     for (const errno of [ENOENT, EOPNOTSUPP]) {
@@ -433,6 +434,15 @@ t.test('a feature that the kernel lacks is named, with the Linux that has it', a
         ],
       });
     }
+});
+
+t.test('a kernel without nf_tables, or without its tables for both families, is told so', async t => {
+  const told = (subject: string, errno: number) => failureOf(new NetlinkError({ subject, errno })).lines;
+  const { connection } = connect(([only]) => (only ? [answer(only, EINVAL)] : []));
+  const refusal: unknown = await readGeneration(connection).catch(error => error);
+  t.match(failureOf(refusal), { exit: 1, lines: [/it lacks nf_tables \(module nf_tables/] });
+  t.match(told('table knockd', EOPNOTSUPP), [/it lacks tables of family inet \(CONFIG_NF_TABLES_INET/]);
+  t.notMatch(told('chain input', EINVAL), [/lacks/]);
 });
 
 t.test('other refusals do not blame a feature', async t => {

@@ -1,9 +1,12 @@
 /** What a kernel lacks, asked of kernels that lack it: the one at hand has it all. */
 import t from 'tap';
 import { Connection, encodeHeader, NLMSG_HEADER } from '../../src/netlink/connection.ts';
-import { probe } from '../../src/table/probe.ts';
+import { attributesOf } from '../../src/netlink/nfnetlink.ts';
+import { NFT_MSG } from '../../src/nftables/message.ts';
+import { decodeTable, type Table } from '../../src/nftables/table.ts';
+import { probe, refuseForgetful } from '../../src/table/probe.ts';
 
-const [NLMSG_ERROR, NLM_F_ACK, GETGEN, BATCH_END, EOPNOTSUPP] = [2, 4, (10 << 8) | 16, 17, 95];
+const [NLMSG_ERROR, NLMSG_DONE, NLM_F_ACK, GETGEN, BATCH_END, EOPNOTSUPP] = [2, 3, 4, (10 << 8) | 16, 17, 95];
 
 /** A kernel that refuses each message with one of these words in it, and commits nothing. */
 function lacking(...words: readonly string[]) {
@@ -46,6 +49,56 @@ function lacking(...words: readonly string[]) {
   return { connection, isCommitted: () => committed, transactions: () => transactions };
 }
 
+/** A kernel that has tables and nothing in them; one before Linux 5.10 keeps no comment of a table. */
+function forgetful({ comments }: { readonly comments: boolean }) {
+  const kept = new Map<string, Table & { readonly payload: Buffer }>();
+  let asked = 0;
+  let listener: (datagram: Buffer) => void = () => {};
+  const tell = (type: number, sequence: number, payload: Buffer) =>
+    setImmediate(() =>
+      listener(Buffer.concat([encodeHeader(NLMSG_HEADER + payload.length, type, 0, sequence), payload])),
+    );
+  const connection = new Connection({
+    async send(datagram) {
+      asked++;
+      for (let at = 0; at < datagram.length; ) {
+        const message = datagram.subarray(at, at + datagram.readUInt32LE(at));
+        const payload = message.subarray(NLMSG_HEADER);
+        const [type, flags, sequence] = [
+          message.readUInt16LE(4),
+          message.readUInt16LE(6),
+          message.readUInt32LE(8),
+        ];
+        if (type === GETGEN)
+          tell((10 << 8) | 15, sequence, Buffer.from([0, 0, 0, 0, 8, 0, 1, 0, 0, 0, 0, 1]));
+        else if (type === NFT_MSG.GETTABLE) {
+          for (const { payload } of kept.values()) tell(NFT_MSG.NEWTABLE, sequence, payload);
+          tell(NLMSG_DONE, sequence, Buffer.alloc(4));
+        } else {
+          if (type === NFT_MSG.NEWTABLE || type === NFT_MSG.DELTABLE) {
+            const table = decodeTable(attributesOf(payload));
+            const end = comments
+              ? payload.length
+              : payload.indexOf(table.name) + ((table.name.length + 4) & ~3);
+            if (type === NFT_MSG.DELTABLE) kept.delete(table.name);
+            else kept.set(table.name, { ...table, payload: payload.subarray(0, end) });
+          }
+          if (flags & NLM_F_ACK) tell(NLMSG_ERROR, sequence, Buffer.alloc(4 + NLMSG_HEADER));
+        }
+        at += (message.length + 3) & ~3;
+      }
+      await new Promise<void>(resolve => {
+        setImmediate(() => setImmediate(resolve));
+      });
+    },
+    onDatagram(receive) {
+      listener = receive;
+    },
+    close() {},
+  });
+  return { connection, tables: () => [...kept.keys()], asked: () => asked };
+}
+
 t.test('a kernel that has it all is asked once', async t => {
   const { connection, isCommitted, transactions } = lacking();
   t.strictSame(await probe(connection), []);
@@ -55,7 +108,7 @@ t.test('a kernel that has it all is asked once', async t => {
 
 t.test('each thing that is missing is named, and nothing else', async t => {
   for (const [words, expected] of [
-    [['socket'], [/^the socket expression .*Linux 5\.13/]],
+    [['socket'], [/^the socket expression .*Linux 5\.10/]],
     [
       ['fib', 'log'],
       [/^the fib expression/, /^logging/],
@@ -78,4 +131,31 @@ t.test('where not even a table can be made, that is what is missing', async t =>
   const found = await probe(connection);
   t.equal(found.length, 1);
   t.match(found[0], /^tables of family inet .*table knockd_nft_probe_\d+: .*ENOTSUP/);
+});
+
+t.test(
+  'a kernel that forgets the comments of tables is refused, since nobody would know ours again',
+  async t => {
+    const { connection } = forgetful({ comments: false });
+    await t.rejects(refuseForgetful(connection, '5.4.0-150-generic'), {
+      name: 'CannotChangeError',
+      message: /Linux 5\.4\.0-150-generic forgets .* 5\.10 or newer is needed; nothing was changed/,
+    });
+  },
+);
+
+t.test(
+  'one that keeps them is taken whatever it calls itself, and nothing of the question is left',
+  async t => {
+    const { connection, tables } = forgetful({ comments: true });
+    await refuseForgetful(connection, '4.18.0-553.el8_10.x86_64');
+    t.strictSame(tables(), []);
+  },
+);
+
+t.test('from Linux 5.10 on nothing is asked', async t => {
+  const { connection, asked } = forgetful({ comments: false });
+  for (const release of ['5.10.0-46-cloud-amd64', '6.1.0', '10.0.1+deb15'])
+    await refuseForgetful(connection, release);
+  t.equal(asked(), 0);
 });
