@@ -4,7 +4,7 @@
 _knockd_nft() {
   COMPREPLY=()
   local current=${COMP_WORDS[COMP_CWORD]} command='' option='' words='' config=() operands=() word i
-  local commands='check load unload render diff status run try confirm undo grant revoke watch on init user import doctor knock proxy page demo help'
+  local commands='check load unload render diff status run try confirm undo grant revoke watch on metrics init user import doctor knock proxy page demo help'
 
   # What stands before the cursor. `--for=1m` is three words.
   for ((i = 1; i < COMP_CWORD; i++)); do

@@ -1,7 +1,7 @@
 import { isMainThread } from 'node:worker_threads';
 import { type Command, CommanderError, Option, program } from 'commander';
 import { COMMANDS, type CommandSpec, type Options } from './cli/commands.ts';
-import { EXIT } from './cli/context.ts';
+import { EXIT, STATES } from './cli/context.ts';
 import { writeLines } from './terminal/harmless.ts';
 import { VERSION } from './version.ts';
 
@@ -41,7 +41,11 @@ async function main(words: readonly string[]): Promise<number> {
     await program.parseAsync(words, { from: 'user' });
     return status;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.DONE : EXIT.USAGE;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return EXIT.DONE;
+      // a monitor takes 64 for who knows what
+      return words.includes('status') && words.includes('--check') ? STATES.UNKNOWN : EXIT.USAGE;
+    }
     const { lines, exit } = (await import('./cli/failure.ts')).failureOf(error);
     writeLines(process.stderr, lines);
     return exit === EXIT.FAILED ? failed : exit;

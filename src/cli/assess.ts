@@ -2,35 +2,49 @@ import { ConfigError, formatProblem, type Problem, UnreadableError, warningOf } 
 import { readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
-import { type Hold, holdText, readHold } from '../host/hold.ts';
+import { type Hold, holdText, readHold, readTroubles } from '../host/hold.ts';
 import { lookHere, troublesOf } from '../host/interfaces.ts';
 import { compile } from '../ruleset/compile.ts';
 import { count } from '../ruleset/describe.ts';
 import type { Status } from '../ruleset/status.ts';
-import { clientsIn, headline } from '../ruleset/status-text.ts';
+import { clientsIn, headline, knockers } from '../ruleset/status-text.ts';
 import { observe } from '../table/observe.ts';
 import { VERSION } from '../version.ts';
+import type { STATES } from './context.ts';
 import { failureOf } from './failure.ts';
 import { readableWarnings } from './readable.ts';
-
-/** The exit status of a check by the word that Nagios, Icinga and their like have for it. */
-export const STATES = { OK: 0, WARNING: 1, CRITICAL: 2, UNKNOWN: 3 } as const;
+import { type TokenStatus, tokenStatus } from './token-status.ts';
 
 export interface Assessment {
   readonly state: keyof typeof STATES;
   /** One line. */
   readonly text: string;
+  /** What was counted, where it could be looked. */
+  readonly perfdata?: string;
 }
+
+const HOUR = 60 * 60 * 1000;
 
 /** Whether all is well: the file is in force, it guards something, and nothing is about to change that. */
 export async function assess(path: string, env: NodeJS.ProcessEnv): Promise<Assessment> {
   try {
     const read = readOrWhy(path, env);
     const wanted = 'config' in read ? compile(read.config, VERSION) : undefined;
-    const { status } = await withKernel(({ connection }) => observe(connection, wanted));
-    const unusable = 'why' in read ? read.why : undefined;
-    const astray = 'config' in read ? await astrayWarnings(read.config, path) : [];
-    return judge(status, readHold(env), unusable, [...readableWarnings(path, env), ...astray]);
+    const { status, loaded } = await withKernel(({ connection }) => observe(connection, wanted));
+    const seen = { status, hold: readHold(env) };
+    const measured = { perfdata: perfdata(status) };
+    if ('why' in read) return { ...judge({ ...seen, unusable: read.why }), ...measured };
+    const { config } = read;
+    const counters = new Map(loaded?.counters.map(({ name, packets }) => [name, packets]));
+    const warnings = [...readableWarnings(path, env), ...(await astrayWarnings(config, path))];
+    const assessed = judge({
+      ...seen,
+      guardsNothing: config.services.length > 0 && config.services.every(({ ports }) => ports.length === 0),
+      tokens: loaded && tokenStatus(config, counters, env),
+      soon: Date.now() + (config.token.hours * HOUR) / 4,
+      warnings: [...warnings.map(formatProblem), ...readTroubles(env).map(({ what }) => what)],
+    });
+    return { ...assessed, ...measured };
   } catch (error) {
     return { state: 'UNKNOWN', text: (failureOf(error).lines[0] ?? '').replace(/^knockd-nft: /, '') };
   }
@@ -56,22 +70,44 @@ async function astrayWarnings(config: Config, path: string): Promise<Problem[]> 
   return troublesOf({ at, astray: now }).map(text => warningOf(path, text));
 }
 
-function judge(
-  status: Status,
-  hold: Hold | undefined,
-  unusable: string | undefined,
-  warnings: readonly Problem[],
-): Assessment {
+/** What there is to judge by. */
+interface Seen {
+  readonly status: Status;
+  readonly hold: Hold | undefined;
+  /** Why the file cannot be used. */
+  readonly unusable?: string;
+  /** No service has ports: the file wants it so. */
+  readonly guardsNothing?: boolean;
+  readonly tokens?: TokenStatus | undefined;
+  /** Tokens that end before this moment want somebody to look, in milliseconds of the epoch. */
+  readonly soon?: number;
+  readonly warnings?: readonly string[];
+}
+
+function judge(seen: Seen): Assessment {
+  const { status, hold, unusable, guardsNothing = false, tokens, soon = 0, warnings = [] } = seen;
+  const critical = (text: string): Assessment => ({ state: 'CRITICAL', text });
+  const warning = (text: string): Assessment => ({ state: 'WARNING', text });
   const held = hold ? `; held: ${holdText(hold)}` : '';
-  if (!status.guarded) return { state: 'CRITICAL', text: `${headline(status, hold !== undefined)}${held}` };
-  if (hold) return { state: 'WARNING', text: `held: ${holdText(hold)}` };
-  if (unusable !== undefined) return { state: 'CRITICAL', text: unusable };
-  if (status.inSync !== true) return { state: 'CRITICAL', text: headline(status) };
-  const [warning] = warnings;
-  if (warning) return { state: 'WARNING', text: formatProblem(warning) };
-  const services = Object.keys(status.services);
-  return {
-    state: 'OK',
-    text: `${count(services.length, 'service')} guarded, ${clientsIn(status).length} in`,
-  };
+  if (!status.loaded || !(status.guarded || guardsNothing))
+    return critical(`${headline(status, hold !== undefined)}${held}`);
+  if (hold) return warning(`held: ${holdText(hold)}`);
+  if (unusable !== undefined) return critical(unusable);
+  if (status.inSync !== true) return critical(headline(status));
+  const until = tokens?.until == null ? undefined : Date.parse(tokens.until);
+  if (until !== undefined && until <= Date.now()) return critical('tokens ran out: nobody fed new ones');
+  const runOut =
+    until !== undefined && until < soon ? [`tokens run out at ${tokens?.until}: nobody feeds new ones`] : [];
+  const [first] = [...warnings, ...runOut, ...(tokens?.trouble.map(it => `tokens: ${it}`) ?? [])];
+  if (first !== undefined) return warning(first);
+  const services = Object.values(status.services);
+  const guarded = services.filter(({ ports }) => ports.length > 0).length;
+  const others = services.length - guarded;
+  const only = others > 0 ? `, ${count(others, 'service')} without ports` : '';
+  return { state: 'OK', text: `${count(guarded, 'service')} guarded${only}, ${clientsIn(status).length} in` };
+}
+
+/** As monitors draw it: `in=2 knocking=0 wrong_knocks=4c`. */
+function perfdata(status: Status): string {
+  return `in=${clientsIn(status).length} knocking=${knockers(status).length} wrong_knocks=${status.wrongKnocks}c`;
 }

@@ -203,6 +203,13 @@ export const COMMANDS: readonly CommandSpec[] = [
       }),
   },
   {
+    group: 'For other programs',
+    usage: 'metrics',
+    description: 'print what there is to measure, as OpenMetrics',
+    example: 'sudo knockd-nft metrics',
+    run: async context => (await import('./metrics.ts')).metricsCommand(context),
+  },
+  {
     group: 'The configuration',
     usage: 'init',
     summary: 'write a first configuration, with random secrets',

@@ -16,8 +16,8 @@ import { observe } from '../table/observe.ts';
 import { columns } from '../terminal/columns.ts';
 import { VERSION } from '../version.ts';
 import { readUsable } from '../watch/wanted.ts';
-import { assess, STATES } from './assess.ts';
-import { type Context, EXIT } from './context.ts';
+import { assess } from './assess.ts';
+import { type Context, EXIT, STATES } from './context.ts';
 import { readableWarnings } from './readable.ts';
 import { readStanding, standingLines } from './standing.ts';
 import { tokenStatus, tokenStatusLines } from './token-status.ts';
@@ -53,8 +53,9 @@ export async function statusCommand(context: Context, options: { readonly check:
 
 /** `status --check`: one line for a monitor, and its exit status. */
 async function checkCommand({ config, env, json, print }: Context): Promise<number> {
-  const { state, text } = await assess(configPath(config, env), env);
-  print(json ? JSON.stringify({ state, text }) : `${state}: ${text}`);
+  const { state, text, perfdata } = await assess(configPath(config, env), env);
+  const line = perfdata === undefined ? text : `${text.replaceAll('|', '/')} | ${perfdata}`;
+  print(json ? JSON.stringify({ state, text }) : `${state}: ${line}`);
   return STATES[state];
 }
 

@@ -127,6 +127,10 @@ export const FILE = {
   limits: key(object(LIMITS), { doc: 'Size of each map and set that packets write.' }),
   table: key(tableName, { default: 'knockd', doc: 'Name of the inet table.' }),
   token: key(object(TOKEN), { doc: 'Where one-time tokens arrive, and how many wait in the kernel.' }),
+  metrics: key(flag, {
+    default: false,
+    doc: "The supervisor keeps /run/knockd-nft/metrics.prom, for node_exporter's textfile collector.",
+  }),
   log: key(object(LOG), { doc: 'What is written to the journal or to stderr.' }),
 };
 

@@ -94,5 +94,7 @@ export interface Config {
   readonly limits: { readonly progress: number; readonly clients: number };
   /** Name of the `inet` table. */
   readonly table: string;
+  /** Whether the supervisor keeps a file of metrics. */
+  readonly metrics: boolean;
   readonly log: Log;
 }

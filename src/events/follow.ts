@@ -59,3 +59,13 @@ function parse(line: string): Told | Snapshot | undefined {
   const read = JSON.parse(line) as Told | Snapshot;
   return read.event === 'snapshot' || Object.hasOwn(EVENTS, read.event) ? read : undefined;
 }
+
+/** How things are now, as the supervisor says; undefined where none answers. */
+export async function readSnapshot(path: string): Promise<Snapshot | undefined> {
+  const done = new AbortController();
+  for await (const message of followEvents(path, done.signal)) {
+    done.abort();
+    if (message.is === 'connected') return message.snapshot;
+  }
+  return undefined;
+}

@@ -20,6 +20,8 @@ export function runtimeFolder({ RUNTIME_DIRECTORY }: NodeJS.ProcessEnv): string 
 const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
 /** The socket that other programs read events from. */
 export const eventsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'events');
+/** For node_exporter's textfile collector. */
+export const metricsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'metrics.prom');
 const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor.pid');
 
 /**

@@ -26,7 +26,7 @@ export function compile(config: Config, version: string): Ruleset {
 }
 
 /** Eight hex digits that change with any setting that affects the table. */
-export function fingerprint({ log: { level, format, ...log }, ...config }: Config): string {
+export function fingerprint({ log: { level, format, ...log }, metrics, ...config }: Config): string {
   return createHash('sha256')
     .update(JSON.stringify({ ...config, log }))
     .digest('hex')

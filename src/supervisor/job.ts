@@ -76,6 +76,7 @@ export interface LoadOutcome {
   readonly interfaces: Config['interfaces'];
   readonly interfaceTroubles: InterfaceTroubles;
   readonly log: Log;
+  readonly metrics: boolean;
   readonly prefix: Config['prefix'];
   /** By name; `openFor` is null where there are no ports to open. */
   readonly services: ReadonlyMap<string, { readonly openFor: number | null; readonly singleUse: boolean }>;
@@ -210,6 +211,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
       interfaces: config.interfaces,
       interfaceTroubles: await interfaceTroubles(config),
       log: config.log,
+      metrics: config.metrics,
       prefix: config.prefix,
       services,
       tokens,

@@ -17,6 +17,8 @@ export interface Beside {
   /** Why other programs cannot read events. */
   readonly stream: Trouble | undefined;
   readonly nowhere: boolean;
+  /** What was loaded cannot be kept for a boot with a bad file. */
+  readonly unkept: boolean;
 }
 
 /** One line for `systemctl status`, true at this moment. */
@@ -48,7 +50,7 @@ export function statusLine(
 export function troubles(
   state: State,
   now: number,
-  { tokens, stream }: Pick<Beside, 'tokens' | 'stream'>,
+  { tokens, stream, unkept }: Omit<Beside, 'nowhere'>,
 ): readonly Trouble[] {
   const all = [
     tableTrouble(state, now),
@@ -57,6 +59,7 @@ export function troubles(
     eventsTrouble(state.events),
     stream,
     tokensTrouble(tokens, now),
+    unkept ? { what: 'the configuration cannot be kept for a boot with a bad one', since: now } : undefined,
   ];
   return all.filter(trouble => trouble !== undefined);
 }

@@ -14,11 +14,13 @@ import {
   writeTroubles,
 } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
+import type { Sample } from '../metrics/sample.ts';
 import { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
+
 import { USED } from '../ruleset/chains.ts';
 import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
@@ -31,8 +33,10 @@ import { cameAt, Events } from './events.ts';
 import { decide, type Effect, type Event } from './intent.ts';
 import { type LoadOutcome, runJob } from './job.ts';
 import { type Journal, openJournal } from './journal.ts';
+import { MetricsFile } from './metrics-file.ts';
 import { type Notify, openNotify } from './notify.ts';
 import { pauseAfter } from './pauses.ts';
+import { takeSample } from './sample.ts';
 import { first, type Source, type State } from './state.ts';
 import { type Beside, statusLine, troubles } from './status-line.ts';
 import { Stream } from './stream.ts';
@@ -74,6 +78,9 @@ export class Supervisor {
   readonly #events = new Events(packet => this.#report(packet));
   readonly #tokens: Tokens;
   readonly #stream: Stream;
+  readonly #metrics: MetricsFile;
+  /** Events that were not heard, since the start. */
+  #lost = 0;
   /** The files of secrets. */
   #secrets: { readonly paths: readonly string[]; readonly watches: readonly Watch[] } = {
     paths: [],
@@ -98,6 +105,11 @@ export class Supervisor {
     this.#stream = new Stream(
       env,
       () => this.#snapshot(),
+      message => this.#journal.note('warn', message),
+    );
+    this.#metrics = new MetricsFile(
+      env,
+      () => this.#sample(),
       message => this.#journal.note('warn', message),
     );
     this.#journal = this.#openJournal();
@@ -125,6 +137,7 @@ export class Supervisor {
     process.on('SIGHUP', () => this.#reload());
     await refuseUnlessPermitted();
     this.#stream.look(monotonic());
+    this.#metrics.remove();
     const watch = watchPath(this.#path, () => this.#happens({ is: 'changed' }));
     this.#tick();
     const timer = setInterval(() => {
@@ -140,6 +153,7 @@ export class Supervisor {
     this.#tokens.close();
     this.#generation?.close();
     retractSupervisor(this.#env);
+    this.#metrics.remove();
     this.#notify.send('STOPPING=1');
     this.#journal.tell('stopped', 'stopped: the table stays, and the kernel goes on guarding and knocking');
     this.#stream.close();
@@ -235,6 +249,7 @@ export class Supervisor {
   #accept(load: LoadOutcome, { source, as }: Effect & { readonly do: 'accept' }): void {
     this.#loaded = load;
     this.#clients.replace(load.clients, load.begun);
+    this.#metrics.want(load.metrics);
     this.#tokens.fed(load.tokens, load.feeding, monotonic());
     if (source === 'file') this.#watchSecrets(load.secretFiles);
     if (load.log.level !== this.#log.level || load.log.format !== this.#log.format) {
@@ -318,11 +333,13 @@ export class Supervisor {
     this.#clients.forgetExpired(now);
     const lost = this.#events.takeLost();
     if (lost > 0) this.#tokens.lost();
+    this.#lost += lost;
     this.#tokens.tick(now);
     if (lost > 0) this.#journal.tell('lost', `lost ${count(lost, 'event')}`, { count: lost }, 'warn');
     void this.#around.look(now);
     this.#stream.look(now);
     this.#happens({ is: 'tick' });
+    this.#metrics.look(now);
     this.#leaveNotes(now);
     if (this.#unkept && this.#unkept.again <= now) this.#keep(this.#unkept.times, now);
   }
@@ -336,7 +353,8 @@ export class Supervisor {
 
   #beside(): Beside {
     const { isNowhere: nowhere } = this.#around;
-    return { tokens: this.#tokens.standing, stream: this.#stream.trouble, nowhere };
+    const unkept = this.#unkept !== undefined;
+    return { tokens: this.#tokens.standing, stream: this.#stream.trouble, nowhere, unkept };
   }
 
   #statusLine(now: number): string {
@@ -355,12 +373,21 @@ export class Supervisor {
       table: inForce?.table ?? null,
       services: inForce?.services ?? [],
       ...clientsNow(this.#loaded, this.#clients, now),
+      lost: this.#lost,
     };
+  }
+
+  #sample(): Promise<Sample> {
+    const found = troubles(this.#state, monotonic(), this.#beside()).length;
+    const beside = { tokens: this.#tokens.standing, troubles: found, lost: this.#lost };
+    return takeSample(this.#generation, this.#state, this.#loaded, this.#clients, beside);
   }
 
   #show(now: number): void {
     const status = this.#statusLine(now);
-    if (status !== this.#status) this.#notify.send(`STATUS=${status}`);
+    if (status === this.#status) return;
+    this.#notify.send(`STATUS=${status}`);
+    this.#metrics.soon();
     this.#status = status;
   }
 

@@ -1,9 +1,11 @@
 /** `status` for people and for monitors: it never says that all is well where nothing is guarded. */
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { windowAt } from '../../src/token/derive.ts';
 import { createWorld, missing, type World } from '../kernel/world.ts';
+import { until } from '../supervisor/supervised.ts';
 
 const skip = missing('namespaces', 'nft', 'knockd');
 const good = { services: { ssh: { ports: [22], sequence: [10000, 2345, 3456, 1234] } } };
@@ -19,7 +21,8 @@ async function monitored(t: Test) {
     t.match(result.stdout, text, what);
     t.match(result.stdout, /^[^\n]+\n$/, 'one line');
     const json = await world.knockd(['status', '--check', '--json'], { env });
-    const [state, ...words] = result.stdout.trimEnd().split(': ');
+    const [line = ''] = result.stdout.trimEnd().split(' | ');
+    const [state, ...words] = line.split(': ');
     t.same(JSON.parse(json.stdout), { state, text: words.join(': ') });
     t.equal(json.status, status);
   };
@@ -70,6 +73,48 @@ t.test('a monitor hears OK only where the file is in force and guards something'
   await world.knockd(['unload'], { env: { RUNTIME_DIRECTORY: run } });
   await check(2, /^CRITICAL: not loaded: nothing is guarded/, 'unloaded');
 });
+
+t.test(
+  'a monitor hears of tokens that end, of what the supervisor cannot do, and of words that mean nothing',
+  { skip },
+  async t => {
+    const { world, run, check, load } = await monitored(t);
+    world.write({
+      services: { ssh: { ports: [22], tokens: { alice: 'a1'.repeat(32) } } },
+      token: { hours: 1 },
+    });
+    await load();
+    await check(1, /^WARNING: tokens: those before .* are left out/, 'of a first load');
+    const book = join(run, 'tokens.json');
+    const lasting = (minutes: number) => {
+      const ledger = JSON.parse(readFileSync(book, 'utf8')) as { fed: object };
+      const fed = { ...ledger.fed, until: windowAt(Date.now()) + minutes };
+      writeFileSync(book, JSON.stringify({ ...ledger, fed }));
+    };
+    lasting(10);
+    await check(1, /^WARNING: tokens run out at .*: nobody feeds new ones/, 'soon');
+    lasting(-2);
+    await check(2, /^CRITICAL: tokens ran out: nobody fed new ones/, 'now');
+    world.write({ services: { wake: { ports: [], sequence: [10000, 2345, 3456, 1234] } } });
+    await load();
+    await check(0, /^OK: 0 services guarded, 1 service without ports, 0 in/, 'nothing is to be guarded');
+    world.write(good);
+    mkdirSync(join(run, 'events')); // where the supervisor would have its socket
+    const supervisor = world.startKnockd(['run'], { RUNTIME_DIRECTORY: run, STATE_DIRECTORY: run });
+    await supervisor.line(/events cannot be read/);
+    await supervisor.line(/"event":"(swapped|loaded)"/);
+    const trouble = () => existsSync(join(run, 'trouble'));
+    await until(
+      async () => trouble(),
+      there => there,
+    );
+    await check(1, /^WARNING: events cannot be read by other programs: /, 'the supervisor has trouble');
+    await supervisor.stop();
+    const { status, stdout } = await world.knockd(['status', '--check', '--nagios']);
+    t.equal(status, 3, 'a wrong word');
+    t.equal(stdout, '');
+  },
+);
 
 t.test('a monitor that may not look hears UNKNOWN', { skip }, async t => {
   const { world, load } = await monitored(t);

@@ -42,6 +42,7 @@ t.test('the smallest useful file gets every default', t => {
     strict: true,
     limits: { progress: 65535, clients: 65535 },
     table: 'knockd',
+    metrics: false,
     log: { level: 'info', format: 'auto', refused: false, group: 22 },
   });
   t.end();
@@ -71,6 +72,8 @@ const EVERY_KEY = `// a comment
   "strict": false,
   "limits": { "progress": 1, "clients": 16777216 },
   "table": "my_knockd2",
+  "metrics": true,
+  "metrics": true,
   "log": { "level": "silent", "format": "json", "refused": true, "group": 0 },
 }`;
 
@@ -178,6 +181,7 @@ t.test('every key of the file is used, with comments and trailing commas', t => 
     strict: false,
     limits: { progress: 1, clients: 16777216 },
     table: 'my_knockd2',
+    metrics: true,
     log: { level: 'silent', format: 'json', refused: true, group: 0 },
   });
   t.end();

@@ -7,7 +7,7 @@ import { decide, type Effect, type Event } from '../../src/supervisor/intent.ts'
 import { first, type State } from '../../src/supervisor/state.ts';
 import { statusLine, troubles } from '../../src/supervisor/status-line.ts';
 
-const BESIDE = { tokens: { is: 'none' }, stream: undefined, nowhere: false } as const;
+const BESIDE = { tokens: { is: 'none' }, stream: undefined, nowhere: false, unkept: false } as const;
 
 const FILE = '/etc/knockd-nft.json';
 const problem: Problem = { severity: 'error', file: FILE, line: 2, column: 3, message: 'is wrong' };
