@@ -1,7 +1,9 @@
 import { readDurationWord, type Span } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
 import { withKernel } from '../host/access.ts';
+import { eventsPath } from '../host/hold.ts';
 import { isTerminal } from '../terminal/paint.ts';
+import { Hearing } from '../watch/hearing.ts';
 import { jsonTeller, textTeller, watchLines } from '../watch/lines.ts';
 import { watchLive } from '../watch/live.ts';
 import { looks } from '../watch/looks.ts';
@@ -22,15 +24,21 @@ export async function watchCommand(context: Context, interval: string): Promise<
   if (!pause.ok) throw new UsageError(`--interval ${interval} ${pause.wrong}: expected ${pause.expected}`);
   const live = !json && isTerminal(env);
   const path = configPath(config, env);
+  const done = new AbortController();
+  const hearing = new Hearing(eventsPath(env), done.signal);
   await withKernel(async ({ connection }) => {
     if (live) {
       // the view says that the file cannot be used; why, would write across it
       const wanted = wantedReader(path, env, () => {});
-      await watchLive(signal => looks(connection, wanted, pause.value, signal), env);
+      await watchLive(signal => looks(connection, wanted, pause.value, hearing, signal), env);
     } else {
       const wanted = wantedReader(path, env, tell);
-      await watchLines(looks(connection, wanted, pause.value), json ? jsonTeller : textTeller, print);
+      await watchLines(
+        looks(connection, wanted, pause.value, hearing),
+        json ? jsonTeller : textTeller,
+        print,
+      );
     }
-  });
+  }).finally(() => done.abort());
   return EXIT.DONE;
 }

@@ -1,6 +1,7 @@
-import { type Happening, happenings, happeningText } from '../ruleset/happenings.ts';
+import { happenings } from '../ruleset/happenings.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clockText } from './clock.ts';
+import { type Seen, seenText } from './hearing.ts';
 import type { Look } from './looks.ts';
 
 /** Lines for one look at most: under a flood nobody reads more. */
@@ -10,7 +11,7 @@ const MOST = 100;
 export interface Teller {
   /** For the first look. */
   readonly begin: (time: Date, status: Status) => readonly string[];
-  readonly happening: (time: Date, happening: Happening) => string;
+  readonly happening: (time: Date, seen: Seen) => string;
   /** For those that are too many. */
   readonly more: (time: Date, count: number) => string;
 }
@@ -18,14 +19,15 @@ export interface Teller {
 /** For people: `12:00:01 ssh: 192.0.2.7 is in for 10s`. */
 export const textTeller: Teller = {
   begin: (time, status) => limited(textTeller, time, happenings(undefined, status, 0)),
-  happening: (time, happening) => `${clockText(time)} ${happeningText(happening)}`,
+  happening: (time, seen) => `${clockText(time)} ${seenText(seen)}`,
   more: (time, count) => `${clockText(time)} … ${count} more`,
 };
 
-/** For programs: an object a line, the first one the whole status; `time` in milliseconds. */
+/** For programs: an object a line, the first one the whole status; `time` in milliseconds. What was told is as it was told. */
 export const jsonTeller: Teller = {
   begin: (time, status) => [JSON.stringify({ time: time.getTime(), event: 'status', ...status })],
-  happening: (time, happening) => JSON.stringify({ time: time.getTime(), ...happening }),
+  happening: (time, seen) =>
+    JSON.stringify(seen.event === 'told' ? seen.told : { time: time.getTime(), ...seen }),
   more: (time, count) => JSON.stringify({ time: time.getTime(), event: 'more', count }),
 };
 
@@ -36,17 +38,17 @@ export async function watchLines(
   print: (line: string) => void,
 ): Promise<void> {
   let before: Status | undefined;
-  for await (const { status, seconds } of looks) {
+  for await (const { status, seconds, told } of looks) {
     const time = new Date();
     const lines = before
-      ? limited(teller, time, happenings(before, status, seconds))
+      ? limited(teller, time, [...told, ...happenings(before, status, seconds)])
       : teller.begin(time, status);
     for (const line of lines) print(line);
     before = status;
   }
 }
 
-function limited(teller: Teller, time: Date, happened: readonly Happening[]): string[] {
+function limited(teller: Teller, time: Date, happened: readonly Seen[]): string[] {
   const lines = happened.slice(0, MOST).map(happening => teller.happening(time, happening));
   return happened.length > MOST ? [...lines, teller.more(time, happened.length - MOST)] : lines;
 }

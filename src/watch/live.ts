@@ -40,9 +40,9 @@ export async function watchLive(
     if (performance.now() > drawAgain) draw();
   }, SECOND);
   try {
-    for await (const { status, seconds } of look(ended.signal)) {
+    for await (const { status, seconds, told } of look(ended.signal)) {
       if (ended.signal.aborted) break;
-      story = goOn(story, status, seconds, new Date());
+      story = goOn(story, status, seconds, new Date(), told);
       looked = performance.now();
       draw();
     }

@@ -3,38 +3,43 @@ import { type Connection, DumpInterruptedError } from '../netlink/connection.ts'
 import type { Ruleset } from '../nftables/ruleset.ts';
 import type { Status } from '../ruleset/status.ts';
 import { observe, type Sight } from '../table/observe.ts';
+import type { Hearing, Seen } from './hearing.ts';
 
 export interface Look {
   readonly status: Status;
   /** Since the look before. */
   readonly seconds: number;
+  /** What the supervisor told since then. */
+  readonly told: readonly Seen[];
 }
 
 /** Pauses are at least so many times as long as the work before: a fifth of one CPU, and no more. */
 export const PAUSE = 4;
 
 /**
- * Looks at the kernel every `interval` milliseconds, until the signal. `wanted` is asked for the configuration each time.
+ * Looks at the kernel every `interval` milliseconds, and when the supervisor tells something, until the signal. `wanted` is
+ * asked for the configuration each time.
  */
 export async function* looks(
   connection: Connection,
   wanted: () => Ruleset | undefined,
   interval: number,
+  hearing: Hearing,
   signal?: AbortSignal,
 ): AsyncGenerator<Look, void> {
   let sight: Sight | undefined;
   for (let last = performance.now(); !signal?.aborted; ) {
     const start = performance.now();
     try {
+      const told = hearing.take().map(it => ({ event: 'told', told: it }) as const);
       sight = await observe(connection, wanted(), sight);
-      yield { status: sight.status, seconds: (start - last) / 1000 };
+      yield { status: sight.status, seconds: (start - last) / 1000, told };
       last = start;
     } catch (error) {
       if (!(error instanceof DumpInterruptedError)) throw error; // others change the ruleset all the time
     }
     const took = performance.now() - start;
-    await delay(Math.max(interval - took, PAUSE * took), undefined, { ...(signal && { signal }) }).catch(
-      () => {}, // ended
-    );
+    await delay(PAUSE * took, undefined, { ...(signal && { signal }) }).catch(() => {}); // ended
+    await hearing.wait(Math.max(interval - (PAUSE + 1) * took, 0), signal);
   }
 }

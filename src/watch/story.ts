@@ -1,5 +1,6 @@
-import { type Counts, type Happening, happenings, increases } from '../ruleset/happenings.ts';
+import { type Counts, happenings, increases } from '../ruleset/happenings.ts';
 import type { Status } from '../ruleset/status.ts';
+import type { Seen } from './hearing.ts';
 
 /** What a live view has seen so far. */
 export interface Story {
@@ -10,19 +11,25 @@ export interface Story {
   /** Refused packets a second, in the time before the last look, by service. */
   readonly rates: ReadonlyMap<string, number>;
   /** The latest happenings, the oldest first. */
-  readonly told: readonly { readonly time: Date; readonly happening: Happening }[];
+  readonly told: readonly { readonly time: Date; readonly happening: Seen }[];
 }
 
 /** No screen shows more. */
 const KEPT = 200;
 
 /** The story with one more look at the kernel in it, `seconds` after the one before. */
-export function goOn(story: Story | undefined, status: Status, seconds: number, time: Date): Story {
+export function goOn(
+  story: Story | undefined,
+  status: Status,
+  seconds: number,
+  time: Date,
+  heard: readonly Seen[] = [],
+): Story {
   const before = story?.status;
   const { services, wrongKnocks } = increases(before, status);
   const counted = new Map(story?.counted);
   for (const [service, counts] of services) counted.set(service, sum(counted.get(service), counts));
-  const happened = happenings(before, status, seconds).slice(-KEPT);
+  const happened = [...heard, ...happenings(before, status, seconds)].slice(-KEPT);
   return {
     status,
     counted,

@@ -1,5 +1,5 @@
 import { count } from '../ruleset/describe.ts';
-import { type Counts, type Happening, happeningText } from '../ruleset/happenings.ts';
+import type { Counts } from '../ruleset/happenings.ts';
 import type { ServiceStatus } from '../ruleset/status.ts';
 import {
   clientsIn,
@@ -12,6 +12,7 @@ import {
 import { cut } from '../terminal/columns.ts';
 import type { Paint } from '../terminal/paint.ts';
 import { clockText } from './clock.ts';
+import { type Seen, seenText } from './hearing.ts';
 import { deal, type Line, type Section, tableSection } from './layout.ts';
 import type { Story } from './story.ts';
 
@@ -25,7 +26,8 @@ export interface Size {
 /** Lower screens need every line: no blank ones, and no hint. */
 const ROOMY = 16;
 
-const STYLES: Readonly<Record<Happening['event'], Line['style']>> = {
+const STYLES: Readonly<Record<Seen['event'], Line['style']>> = {
+  told: 'bold',
   table: 'bold',
   knocking: 'yellow',
   wrongKnocks: 'red',
@@ -145,7 +147,7 @@ function toldSection({ told }: Story): Section {
     rows: told.length,
     lines: room =>
       told.slice(-room).map(({ time, happening }) => ({
-        text: `${clockText(time)} ${happeningText(happening)}`,
+        text: `${clockText(time)} ${seenText(happening)}`,
         style: STYLES[happening.event],
       })),
   };
