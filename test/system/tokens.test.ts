@@ -27,7 +27,9 @@ const secrets = new Map([
 ]);
 const config = {
   token: { hours: 2 },
-  services: { ssh: { ports: [22], tokens: { alice: secrets.get('alice'), bob: { file: BOB } } } },
+  services: {
+    ssh: { ports: [22], openFor: '5m', tokens: { alice: secrets.get('alice'), bob: { file: BOB } } },
+  },
 };
 
 const now = () => windowAt(Date.now());
@@ -88,6 +90,17 @@ async function signal(lab: Lab, name: 'KILL' | 'STOP' | 'CONT'): Promise<void> {
 async function addUser(lab: Lab, user: string): Promise<void> {
   const said = await succeed(lab, 'knockd-nft', 'user', 'add', 'ssh', user, '--host', SERVER);
   secrets.set(user, said.match(/\b[0-9a-f]{64}\b/)?.[0] ?? '');
+}
+
+/** The same package as another version, whose program says so, too: what it loads is not what the other one did. */
+async function otherVersion(lab: Lab, file: string, version: string): Promise<string> {
+  const made = `/var/cache/other_${version}.deb`;
+  const script = `dpkg-deb -R ${file} /tmp/other
+    sed -i 's/^Version: .*/Version: ${version}/' /tmp/other/DEBIAN/control
+    sed -i 's/ VERSION = "1\\.0\\.0";/ VERSION = "${version}";/' /tmp/other/usr/lib/knockd-nft/dist/knockd-nft.cjs
+    dpkg-deb -b /tmp/other ${made}`;
+  await succeed(lab, 'sh', '-ec', script);
+  return made;
 }
 
 /** That the window is in the record, which comes within milliseconds. */
@@ -232,11 +245,25 @@ t.test('tokens on a machine with the package', { skip: missing() }, async t => {
     }),
   );
   const [file = ''] = (await succeed(lab, 'sh', '-c', 'echo /var/cache/knockd-nft_*.deb')).split('\n');
-  await t.test('used once: the package is upgraded meanwhile', t =>
-    usedOnce(t, lab, async use => {
-      await Promise.all([install(lab, file), use()]);
-    }),
-  );
+  const newer = await otherVersion(lab, file, '1.1.0');
+  for (const [to, version] of [
+    [newer, '1.1.0'],
+    [file, '1.0.0'],
+  ] as const)
+    await t.test(`used once: the package is upgraded meanwhile, to ${version}`, t =>
+      usedOnce(t, lab, async use => {
+        const visitor = `10.77.0.${address}`;
+        t.ok(await opens(lab, fresh(lab, 'bob').token), 'a client comes in');
+        await Promise.all([install(lab, to), use()]);
+        t.match(await succeed(lab, 'knockd-nft', '--version'), version);
+        await ready(lab);
+        t.match(
+          await succeed(lab, 'nft', 'list', 'table', 'inet', 'knockd'),
+          `comment "knockd-nft ${version} `,
+        );
+        t.equal(await lab.client().connect(SERVER, 22, { from: visitor }), 'open', 'and stays in');
+      }),
+    );
   await t.test('used once: the package is removed, and installed again', t =>
     usedOnce(t, lab, async use => {
       await use();
