@@ -6,7 +6,7 @@ function __knockd_nft_operands
     for word in (commandline -opc)[2..]
         if set -q skip[1]
             set -e skip
-        else if contains -- $word -c --config --for --interval --service --tokens --knocks --allow --host --page --gap --timeout --realm --port --secret-file --url --open-for --trace
+        else if contains -- $word -c --config --for --interval --service --timeout --at-once --tokens --knocks --allow --host --page --gap --realm --port --secret-file --url --open-for --trace
             set skip 1
         else if not string match -q -- '-*' $word
             echo -- $word
@@ -53,6 +53,8 @@ complete -c knockd-nft -n "__knockd_nft_at ''" -a undo -d 'go back at once from 
 complete -c knockd-nft -n "__knockd_nft_at ''" -a grant -d 'let a client in without a knock, or for longer'
 complete -c knockd-nft -n "__knockd_nft_at ''" -a revoke -d 'take back what a knock or a grant opened'
 complete -c knockd-nft -n "__knockd_nft_at ''" -a watch -d 'show live who is in, who is knocking, and what is counted'
+complete -c knockd-nft -n "__knockd_nft_at ''" -a on -d 'run a command for each event'
+complete -c knockd-nft -n "__knockd_nft_at ''" -a metrics -d 'print what there is to measure, as OpenMetrics'
 complete -c knockd-nft -n "__knockd_nft_at ''" -a init -d 'write a first configuration, with random secrets'
 complete -c knockd-nft -n "__knockd_nft_at ''" -a user -d 'add, rotate, remove or show a user'
 complete -c knockd-nft -n "__knockd_nft_at ''" -a import -d 'turn a knockd.conf into a configuration'
@@ -117,6 +119,16 @@ complete -c knockd-nft -n '__knockd_nft_at watch' -l interval -r -f -d 'how ofte
 complete -c knockd-nft -n '__knockd_nft_at watch' -s c -l config -r -F -d 'the configuration'
 complete -c knockd-nft -n '__knockd_nft_at watch' -l json -d 'results for programs'
 complete -c knockd-nft -n '__knockd_nft_at watch' -l help -d 'what it does, and its options'
+complete -c knockd-nft -n '__knockd_nft_at on' -l service -r -f -d 'only events of this service'
+complete -c knockd-nft -n '__knockd_nft_at on' -l timeout -r -f -d 'how long a command may take before it is ended (default: 30s)'
+complete -c knockd-nft -n '__knockd_nft_at on' -l at-once -r -f -d 'how many may run at the same time (default: 4)'
+complete -c knockd-nft -n '__knockd_nft_at on' -s c -l config -r -F -d 'the configuration'
+complete -c knockd-nft -n '__knockd_nft_at on' -l json -d 'results for programs'
+complete -c knockd-nft -n '__knockd_nft_at on' -l help -d 'what it does, and its options'
+complete -c knockd-nft -n '__knockd_nft_at on 1' -f -a 'check load unload render diff status run try confirm undo grant revoke watch on metrics init user import knock proxy page doctor demo help'
+complete -c knockd-nft -n '__knockd_nft_at metrics' -s c -l config -r -F -d 'the configuration'
+complete -c knockd-nft -n '__knockd_nft_at metrics' -l json -d 'results for programs'
+complete -c knockd-nft -n '__knockd_nft_at metrics' -l help -d 'what it does, and its options'
 complete -c knockd-nft -n '__knockd_nft_at init' -l service -r -f -d 'what to hide (default: ssh, where it listens)'
 complete -c knockd-nft -n '__knockd_nft_at init' -l tokens -r -f -a '(__knockd_nft_ask users (__knockd_nft_operands)[-1])' -d 'one-time tokens for this user'
 complete -c knockd-nft -n '__knockd_nft_at init' -l knocks -r -f -d 'a random sequence of so many knocks (default: 4)'
@@ -172,4 +184,4 @@ complete -c knockd-nft -n '__knockd_nft_at doctor' -l help -d 'what it does, and
 complete -c knockd-nft -n '__knockd_nft_at demo' -s c -l config -r -F -d 'the configuration'
 complete -c knockd-nft -n '__knockd_nft_at demo' -l json -d 'results for programs'
 complete -c knockd-nft -n '__knockd_nft_at demo' -l help -d 'what it does, and its options'
-complete -c knockd-nft -n '__knockd_nft_at help 0' -f -a 'check load unload render diff status run try confirm undo grant revoke watch init user import knock proxy page doctor demo help'
+complete -c knockd-nft -n '__knockd_nft_at help 0' -f -a 'check load unload render diff status run try confirm undo grant revoke watch on metrics init user import knock proxy page doctor demo help'

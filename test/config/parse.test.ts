@@ -73,7 +73,6 @@ const EVERY_KEY = `// a comment
   "limits": { "progress": 1, "clients": 16777216 },
   "table": "my_knockd2",
   "metrics": true,
-  "metrics": true,
   "log": { "level": "silent", "format": "json", "refused": true, "group": 0 },
 }`;
 

@@ -75,8 +75,9 @@ export async function until<Answer>(
 }
 
 /** Everything that distinguishes one answer from another, without its ports. */
-export function look({ protocol, flags, type, code, ttl, trafficClass }: Seen): string {
-  return [protocol, flags.join('+'), type, code, ttl, trafficClass].join(' ');
+export function look({ protocol, flags, type, code, ttl, trafficClass, size, about }: Seen): string {
+  const quoted = about ? `about ${about.size}` : '';
+  return [protocol, flags.join('+'), type, code, ttl, trafficClass, `size ${size}`, quoted].join(' ');
 }
 
 /** What comes back to the client for each of the packets, as {@link look}; `silence` if nothing did. */

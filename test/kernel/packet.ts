@@ -62,6 +62,8 @@ export interface Seen {
   readonly ttl: number;
   /** TOS or traffic class. */
   readonly trafficClass: number;
+  /** Bytes, with the IP header. */
+  readonly size: number;
   /** The packet that an ICMP error is about. */
   readonly about?: Seen;
 }
@@ -198,6 +200,7 @@ export function decodePacket(bytes: Buffer): Seen | undefined {
       to: addressText(bytes.subarray(16, 20)),
       ttl: bytes[8] ?? 0,
       trafficClass: bytes[1] ?? 0,
+      size: bytes.readUInt16BE(2),
     };
     return decodeTransport(ip, bytes[9] ?? 0, bytes.subarray(((bytes[0] ?? 0) & 15) * 4));
   }
@@ -207,13 +210,14 @@ export function decodePacket(bytes: Buffer): Seen | undefined {
       to: addressText(bytes.subarray(24, 40)),
       ttl: bytes[7] ?? 0,
       trafficClass: (bytes.readUInt16BE(0) >> 4) & 0xff,
+      size: bytes.readUInt16BE(4) + 40,
     };
     return decodeTransport(ip, bytes[6] ?? 0, bytes.subarray(40));
   }
   return undefined;
 }
 
-type Ip = Pick<Seen, 'from' | 'to' | 'ttl' | 'trafficClass'>;
+type Ip = Pick<Seen, 'from' | 'to' | 'ttl' | 'trafficClass' | 'size'>;
 
 function decodeTransport(ip: Ip, number: number, body: Buffer): Seen {
   const base = { ...ip, sourcePort: 0, port: 0, flags: [], sequence: 0, acknowledgment: 0, type: 0, code: 0 };

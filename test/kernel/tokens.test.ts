@@ -1,8 +1,8 @@
 /** One-time tokens: a packet that opens a service once, checked and used up by the kernel. */
 import t from 'tap';
 import { beginOf, windowAt } from '../../src/token/derive.ts';
-import { tokenDatagram } from '../../src/token/packet.ts';
-import { families, serviceOf } from './loaded.ts';
+import { tokenDatagram, tokenRequest } from '../../src/token/packet.ts';
+import { families, look, serviceOf } from './loaded.ts';
 import { GOOD, token, tokens, tokenWorld } from './token-world.ts';
 import { missing } from './world.ts';
 
@@ -82,6 +82,31 @@ t.test('a token in the data of a running connection opens, from its client alone
     t.equal(await world.host('stranger').connect(to, 22), 'silent', 'and again, in a datagram');
   }
 });
+
+t.test(
+  'who listens on a port of payload answers the same to a right token, a repeated one and a wrong one',
+  needs,
+  async t => {
+    const world = await tokenWorld(t);
+    await world.load({ ...tokens, token: { payload: ['80/tcp'] } });
+    await world.host('server').listen(80); // it sends back what comes
+    const client = world.host('client');
+    for (const [index, family] of families.entries()) {
+      const good = token('alice', GOOD + index);
+      const heard: (readonly string[])[] = [];
+      for (const one of [good, good, '0'.repeat(32)]) {
+        const captured = client.capture({ milliseconds: 400 });
+        const session = await client.open(world.server[family], 80);
+        t.equal(await session.send(tokenRequest(one, 'server')), 'alive');
+        heard.push((await captured).filter(({ sourcePort }) => sourcePort === 80).map(look));
+      }
+      const [right = [], ...others] = heard;
+      t.ok(right.length > 1, right.join(' | '));
+      for (const other of others) t.same(other, right, family);
+      t.equal((await serviceOf(world, 'ssh')).opened, index + 1, 'the right one opened');
+    }
+  },
+);
 
 t.test('a token in the data to a port that is not named opens nothing', needs, async t => {
   const world = await tokenWorld(t);
