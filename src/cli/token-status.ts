@@ -1,6 +1,7 @@
 import type { Config } from '../config/types.ts';
 import { readBook } from '../feeder/book.ts';
 import { hasTrustedClock } from '../feeder/clock.ts';
+import { lastWindow } from '../feeder/feed-plan.ts';
 import { beginOf } from '../token/derive.ts';
 
 /** How the tokens stand, as `status --json` has it. */
@@ -18,7 +19,7 @@ export interface TokenStatus {
 
 /** Undefined where the configuration has no tokens. The ledger is for root and the services alone. */
 export function tokenStatus(
-  { services }: Config,
+  { services, token }: Config,
   counters: ReadonlyMap<string, number>,
   env: NodeJS.ProcessEnv,
 ): TokenStatus | undefined {
@@ -33,7 +34,7 @@ export function tokenStatus(
     ...(missing === undefined ? [] : [`there is no record of used ones: ${missing}`]),
     ...(hasTrustedClock() ? [] : ['they wait: the clock is not synchronized, and this machine has no other']),
     ...(ledger && !ledger.fed ? ['they are not fed'] : []),
-    ...(until !== undefined && until <= now ? ['they ran out: nobody fed new ones'] : []),
+    ...(ledger?.fed ? ending(ledger.fed.until, lastWindow(now, countUsers(having), token.hours), now) : []),
     ...(from > now && ledger?.fed && !everybodyIsFresh
       ? [`those before ${new Date(from).toISOString()} are left out: some may have been used`]
       : []),
@@ -45,6 +46,23 @@ export function tokenStatus(
     repeated: counters.get('repeated_tokens') ?? 0,
     trouble,
   };
+}
+
+function countUsers(services: Config['services']): number {
+  return services.reduce((sum, { tokens }) => sum + tokens.length, 0);
+}
+
+/** Minutes after which the timer has fed new ones, where no supervisor did before. */
+const TIMER = 65;
+
+/** What there is to say of a last window that is not the one that should stand ready. */
+function ending(until: number, wanted: number, now: number): readonly string[] {
+  const end = beginOf(until + 1);
+  if (end <= now) return ['they ran out: nobody fed new ones'];
+  if (wanted - until <= TIMER) return [];
+  return [
+    `nobody has fed new ones for ${wanted - until} minutes: the last ends at ${new Date(end).toISOString()}`,
+  ];
 }
 
 export function tokenStatusLines({ users, until, wrong, repeated, trouble }: TokenStatus): string[] {

@@ -163,3 +163,20 @@ t.test('a supervisor that was frozen for a minute goes on where it was', needs, 
   t.ok(await world.opens('stranger', token('bob', now)), 'a fresh one');
   await supervisor.stop();
 });
+
+t.test('where nobody feeds, status says so before the tokens end, and when they have', needs, async t => {
+  const { world, set, env } = await clockWorld(t);
+  world.write({ ...tokens, token: { hours: 3 } });
+  t.match(await world.knockd(['load'], { env }), { status: 0 });
+  for (const [minutes, says] of [
+    [60, []],
+    [70, [/^nobody has fed new ones for (70|71) minutes: the last ends at .*Z$/]],
+    [190, ['they ran out: nobody fed new ones']],
+  ] as const) {
+    set(FIRST + minutes);
+    const { stdout, stderr } = await world.knockd(['status', '--json'], { env });
+    const { trouble } = JSON.parse(stdout).tokens;
+    t.equal(trouble.length, says.length, `${trouble} ${stderr}`);
+    t.match(trouble, says);
+  }
+});
