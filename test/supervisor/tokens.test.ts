@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import type { Ledger } from '../../src/feeder/ledger.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { until } from '../kernel/loaded.ts';
-import { GOOD, type TokenWorld, token, tokens, tokenWorld } from '../kernel/token-world.ts';
+import { GOOD, SECRETS, type TokenWorld, token, tokens, tokenWorld } from '../kernel/token-world.ts';
 import { skip } from './supervised.ts';
 
 /** The client used a token; the stranger has a copy of it. */
@@ -256,5 +256,39 @@ t.test(
     );
     const supervisor = await world.supervise();
     t.match(supervisor.lines().join('\n'), /"level":40.*used tokens cannot be remembered: /);
+  },
+);
+
+t.test(
+  'of a user who goes from the file nothing is left, at once, and others were not fed anew',
+  { skip },
+  async t => {
+    const world = await used(t);
+    const { bob, alice } = SECRETS;
+    const file = (users: object) => ({
+      services: { ssh: { ...tokens.services.ssh, tokens: users } },
+      token: { hours: 1 },
+    });
+    await world.supervise(file({ alice, bob }));
+    t.ok(await world.opens('client', world.copy));
+    t.ok(await world.opens('third', token('bob', GOOD)));
+    const of = (user: 'alice' | 'bob') => `0x${Buffer.from(token(user, 30)).toString('hex')}`;
+    const map = async () =>
+      (await world.run('server', 'nft', ['list', 'map', 'inet', 'knockd', 'tokens'])).stdout;
+    const id = (await map()).match(/0x[0-9a-f]+ : 0x00000000/)?.[0] ?? '';
+    t.match(await map(), of('alice'));
+    const start = performance.now();
+    world.write(file({ bob }));
+    const ofClient = new RegExp(`${world.client.ipv4.replaceAll('.', '\\.')} `);
+    await until(
+      async () => `${await map()}${await world.list()}`,
+      listing => !listing.includes(of('alice')) && !ofClient.test(listing),
+    );
+    t.comment(`gone ${Math.round(performance.now() - start)} ms after the file was saved`);
+    t.notOk(await world.opens('stranger', token('alice', GOOD + 1)), 'his next token');
+    const after = await map();
+    t.ok(id !== '' && after.includes(id), 'the map is the same');
+    t.match(after, of('bob'));
+    t.match(await world.list(), `${world.addresses('third').ipv4} `, 'who came in as another stays in');
   },
 );
