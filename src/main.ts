@@ -53,7 +53,7 @@ async function main(words: readonly string[]): Promise<number> {
 }
 
 function addCommand(
-  { group, usage, description, summary = '', example, options = [], hidden, run }: CommandSpec,
+  { group, usage, description, summary = '', example, options = [], hidden, anywhere, run }: CommandSpec,
   done: (status: Promise<number>) => Promise<void>,
 ): void {
   const added = program
@@ -83,8 +83,16 @@ function addCommand(
       print: (lines: string | readonly string[]) => writeLines(process.stdout, lines),
       tell: (lines: string | readonly string[]) => writeLines(process.stderr, lines),
     };
-    return done(run(context, own, command.args));
+    return done(anywhere ? run(context, own, command.args) : onServer(() => run(context, own, command.args)));
   });
+}
+
+/** What works on a server alone says so elsewhere, before it does anything. */
+async function onServer(run: () => Promise<number>): Promise<number> {
+  const { unsupported, UnsupportedError } = await import('./netlink/supported.ts');
+  const why = await unsupported();
+  if (why !== undefined) throw new UnsupportedError(why);
+  return run();
 }
 
 /** Whoever reads our output may have seen enough of it, and a terminal may be gone. */

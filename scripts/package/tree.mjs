@@ -138,7 +138,7 @@ function stageManuals(tree) {
 
 function copyright() {
   const text = file => readFileSync(file, 'utf8').trim();
-  const bundled = Object.keys(manifest.dependencies).map(name => {
+  const bundled = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }).map(name => {
     const folder = join(root, 'node_modules', name);
     const file = readdirSync(folder).find(entry => /^licen[cs]e/i.test(entry));
     return `${name}\n\n${file ? text(join(folder, file)) : 'see its package'}`;

@@ -5,10 +5,10 @@ import { ConfigError, formatProblem, type Problem, warningOf } from '../config/p
 import { configPath, readConfig } from '../config/read.ts';
 import { windowsFor } from '../config/tokens.ts';
 import type { Config, Service } from '../config/types.ts';
+import { unsupported } from '../netlink/supported.ts';
 import { count } from '../ruleset/describe.ts';
-import { refuseWhileTrying } from '../trial/notes.ts';
 import { type Context, EXIT } from './context.ts';
-import { type Meaning, meaningHere, meaningLines } from './meaning.ts';
+import type { Meaning } from './meaning.ts';
 import { readableWarnings } from './readable.ts';
 
 /** Ports that a single knock may go to, TCP and UDP: what a guesser has to try at each step. */
@@ -25,20 +25,24 @@ export async function checkCommand(
   reload: boolean,
 ): Promise<number> {
   const { env, json, print, tell } = context;
-  if (reload) refuseWhileTrying(env);
+  if (reload) (await import('../trial/notes.ts')).refuseWhileTrying(env);
   const path = file ?? configPath(context.config, env);
   try {
     const { config, warnings } = readConfig(path, env);
-    const meaning = await meaningHere(config, env);
+    const here = (await unsupported()) === undefined ? await import('./meaning.ts') : undefined;
+    const meaning = await here?.meaningHere(config, env);
     const problems = [
       ...warnings,
       ...payloadWarnings(config, path),
       ...readableWarnings(path, env),
-      ...meaning.troubles.map(it => warningOf(path, it)),
+      ...(meaning?.troubles ?? []).map(it => warningOf(path, it)),
     ];
     for (const problem of problems) tell(formatProblem(problem));
     if (json) print(JSON.stringify(result(path, config, meaning, problems)));
-    else print([...text(path, config), ...meaningLines(config, meaning).map(line => `  ${line}`)]);
+    else {
+      const lines = here && meaning ? here.meaningLines(config, meaning) : [];
+      print([...text(path, config), ...lines.map(line => `  ${line}`)]);
+    }
     return EXIT.DONE;
   } catch (error) {
     if (json && error instanceof ConfigError)
@@ -55,21 +59,18 @@ function payloadWarnings({ token, services }: Config, file: string): readonly Pr
   return [warningOf(file, message)];
 }
 
-function result(
-  file: string,
-  config: Config,
-  { cuts, forwarded, absent, unguarded }: Meaning,
-  problems: readonly Problem[],
-) {
+/** What the file means on this host; null if this is no server. */
+function result(file: string, config: Config, meaning: Meaning | undefined, problems: readonly Problem[]) {
   const { policy, hook, interfaces } = config;
   return {
     ...{ file, valid: true },
     services: config.services.map(summary),
     tokens: tokensOf(config),
-    ...{ policy, cuts, hook, forwarded },
+    ...{ policy, cuts: meaning?.cuts ?? null, hook, forwarded: meaning?.forwarded ?? null },
     public: config.public.map(formatPortRange),
     allow: config.allow.map(formatNetwork),
-    ...{ interfaces, absentInterfaces: absent, unguardedInterfaces: unguarded, problems },
+    ...{ interfaces, absentInterfaces: meaning?.absent ?? null },
+    ...{ unguardedInterfaces: meaning?.unguarded ?? null, problems },
   };
 }
 

@@ -60,6 +60,8 @@ export interface CommandSpec {
   readonly options?: readonly (readonly [flags: string, description?: string])[];
   /** For this program itself and its companions, and not shown. */
   readonly hidden?: true;
+  /** Also for other systems than Linux, and where the native parts are missing: clients, and files. */
+  readonly anywhere?: true;
   /** The exit status of a failure that has none of its own; 1 unless said. */
   readonly failed?: number;
   /** Given the words after the command, without options; returns the exit status. */
@@ -70,6 +72,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The configuration',
     usage: 'check [file]',
+    anywhere: true,
     description: 'validate a configuration and say what it means',
     example: 'knockd-nft check ./new.json',
     options: [['--reload']],
@@ -99,6 +102,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The configuration',
     usage: 'render [file]',
+    anywhere: true,
     description: 'print the ruleset as an nft script',
     example: 'knockd-nft render | sudo nft -c -f -',
     run: async (context, _, [file]) => (await import('./render.ts')).renderCommand(context, file),
@@ -247,6 +251,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The configuration',
     usage: 'import <file>',
+    anywhere: true,
     summary: 'turn a knockd.conf into a configuration',
     description: 'turn a knockd.conf into a configuration, and tell what is different',
     example: 'knockd-nft import /etc/knockd.conf >knockd-nft.json',
@@ -255,6 +260,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: "The client's side",
     usage: 'knock <host> [knocks...]',
+    anywhere: true,
     summary: 'knock on a host; hosts.json may know its knocks',
     description: 'knock on a host; without knocks, those of ~/.config/knockd-nft/hosts.json',
     example: 'knockd-nft knock bastion 10000 2345/udp 3456 --wait 22',
@@ -272,6 +278,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: "The client's side",
     usage: 'proxy <host> <port> [knocks...]',
+    anywhere: true,
     description: 'stdin and stdout to a port that opens to knocks, for ssh',
     example: "ssh -o ProxyCommand='knockd-nft proxy %h %p' bastion",
     options: [
@@ -284,6 +291,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: "The client's side",
     usage: 'page',
+    anywhere: true,
     summary: 'print a web page that knocks with tokens',
     description: 'print a web page that knocks with tokens, for a phone or any browser',
     example: 'knockd-nft page --host bastion >bastion.html',
@@ -347,6 +355,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'More',
     usage: 'complete <kind> [service]',
+    anywhere: true,
     description: 'print words for the completion of a shell: services, users of a service, or hosts',
     example: 'knockd-nft complete services',
     hidden: true,

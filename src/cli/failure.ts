@@ -1,6 +1,7 @@
 import { ClientError } from '../client/error.ts';
 import { ConfigError, formatProblem, UnreadableError } from '../config/problems.ts';
 import { EditError } from '../host/files.ts';
+import { UnsupportedError } from '../netlink/supported.ts';
 import { explain, isNotPermitted } from '../table/explain.ts';
 import { UserError } from '../users/change.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
@@ -12,7 +13,12 @@ export interface Failure {
 
 /** What to tell people when a command failed, and the exit status. What nobody expected is told with its stack. */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof ClientError || error instanceof UserError || error instanceof EditError)
+  if (
+    error instanceof ClientError ||
+    error instanceof UserError ||
+    error instanceof EditError ||
+    error instanceof UnsupportedError
+  )
     return { lines: [`knockd-nft: ${error.message}`], exit: EXIT.FAILED };
   if (error instanceof ConfigError)
     return {

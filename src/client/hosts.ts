@@ -1,6 +1,6 @@
 import { existsSync, type Stats } from 'node:fs';
 import { durationWithin, type Span } from '../config/duration.ts';
-import { decode, formatMode, readBytes, tellOwner } from '../config/file.ts';
+import { decode, formatMode, othersMay, readBytes, tellOwner } from '../config/file.ts';
 import { bad, good } from '../config/outcome.ts';
 import { knocks, readPort } from '../config/ports.ts';
 import { ConfigError } from '../config/problems.ts';
@@ -151,9 +151,9 @@ export function readHosts(path: string): readonly KnownHost[] {
   }));
 }
 
-/** Whether other users may read or write a file. On Windows the mode does not say. */
-export function openToOthers({ mode }: Stats): boolean {
-  return process.platform !== 'win32' && (mode & 0o077) !== 0;
+/** Whether other users may read or write a file with a secret. */
+export function openToOthers(stats: Stats): boolean {
+  return othersMay(stats, 0o077);
 }
 
 /**

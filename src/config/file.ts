@@ -64,6 +64,11 @@ export function formatMode({ mode }: Stats): string {
   return (mode & 0o777).toString(8).padStart(4, '0');
 }
 
+/** Whether other users than the owner have one of these rights. On Windows the mode does not say. */
+export function othersMay({ mode }: Stats, rights: number): boolean {
+  return process.platform !== 'win32' && (mode & rights) !== 0;
+}
+
 /** The owner of a file decides what is in it, so a wrong one is an error. */
 export function tellOwner(stats: Stats, report: Report): void {
   const problem = ownerProblem(stats);

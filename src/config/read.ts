@@ -1,5 +1,5 @@
 import type { Stats } from 'node:fs';
-import { decode, formatMode, readBytes, tellOwner } from './file.ts';
+import { decode, formatMode, othersMay, readBytes, tellOwner } from './file.ts';
 import { type ReadConfig, understand } from './parse.ts';
 import { Report } from './report.ts';
 
@@ -23,13 +23,13 @@ export function readConfig(path: string, env: NodeJS.ProcessEnv): ReadConfig & {
 
 function tellPermissions(stats: Stats, report: Report): void {
   const mode = formatMode(stats);
-  if ((stats.mode & 0o022) !== 0)
+  if (othersMay(stats, 0o022))
     report.error(
       null,
       `others than its owner may write the file (mode ${mode}); expected 0600, by chmod go-w`,
     );
   tellOwner(stats, report);
-  if ((stats.mode & 0o004) !== 0) {
+  if (othersMay(stats, 0o004)) {
     report.warning(
       null,
       `everybody may read the file, and so the sequences (mode ${mode}); chmod o-r closes that`,

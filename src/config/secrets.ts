@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { applyEdits, type Edit, findNodeAtLocation, parseTree } from 'jsonc-parser';
-import { formatMode, ownerProblem, readBytes } from './file.ts';
+import { formatMode, othersMay, ownerProblem, readBytes } from './file.ts';
 import { ConfigError } from './problems.ts';
 import { nameKind, type Report } from './report.ts';
 import { SECRET } from './secret.ts';
@@ -52,9 +52,9 @@ export function resolveSecret(
     const owner = ownerProblem(stats);
     const mode = formatMode(stats);
     if (owner !== undefined) return report.wrong(at, where, `${path} ${owner.wrong}`, owner.expected);
-    if ((stats.mode & 0o022) !== 0)
+    if (othersMay(stats, 0o022))
       return report.wrong(at, where, `others than its owner may write ${path} (mode ${mode})`, 'mode 0600');
-    if ((stats.mode & 0o004) !== 0)
+    if (othersMay(stats, 0o004))
       report.warning(at, `${where}: everybody may read ${path} (mode ${mode}); chmod o-r closes that`);
     const text = bytes.toString('latin1').trim();
     if (SECRET.test(text)) return Buffer.from(text, 'hex');

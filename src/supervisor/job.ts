@@ -103,8 +103,16 @@ function refuseWhileHeld(): void {
   if (hold) throw new HeldError();
 }
 
-/** malloc_trim(3): what a thread leaves behind in the C library's heap goes back to the system. */
-const giveBackMemory = koffi.load(null).func('int malloc_trim(size_t pad)');
+/** malloc_trim(3): what a thread leaves behind in the C library's heap goes back to the system. musl does not have it. */
+const giveBackMemory = findTrim();
+
+function findTrim(): (pad: number) => void {
+  try {
+    return koffi.load(null).func('int malloc_trim(size_t pad)');
+  } catch {
+    return () => {};
+  }
+}
 
 /** A load that takes this long hangs, in milliseconds. */
 const LONGEST = 5 * 60_000;

@@ -1,0 +1,73 @@
+/**
+ * On laptops: the one file alone, on systems that are no servers. macOS and Windows are played, by what Node.js says of the system;
+ * on Windows' own Node.js 20 it was tried by hand, under Wine.
+ */
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { run } from '../kernel/process.ts';
+import { missing } from '../kernel/world.ts';
+
+const built = { skip: missing('knockd') };
+const SERVICES = '{ "services": { "ssh": { "ports": [22], "sequence": [10000, 2345, 3456, 1234] } } }';
+const HOSTS = '{ "bastion": { "host": "127.0.0.1", "token": { "secret": "SECRET", "service": "ssh" } } }';
+
+/** Systems, by what differs. */
+const SYSTEMS = {
+  darwin: `Object.defineProperty(process, 'platform', { value: 'darwin' })`,
+  win32: `Object.defineProperty(process, 'platform', { value: 'win32' })`,
+  'big-endian': `require('os').endianness = () => 'BE'`,
+  'native parts': '', // there are none beside the file
+};
+
+/** The program where there are no modules, with a configuration and a file of hosts. */
+function laptop(t: Test, played: string, mode: number) {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-laptop-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = (name: string) => join(folder, name);
+  copyFileSync('dist/knockd-nft.cjs', file('knockd-nft.cjs'));
+  writeFileSync(file('system.cjs'), played);
+  writeFileSync(file('c.json'), SERVICES, { mode });
+  writeFileSync(file('secret'), '00'.repeat(32), { mode });
+  writeFileSync(file('hosts.json'), HOSTS.replace('SECRET', '00'.repeat(32)), { mode });
+  const command = [
+    process.execPath,
+    '-r',
+    file('system.cjs'),
+    file('knockd-nft.cjs'),
+    '--config',
+    file('c.json'),
+  ];
+  const page = ['page', '--host', '192.0.2.1', '--service', 'ssh', '--secret-file', file('secret')];
+  return { page, call: (...words: readonly string[]) => run([...command, ...words]) };
+}
+
+for (const [system, played] of Object.entries(SYSTEMS))
+  t.test(`what is for clients and files works, what is for servers says so: ${system}`, built, async t => {
+    const { page, call } = laptop(t, played, system === 'win32' ? 0o666 : 0o600);
+    const works = {
+      check: [/valid, 1 service/, await call('check')],
+      render: [/^table inet knockd/, await call('render')],
+      knock: [/^knocked on 127\.0\.0\.1/, await call('knock', '127.0.0.1', '4000', '3000/udp')],
+      page: [/<title>/, await call(...page)],
+      json: [/"cuts":null/, await call('check', '--json')],
+    } as const;
+    for (const [name, [expected, { status, stdout, stderr }]] of Object.entries(works)) {
+      t.equal(status, 0, `${name}: ${stderr}`);
+      t.match(stdout + stderr, expected, name);
+      t.notMatch(stderr, 'warning', name);
+    }
+    for (const { usage, anywhere, failed = 1 } of COMMANDS) {
+      if (anywhere || (system !== 'darwin' && usage !== 'load')) continue; // one system stands for all
+      const words = usage.replace(/\[[^\]]*\]/g, '').replace(/<[^>]*>/g, 'ssh');
+      const { status, stdout, stderr } = await call(...words.trim().split(/\s+/));
+      t.same({ status, stdout }, { status: failed, stdout: '' }, usage);
+      t.match(
+        stderr,
+        new RegExp(`^knockd-nft: [^\\n]*${system}[^\\n]*; what works here is [^\\n]*\\n$`),
+        usage,
+      );
+    }
+  });
