@@ -50,7 +50,7 @@ const systemPackages = {
   mandoc: ['mandoc'],
 };
 
-/** What tests that take long want in addition: `npm run test:living`, `test:packages`. */
+/** What tests that take long want in addition: `npm run test:living`, and so on. */
 const more = {
   living: {
     'ansible-core': ['ansible-playbook'],
@@ -60,6 +60,10 @@ const more = {
     curl: ['curl'],
   },
   packages: { debootstrap: ['debootstrap'], rpm: ['rpmbuild', 'rpm'] },
+  prometheus: {
+    prometheus: ['prometheus', 'promtool'],
+    'prometheus-node-exporter': ['prometheus-node-exporter'],
+  },
 };
 
 function say(text) {

@@ -1,7 +1,7 @@
 /**
  * Runs every compiled test file, three at a time, each a plain program that prints TAP. Words after the command
  * choose files: `npm test -- kernel/ config`. With `--long` first, it runs the files that take too long for every time
- * (`npm run test:living`, `test:packages`). Ends with the line `N passed, N failed, N skipped`.
+ * (`npm run test:living` and its like). Ends with the line `N passed, N failed, N skipped`.
  *
  * `tap run` cannot take its place: it puts a loader of its own into each Node.js process that a test starts, by NODE_OPTIONS,
  * thus also into the program under test, which then takes more than twice as long to start, and more memory.

@@ -89,4 +89,19 @@ t.test('events for other programs, under systemd', { skip: missing() }, async t 
       'nothing of ours listens on a network',
     );
   });
+
+  await t.test('metrics are a file that others may read, and a monitor hears how things are', async t => {
+    write(lab, { services: { ssh }, metrics: true });
+    await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
+    const file = '/run/knockd-nft/metrics.prom';
+    const shown = await eventually(
+      () => lab.run('setpriv', as('stranger', 'cat', file)),
+      ({ stdout }) => stdout !== '',
+    );
+    t.match(shown.stdout, '\nknockd_nft_in_sync 1\n');
+    t.match(await succeed(lab, 'knockd-nft', 'metrics'), '\nknockd_nft_supervisor_up 1\n');
+    t.match(await succeed(lab, 'knockd-nft', 'status', '--check'), /^OK: 1 service guarded, \d in \| in=\d /);
+    await succeed(lab, 'systemctl', 'stop', 'knockd-nft');
+    t.not((await lab.run('cat', [file])).status, 0, 'it goes with its supervisor');
+  });
 });
