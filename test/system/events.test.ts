@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import t from 'tap';
 import {
   CLIENT,
+  eventually,
   follow,
   installedLab,
   property,
