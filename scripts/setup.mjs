@@ -1,5 +1,5 @@
 /**
- * Makes a fresh clone ready: npm packages, the build, and with the argument `test` what the tests need of the
+ * Makes a fresh clone ready: npm packages, the build, and with the argument `test` or `kernels` what these need of the
  * system. Runs before `npm start` and `npm test`, so it imports nothing that would have to be installed, and does
  * nothing that is done already.
  */
@@ -12,8 +12,20 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const paths = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 
-/** Debian's packages, and the programs that the tests want of each. */
-const systemPackages = {
+/** Debian's packages, and the programs that `npm run test:kernels` wants of each. */
+const kernelPackages = {
+  iproute2: ['ip'],
+  nftables: ['nft'],
+  'util-linux': ['unshare', 'nsenter', 'setpriv'],
+  dash: ['dash'],
+  busybox: ['busybox'],
+  kmod: ['kmod', 'depmod'],
+  'xz-utils': ['xz'],
+  'qemu-system-x86': ['qemu-system-x86_64'],
+};
+
+/** The same for the tests. */
+const testPackages = {
   iproute2: ['ip'],
   nftables: ['nft'],
   iptables: ['iptables-nft'],
@@ -50,21 +62,26 @@ const systemPackages = {
   mandoc: ['mandoc'],
 };
 
-/** What tests that take long want in addition: `npm run test:living`, and so on. */
-const more = {
+/** What each purpose wants: `npm test`, and the tests that take long. */
+const purposes = {
+  test: testPackages,
+  kernels: kernelPackages,
   living: {
+    ...testPackages,
     'ansible-core': ['ansible-playbook'],
     mosh: ['mosh'],
     'wireguard-tools': ['wg'],
     'wireguard-go': ['wireguard-go'],
     curl: ['curl'],
   },
-  packages: { debootstrap: ['debootstrap'], rpm: ['rpmbuild', 'rpm'] },
+  packages: { ...testPackages, debootstrap: ['debootstrap'], rpm: ['rpmbuild', 'rpm'] },
   prometheus: {
+    ...testPackages,
     prometheus: ['prometheus', 'promtool'],
     'prometheus-node-exporter': ['prometheus-node-exporter'],
   },
 };
+const wantedPackages = purposes[process.argv[2]];
 
 function say(text) {
   process.stderr.write(`${text}\n`);
@@ -153,9 +170,6 @@ function withoutStarting(install) {
   }
 }
 
-const [, , purpose] = process.argv;
-const wantedPackages = { ...systemPackages, ...more[purpose] };
-
 function lackingPackages() {
   const lacking = Object.entries(wantedPackages).filter(([, programs]) => !programs.every(installed));
   return lacking.map(([name]) => name);
@@ -188,7 +202,7 @@ if (Number.parseInt(process.versions.node, 10) < 20) {
   process.exit(1);
 }
 if (!installPackages() || !build()) process.exit(1);
-if (purpose) {
+if (wantedPackages) {
   provideSystemPackages();
   if (!run(process.execPath, ['scripts/package/runtime.mjs']))
     say('tests that need a package of ours are skipped');

@@ -1,0 +1,70 @@
+/** docs/kernels.md: what was checked on which kernel, and when. */
+import type { Check, Visit } from './guest.ts';
+
+/** What became of one kernel. */
+export type Report = {
+  /** As {@link Wanted} has them. */
+  readonly name: string;
+  readonly debian: string;
+  readonly date: string;
+} & (
+  | { readonly is: 'skipped'; readonly why: string }
+  | {
+      readonly is: 'visited';
+      readonly release: string;
+      /** Of its package. */
+      readonly version: string;
+      /** What it was checked with, as these programs say it themselves. */
+      readonly tools: Readonly<Record<'program' | 'node' | 'nft' | 'qemu', string>>;
+      readonly visit: Visit;
+    }
+);
+
+const SIGNS = { passed: '✓', failed: 'failed', skipped: '–' } as const;
+
+const count = ({ checks }: Visit, is: keyof typeof SIGNS) => checks.filter(check => check.is === is).length;
+
+const skipped = ({ is }: Check) => is === 'skipped';
+
+/** The text of the page. */
+export function page(reports: readonly Report[]): string {
+  const visited = reports.flatMap(report => (report.is === 'visited' ? [report] : []));
+  const names = [...new Set(visited.flatMap(({ visit }) => visit.checks.map(({ name }) => name)))];
+  const reasons = [
+    ...new Set(visited.flatMap(({ visit }) => visit.checks.filter(skipped).map(({ why }) => why))),
+  ];
+  const signOf = ({ visit }: (typeof visited)[number], name: string): string => {
+    const check = visit.checks.find(check => check.name === name);
+    if (!check) return 'not reached';
+    return check.is === 'skipped' ? `${SIGNS.skipped} (${reasons.indexOf(check.why) + 1})` : SIGNS[check.is];
+  };
+  const rows = names.map(name => [name, ...visited.map(report => signOf(report, name))]);
+  const kernels = reports.map(report =>
+    report.is === 'skipped'
+      ? [report.name, report.debian, `skipped: ${report.why}`, report.date, '', '', '', '', '', '', '', '']
+      : [
+          report.release,
+          report.debian,
+          report.version,
+          report.date,
+          `${report.visit.took} s${report.visit.broken === undefined ? '' : ', not to the end'}`,
+          ...(['passed', 'failed', 'skipped'] as const).map(is => String(count(report.visit, is))),
+          ...(['program', 'node', 'nft', 'qemu'] as const).map(tool => report.tools[tool]),
+        ],
+  );
+  return `# Kernels
+
+Written by \`npm run test:kernels\`. It boots Debian's kernels in an emulated machine of two processors, and does the same checks
+on each with real packets: hosts are network namespaces, and nft is the witness. A kernel has at most 590 seconds.
+
+${table(['kernel', 'Debian', 'package', 'checked', 'in', 'passed', 'failed', 'skipped', 'program', 'Node.js', 'nft', 'QEMU'], kernels)}
+
+${table(['check', ...visited.map(({ release }) => release.split(/-|\+/)[0] ?? '')], rows)}
+${reasons.map((reason, index) => `\n(${index + 1}) ${reason}\n`).join('')}`;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), `|${'---|'.repeat(head.length)}`, ...rows.map(line)].join('\n');
+}
