@@ -8,7 +8,7 @@ import type { Clients } from './clients.ts';
 import type { LoadOutcome } from './job.ts';
 import type { State } from './state.ts';
 
-/** What the supervisor measures: the kernel's counters, and what it knows. */
+/** What the supervisor measures: the kernel's counters, and what it knows. Throws where the kernel does not answer. */
 export async function takeSample(
   connection: Connection | undefined,
   { inForce, file, table, hold }: State,
@@ -16,7 +16,8 @@ export async function takeSample(
   clients: Clients,
   beside: { readonly tokens: Fed; readonly troubles: number; readonly lost: number },
 ): Promise<Sample> {
-  const counters = inForce && connection ? await countersOf(connection, inForce.table) : new Map();
+  if (!connection) throw new Error('the kernel cannot be asked');
+  const counters = inForce ? await countersOf(connection, inForce.table) : new Map();
   const { services, tokens, wrongKnocks } = countedOf(counters, inForce?.services ?? []);
   const counts = clients.countByService();
   const loaded = counters.size > 0;

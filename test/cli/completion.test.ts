@@ -76,6 +76,8 @@ t.test('services and users are those of the file', { skip }, async t => {
   t.same(await offered(env, 'revoke', 'shop', ''), ['alice', 'albert']);
   t.same(await offered(env, 'revoke', 'shop', 'ali'), ['alice']);
   t.same(await offered(env, 'revoke', 'ssh', ''), []);
+  t.same(await offered(env, 'on', '--service', 'sh'), ['shop']);
+  t.same(await offered(env, 'on', 'op'), ['opened']);
   const other = { ...env, KNOCKD_NFT_CONFIG: '/nowhere' };
   for (const words of [
     ['--config', config],
