@@ -87,3 +87,24 @@ t.test('each client is counted once, and as long as it is in', async t => {
   clients.forgetExpired(NOW + MINUTE);
   t.same(all(clients), [endless]);
 });
+
+t.test('who is in is counted and named once, whatever was read before and whoever came since', async t => {
+  const clients = new Clients();
+  const gone = client(1, { until: NOW - 1 });
+  const other = client(2, { service: 'admin' });
+  clients.replace(pack([gone, client(3), client(4), other]), NOW - MINUTE);
+  clients.forgetExpired(NOW);
+  const again = client(3, { until: NOW + MINUTE });
+  const fresh = client(5, { service: 'web' });
+  for (const opened of [again, fresh]) clients.opened(opened);
+  t.same(
+    new Map([...clients.countByService()].sort()),
+    new Map([
+      ['admin', 1],
+      ['ssh', 2],
+      ['web', 1],
+    ]),
+  );
+  t.same(new Set([...clients.each()].map(({ key }) => key.at(3))), new Set([2, 3, 4, 5]));
+  t.equal([...clients.each()].length, clients.size);
+});
