@@ -105,6 +105,7 @@ t.test('from the package to a login into a hidden ssh', { skip }, async t => {
     return shown === prompt ? first : second;
   }
 
+  const start = performance.now();
   for (const lines of BLOCKS) {
     let terminal = first;
     let typing = false; // into a file
@@ -133,4 +134,5 @@ t.test('from the package to a login into a hidden ssh', { skip }, async t => {
     }
     if (typing) await terminal.press('C-d');
   }
+  t.comment(`typed in ${((performance.now() - start) / 1000).toFixed(1)} s`);
 });
