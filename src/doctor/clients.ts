@@ -31,9 +31,10 @@ export async function readClients(
     const { sets } = await withState(connection, ruleset, name => wanted.has(name));
     for (const [service, ports] of services)
       for (const family of FAMILIES)
-        for (const { key } of sets.find(({ name }) => name === names.clients(service, family))?.elements ??
-          [])
-          clients.push({ service, ports, family, address: Buffer.from(key), length: prefix[family] });
+        for (const { key, all } of sets.find(({ name }) => name === names.clients(service, family))
+          ?.elements ?? [])
+          if (!all)
+            clients.push({ service, ports, family, address: Buffer.from(key), length: prefix[family] });
   }
   const found: ClientIn[] = [];
   for (const client of clients.slice(0, MOST))

@@ -181,7 +181,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
       const keys = clientKeys(whom, family, openings);
       const isMeant = ({ key }: Element) =>
         ports.has(`${key.readUInt16BE(size + 4)}/tcp`) &&
-        (keys?.has(masked(key.subarray(0, size), prefix[family]).toString('hex')) ?? true);
+        (whom.is === 'everybody' || keys.has(masked(key.subarray(0, size), prefix[family]).toString('hex')));
       for (const set of CONNECTIONS) remove(set(family), elements(set(family)).filter(isMeant));
     }
   }
@@ -217,13 +217,8 @@ export function revokePlaces(connection: Connection, places: ReadonlySet<number>
   });
 }
 
-/** The keys of the clients that are meant, in hex; undefined for all. A user means every client that is in by that name. */
-export function clientKeys(
-  whom: Whom,
-  family: Family,
-  openings: readonly Opening[],
-): ReadonlySet<string> | undefined {
-  if (whom.is === 'everybody') return undefined;
+/** The keys of the client that is meant, or else of the openings that were revoked, in hex. */
+export function clientKeys(whom: Whom, family: Family, openings: readonly Opening[]): ReadonlySet<string> {
   const clients: readonly { family: Family; key: Buffer }[] = whom.is === 'client' ? [whom] : openings;
   return new Set(clients.filter(it => it.family === family).map(({ key }) => key.toString('hex')));
 }

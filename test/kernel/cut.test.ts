@@ -403,6 +403,27 @@ t.test('everybody is not who comes in where nothing is guarded', needs, async t 
   }
 });
 
+t.test(
+  'everybody is a client that is in, too, if the way back leads where nothing is guarded',
+  needs,
+  async t => {
+    const world = await loadedWorld(t, { interfaces: ['eth0'], services: { ssh } });
+    await world.host('server').listen(22);
+    await world.host('client').knock(world.server.ipv4, sshKnocks);
+    const session = await world.host('client').open(world.server.ipv4, 22);
+    const route = (verb: string) => ['route', verb, `${world.client.ipv4}/32`, 'dev', 'away'];
+    for (const words of [
+      ['link', 'add', 'away', 'type', 'veth', 'peer', 'name', 'far'],
+      ['link', 'set', 'away', 'up'],
+      route('add'),
+    ])
+      t.equal((await world.run('server', 'ip', words)).status, 0);
+    t.match(await revoke(t, world, '--all', '--cut'), /; 1 connection cut$|^1 connection cut$/m);
+    t.equal((await world.run('server', 'ip', route('del'))).status, 0);
+    t.equal(await session.send('x'), 'dead');
+  },
+);
+
 /** Sends ten datagrams a second to whoever sent the first one. */
 const streamer = `
   const socket = require('node:dgram').createSocket('udp4');
