@@ -1,4 +1,5 @@
 /** The sets of tokens in the kernel: what is in them, and how they are filled. */
+import { collectGarbage } from '../host/memory.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
@@ -71,6 +72,9 @@ export async function readUsed(connection: Connection, table: string): Promise<s
   return (await readElements(connection, table, USED)).map(({ key }) => key.toString('latin1'));
 }
 
+/** After how many transactions to free memory. A top-up has fewer. */
+const COLLECT = 16;
+
 /** Gives the kernel what was planned, in transactions of about a thousand tokens, which fit into any send buffer. */
 export async function commitFeed(
   writer: Writer,
@@ -92,7 +96,11 @@ export async function commitFeed(
     ...blocking(table, used, hours),
     ...(first ? [first] : []),
   ]);
-  for (const part of parts) await writer.send([part]);
+  let sent = 0;
+  for (const part of parts) {
+    await writer.send([part]);
+    if (++sent % COLLECT === 0) collectGarbage();
+  }
 }
 
 /** Each is written at once, so all of them share their memory: in buffers of their own they outlive some collections. */

@@ -231,7 +231,7 @@ for (const [signal, when, line, processes] of [
       KNOCKD_NFT_TEST: word,
       TMPDIR: temporary,
     });
-    await running.line(line, 30_000);
+    await running.line(line, 120_000);
     t.ok(processesWith(word).length >= processes, 'the demo, its server and its client');
     if (when.startsWith('of')) process.kill(narrator(word), signal);
     else running.signal(signal);

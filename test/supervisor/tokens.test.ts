@@ -142,17 +142,18 @@ t.test('a ruleset that was saved before does not bring a used token back', { ski
 t.test('unload and load, another name of the table, and a swap forget nothing', { skip }, async t => {
   const world = await used(t);
   const { copy } = world;
+  const [first, second] = [token('bob', GOOD), token('bob', GOOD + 1)]; // once: the minute may end
   await world.load();
   t.ok(await world.opens('client', copy));
   await world.knockd(['unload'], { env: world.env });
   await world.load();
   t.notOk(await world.opens('stranger', copy), 'after unload');
-  t.ok(await world.opens('stranger', token('bob', GOOD)), 'and none was left out');
+  t.ok(await world.opens('stranger', first), 'and none was left out');
   await world.load({ ...tokens, table: 'renamed' });
-  t.notOk(await world.opens('client', token('bob', GOOD)), 'under another name');
-  t.ok(await world.opens('client', token('bob', GOOD + 1)), 'and none was left out');
+  t.notOk(await world.opens('client', first), 'under another name');
+  t.ok(await world.opens('client', second), 'and none was left out');
   await world.load({ ...tokens, table: 'renamed', policy: 'drop' });
-  t.notOk(await world.opens('third', token('bob', GOOD + 1)), 'after a swap');
+  t.notOk(await world.opens('third', second), 'after a swap');
 });
 
 t.test('a client that went ahead cannot be followed by one of its earlier tokens', { skip }, async t => {

@@ -98,7 +98,7 @@ async function otherVersion(lab: Lab, file: string, version: string): Promise<st
   const script = `dpkg-deb -R ${file} /tmp/other
     sed -i 's/^Version: .*/Version: ${version}/' /tmp/other/DEBIAN/control
     sed -i 's/ VERSION = "1\\.0\\.0";/ VERSION = "${version}";/' /tmp/other/usr/lib/knockd-nft/dist/knockd-nft.cjs
-    dpkg-deb -b /tmp/other ${made}`;
+    dpkg-deb -Znone -b /tmp/other ${made}`;
   await succeed(lab, 'sh', '-ec', script);
   return made;
 }
