@@ -88,7 +88,7 @@ function readCommand(
   if (program === '' || HARMLESS.test(program)) return NOTHING;
   if (program === 'sleep') return readSleep(words);
   const [, reader] = FIREWALLS.find(([pattern]) => pattern.test(program)) ?? [];
-  return reader ? reader(words, names) : unknown('is not run here, and what it does cannot be known');
+  return reader ? reader(words, names) : unknown('is not run here, and its effect is not known');
 }
 
 function unread(words: readonly string[]): Effect {

@@ -55,12 +55,12 @@ function readOptions(
   const at = { line: device.line, column: 1 };
   const name = interfaceName.read({ kind: 'string', at, value: device.value }, new Report(''), '');
   if (name === undefined || name === 'any') {
-    tell(device.line, 'Interface: packets that come in by any interface are looked at');
+    tell(device.line, 'Interface: knocks count on every interface');
     return [];
   }
   tell(
     device.line,
-    `Interface: only packets that come in by ${name} are looked at, and ports are guarded only there; without "interfaces" everywhere`,
+    `Interface: knocks count and ports are guarded only on ${name}; without "interfaces" on all`,
   );
   return [name];
 }
@@ -71,7 +71,7 @@ function configurationText(
   file: string,
 ): string {
   return [
-    `// Made of ${quote(file)} by "knockd-nft import". It holds secrets: chmod 640.`,
+    `// Made from ${quote(file)} by "knockd-nft import". It holds secrets: chmod 640.`,
     '{',
     '  "services": {',
     ...services.flatMap(service => [

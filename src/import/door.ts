@@ -104,7 +104,7 @@ function tellSixth(settings: Section['settings'], opening: Opening, names: PortN
     if (portsText(ports) !== portsText(opening.ports))
       tell(
         sixth.line,
-        `Start_Command_6 opens something else than line ${fourth.line}, which counts here for IPv6, too`,
+        `Start_Command_6 does not open the same as line ${fourth.line}, which counts here for IPv6, too`,
       );
   }
 }
@@ -143,7 +143,7 @@ function readSequence({ line, settings }: Section, tell: Tell): readonly Port[] 
     if (!/^\s*\+?\d+\s*$/.test(port))
       tell(
         written.line,
-        `knock ${index + 1} has more in it than a port, which knockd does not read: left out here, too; knocks stand between commas, and a protocol behind a colon`,
+        `knock ${index + 1} has more than a port, which knockd ignores: left out here, too; separate knocks by commas, and a protocol by a colon`,
       );
     knocks.push(knock.value);
   }
@@ -157,7 +157,10 @@ function tellFlags({ settings }: Section, tell: Tell): void {
   const wanted = flags.value.toLowerCase().split(',');
   const others = wanted.filter(flag => !flag.startsWith('!') && flag !== 'syn');
   if (others.length > 0 || wanted.includes('!syn') || !wanted.includes('syn'))
-    tell(flags.line, 'TCPFlags: a TCP knock is a SYN here, and no other packet: clients have to knock so');
+    tell(
+      flags.line,
+      'TCPFlags: a TCP knock is a SYN here, and no other packet: clients must knock with SYNs',
+    );
 }
 
 function readKnockTimeout({ settings, line }: Section, tell: Tell): number {
@@ -199,7 +202,7 @@ function readOpenFor(
   if (!stops && written)
     tell(
       written.line,
-      `Cmd_Timeout without a Stop_Command: in knockd the door stays open; here it closes after ${formatDuration(openFor)} ("openFor"), and what is connected stays`,
+      `Cmd_Timeout without a Stop_Command: in knockd the door stays open; here it closes after ${formatDuration(openFor)} ("openFor"), and connections stay`,
     );
   return { openFor, endless: !stops && !written };
 }

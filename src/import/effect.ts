@@ -60,7 +60,7 @@ export function opening({ protocol, ports, from, conditions }: Match, names: Por
   const read = ranges.filter(it => it !== undefined);
   if (read.length < ranges.length) return unknown(`opens ports that cannot be read (${ports})`);
   const notes = conditions.map(it => `the rule is only for ${it}, which is left out`);
-  if (from === undefined) notes.push('the rule lets everybody in; here only who knocked');
+  if (from === undefined) notes.push('the rule lets every client in; here only the one that knocked');
   const length = from?.slice(CLIENT.length) ?? '';
   if (length !== '' && length !== '/32' && length !== '/128')
     notes.push(`the rule lets in ${from}; "prefix" does that, for all services`);

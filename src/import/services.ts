@@ -66,15 +66,15 @@ function conflictOf(door: Placed, earlier: readonly Placed[]): string | undefine
   const { knocks, knocksText, ports } = door;
   const repeated = knocks.findIndex((knock, index) => isSame(knock, knocks[index - 1]));
   if (repeated > 0)
-    return `knock ${repeated + 1} is the same as the one before, which cannot be told from one that is sent again`;
+    return `knock ${repeated + 1} is the same as the one before, which the kernel cannot tell from a retransmission`;
   const guarding = [...earlier, door].find(it =>
     knocks.some(knock => it.ports.some(port => contains(port, knock))),
   );
   if (guarding)
-    return `a knock goes to a port that [${guarding.name}] (line ${guarding.portsLine}) opens, and a guarded port is no knock`;
+    return `a knock goes to a port that [${guarding.name}] (line ${guarding.portsLine}) opens, and a guarded port cannot be a knock`;
   const knocking = earlier.find(it => it.knocks.some(knock => ports.some(port => contains(port, knock))));
   if (knocking)
-    return `it opens a port that [${knocking.name}] (line ${knocking.knocksLine}) knocks on, and a guarded port is no knock`;
+    return `it opens a port that [${knocking.name}] (line ${knocking.knocksLine}) knocks on, and a guarded port cannot be a knock`;
   const alike = earlier.find(
     it => it.knocksText.startsWith(knocksText) || knocksText.startsWith(it.knocksText),
   );
@@ -115,7 +115,7 @@ function sharedTime(group: readonly Door[], tell: Tell): number {
       tell(
         door,
         door.portsLine,
-        `stayed open until somebody closed it; here clients may connect for ${formatDuration(openFor)} ("openFor"${ending.length > 0 ? ` of [${whose}], with which it shares its ports` : ''}), and what is connected stays`,
+        `stayed open until it was closed; here clients may connect for ${formatDuration(openFor)} ("openFor"${ending.length > 0 ? ` of [${whose}], with which it shares its ports` : ''}), and connections stay`,
       );
     else if (door.openFor !== openFor)
       tell(door, door.line, `shares its ports with [${whose}], and so its shorter "openFor"`);

@@ -39,7 +39,7 @@ t.test('the configuration goes to stdout, what to know to stderr, and check agre
   const conf = file(`[options]\nlogfile=/x\n${door('openSSH', 22, 'sequence = 61000,52000,43000')}`);
   const { status, stdout, stderr } = await knockd('import', conf);
   t.equal(status, 0);
-  t.match(stdout, /^\/\/ Made of ".*(\.conf|…)" by "knockd-nft import"/);
+  t.match(stdout, /^\/\/ Made from ".*(\.conf|…)" by "knockd-nft import"/);
   t.match(
     stdout,
     '    // "[openSSH]", line 3\n    "ssh": {\n      "ports": [22],\n      "sequence": [61000, 52000, 43000],\n',

@@ -64,7 +64,7 @@ for (const [firewall, cases] of Object.entries({
       'iptables -I DOCKER-USER -s %IP% -p tcp --dport 22 -j ACCEPT',
       /way to other hosts \(chain DOCKER-USER\)/,
     ],
-    ['iptables -I OUTPUT -d %IP% -p tcp --dport 22 -j ACCEPT', /is for what goes out \(chain OUTPUT\)/],
+    ['iptables -I OUTPUT -d %IP% -p tcp --dport 22 -j ACCEPT', /is for outgoing packets \(chain OUTPUT\)/],
     ['iptables -A KNOCKED -s %IP% -p tcp --dport 22 -j ACCEPT', /changes the chain KNOCKED/],
     ['iptables -A ufw-user-input -s %IP% -p tcp --dport 22 -j ACCEPT', '22/tcp'],
     ['iptables -A INPUT -s %IP% -p tcp --dport 22 --dport 80 -j ACCEPT', /has --dport twice/],
@@ -91,7 +91,7 @@ for (const [firewall, cases] of Object.entries({
     ['nft delete element inet filter clients { %IP% }', 'close'],
     ['nft delete rule inet filter input handle 5', 'close'],
     ['nft add rule inet filter input ip saddr %IP% tcp dport 22 drop', 'close'],
-    ['nft -f /etc/open.nft', /no rule that lets somebody in/],
+    ['nft -f /etc/open.nft', /not a rule that lets clients in/],
     [
       'nft add rule inet filter forward ip saddr %IP% tcp dport 22 accept',
       /way to other hosts \(chain forward\)/,
@@ -207,7 +207,7 @@ t.test('what is not carried over is told', async t => {
     'the rule is only for -d 192.0.2.1, which is left out',
   ]);
   t.match(notes('iptables -A INPUT -p tcp --dport 22 -j ACCEPT'), [
-    /lets everybody in; here only who knocked/,
+    /lets every client in; here only the one that knocked/,
   ]);
   t.match(notes('ufw allow from %IP%/24 to 192.0.2.1 port 22'), [/only for to 192\.0\.2\.1/, /"prefix"/]);
   t.same(notes('nft add rule inet filter input iifname eth0 ip saddr %IP% tcp dport 22 accept'), [

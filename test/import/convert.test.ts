@@ -57,7 +57,7 @@ t.test("a door that opens and one that closes, as in Debian's example", async t 
   t.match(notes, [
     /^2: UseSyslog: events are in the journal/,
     /^6: \[openSSH\] Seq_Timeout was for the whole sequence; here 5s is the longest pause/,
-    /^7: \[openSSH\] stayed open until somebody closed it; here clients may connect for 10s/,
+    /^7: \[openSSH\] stayed open until it was closed; here clients may connect for 10s/,
     /^13: \[closeSSH\] not carried over: it closes what another door opens/,
   ]);
   t.equal(notes.length, 4);
@@ -83,7 +83,7 @@ TCPFlags = syn,!ack
   t.match(notes, [
     /^2: LogFile/,
     /^3: PidFile/,
-    /^4: Interface: only packets that come in by ens3/,
+    /^4: Interface: knocks count and ports are guarded only on ens3/,
     /^7: \[opencloseSSH\] Seq/,
   ]);
   t.equal(notes.length, 4);
@@ -248,7 +248,7 @@ command = /sbin/iptables -I INPUT -s %IP% -j ACCEPT
     only6: { ports: [30] },
   });
   t.match(notes, [
-    /^2: Interface: packets that come in by any interface are looked at/,
+    /^2: Interface: knocks count on every interface/,
     /^4: \[once\] not carried over: One_Time_Sequences: .* write the service by hand/,
     /^9: \[wol\] not carried over: etherwake is not run here/,
     /^12: \[flags\] TCPFlags: a TCP knock is a SYN here/,
@@ -256,7 +256,7 @@ command = /sbin/iptables -I INPUT -s %IP% -j ACCEPT
     /^15: \[flags\] Seq_Timeout: knockd would never open this door; here it is 1s/,
     /^16: \[flags\] Cmd_Timeout: here it is 365d/,
     /^17: \[flags\] Stop_Command is not run/,
-    /^21: \[six\] Start_Command_6 opens something else than line 20/,
+    /^21: \[six\] Start_Command_6 does not open the same as line 20/,
     /^26: \[none6\] Start_Command_6: clients that knock by IPv6 are let in here, too/,
     /^30: \[only6\] Start_Command_6: clients that knock by IPv4 are let in here, too/,
     /^32: \[nothing\] not carried over: it runs no command/,
@@ -336,7 +336,7 @@ t.test('of two doors to one port, one endless, the time of the other counts', as
     t.match(Object.values(services as object), [{ openFor: '1h' }]);
     t.match(
       notes.join('\n'),
-      /\[endless\] stayed open until somebody closed it; here clients may connect for 1h \("openFor" of \[hour\], with which it shares its ports\)/,
+      /\[endless\] stayed open until it was closed; here clients may connect for 1h \("openFor" of \[hour\], with which it shares its ports\)/,
     );
     t.equal(notes.length, 1);
   }

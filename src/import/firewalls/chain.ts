@@ -10,7 +10,8 @@ export function elsewhere(chain: string): Effect | undefined {
     return unknown(
       `opens a way to other hosts (chain ${chain}): "hook": "prerouting" guards ports that this host forwards`,
     );
-  if (/output|outbound|outgoing|^out$/i.test(chain)) return unknown(`is for what goes out (chain ${chain})`);
+  if (/output|outbound|outgoing|^out$/i.test(chain))
+    return unknown(`is for outgoing packets (chain ${chain})`);
   return unknown(
     `changes the chain ${chain || 'of nobody'}, which need not be asked for packets to this host: where it is, write the service by hand`,
   );

@@ -11,7 +11,7 @@ export function readNft(words: readonly string[], names: PortNames): readonly Ef
   if (options.some(it => it === '-c' || it === '--check')) return [NOTHING];
   if (options.length > 0)
     return [
-      unknown(`has ${options.join(' ')}, which cannot be read, so it is no rule that lets somebody in`),
+      unknown(`has ${options.join(' ')}, which cannot be read, so it is not a rule that lets clients in`),
     ];
   const text = words.filter(word => !/^-/.test(word)).join(' ');
   return text
@@ -27,9 +27,9 @@ function readStatement([verb = '', object = '', ...words]: readonly string[], na
   if (object === 'element')
     return unknown('adds to a set, whose ports stand elsewhere: write a service with "ports" for them');
   if (object !== 'rule' || (verb !== 'add' && verb !== 'insert'))
-    return unknown('is no rule that lets somebody in');
+    return unknown('is not a rule that lets clients in');
   const [table, chain = '', ...rule] = FAMILY.test(words[0] ?? '') ? words.slice(1) : words;
-  if (table === undefined) return unknown('is no rule that lets somebody in');
+  if (table === undefined) return unknown('is not a rule that lets clients in');
   if (/^(position|handle|index)$/.test(rule[0] ?? '')) rule.splice(0, 2);
   const comment = rule.indexOf('comment');
   return readRule(comment < 0 ? rule : rule.slice(0, comment), chain, names);
@@ -44,7 +44,7 @@ function readRule(rule: readonly string[], chain: string, names: PortNames): Eff
   if (ends.some(it => /^(dnat|snat|redirect|masquerade)$/.test(it)))
     return unknown('redirects: that stays with your firewall');
   if (ends.length > 0 && !ends.includes('accept')) return CLOSE;
-  if (ends.length === 0) return unknown('is no rule that lets somebody in');
+  if (ends.length === 0) return unknown('is not a rule that lets clients in');
   const away = elsewhere(chain);
   if (away) return away;
   if (rule.includes('!=')) return unknown('has a condition with "!=", which cannot be read');

@@ -17,7 +17,7 @@ export function readUfw(words: readonly string[], names: PortNames): Effect {
   const verb = left.shift() ?? '';
   if (deletes && /^\d+$/.test(verb)) return CLOSE;
   const lets = verb === 'allow' || verb === 'limit';
-  if (!lets && verb !== 'deny' && verb !== 'reject') return unknown('is no rule that lets somebody in');
+  if (!lets && verb !== 'deny' && verb !== 'reject') return unknown('is not a rule that lets clients in');
   if (lets === deletes) return CLOSE;
   return readRule(left, names);
 }
@@ -31,7 +31,7 @@ function readRule(words: readonly string[], names: PortNames): Effect {
   for (let index = 0; index < words.length; index++) {
     const [word = '', next = ''] = [words[index], words[index + 1]];
     if (word === 'in' || word === 'log' || word === 'log-all') continue;
-    if (word === 'out') return unknown('is for what goes out');
+    if (word === 'out') return unknown('is for outgoing packets');
     if (word === 'comment') {
       index++;
       continue;
