@@ -115,7 +115,7 @@ const entry: typeof ENTRY = {
     if (one === undefined && node.kind === 'object')
       report.wrong(node.at, where, 'the key "knocks" or "token" is missing', 'one of them');
     if (other !== undefined && other !== one && ways[1])
-      report.wrong(ways[1].at, where, `"${other}" stands beside "${one}"`, 'one of them');
+      report.wrong(ways[1].at, where, `"${other}" and "${one}" exclude each other`, 'one of them');
     return ENTRY.read(node, report, where);
   },
 };
@@ -134,7 +134,7 @@ export function readHosts(path: string): readonly KnownHost[] {
   if (openToOthers(stats))
     report.error(
       null,
-      `others than its owner may get at the file, which holds secrets (mode ${formatMode(stats)}); expected 0600: chmod 600 ${path}`,
+      `users other than its owner may access the file, which holds secrets (mode ${formatMode(stats)}); expected 0600: chmod 600 ${path}`,
     );
   tellOwner(stats, report);
   const tree = decode(bytes);

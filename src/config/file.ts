@@ -45,7 +45,7 @@ const TOO_LARGE = 'the file is too large; expected at most 8 MiB';
 function unreadable(code: string, wanted: string): string {
   const reasons: Readonly<Record<string, string>> = {
     ENOENT: `there is no such file; expected ${wanted}`,
-    ENOTDIR: 'there is no such file: a part of its path is no folder; expected a configuration',
+    ENOTDIR: 'there is no such file: a part of its path is not a folder; expected a configuration',
     EACCES:
       'not permitted: this user may not read the file (EACCES); expected read permission, which root has',
     EPERM: 'not permitted: this user may not read the file (EPERM); expected read permission, which root has',

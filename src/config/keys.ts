@@ -41,12 +41,12 @@ const LOG = {
   level: key(choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'), {
     default: 'info',
     env: 'KNOCKD_NFT_LOG_LEVEL',
-    doc: 'The least important messages that are written.',
+    doc: 'The least important messages to write.',
   }),
   format: key(choice('auto', 'json', 'text'), {
     default: 'auto',
     env: 'KNOCKD_NFT_LOG_FORMAT',
-    doc: '"json", "text", or by whether stderr is the journal or a terminal.',
+    doc: '"json", "text", or "auto": by whether stderr is the journal or a terminal.',
   }),
   refused: key(flag, { default: false, doc: 'Also report refused connections.' }),
   group: key(integer(0, 65535), { default: 22, doc: 'NFLOG group that the kernel reports to.' }),
@@ -69,12 +69,12 @@ const TOKEN = {
   port: key(portOf('udp'), { default: '62201/udp', doc: 'The UDP port that tokens are sent to.' }),
   realm: key(realm, {
     default: 'default',
-    doc: 'Goes into the derivation: hosts that share secrets need different ones.',
+    doc: 'Part of the derivation: hosts that share secrets need different realms.',
   }),
-  hours: key(integer(1, 24), { default: 24, doc: 'The tokens of so many hours to come stand ready.' }),
+  hours: key(integer(1, 24), { default: 24, doc: 'How many hours ahead tokens stand ready.' }),
   payload: key(list(portOf('tcp'), { least: 0, of: 'TCP ports' }), {
     default: [],
-    doc: 'TCP ports where somebody listens, such as ["80/tcp"]: a token in the data to one counts, too.',
+    doc: 'TCP ports where a program listens, such as ["80/tcp"]: a token in data sent there counts, too.',
   }),
 };
 
@@ -88,20 +88,20 @@ export const FILE = {
     }),
     {
       required: true,
-      doc: 'What is guarded: a name for each service, { "ssh": { "ports": [22], "sequence": [..] } }.',
+      doc: 'The guarded services by name: { "ssh": { "ports": [22], "sequence": [..] } }.',
     },
   ),
   closed: key(CLOSED, {
     default: 'drop',
-    doc: 'What a guarded port shows to strangers: nothing; "reject": closed (TCP reset, ICMP port unreachable); "prohibited": forbidden (ICMP admin-prohibited), as firewalld answers. Best what the ports beside it show: see "doctor".',
+    doc: 'What a guarded port shows to strangers: nothing; "reject": closed (TCP reset, ICMP port unreachable); "prohibited": forbidden (ICMP admin-prohibited), as firewalld answers. Best the same as the ports next to it: see "doctor".',
   }),
   policy: key(choice('accept', 'drop'), {
     default: 'accept',
-    doc: '"drop": all that is not named here is dropped.',
+    doc: '"drop": drops everything that is not named here.',
   }),
   public: key(portRanges(0), {
     default: [],
-    doc: 'Ports open to everybody: accepted under "policy": "drop", and never a wrong knock.',
+    doc: 'Ports open to every client: accepted under "policy": "drop", and never a wrong knock.',
   }),
   allow: key(list(network, { least: 0, of: 'addresses and networks' }), {
     default: [],
@@ -109,7 +109,7 @@ export const FILE = {
   }),
   interfaces: key(list(interfaceName, { least: 0, of: 'interface names' }), {
     default: [],
-    doc: 'Only packets that come in here are looked at; "wg*" for all that begin so; empty for all. Of a bridge, bond or VRF its own name, not that of a port.',
+    doc: 'Guards only packets that come in by these; "wg*" for all names that begin so; empty for all. For a bridge, bond or VRF, name it and not its ports.',
   }),
   hook: key(choice('input', 'prerouting'), {
     default: 'input',
@@ -122,16 +122,16 @@ export const FILE = {
   prefix: key(object(PREFIX), { doc: 'How much of an address is one client.' }),
   strict: key(flag, {
     default: true,
-    doc: 'Packets to ports that nobody uses put a client in mid-sequence back to the start.',
+    doc: 'Packets to unused ports put a client in mid-sequence back to the start.',
   }),
   limits: key(object(LIMITS), { doc: 'Size of each map and set that packets write.' }),
   table: key(tableName, { default: 'knockd', doc: 'Name of the inet table.' }),
-  token: key(object(TOKEN), { doc: 'Where one-time tokens arrive, and how many wait in the kernel.' }),
+  token: key(object(TOKEN), { doc: 'The port for one-time tokens, and how many wait in the kernel.' }),
   metrics: key(flag, {
     default: false,
     doc: "The supervisor keeps /run/knockd-nft/metrics.prom, for node_exporter's textfile collector.",
   }),
-  log: key(object(LOG), { doc: 'What is written to the journal or to stderr.' }),
+  log: key(object(LOG), { doc: 'What to write to the journal or to stderr.' }),
 };
 
 /** The defaults of the token's keys. */
@@ -175,7 +175,7 @@ function service() {
           '"tokens" with a secret for each user, "sequence", or "sequences" with one for each user',
         );
       } else if (first !== undefined && second !== undefined && second.name !== first.name) {
-        const what = `"${second.name}" stands beside "${first.name}" (line ${first.at.line})`;
+        const what = `"${second.name}" and "${first.name}" (line ${first.at.line}) exclude each other`;
         report.wrong(second.at, where, what, 'one of the two');
       }
       return value;

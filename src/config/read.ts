@@ -26,13 +26,13 @@ function tellPermissions(stats: Stats, report: Report): void {
   if (othersMay(stats, 0o022))
     report.error(
       null,
-      `others than its owner may write the file (mode ${mode}); expected 0600, by chmod go-w`,
+      `users other than its owner may write the file (mode ${mode}); expected 0600: chmod go-w`,
     );
   tellOwner(stats, report);
   if (othersMay(stats, 0o004)) {
     report.warning(
       null,
-      `everybody may read the file, and so the sequences (mode ${mode}); chmod o-r closes that`,
+      `every user may read the file with its sequences (mode ${mode}); chmod o-r prevents that`,
     );
   }
 }

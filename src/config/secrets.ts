@@ -53,9 +53,14 @@ export function resolveSecret(
     const mode = formatMode(stats);
     if (owner !== undefined) return report.wrong(at, where, `${path} ${owner.wrong}`, owner.expected);
     if (othersMay(stats, 0o022))
-      return report.wrong(at, where, `others than its owner may write ${path} (mode ${mode})`, 'mode 0600');
+      return report.wrong(
+        at,
+        where,
+        `users other than its owner may write ${path} (mode ${mode})`,
+        'mode 0600',
+      );
     if (othersMay(stats, 0o004))
-      report.warning(at, `${where}: everybody may read ${path} (mode ${mode}); chmod o-r closes that`);
+      report.warning(at, `${where}: every user may read ${path} (mode ${mode}); chmod o-r prevents that`);
     const text = bytes.toString('latin1').trim();
     if (SECRET.test(text)) return Buffer.from(text, 'hex');
     return report.wrong(at, where, `${path} holds no secret`, '64 hexadecimal digits and nothing else');

@@ -12,7 +12,7 @@ export interface PlacedSequence {
 }
 
 const FEWEST = 3;
-const NO_PREFIX = 'sequences of which none begins with another whole one';
+const NO_PREFIX = 'sequences of which none is the beginning of another';
 
 /** Reports what is wrong or weak in the sequences, each alone and against the others, in the order of the file. */
 export function tellSequences(sequences: readonly PlacedSequence[], strict: boolean, report: Report): void {
@@ -85,7 +85,7 @@ function comparePrefixes(
     else if (same !== undefined)
       wrong ??= `begins with the whole of ${place(same)}, so it could never be completed`;
     else if (longer !== undefined && isLast)
-      wrong ??= `the beginning of ${place(longer)}, which could never be completed`;
+      wrong ??= `the beginning of ${place(longer)}, which could then never be completed`;
     if (!begun.has(prefix) && !isLast) begun.set(prefix, sequence);
     if (isLast && same === undefined) whole.set(prefix, sequence);
   }

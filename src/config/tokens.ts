@@ -43,7 +43,7 @@ export function tellTokens(tokens: readonly PlacedToken[], { hours }: TokenSetti
     else
       report.warning(
         token.at,
-        `${token.where}: the secret of ${placeOf(other)}, too; who gets hold of one has both`,
+        `${token.where}: the secret of ${placeOf(other)}, too; whoever gets one has both`,
       );
   }
   const [first] = tokens;

@@ -96,7 +96,7 @@ export function whyNotCut({ code, message }: NetlinkError): string {
   // Node's name for EOPNOTSUPP
   if (code === 'ENOTSUP')
     return 'this kernel cannot end connections of programs (it lacks CONFIG_INET_DIAG_DESTROY); "ss -tnp" shows the programs to stop';
-  if (code === 'EBUSY') return 'a flowtable leads their packets past all rules; remove it and revoke again';
+  if (code === 'EBUSY') return 'a flowtable takes their packets past all rules: remove it and revoke again';
   return `the kernel refuses ${message}; revoke again`;
 }
 

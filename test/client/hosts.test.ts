@@ -121,7 +121,7 @@ t.test('what is wrong with a token is told without the secret', async t => {
     /^FILE:2:112: a\.token\.payload: "53\/udp" is wrong; expected a number from 1 to 65535, or "N\/tcp"$/,
     /^FILE:3:19: b\.token: the key "secret" is missing/,
     /^FILE:4:19: c\.token: this is a string; expected an object$/,
-    /^FILE:5:\d+: d: "token" stands beside "knocks"; expected one of them$/,
+    /^FILE:5:\d+: d: "token" and "knocks" exclude each other; expected one of them$/,
   ]);
   t.equal(lines.length, 8);
   t.notMatch(lines.join('\n'), /0123456789|5a5a/);
@@ -132,7 +132,7 @@ t.test('only its owner may get at the file', async t => {
   for (const mode of [0o600, 0o400, 0o700]) t.equal(readHosts(written(t, text, mode)).length, 1);
   for (const mode of [0o640, 0o604, 0o644, 0o620, 0o602, 0o666, 0o610]) {
     const path = written(t, text, mode);
-    const expected = `FILE: others than its owner may get at the file, which holds secrets (mode 0${mode.toString(8)}); expected 0600: chmod 600 FILE`;
+    const expected = `FILE: users other than its owner may access the file, which holds secrets (mode 0${mode.toString(8)}); expected 0600: chmod 600 FILE`;
     t.same(told(path), [expected]);
   }
 });

@@ -481,7 +481,7 @@ only('error', [
   {
     name: 'a sequence that is the beginning of an earlier one',
     text: `{ "services": {\n"a": { "ports": [22], "sequence": [7, 9, 1, 500] },\n"b": { "ports": [23], "sequence": ▸[7, 9, 1] } } }`,
-    message: /the beginning of services\.a\.sequence \(line 2\), which could never be completed/,
+    message: /the beginning of services\.a\.sequence \(line 2\), which could then never be completed/,
   },
 ]);
 

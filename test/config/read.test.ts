@@ -44,12 +44,12 @@ t.test('a file of its owner alone is read without a word', t => {
 });
 
 t.test('a file that everybody may read is read, with a warning', t => {
-  t.match(told(t, GOOD, 0o644), [/^FILE: warning: everybody may read .*0644/]);
+  t.match(told(t, GOOD, 0o644), [/^FILE: warning: every user may read .*0644/]);
   t.end();
 });
 
 t.test('a file that others may write is refused', t => {
-  t.match(told(t, GOOD, 0o620), [/^FILE: others than its owner may write .*0620.*expected/]);
+  t.match(told(t, GOOD, 0o620), [/^FILE: users other than its owner may write .*0620.*expected/]);
   t.match(told(t, GOOD, 0o602), [/^FILE: others/]);
   t.match(
     told(t, '{}', 0o666),

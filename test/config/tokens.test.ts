@@ -63,9 +63,9 @@ t.test(
     t.same(told(text, config), []);
     t.same(parseConfig(text, config, {}).secretFiles, [join(folder, 'alice')]);
     chmodSync(join(folder, 'alice'), 0o644);
-    t.match(told(text, config), [/warning: .*everybody may read/]);
+    t.match(told(text, config), [/warning: .*every user may read/]);
     chmodSync(join(folder, 'alice'), 0o622);
-    t.match(told(text, config), [/others than its owner may write/]);
+    t.match(told(text, config), [/users other than its owner may write/]);
     chmodSync(join(folder, 'alice'), 0o600);
     writeFileSync(join(folder, 'alice'), `${B}${B}`);
     const lines = told(text, config);
