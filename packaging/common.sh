@@ -15,7 +15,7 @@ before_removal() {
     fi
     # The loader does not unload what it could not load itself, and without systemd there is no loader.
     /usr/bin/knockd-nft unload --force >/dev/null || true
-    echo 'knockd-nft is removed: nothing is guarded any more, every port is open that nothing else closes'
+    echo 'knockd-nft is removed: nothing is guarded any more, every port is open unless something else closes it'
     rm -f /run/knockd-nft/hold /run/knockd-nft/revoked /run/knockd-nft/tried
 }
 

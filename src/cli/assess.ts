@@ -95,9 +95,9 @@ function judge(seen: Seen): Assessment {
   if (unusable !== undefined) return critical(unusable);
   if (status.inSync !== true) return critical(headline(status));
   const until = tokens?.until == null ? undefined : Date.parse(tokens.until);
-  if (until !== undefined && until <= Date.now()) return critical('tokens ran out: nobody fed new ones');
+  if (until !== undefined && until <= Date.now()) return critical('tokens ran out: no new ones were fed');
   const runOut =
-    until !== undefined && until < soon ? [`tokens run out at ${tokens?.until}: nobody feeds new ones`] : [];
+    until !== undefined && until < soon ? [`tokens run out at ${tokens?.until}: no new ones are fed`] : [];
   const [first] = [...warnings, ...runOut, ...(tokens?.trouble.map(it => `tokens: ${it}`) ?? [])];
   if (first !== undefined) return warning(first);
   const services = Object.values(status.services);

@@ -55,7 +55,7 @@ export async function checkCommand(
 function payloadWarnings({ token, services }: Config, file: string): readonly Problem[] {
   if (token.payload.length === 0 || services.every(({ tokens }) => tokens.length === 0)) return [];
   const ports = token.payload.map(formatPort).join(', ');
-  const message = `token.payload: if what listens on ${ports} is reached through a proxy, a token opens for the proxy, and so for all who come through it`;
+  const message = `token.payload: if clients reach ${ports} through a proxy, a token opens for the proxy, and so for all its clients`;
   return [warningOf(file, message)];
 }
 

@@ -86,7 +86,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'sudo knockd-nft load',
     options: [
       ['--last-good', 'if the file is not valid, load the last one that was'],
-      ['--force', 'also what was tried and not confirmed, and under a supervisor of another file'],
+      ['--force', 'even if it was tried and not confirmed, or if a supervisor follows another file'],
     ],
     run: async (context, { lastGood = false, force = false }) =>
       (await import('./load.ts')).loadCommand(context, { lastGood, force }),
@@ -96,7 +96,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'unload',
     description: 'remove the table: nothing is guarded any more',
     example: 'sudo knockd-nft unload',
-    options: [['--force', 'also under a running supervisor, which then leaves it so until the next load']],
+    options: [['--force', 'even if a supervisor runs, which then leaves it so until the next load']],
     run: async (context, { force = false }) => (await import('./unload.ts')).unloadCommand(context, force),
   },
   {
@@ -144,15 +144,15 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'Safe changes',
     usage: 'confirm',
-    description: 'keep what is being tried: to be called from a new login',
+    description: 'keep the candidate; run this from a new login',
     example: 'sudo knockd-nft confirm',
-    options: [['--force', 'also over an old connection, or one from this host itself']],
+    options: [['--force', 'even over an old connection, or one from this host itself']],
     run: async (context, { force = false }) => (await import('./confirm.ts')).confirmCommand(context, force),
   },
   {
     group: 'Safe changes',
     usage: 'undo',
-    description: 'go back at once from what is being tried',
+    description: 'undo the trial at once',
     example: 'sudo knockd-nft undo',
     options: [['--id <id>'], ['--after <milliseconds>']],
     run: async (context, { id, after = '0' }) => {
@@ -175,8 +175,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'take back what a knock or a grant opened',
     example: 'sudo knockd-nft revoke ssh 192.0.2.7 --cut',
     options: [
-      ['--all', 'everybody, of one service or of all'],
-      ['--cut', 'end their connections, too, which else go on'],
+      ['--all', 'every client, of one service or of all'],
+      ['--cut', 'end their connections, too, which otherwise go on'],
     ],
     run: async (context, { all = false, cut = false }, words) =>
       (await import('./revoke.ts')).revokeCommand(context, words, { all, cut }),
@@ -222,10 +222,10 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [
       ['--service <name=ports...>', 'what to hide (default: ssh, where it listens)'],
       ['--tokens <user>', 'one-time tokens for this user'],
-      ['--knocks <number>', 'a random sequence of so many knocks (default: 4)'],
-      ['--allow <address...>', 'who needs no knock: your way back in'],
-      ['--force', 'replace a file that is there, of which a copy stays; under a supervisor, write FILE.new'],
-      ['--yes', 'ask nothing, as where there is no terminal: a sequence, unless there is --tokens'],
+      ['--knocks <number>', 'the number of knocks in the random sequence (default: 4)'],
+      ['--allow <address...>', 'an address that needs no knock: your way back in'],
+      ['--force', 'replace an existing file and keep a copy; under a supervisor, write FILE.new'],
+      ['--yes', 'ask nothing, as without a terminal; make a sequence unless there is --tokens'],
     ],
     run: async (context, { service, ...options }) =>
       (await import('./init.ts')).initCommand(context, {
@@ -237,14 +237,14 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: 'The configuration',
     usage: 'user <action> <service> <user>',
     summary: 'add, rotate, remove or show a user',
-    description: 'add, rotate, remove or show who gets in, and print what the client needs',
+    description: 'add, rotate, remove or show a user, and print what the client needs',
     example: 'sudo knockd-nft user add ssh alice --host bastion.example.org',
     options: [
       ['--sequence', 'add: a sequence instead of one-time tokens'],
       ['--knocks <number>', 'how many knocks a sequence has (default: 4)'],
-      ['--host <name>', 'how clients call this server'],
-      ['--page <url>', 'where the page that knocks stands: makes the link for a phone'],
-      ['--qr', 'the link as a QR code, also where there is no terminal'],
+      ['--host <name>', 'the name or address that clients use for this server'],
+      ['--page <url>', 'the URL of the page that knocks, to print a link for a phone'],
+      ['--qr', 'print the link as a QR code even without a terminal'],
     ],
     run: async (context, options, words) => (await import('./user.ts')).userCommand(context, words, options),
   },
@@ -253,7 +253,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'import <file>',
     anywhere: true,
     summary: 'turn a knockd.conf into a configuration',
-    description: 'turn a knockd.conf into a configuration, and tell what is different',
+    description: 'turn a knockd.conf into a configuration, and say what is different',
     example: 'knockd-nft import /etc/knockd.conf >knockd-nft.json',
     run: async (context, _, [file = '']) => (await import('./import.ts')).importCommand(context, file),
   },
@@ -279,7 +279,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: "The client's side",
     usage: 'proxy <host> <port> [knocks...]',
     anywhere: true,
-    description: 'stdin and stdout to a port that opens to knocks, for ssh',
+    description: 'connect stdin and stdout to a port that opens to knocks',
     example: "ssh -o ProxyCommand='knockd-nft proxy %h %p' bastion",
     options: [
       ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
@@ -296,13 +296,13 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'print a web page that knocks with tokens, for a phone or any browser',
     example: 'knockd-nft page --host bastion >bastion.html',
     options: [
-      ['--host <host>', 'whom it knocks on: an entry of hosts.json, or an address'],
+      ['--host <host>', 'the host to knock on: an entry of hosts.json, or an address'],
       ['--service <name>', 'the service, unless hosts.json says it'],
       ['--realm <name>', 'the realm of the server (default: "default")'],
       ['--port <port>', 'where the server expects tokens (default: 62201)'],
       ['--secret-file <file>', 'a file with the secret, unless hosts.json has it'],
-      ['--url <url>', 'where to go when it is open'],
-      ['--open-for <duration>', 'how long that is (default: 10s)'],
+      ['--url <url>', 'the URL to open afterwards'],
+      ['--open-for <duration>', 'how long the port stays open (default: 10s)'],
     ],
     run: async (context, options) =>
       (await import('./page.ts')).pageCommand(context, { ...options, service: options.service?.toString() }),
@@ -334,7 +334,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The kernel',
     usage: 'tokens',
-    description: 'top up the one-time tokens in the kernel; nothing where a supervisor runs',
+    description: 'top up the one-time tokens in the kernel; does nothing if a supervisor runs',
     example: 'knockd-nft tokens',
     hidden: true,
     run: async context => (await import('./tokens.ts')).tokensCommand(context),

@@ -5,20 +5,20 @@ import { sessionId } from '../trial/witness.ts';
 import { type Context, EXIT } from './context.ts';
 import { tellEnd } from './try.ts';
 
-/** `confirm`: keeps what is being tried. Over a connection that proves nothing about that it is refused. */
+/** `confirm`: keeps the candidate. It is refused over a connection that proves nothing about it. */
 export async function confirmCommand(context: Context, force: boolean): Promise<number> {
   const { env, tell } = context;
   const trial = readTrial(env);
   const flaw = trial && !force ? loginFlaw(env, trial) : undefined;
   if (flaw !== undefined) {
     tell(
-      `knockd-nft: this login ${flaw}, so it does not show that a new one gets in: log in anew and type it there, or, if you know better, use --force`,
+      `knockd-nft: this login ${flaw}, so it does not prove that a new one gets in: log in again and run it there, or use --force if you know better`,
     );
     return EXIT.FAILED;
   }
   const settled = await confirmTrial(env);
   if (!settled) {
-    tell('knockd-nft: nothing is being tried, or its time is over: "knockd-nft try FILE" tries it (again)');
+    tell('knockd-nft: no trial is under way: "knockd-nft try FILE" starts one');
     return EXIT.FAILED;
   }
   tellEnd(context, settled);
@@ -29,6 +29,6 @@ export async function confirmCommand(context: Context, force: boolean): Promise<
 function loginFlaw(env: NodeJS.ProcessEnv, { sessions }: Trial): string | undefined {
   const login = sshConnection(env);
   if (!login) return undefined;
-  if (sessions.includes(sessionId(login))) return 'is older than what is tried';
+  if (sessions.includes(sessionId(login))) return 'is older than the trial';
   return isFromHere(login) ? 'comes from this host itself' : undefined;
 }

@@ -30,7 +30,7 @@ function hiddenFinding(path: string, env: NodeJS.ProcessEnv): Finding | undefine
       id: 'services-cannot-read',
       severity: 'broken',
       what: `${path}: ${found.what}`,
-      why: 'what is loaded from it by hand is taken back, and at the next boot it cannot be loaded',
+      why: 'a load by hand is taken back, and at the next boot the file cannot be loaded',
       mend: found.mend,
     }
   );

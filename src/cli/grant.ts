@@ -54,7 +54,7 @@ function ask(ruleset: Ruleset, word: string, address: string, time: number | und
   const chains = byName(ruleset.chains);
   const openFor = time ?? openingTime(chains.get(names.open(service)), service);
   if (openFor === undefined)
-    throw new UsageError(`the table that is loaded does not say for how long: add --for, such as --for 10s`);
+    throw new UsageError(`the loaded table does not say for how long: add --for, such as --for 10s`);
   const singleUse = usesUp(chains.get(names.guard(service)));
   return { service, ...client, openFor, singleUse };
 }

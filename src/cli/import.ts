@@ -66,8 +66,8 @@ function summary({ services }: Conversion, all: number): string[] {
     ];
   return [
     `knockd-nft import: ${carried} of ${count(all, 'door')} carried over, as ${services.map(({ name }) => name).join(', ')}.`,
-    'Read it, save it, and try it: sudo knockd-nft try FILE --for 10m. Your firewall has',
-    'to let everybody through to the guarded ports from then on: knockd-nft closes them',
-    'before it, and opens nothing in it. At the end: sudo systemctl disable --now knockd',
+    'Read it, save it, and try it: sudo knockd-nft try FILE --for 10m. From then on',
+    'your firewall must let every client through to the guarded ports: knockd-nft closes',
+    'them before it, and opens nothing in it. At the end: sudo systemctl disable --now knockd',
   ];
 }

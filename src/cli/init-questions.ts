@@ -49,7 +49,7 @@ async function askServices(ask: Ask, { found, usual, env }: Asked): Promise<read
     writeLines(process.stderr, ['', ...lines, '']);
   }
   say(
-    'Which of them shall be hidden? Names or numbers, or NAME=PORTS for what does not run yet, such as web=80,443.',
+    'Which of them do you want to hide? Names or numbers, or NAME=PORTS for a service that does not run yet, such as web=80,443.',
   );
   for (;;) {
     const answer = await ask(paint('bold', `[${found.includes(usual as Found) ? usual.name : 'ssh=22'}] > `));
@@ -65,7 +65,7 @@ async function askServices(ask: Ask, { found, usual, env }: Asked): Promise<read
 async function askAllow(ask: Ask, { login, env }: Asked): Promise<readonly string[]> {
   if (login === undefined) return [];
   say(
-    `You are logged in from ${login}. Shall this address get in without a knock? Yes keeps a way in for you, should your knocks not arrive; take it out of the file later.`,
+    `You are logged in from ${login}. Should this address get in without a knock? "Yes" keeps a way in for you if your knocks do not arrive; remove it from the file later.`,
   );
   for (;;) {
     const answer = (await ask(painter(env, process.stderr)('bold', '[yes] > '))).toLowerCase();
@@ -78,7 +78,7 @@ async function askAllow(ask: Ask, { login, env }: Asked): Promise<readonly strin
 /** One-time tokens unless told: they cannot be repeated by whoever sees them. */
 async function askWay(ask: Ask, { env }: Asked): Promise<string | null> {
   say(
-    'Which device of yours shall get in, by one-time tokens that nobody can repeat? A name; or "sequence" for the classic way: knocks, which whoever sees them can repeat.',
+    'Which of your devices should get in, with one-time tokens that cannot be repeated? A name; or "sequence" for classic knocks, which an eavesdropper can repeat.',
   );
   for (;;) {
     const answer = await ask(painter(env, process.stderr)('bold', `[${DEVICE}] > `));

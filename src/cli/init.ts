@@ -156,11 +156,11 @@ async function complete(
   if (!given.services) {
     const why = usual.length > 0 ? 'listens there' : 'nothing was found to listen there';
     tell(
-      `hides ssh on ${ssh.ports.map(formatPortRange).join(', ')} (${why}); --service NAME=PORTS hides others`,
+      `hides ssh on ${ssh.ports.map(formatPortRange).join(', ')} (${why}); --service NAME=PORTS hides other ports`,
     );
   }
   if (!given.allow && login !== undefined)
-    tell(`${login}, which you are logged in from, will have to knock, too; --allow ${login} spares it`);
+    tell(`${login}, from which you are logged in, must knock, too; --allow ${login} lets it in without`);
   return { services: given.services ?? [ssh], allow: given.allow ?? [], user: given.user ?? null };
 }
 

@@ -18,6 +18,6 @@ export function refuseKnockdOptions(options: object): void {
   const found = Object.entries(INSTEAD).filter(([name]) => Object.hasOwn(options, name));
   if (found.length > 0)
     throw new UsageError(
-      `options of knockd's client mean nothing here. ${found.map(([, text]) => text).join('. ')}`,
+      `knockd-nft does not know the options of knockd's client. ${found.map(([, text]) => text).join('. ')}`,
     );
 }

@@ -51,21 +51,19 @@ export function meaningLines(config: Config, { cuts, unguarded }: Meaning): stri
   const allowed = config.allow.map(formatNetwork).join(', ');
   return [
     ...(drops
-      ? ['policy: all is dropped that is not named here, but answers, pings and what IP itself needs']
+      ? ['policy: drops everything that is not named here, except answers, pings and what IP itself needs']
       : []),
     ...(cuts.length > 0
-      ? [`policy: this closes what listens here, unless "public" names it: ${cuts.join(', ')}`]
+      ? [`policy: this closes listeners that "public" does not name: ${cuts.join(', ')}`]
       : []),
-    ...(open ? [`public: open to everybody: ${open}`] : []),
+    ...(open ? [`public: open to every client: ${open}`] : []),
     ...(allowed
       ? [`allow: ${allowed} ${drops ? 'reach every port' : 'reach the guarded ports'} without a knock`]
       : []),
-    ...(interfaces.length > 0
-      ? [`interfaces: only what comes in by ${interfaces.join(', ')} is looked at`]
-      : []),
-    ...(unguarded.length > 0 ? [`interfaces: NOT guarded is what comes in by ${unguarded.join(', ')}`] : []),
+    ...(interfaces.length > 0 ? [`interfaces: guards only what comes in by ${interfaces.join(', ')}`] : []),
+    ...(unguarded.length > 0 ? [`interfaces: does NOT guard what comes in by ${unguarded.join(', ')}`] : []),
     ...(hook === 'prerouting'
-      ? ['hook: also ports that are forwarded are guarded, by the number that clients see']
+      ? ['hook: forwarded ports are guarded, too, by the number that clients see']
       : []),
   ];
 }

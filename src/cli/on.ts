@@ -71,7 +71,7 @@ export async function onCommand(
     if (message.is === 'waiting') refusals = 0;
     if (message.is === 'waiting' && message.why !== told) {
       told = message.why;
-      warn(`${told}: what happens until it is back is not seen; it is tried again`);
+      warn(`${told}: what happens until it is back is not seen; trying again`);
     }
   }
   await hook.close();

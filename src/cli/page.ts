@@ -23,14 +23,14 @@ export interface PageOptions {
 export async function pageCommand(context: Context, options: PageOptions): Promise<number> {
   const { host, ...more } = options;
   if (host === undefined && Object.values(more).some(value => value !== undefined))
-    throw new UsageError('--host is missing: for whom the page is, as in --host bastion');
+    throw new UsageError('--host is missing: the host that the page is for, as in --host bastion');
   const settings =
     host === undefined ? null : await withAddress(context, readSettings(context, host, options));
   const html = makePage(settings).trimEnd();
   context.print(context.json ? JSON.stringify({ html }) : html.trimEnd().split('\n'));
   if (settings)
     context.tell(
-      `the page holds the secret of ${settings.name}: keep it like a key, and bring it only to whom it is for`,
+      `the page holds the secret of ${settings.name}: keep it like a key, and give it only to its user`,
     );
   return EXIT.DONE;
 }
@@ -40,7 +40,7 @@ async function withAddress({ tell }: Context, settings: PageSettings): Promise<P
   const [address = settings.host] = await resolveHost(settings.host);
   if (address !== settings.host)
     tell(
-      `${settings.host} is ${address} now, which is what the page knocks on: make it anew when that changes`,
+      `${settings.host} is ${address} now, and the page knocks on that address: make a new page when it changes`,
     );
   return { ...settings, host: address };
 }

@@ -20,7 +20,7 @@ export function unreadable(path: string, env: NodeJS.ProcessEnv): Unreadable | u
   if (!isFollowed(path, env)) return undefined;
   const closed = keptFrom(SERVICE_USER, path);
   if (typeof closed !== 'string') return undefined;
-  const who = `user ${SERVICE_USER}, as whom the services run,`;
+  const who = `user ${SERVICE_USER}, which the services run as,`;
   if (closed !== realpathSync(path))
     return {
       byFile: false,
@@ -45,7 +45,7 @@ export function makeReadable(path: string, { env, tell }: Pick<Context, 'env' | 
   const still = unreadable(path, env);
   if (!still) {
     tell(
-      `${path}: user ${SERVICE_USER}, as whom the services run, could not read the file: its group may, now (root:${SERVICE_USER}, 0640)`,
+      `${path}: user ${SERVICE_USER}, which the services run as, could not read the file: its group may, now (root:${SERVICE_USER}, 0640)`,
     );
     return;
   }

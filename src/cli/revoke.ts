@@ -65,7 +65,7 @@ async function spareOwnLogin(
   if (!found?.sockets.some(isOwn)) return;
   const service = services.length === 1 ? `${services[0]} ` : '';
   throw new CannotChangeError(
-    `this would cut the connection that you are logged in over, so nothing was changed; if you mean it, name its address: knockd-nft revoke ${service}${addressText(login.family, login.peer)} --cut`,
+    `this would cut the connection of your own login, so nothing was changed; if you mean it, name its address: knockd-nft revoke ${service}${addressText(login.family, login.peer)} --cut`,
   );
 }
 
@@ -109,8 +109,8 @@ function openingLines({ revocation, openings }: Revoked, done: Cut | undefined):
 
 function nobody({ services, whom }: Revocation): string {
   const where = services.length === 1 ? `let in to ${services[0]}` : 'in';
-  if (whom.is === 'everybody') return `nobody was ${where}`;
-  return whom.is === 'client' ? `${whom.client} was not ${where}` : `nobody was ${where} as ${whom.name}`;
+  if (whom.is === 'everybody') return `no client was ${where}`;
+  return whom.is === 'client' ? `${whom.client} was not ${where}` : `no client was ${where} as ${whom.name}`;
 }
 
 function connectionsText(done: Cut | undefined): string {
@@ -124,7 +124,7 @@ function connectionsText(done: Cut | undefined): string {
 function untrackedLines(done: Cut | undefined): string[] {
   const text = ({ client, port, to }: Untracked) =>
     to === null
-      ? `${client} on ${port}: only its tracking was ended; a program here that goes on sending to it lets it in again`
+      ? `${client} on ${port}: only its tracking was ended; if a program here goes on sending to it, it is let in again`
       : `${client} on ${port}, forwarded to ${to}: only its tracking was ended; ${to} may wait for it a while`;
   return [...new Set(done?.untracked.map(text))];
 }
@@ -136,7 +136,7 @@ function tellWhatGoesOn(
   done: Cut | undefined,
 ): number {
   if (whom.is === 'client' && isAllowed(ruleset, whom.family, whom.key))
-    tell(`knockd-nft: ${whom.client} is let in all the same: "allow" in the configuration names it`);
+    tell(`knockd-nft: ${whom.client} still gets in: "allow" in the configuration names it`);
   if (!done) return EXIT.DONE;
   const [first] = done.left;
   if (first)
@@ -145,7 +145,7 @@ function tellWhatGoesOn(
     );
   if (done.anew > 0)
     tell(
-      `knockd-nft: the openings are revoked, but ${count(done.anew, 'connection')} began anew each time that they were cut; a program here speaks first: stop it, and revoke again`,
+      `knockd-nft: the openings are revoked, but ${count(done.anew, 'connection')} began again each time they were cut, because a program here speaks first: stop it, and revoke again`,
     );
   if (done.tracksOn)
     tell(

@@ -33,7 +33,7 @@ export function standingLines({ supervisor, hold, trial }: Standing): string[] {
   return [
     supervisor
       ? `supervisor: process ${supervisor.pid} follows ${supervisor.config}`
-      : 'supervisor: none runs, so nobody follows the file, or puts the table back if it goes',
+      : 'supervisor: none runs, so no program follows the file, or puts the table back if it goes',
     ...(trial
       ? [
           `trial: ${trial.candidate}, until ${trial.until}: "knockd-nft confirm" keeps it, "knockd-nft undo" goes back`,

@@ -69,7 +69,7 @@ export function adviceFor({ env }: Context, name: string, { key }: Target): stri
     case 'knocks':
       return `check that the knocks are those of the server and that something listens there; ${server} how far they come`;
     case 'token':
-      return `check that secret, realm and service are those of the server, the clock, and that something listens there; ${server} who is in`;
+      return `check that secret, realm and service are those of the server, that the clock is right, and that something listens there; ${server} who is in`;
     case 'unknown':
       return `no knocks are known for ${name}; write them at the end of the command, or into ${hostsPath(env)}`;
   }

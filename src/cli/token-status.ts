@@ -58,10 +58,10 @@ const TIMER = 65;
 /** What there is to say of a last window that is not the one that should stand ready. */
 function ending(until: number, wanted: number, now: number): readonly string[] {
   const end = beginOf(until + 1);
-  if (end <= now) return ['they ran out: nobody fed new ones'];
+  if (end <= now) return ['they ran out: no new ones were fed'];
   if (wanted - until <= TIMER) return [];
   return [
-    `nobody has fed new ones for ${wanted - until} minutes: the last ends at ${new Date(end).toISOString()}`,
+    `no new ones were fed for ${wanted - until} minutes: the last ends at ${new Date(end).toISOString()}`,
   ];
 }
 

@@ -64,11 +64,11 @@ function refuseUnderSupervisor({ env }: Context, path: string, candidate: string
   if (!supervisor) return;
   if (!follows(supervisor, path))
     throw new UsageError(
-      `the supervisor that runs (process ${supervisor.pid}) follows another file: knockd-nft --config ${supervisor.config} try FILE`,
+      `the running supervisor (process ${supervisor.pid}) follows another file: knockd-nft --config ${supervisor.config} try FILE`,
     );
   if (candidate === null)
     throw new UsageError(
-      `the supervisor that runs (process ${supervisor.pid}) follows ${path}, so what it says is in force already. Edit and try a copy: cp -p ${path} ${path}.new, and then knockd-nft try ${path}.new`,
+      `the running supervisor (process ${supervisor.pid}) follows ${path}, so its content is in force already. Edit and try a copy: cp -p ${path} ${path}.new, and then knockd-nft try ${path}.new`,
     );
 }
 
@@ -97,7 +97,7 @@ function tellBegun(
   tell([
     '',
     `It is undone at ${clock(trial.until)}, in ${formatDuration(time)}, by ${by}, unless you`,
-    '  - log in anew, in another terminal, and type there:  sudo knockd-nft confirm',
+    '  - log in again, in another terminal, and run there:  sudo knockd-nft confirm',
     ...knockLines(start),
     'That does not need this terminal. Ctrl-C goes back at once.',
     '',
@@ -142,7 +142,7 @@ export function tellEnd({ env, json, print, tell }: Context, settled: Settled): 
 function endText({ is, shown, trial: { candidate, config, former } }: Settled): string {
   if (is === 'undone')
     return former
-      ? `undone: the rules that were before are back; ${candidate ?? config} is as you left it`
+      ? `undone: the former rules are back; ${candidate ?? config} is as you left it`
       : `undone: nothing is guarded, as before; ${candidate ?? config} is as you left it`;
   const as = shown?.user ? ` as ${shown.user}` : '';
   const how = shown ? ` by a knock: a client opened ${shown.service}${as} and came in` : '';

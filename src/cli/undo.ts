@@ -7,12 +7,12 @@ import { tellingOnce } from './failure.ts';
 import { loadCommand } from './load.ts';
 import { tellEnd } from './try.ts';
 
-/** `undo`: goes back at once from what is being tried. */
+/** `undo`: undoes the trial at once. */
 export async function undoCommand(context: Context): Promise<number> {
   return withoutNotes(context, async () => {
     const settled = await undoTrial(context.env);
     if (settled) tellEnd(context, settled);
-    else context.tell('knockd-nft: nothing is being tried, or it was confirmed: there is nothing to undo');
+    else context.tell('knockd-nft: no trial is under way: there is nothing to undo');
     return settled ? EXIT.DONE : EXIT.FAILED;
   });
 }
@@ -25,7 +25,7 @@ export async function undoLater(context: Context, id: string, after: number): Pr
   // nobody may listen any more
   for (const stream of [process.stdout, process.stderr])
     stream.removeAllListeners('error').on('error', () => {});
-  context.print(`looks after what is tried as ${id}`); // who started it waits for that
+  context.print(`looks after trial ${id}`); // who started it waits for that
   return withoutNotes(context, async () => {
     const settled = await settleInTime(context.env, id, after, tellingOnce(context));
     if (settled) tellEnd(context, settled);
@@ -39,9 +39,7 @@ async function withoutNotes(context: Context, act: () => Promise<number>): Promi
     return await act();
   } catch (error) {
     if (!(error instanceof UnreadableTrialError)) throw error;
-    context.tell(
-      'knockd-nft: what is being tried was begun by another version: the configuration is loaded instead',
-    );
+    context.tell('knockd-nft: another version began the trial: the configuration is loaded instead');
     endHold(context.env);
     const status = await loadCommand(context, { lastGood: true, force: false });
     dropUnreadable(context.env);

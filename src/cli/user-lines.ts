@@ -30,7 +30,7 @@ export async function handoutLines(
   const wait = port === undefined ? '' : ` --wait ${port}`;
   const lines = [
     '',
-    'For ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600):',
+    'For ~/.config/knockd-nft/hosts.json, which no other user may read (chmod 600):',
     `  ${hostsLine(handout)}`,
   ];
   if (knocks.length > 0)
@@ -47,7 +47,7 @@ export async function handoutLines(
   if (fragment === undefined)
     return [
       ...lines,
-      `For a phone: a browser needs an address, and ${host} has none here; --host ADDRESS says it.`,
+      `For a phone: a browser needs an address, and ${host} has none here; give one with --host ADDRESS.`,
     ];
   if (page === undefined)
     return [

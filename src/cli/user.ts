@@ -70,7 +70,7 @@ export async function userCommand(
   const before = readConfig(path, env); // what was wrong before is told as it stands
   const effect = await effectOf(path, before.config, env);
   const changed = await change(context, path, verb, named, options);
-  for (const left of changed.left) tell(`${left} is of no use any more: rm ${shellWord(left)}`);
+  for (const left of changed.left) tell(`${left} is no longer needed: rm ${shellWord(left)}`);
   const done = await takeEffect(context, path, effect);
   const said = { remove: 'removed', add: 'added', rotate: 'rotated' }[verb];
   const { config } = readConfig(path, env);
@@ -140,7 +140,7 @@ async function change(
       if (keys.length > 0) await noteFresh(env, keys);
     } catch (error) {
       const why = error instanceof Error ? error.message : error;
-      tell(`the first tokens may open only in five minutes: the new secret cannot be noted (${why})`);
+      tell(`tokens may open nothing in the first five minutes: the new secret cannot be noted (${why})`);
     }
     for (const { path: file, secret } of changed.files) {
       const real = realpathSync(file);

@@ -65,10 +65,10 @@ export interface RevokeWords {
 
 export function readRevokeWords([first, second]: readonly string[], all: boolean): RevokeWords {
   if (all && (second !== undefined || (first !== undefined && isLikeAddress(first))))
-    throw new UsageError('--all means everybody: leave out either --all or the address or user');
+    throw new UsageError('--all means every client: leave out either --all or the address or user');
   if (first === undefined) {
     if (all) return {};
-    throw new UsageError('say whom: an address, a user, or --all');
+    throw new UsageError('name a client: an address, a user, or --all');
   }
   if (all) return { service: first };
   return second === undefined ? { whom: first } : { service: first, whom: second };
@@ -91,7 +91,7 @@ export function readRevocation({ service: named, whom }: RevokeWords, ruleset: R
   if (having.length > 0) return { services: having, everywhere: false, whom: { is: 'user', name: whom } };
   if (named === undefined && all.includes(whom))
     throw new UsageError(
-      `say whom: knockd-nft revoke ${whom} ADDRESS, or knockd-nft revoke ${whom} --all for everybody`,
+      `name a client: knockd-nft revoke ${whom} ADDRESS, or knockd-nft revoke ${whom} --all for every client`,
     );
   const near = nearest(whom, [...new Set(services.flatMap(service => [...(users.get(service) ?? [])]))]);
   const nobody = near === undefined ? 'no sequence has a user there' : `the nearest user is "${near}"`;

@@ -69,8 +69,8 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
     }
   };
 
-  tell.chapter('A service that everybody can reach');
-  tell.say(`Something listens on the server's port ${port}/tcp, and greets whoever comes:`);
+  tell.chapter('A service that any client can reach');
+  tell.say(`A program listens on the server's port ${port}/tcp, and greets every client:`);
   for (const family of families) await isOpen('unguarded', family, port);
 
   tell.chapter('One program hides it, and is gone');
@@ -85,10 +85,10 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
   const onKnockPorts = ports.filter(one => knocks.some(knock => portText(knock) === portText(one)));
   check(
     'listeners',
-    `who listens on the server: ${ports.map(portText).join(', ')} (the service); on the knock ports nobody`,
+    `open ports of the server: ${ports.map(portText).join(', ')} (the service); no program listens on the knock ports`,
     ports.length > 0 && onKnockPorts.length === 0,
   );
-  check('sniffers', 'who reads along on its network: nobody', sniffers() === 0);
+  check('sniffers', 'programs that read its network traffic: none', sniffers() === 0);
   tell.say('What is left is a ruleset in the kernel. It does the rest.');
 
   tell.chapter('Closed');
@@ -97,7 +97,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
   tell.chapter('The client knocks, and the kernel counts');
   const [first, ...others] = families;
   await knockWatched(first);
-  tell.say('Each knock is one packet that nobody answers. nftables sets remember how far each client is.');
+  tell.say('Each knock is one packet without an answer. nftables sets remember how far each client is.');
 
   tell.chapter('Open');
   await isOpen('open', first, port, true);
@@ -112,16 +112,16 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
   const { opened = 0, accepted = 0 } = services[name] ?? {};
   check(
     'status',
-    `asked, the kernel says who came in: ${opened} opened, ${accepted} accepted`,
+    `the kernel's counters: ${opened} opened, ${accepted} accepted`,
     inSync === true && opened === families.length && accepted === families.length,
   );
 
   tell.chapter(`Closed again, after ${formatDuration(openFor)}`);
   await tell.wait(Math.max(0, openFor + 200 - (performance.now() - lastOpening)), 'the door stays open');
-  tell.say('Nobody closes the door: the sets forget, each client at its time.');
+  tell.say('No program closes the door: in the sets, the element of each client expires.');
   await isClosed('closed again');
 
-  tell.chapter('But nobody is thrown out');
+  tell.chapter('But no client is thrown out');
   tell.say('The connection that came in earlier is established, so it goes on:');
   await goesOn('established');
 
@@ -165,12 +165,12 @@ async function sendTokens({ plot, stage, program, name: file, text, tell }: Scen
   const { opened, clients = [] } = (await status()) ?? {};
   check(
     'token',
-    `client sends a token to ${portText(token.port)}, where nobody listens`,
+    `client sends a token to ${portText(token.port)}, where no program listens`,
     opened === before + 1 && clients.some(({ user }) => user === USER),
     `the kernel lets ${USER} in`,
   );
   await isOpen('token open', client, port);
-  tell.say('Somebody who saw the packet sends the same again:');
+  tell.say('An eavesdropper sends the same packet again:');
   await stage.client.ask('token', once);
   await areClosed('token again', port, service.closed);
   program.save(text);

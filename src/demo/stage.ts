@@ -163,6 +163,6 @@ export async function readScript(): Promise<Script> {
   });
   process.stdin.unref(); // or the process would wait for it
   const script = JSON.parse(line) as Script;
-  if (script.outside === networkNamespace()) throw new Error('this is not a namespace of its own');
+  if (script.outside === networkNamespace()) throw new Error('this process has no namespace of its own');
   return script;
 }

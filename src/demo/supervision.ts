@@ -40,7 +40,7 @@ async function follow({ plot, stage, program, ...scene }: Scene, sees: Witness, 
 
   const longer = withLongerOpening(text, service);
   tell.say(
-    `Somebody edits a copy of ${file}: "openFor" of ${service.name} is now ${LONGER}. Saving it is all:`,
+    `An administrator edits a copy of ${file}: "openFor" of ${service.name} is now ${LONGER}. Saving it is enough:`,
   );
   program.save(longer);
   await journal(sees, supervisor, 'swapped');
@@ -53,7 +53,7 @@ async function follow({ plot, stage, program, ...scene }: Scene, sees: Witness, 
   program.save(withService(longer, added, service));
   await journal(sees, supervisor, 'swapped');
   await sees.areClosed('newly guarded', added.port, service.closed);
-  tell.say('Who was in stays in, without another knock, and with the connection of before:');
+  tell.say('The client that was in stays in, without another knock, and its connection goes on:');
   await sees.isOpen('kept', client, port);
   await sees.goesOn('established');
 }

@@ -27,8 +27,8 @@ const PATIENCE = { open: 5000, closed: 800 } as const;
 
 const REACH = {
   open: 'open',
-  refused: 'refused, as if nobody listened',
-  silent: 'no answer, as if nobody were there',
+  refused: 'refused, as if no program listened',
+  silent: 'no answer, as if there were no host',
 } as const;
 
 export function witness({ client, families }: Stage, tell: Teller): Witness {

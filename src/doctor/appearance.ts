@@ -142,7 +142,7 @@ function finding(mismatch: Mismatch, path: string): Finding {
     id: 'stands-out',
     severity: mismatch.neighbours.by === undefined ? 'note' : 'risk',
     what: mismatchText(mismatch),
-    why: 'it shows a port scanner where something is hidden',
+    why: 'a port scanner can see that something is hidden there',
     mend: `"closed": "${mismatch.better}"  in ${places} in ${path}`,
   };
 }

@@ -28,7 +28,7 @@ function nothingGuarded(path: string): Finding {
     id: 'nothing-guarded',
     severity: 'broken',
     what: `${path} has no service: nothing is guarded`,
-    why: 'every port is open that nothing else closes',
+    why: 'every port is open unless something else closes it',
     mend: `sudoedit ${shellWord(path)}  # "services"; or "knockd-nft init", which writes a file with one`,
   };
 }
@@ -41,7 +41,7 @@ function finding(problem: Problem, file: FileFacts): Finding {
       id: 'environment-invalid',
       severity: 'broken',
       what,
-      why: 'the variable comes before the file, and with a wrong value nothing can be loaded',
+      why: 'the variable overrides the file, and with a wrong value nothing can be loaded',
       mend: `unset ${problem.file}`,
     };
   if (problem.severity === 'error')
@@ -49,7 +49,7 @@ function finding(problem: Problem, file: FileFacts): Finding {
       id: 'configuration-invalid',
       severity: 'broken',
       what,
-      why: 'nothing can be loaded from it: what was loaded before goes on, if anything was',
+      why: 'nothing can be loaded from it: the configuration that was loaded before stays in force, if there was one',
       mend: problem.line === null ? mendFile(file) : edit,
     };
   if (problem.line === null && ((file.mode ?? 0) & 0o004) !== 0)
@@ -57,14 +57,14 @@ function finding(problem: Problem, file: FileFacts): Finding {
       id: 'file-readable',
       severity: 'risk',
       what,
-      why: 'the sequences are secrets: who knows one gets in',
+      why: 'the sequences are secrets: anyone who knows one gets in',
       mend: `chmod o-r ${shellWord(file.path)}`,
     };
   return {
     id: 'configuration-weak',
     severity: 'note',
     what,
-    why: 'it works, and protects less than it could',
+    why: 'it works, but protects less than it could',
     mend: edit,
   };
 }

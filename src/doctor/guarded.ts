@@ -62,7 +62,14 @@ function interfacesMissing({ interfaces }: Config, { looked, ways }: HostFacts, 
         'only packets that come in by the interfaces of these names are looked at: the others find every port open',
       ),
     ];
-  return [finding('interface-absent', 'note', looked.astray, 'until there is one, that name does nothing')];
+  return [
+    finding(
+      'interface-absent',
+      'note',
+      looked.astray,
+      'until there is such an interface, that name has no effect',
+    ),
+  ];
 }
 
 /** The names of the interfaces that packets really come in by; none for an interface that is not there. */
@@ -89,7 +96,7 @@ function nothingListens(guarded: readonly Guarded[], { listeners }: HostFacts): 
             id: 'nothing-listens',
             severity: 'note',
             what: `${what} ${list(ports.map(guardedText))}`,
-            why: 'who knocks correctly is let in, and finds nothing there',
+            why: 'a client that knocks correctly is let in, but nothing listens there',
             mend: 'ss -lntup  # what listens, and where: start the service, or correct "ports"',
           },
         ];

@@ -130,7 +130,7 @@ function finding(group: readonly Stopped[]): Finding[] {
       id: 'client-kept-out',
       severity: 'broken',
       what: `${list(names)} ${one ? 'is' : 'are'} in, and ${chainName(stop)} ${stop.ruling.fate}s ${one ? 'it' : 'them'} (${placeOf(stop)})`,
-      why: 'who knocks correctly from there does not get in: what our table accepts, another may still drop',
+      why: 'a client that knocks correctly from there does not get in: another table may drop what ours accepts',
       mend: [...new Set(group.map(mendOf))].join(' && '),
     },
   ];

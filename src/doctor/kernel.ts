@@ -36,7 +36,7 @@ function findings(kernel: Facts['kernel']): Finding[] {
           id: 'not-permitted',
           severity: 'broken',
           what: 'the capability CAP_NET_ADMIN is missing',
-          why: 'without it nothing can be loaded, and neither the table nor those of others can be looked at',
+          why: 'without it nothing can be loaded, and doctor cannot read any table',
           mend: 'sudo knockd-nft doctor',
         },
       ];

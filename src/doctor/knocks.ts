@@ -23,8 +23,8 @@ export function checkKnocks(
     name: 'knocks',
     fine:
       around && around.unseen.length > 0
-        ? 'they come to us, and to nobody else, as far as doctor looks'
-        : 'they come to us, and to nobody else',
+        ? 'they reach our table and no other program, as far as doctor looks'
+        : 'they reach our table and no other program',
     findings: [
       ...(around ? unseen(config, knocks, around, path) : []),
       ...inUse(knocks, host, path),

@@ -40,9 +40,9 @@ export function acceptIn(
 export function forGood(visit: Visit): string {
   const maker = makerOf(visit);
   if (maker.is === 'nft')
-    return '. The command lasts until the ruleset is loaded again: write the rule into its file, too (/etc/nftables.conf, mostly)';
+    return '. The command lasts until the ruleset is loaded again: write the rule into its file, too (usually /etc/nftables.conf)';
   if (maker.is === 'iptables')
-    return '. The command lasts until the next boot: save the rules, too (netfilter-persistent save, mostly)';
+    return '. The command lasts until the next boot: save the rules, too (usually netfilter-persistent save)';
   return '';
 }
 

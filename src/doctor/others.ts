@@ -113,7 +113,7 @@ function keepsOut(group: Group, families: readonly Family[]): Finding {
     id: 'clients-dropped',
     severity,
     what: `${doing(group, visit.ruling.fate)}${everywhere ? '' : ` over ${NAMES[family]}`}`,
-    why: `who knocks correctly does not get in: what our table accepts, another may still drop${forGood(visit)}`,
+    why: `a client that knocks correctly does not get in: another table may drop what ours accepts${forGood(visit)}`,
     mend: acceptIn(visit, ranges(group)),
   };
 }
@@ -147,7 +147,7 @@ function goesAround(group: Group, path: string): Finding {
     id: 'forwarded-past-guard',
     severity: 'broken',
     what: `${doing(group, 'forward')} to ${addressText(visit)}, past the guard`,
-    why: 'packets that are forwarded never come to the input chain: everybody gets in without a knock',
+    why: 'forwarded packets never reach the input chain: every client gets in without a knock',
     mend: `"hook": "prerouting"  in ${path}`,
   };
 }
@@ -157,7 +157,7 @@ function mayGoAround(group: Group, path: string): Finding {
     id: 'forwarded-past-guard',
     severity: 'broken',
     what: `${chains(group)} may forward ${ports(group)}, past the guard`,
-    why: 'packets that are forwarded never come to the input chain: some clients, or each now and then, get in without a knock',
+    why: 'forwarded packets never reach the input chain: some clients get in without a knock, or each does now and then',
     mend: `"hook": "prerouting"  in ${path}`,
   };
 }

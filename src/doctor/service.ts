@@ -38,7 +38,7 @@ function tableFindings(name: string, table: TableFacts, load: string, path: stri
         id: 'not-loaded',
         severity: 'broken',
         what: `table inet ${name} is not loaded`,
-        why: 'nothing is guarded: every port is open that nothing else closes',
+        why: 'nothing is guarded: every port is open unless something else closes it',
         mend: load,
       },
     ];
@@ -99,7 +99,7 @@ function notAtBoot(installed: boolean): Finding {
     id: 'not-at-boot',
     severity: 'risk',
     what: 'nothing loads the table when the machine starts',
-    why: 'after a reboot the guarded ports are open to everybody',
+    why: 'after a reboot the guarded ports are open to every client',
     mend: installed
       ? 'systemctl enable knockd-nft-load knockd-nft'
       : 'apt install ./knockd-nft_VERSION_ARCHITECTURE.deb, which brings the services ("npm run deb" makes it)',
@@ -111,7 +111,7 @@ function noSupervisor({ systemd }: ServiceFacts, path: string): Finding {
     id: 'no-supervisor',
     severity: 'note',
     what: 'no supervisor runs',
-    why: 'the table stays and works; but nobody follows the file, reports who comes in, or puts the table back when another tool removes it',
+    why: 'the table stays and works, but no program follows the file, reports clients, or puts the table back after another tool removes it',
     mend: systemd?.installed ? 'systemctl start knockd-nft' : `knockd-nft --config ${shellWord(path)} run`,
   };
 }
@@ -121,7 +121,7 @@ function otherFile(path: string): Finding {
     id: 'other-file',
     severity: 'note',
     what: `the supervisor follows another file: ${path}`,
-    why: 'what is said here is about a file that is not in force',
+    why: 'these findings are about a file that is not in force',
     mend: `knockd-nft --config ${shellWord(path)} doctor`,
   };
 }

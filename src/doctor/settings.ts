@@ -39,7 +39,7 @@ function connections({ count, max }: NonNullable<HostFacts['conntrack']>): Findi
         id: 'connections-full',
         severity: 'risk',
         what: `${count} of ${max} connections that the kernel can track are in use`,
-        why: 'when none is left, new connections are dropped, those of clients that knocked among them',
+        why: 'when it is full, new connections are dropped, also those of clients that knocked',
         mend,
       },
     ];
@@ -81,7 +81,7 @@ function legacy(tables: readonly string[]): Finding {
     id: 'legacy-tables',
     severity: 'note',
     what: `tables of iptables-legacy are in use (${list(tables)}), which cannot be looked at from here`,
-    why: 'what they drop does not get in, whatever our table says',
+    why: 'packets that they drop do not get in, whatever our table says',
     mend: `${commands.join('; ')}  # shows them`,
   };
 }

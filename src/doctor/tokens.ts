@@ -15,7 +15,7 @@ export function checkTokens({ config, file, host, service, tokens }: Facts): Che
     findings.push({
       id: 'clock-unknown',
       severity: 'broken',
-      what: 'the clock is not synchronized, and this machine has no clock of its own for the time that it is off',
+      what: 'the clock is not synchronized, and this machine has no clock that runs while it is off',
       why: 'no token is fed until it is: at a boot the clock is somewhere in the past, whose tokens were used',
       mend: 'timedatectl set-ntp true',
     });
@@ -24,7 +24,7 @@ export function checkTokens({ config, file, host, service, tokens }: Facts): Che
       id: 'clock-unsynchronized',
       severity: 'note',
       what: 'nothing keeps the clock in step with true time',
-      why: 'a token is of a minute: where the clock is more than a minute off, those of clients open nothing',
+      why: 'each token belongs to one minute: if the clock is more than a minute off, tokens of clients open nothing',
       mend: 'timedatectl set-ntp true',
     });
   const path = shellWord(resolve(folder?.path ?? ''));
@@ -40,7 +40,7 @@ export function checkTokens({ config, file, host, service, tokens }: Facts): Che
     findings.push({
       id: 'tokens-ran-out',
       severity: 'broken',
-      what: `the last token ended at ${new Date(until).toISOString()}: nobody fed new ones`,
+      what: `the last token ended at ${new Date(until).toISOString()}: no new ones were fed`,
       why: 'no token opens anything',
       mend: service.systemd?.installed
         ? 'systemctl restart knockd-nft'
@@ -52,7 +52,7 @@ export function checkTokens({ config, file, host, service, tokens }: Facts): Che
       id: 'token-port-taken',
       severity: 'note',
       what: `a program listens on ${formatPort(port)}, the port of tokens`,
-      why: 'it gets each token, too, after that was used up, and may answer: the port looks no longer like its neighbours. Clients have to be told of another port',
+      why: 'it gets each token after that was used up, and may answer: the port no longer looks like its neighbours. If you change the port, tell the clients',
       mend: `"token": { "port": "62202/udp" }  in ${file.path}`,
     });
   return { name: 'tokens', fine: 'they are fed, and those that were used are remembered', findings };

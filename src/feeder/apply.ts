@@ -58,7 +58,7 @@ export async function applyAgain(
   const tokens = hasTokens(former) ? keptTokens(former, options.env) : undefined;
   const loaded = await put(access, former, tokens, options);
   if (tokens || !hasTokens(former)) return loaded;
-  return { ...loaded, feeding: { is: 'failed', message: 'the secrets of before are not kept' } };
+  return { ...loaded, feeding: { is: 'failed', message: 'the former secrets were not kept' } };
 }
 
 function keptTokens(former: Ruleset, env: NodeJS.ProcessEnv): TokensWanted | undefined {

@@ -176,7 +176,7 @@ export function settle(
   if (why === undefined && ledger.time <= moment.now) return { ledger, why };
   // a clock that is behind has seen later windows before
   const window = windowAt(Math.max(moment.now, ledger.time));
-  return { ledger: skipUnknown(ledger, window), why: why ?? 'the clock is behind what it was' };
+  return { ledger: skipUnknown(ledger, window), why: why ?? 'the clock was set back' };
 }
 
 /** Windows that a used token may be away from the moment of its use. */

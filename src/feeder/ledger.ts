@@ -97,9 +97,9 @@ export function hasStepped({ offset }: Ledger, moment: Moment): boolean {
 
 /** Why uses may have been missed since the ledger was written; undefined if it is complete. */
 export function whyIncomplete(ledger: Ledger, moment: Moment): string | undefined {
-  if (ledger.machine !== moment.machine) return 'what was used is known of another machine only';
-  if (!ledger.clean) return 'nobody could watch the tokens while they were last in the kernel';
-  if (ledger.time < moment.booted - GAP) return 'what was used is known from before the last boot only';
+  if (ledger.machine !== moment.machine) return 'the record of used tokens is from another machine';
+  if (!ledger.clean) return 'no program watched the tokens while they were last in the kernel';
+  if (ledger.time < moment.booted - GAP) return 'the record of used tokens is from before the last boot';
   return undefined;
 }
 

@@ -23,7 +23,7 @@ export async function editFile<T>(
     const { text, result } = await edit(before);
     const isSame = statSync(real).ino === fstatSync(lock).ino && readPlain(real) === before;
     if (!isSame)
-      throw new EditError(`${path} was changed by somebody else meanwhile: try again; nothing was changed`);
+      throw new EditError(`${path} was changed by another program meanwhile: try again; nothing was changed`);
     if (text !== before) writeWhole(real, text, rightsOf(real));
     return result;
   } finally {

@@ -103,7 +103,8 @@ export function looksNowhere({ at, astray }: Pick<Looked, 'at' | 'astray'>): boo
   return astray.length > 0 && at.length === 0;
 }
 
-export const NOTHING_LOOKED_AT = 'no packet comes in by any of them at present: NOTHING IS GUARDED';
+export const NOTHING_LOOKED_AT =
+  'no packet comes in by any of these interfaces at present: NOTHING IS GUARDED';
 
 /** The troubles as sentences for warnings; empty if there are none. */
 export function troublesOf(looked: Pick<Looked, 'at' | 'astray'>): string[] {
@@ -126,7 +127,7 @@ export async function interfaceTroubles(config: Pick<Config, 'interfaces'>): Pro
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return {
-      texts: [`"interfaces": which of them are here cannot be told: ${message}`],
+      texts: [`"interfaces": cannot find out which of them are here: ${message}`],
       isNowhere: undefined,
     };
   }
@@ -138,14 +139,14 @@ export function astrayText({ pattern, is, link, by, kind }: Astray): string {
   const names = by.map(name => `"${name}"`).join(', ');
   switch (is) {
     case 'absent':
-      return `there is no interface ${named}, so nothing comes in there at present`;
+      return `there is no interface ${named} at present, so nothing comes in there`;
     case 'loopback':
-      return `${named} is the loopback, which is never looked at`;
+      return `${named} is the loopback, which is never guarded`;
     case 'other name':
       return `${named} is another name of ${link}, and nftables does not know it: packets come in by ${names}`;
     case 'port':
-      return `${named} is a port of a ${kind}: packets come in by ${names}, and are not looked at there`;
+      return `${named} is a port of a ${kind}: packets come in by ${names}, and nothing is guarded there`;
     case 'parent':
-      return `${named} only carries VLANs: packets come in by ${names}, and are not looked at there`;
+      return `${named} only carries VLANs: packets come in by ${names}, and nothing is guarded there`;
   }
 }

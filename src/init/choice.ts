@@ -49,10 +49,10 @@ function readWritten(word: string): Outcome<Choice> {
 
 /** The part of a choice that is in an earlier one, or twice in itself. */
 function tellTwice({ name, ports }: Choice, earlier: readonly Choice[]): string | undefined {
-  if (earlier.some(it => it.name === name)) return `${name} is there twice`;
+  if (earlier.some(it => it.name === name)) return `${name} appears twice`;
   const taken = earlier.flatMap(it => it.ports);
   for (const port of ports) {
-    if (taken.some(it => overlap(it, port))) return `${formatPortRange(port)} is there twice`;
+    if (taken.some(it => overlap(it, port))) return `${formatPortRange(port)} appears twice`;
     taken.push(port);
   }
   return undefined;

@@ -40,7 +40,7 @@ export function findPlace(
   if (!force && exists(file) && !isUntouched(file, example)) {
     const forced = supervised
       ? `--force writes a new one to ${file}.new, to be tried`
-      : '--force replaces it, and keeps the old one beside it';
+      : '--force replaces it, and keeps a copy of the old one';
     throw new RefusedError(
       `${file} exists already, and stays as it is: edit it, or write another one with --config FILE; ${forced}`,
     );
@@ -48,7 +48,7 @@ export function findPlace(
   const path = supervised ? `${file}.new` : file;
   if (!force && supervised && exists(path))
     throw new RefusedError(
-      `${path} exists already, and stays as it is: knockd-nft try ${path} tries it; --force replaces it, and keeps the old one beside it`,
+      `${path} exists already, and stays as it is: knockd-nft try ${path} tries it; --force replaces it, and keeps a copy of the old one`,
     );
   checkFolder(dirname(path));
   return { path, candidate: supervised, replaces: exists(path) };
@@ -129,7 +129,7 @@ function refusal(path: string, error: unknown): unknown {
   const code = codeOf(error);
   if (code === undefined) return error;
   if (code === 'EEXIST')
-    return new RefusedError(`${path} was written by somebody else meanwhile, and stays as it is`);
+    return new RefusedError(`${path} was written by another program meanwhile, and stays as it is`);
   if (code === 'ENOENT' || code === 'ENOTDIR')
     return new RefusedError(
       `there is no folder ${path}: make it first, or name another file with --config FILE`,

@@ -46,10 +46,10 @@ export function nextSteps(written: Written, width: number): string[] {
     ...(allow.length > 0
       ? step(
           4,
-          `${allow.join(', ')} would get in without a knock: in the new login, see that they arrived (OPENED is 1), and keep it.`,
+          `${allow.join(', ')} would get in without a knock: in the new login, check that the knocks arrived (OPENED is 1), and confirm it.`,
           [`${command} status`, `${command} confirm`],
         )
-      : step(4, 'Whoever knocks and comes in confirms it. You can also say so in the new login.', [
+      : step(4, 'A client that knocks and comes in confirms it. You can also confirm it in the new login.', [
           `${command} confirm`,
         ])),
     ...services.filter(({ name }) => name === 'ssh').flatMap(service => sshSteps(service)),
@@ -57,7 +57,7 @@ export function nextSteps(written: Written, width: number): string[] {
 
   function withKnocks(): string[] {
     return [
-      ...step(2, 'Meanwhile, on your own computer: knock, and log in anew.', [
+      ...step(2, 'Meanwhile, on your own computer: knock, and log in again.', [
         ...services.map(service => knockLine(service, host)),
         ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
       ]),
@@ -73,10 +73,10 @@ export function nextSteps(written: Written, width: number): string[] {
     return [
       ...step(
         2,
-        'On your own computer, in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)',
+        'On your own computer, in ~/.config/knockd-nft/hosts.json, which no other user may read (chmod 600)',
         [hostsLine(...handouts)],
       ),
-      ...step(3, 'Then knock from there, and log in anew.', [
+      ...step(3, 'Then knock from there, and log in again.', [
         ...handouts.map(knockWithToken),
         ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
       ]),
@@ -86,14 +86,14 @@ export function nextSteps(written: Written, width: number): string[] {
   function sshSteps({ ports, sequence }: DraftService): string[] {
     const port = tcpPort(ports) ?? 22;
     return [
-      ...step(5, 'So that ssh knocks by itself: on your own computer, in ~/.ssh/config', [
+      ...step(5, 'To let ssh knock by itself, on your own computer, in ~/.ssh/config', [
         `Host ${host}`,
         ...(port === 22 ? [] : [`  Port ${port}`]),
         '  ProxyCommand knockd-nft proxy %h %p',
       ]),
       ...(handouts.length > 0
         ? []
-        : step(6, 'and in ~/.config/knockd-nft/hosts.json, which nobody else may read (chmod 600)', [
+        : step(6, 'and in ~/.config/knockd-nft/hosts.json, which no other user may read (chmod 600)', [
             `{ ${JSON.stringify(host)}: { "knocks": [${sequence.join(', ')}], "port": ${port} } }`,
           ])),
     ];

@@ -21,7 +21,7 @@ export function headline(
   held = false,
 ): string {
   if (!loaded) return 'not loaded: nothing is guarded';
-  const mend = inSync === false && !held ? ': "knockd-nft load" makes it so' : '';
+  const mend = inSync === false && !held ? ': "knockd-nft load" puts it right' : '';
   const open = guarded ? '' : '; NOTHING IS GUARDED';
   return `table inet ${table}: ${SYNC.get(inSync)}${mend}${open}`;
 }

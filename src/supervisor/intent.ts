@@ -97,7 +97,7 @@ function react(state: State, event: Event): Decision {
       );
     case 'no generation': {
       const { failure, isNew } = failing(state.look.failure, event.message, now);
-      const message = `the kernel cannot be asked whether the table stands: ${event.message}; it is tried again`;
+      const message = `cannot ask the kernel whether the table is there: ${event.message}; trying again`;
       return {
         state: { ...state, look: { ...state.look, asked: undefined, failure } },
         effects: isNew ? [{ do: 'note', level: 'error', message }] : [],
@@ -219,7 +219,7 @@ function failed(state: State, message: string, now: number): Decision {
   }[source] as { readonly key: 'file' | 'table' | 'lastGood'; readonly what: string };
   const task = state[key];
   const { failure, isNew } = failing(task.is === 'failed' ? task.failure : undefined, message, now);
-  const told: Effect = { do: 'note', level: 'error', message: `${what}: ${message}; it is tried again` };
+  const told: Effect = { do: 'note', level: 'error', message: `${what}: ${message}; trying again` };
   return {
     state: { ...state, job: undefined, [key]: state.job?.stale ? DUE : { is: 'failed', failure } },
     effects: isNew ? [told] : [],

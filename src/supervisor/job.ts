@@ -124,7 +124,7 @@ export async function runJob(job: Job): Promise<Outcome> {
       const transferList = [job.known.packed.bytes.buffer];
       const thread = new Worker(realpathSync(process.argv[1] ?? ''), { workerData: job, transferList });
       const timer = setTimeout(() => {
-        reject(new Error('the load does not come to an end'));
+        reject(new Error('the load does not end'));
         void thread.terminate();
       }, LONGEST);
       thread.once('message', resolve);

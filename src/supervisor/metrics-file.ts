@@ -47,8 +47,7 @@ export class MetricsFile {
         },
         error => {
           const message = error instanceof Error ? error.message : String(error);
-          if (message !== this.#failure)
-            this.#warn(`metrics cannot be written: ${message}; it is tried again`);
+          if (message !== this.#failure) this.#warn(`metrics cannot be written: ${message}; trying again`);
           this.#failure = message;
         },
       )

@@ -33,7 +33,7 @@ export function statusLine(
   const services = inForce?.services.join(', ') || 'nothing';
   const guarding = inForce
     ? `${table || nowhere ? 'should guard' : 'guarding'} ${services}; ${clients} in`
-    : 'nothing was loaded yet';
+    : 'nothing is loaded yet';
   const wrong = table ?? fileTrouble(state);
   const standing = wrong
     ? `NOT in force: ${wrong.what}`
@@ -75,7 +75,7 @@ function tokensTrouble(tokens: Fed, now: number): Trouble | undefined {
 function lookTrouble({ failure }: State['look']): Trouble | undefined {
   return (
     failure && {
-      what: `the kernel cannot be asked whether the table stands: ${failure.message}`,
+      what: `cannot ask the kernel whether the table is there: ${failure.message}`,
       since: failure.since,
     }
   );
@@ -91,7 +91,7 @@ function tableTrouble({ table, inForce, repairs }: State, now: number): Trouble 
     return { what: `${name} cannot be put back: ${table.failure.message}`, since: table.failure.since };
   if (table.is === 'due' && nextRepair(repairs, now) > now)
     return {
-      what: `another program changes ${name} again and again: it is put back after a pause`,
+      what: `another program keeps changing ${name}: it is put back after a pause`,
       since: repairs.at(-1) ?? now,
     };
   return undefined;

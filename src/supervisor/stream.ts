@@ -77,7 +77,7 @@ export class Stream {
 
   #failed(message: string, now: number): void {
     const what = `events cannot be read by other programs: ${message}`;
-    if (this.#failure?.what !== what) this.#warn(`${what}; it is tried again`);
+    if (this.#failure?.what !== what) this.#warn(`${what}; trying again`);
     const times = (this.#failure?.times ?? 0) + 1;
     this.#failure = { what, since: this.#failure?.since ?? now, times, again: now + pauseAfter(times) };
   }

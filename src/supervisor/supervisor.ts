@@ -155,7 +155,7 @@ export class Supervisor {
     retractSupervisor(this.#env);
     this.#metrics.remove();
     this.#notify.send('STOPPING=1');
-    this.#journal.tell('stopped', 'stopped: the table stays, and the kernel goes on guarding and knocking');
+    this.#journal.tell('stopped', 'stopped: the table stays, and the kernel goes on guarding');
     this.#stream.close();
     return 0;
   }

@@ -39,7 +39,12 @@ export function tellProblems(journal: Journal, problems: readonly Problem[]): vo
 
 export function tellHeld(journal: Journal, { reason, until }: Hold): void {
   const end = until === null ? undefined : new Date(until).toISOString();
-  journal.tell('held', `held: ${reason}; the kernel is left as it is`, { reason, until: end }, 'warn');
+  journal.tell(
+    'held',
+    `held: ${reason}; the supervisor leaves the kernel as it is`,
+    { reason, until: end },
+    'warn',
+  );
 }
 
 export function tellOpened(journal: Journal, load: LoadOutcome, client: KnownClient): void {

@@ -185,7 +185,7 @@ export class Tokens {
     this.#failures++;
     this.#next = now + pauseAfter(this.#failures);
     if (this.#standing.is !== 'failed' || this.#standing.message !== message)
-      this.#around.warn(`tokens cannot be fed: ${message}; it is tried again`);
+      this.#around.warn(`tokens cannot be fed: ${message}; trying again`);
     this.#standing = { is: 'failed', message };
   }
 }

@@ -15,16 +15,16 @@ export function isNotPermitted(error: unknown): boolean {
 /** One sentence for people about why a load failed; undefined for an unexpected error. */
 export function explain(error: unknown): string | undefined {
   if (error instanceof HalfDoneError)
-    return `${error.message}; a part was changed already, and guards as before or as the file says: do it again`;
+    return `${error.message}; a part is done already, and the guards are as before or as the file says: run it again`;
   if (error instanceof UnansweredError)
-    return `${error.message}: the kernel took the transaction, and may have done it: look with "knockd-nft diff", or do it again`;
+    return `${error.message}: the kernel took the transaction, and may have done it: check with "knockd-nft diff", or run it again`;
   if (isNotPermitted(error)) return 'not permitted: this needs the capability CAP_NET_ADMIN (run it as root)';
   if (error instanceof NetlinkError) {
     const lacking = missingFeature(error);
     return `the kernel refuses ${error.message}${lacking ? `: it lacks ${lacking}` : ''}; nothing was changed`;
   }
   if (error instanceof StaleGenerationError)
-    return 'other programs change the ruleset all the time; nothing was changed, try again';
+    return 'other programs keep changing the ruleset; nothing was changed, try again';
   if (
     error instanceof ForeignTableError ||
     error instanceof CannotChangeError ||

@@ -47,7 +47,7 @@ export function grant<G extends Grant>(
     return { ...planGrant(ruleset.table.name, asked, setNamed(there, clients), there.get(users)), asked };
   }).catch(error => {
     throw isFull(error)
-      ? new CannotChangeError('as many are in as "limits.clients" allows: revoke some, or raise it')
+      ? new CannotChangeError('"limits.clients" allows no more clients: revoke some, or raise it')
       : error;
   });
 }
@@ -233,7 +233,7 @@ async function changeState<T extends { readonly messages: readonly Message[] }>(
     const { ours, generation } = await readKernel(connection);
     const [ruleset] = ours;
     if (!ruleset)
-      throw new CannotChangeError('nothing is loaded, so nothing is guarded: "knockd-nft load" first');
+      throw new CannotChangeError('nothing is loaded, so nothing is guarded: run "knockd-nft load" first');
     const { messages, ...result } = await plan(ruleset);
     if (messages.length > 0)
       await commits.commit(messages, generation).catch(error => {

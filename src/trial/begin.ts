@@ -98,7 +98,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
         sessions: trial.sessions,
       });
       if (!writeStart(env, claim, { former: loaded.before ?? null, start }))
-        throw new TrialError('it took longer to load than it was to be tried for: use a longer --for');
+        throw new TrialError('loading took longer than the trial was to last: use a longer --for');
       return { trial, start, undoer, sessions: loaded.sessions, changes, warnings: loadWarnings(loaded) };
     } catch (error) {
       if (claim) await abandon(env, access, claim);
@@ -136,7 +136,7 @@ async function refuseIrrevocable(connection: Connection, former: Ruleset): Promi
   } catch (error) {
     if (!(error instanceof NetlinkError) || error.code === 'EPERM') throw error;
     throw new TrialError(
-      `somebody changed table inet ${name} so that it could not be brought back (${error.message}): make it as the configuration says first: knockd-nft load`,
+      `another program changed table inet ${name} so that an undo could not bring it back (${error.message}): run "knockd-nft load" first`,
     );
   }
 }

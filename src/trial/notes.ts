@@ -81,7 +81,7 @@ function encode({ former, ...trial }: Trial): Buffer {
 export class UnreadableTrialError extends TrialError {
   constructor() {
     super(
-      'what is being tried was begun by another version of knockd-nft, whose notes this one cannot read: "knockd-nft undo" goes back to what the configuration says',
+      'another version of knockd-nft began the trial, and this one cannot read its notes: "knockd-nft undo" loads the configuration instead',
     );
   }
 }
@@ -125,7 +125,7 @@ function openTrial(env: NodeJS.ProcessEnv): number | undefined {
     if (codeOf(error) !== undefined && codeOf(error) !== 'ELOOP') throw error;
   }
   throw new TrialError(
-    `what is being tried is another user's, who alone can confirm or undo it; if there is no such user, remove ${path}`,
+    `the trial is another user's, and only that user can confirm or undo it; if there is no such user, remove ${path}`,
   );
 }
 
@@ -162,9 +162,7 @@ function readId(descriptor: number): string {
 }
 
 function refuseSecond(): never {
-  throw new TrialError(
-    'something is being tried already: "knockd-nft confirm" keeps it, "knockd-nft undo" goes back',
-  );
+  throw new TrialError('a trial is under way: "knockd-nft confirm" keeps it, "knockd-nft undo" goes back');
 }
 
 /** Throws {@link TrialError} if a trial is under way. */
@@ -257,9 +255,7 @@ function claimTrial(
     if ((locked && !tryLock(descriptor)) || !isAt(trialPath(env), descriptor)) return 'taken';
     const trial = decode(descriptor);
     if (trial.network !== ownNetwork())
-      throw new TrialError(
-        `what is being tried is for another network namespace, ${trial.network}: type this there`,
-      );
+      throw new TrialError(`the trial is for another network namespace, ${trial.network}: run this there`);
     claim = claimOf(env, descriptor, trial);
     return claim;
   } finally {
@@ -284,7 +280,7 @@ export async function awaitTrial(
     const late = performance.now() > end;
     const claim = claimTrial(env, id, !(late && options.force));
     if (claim !== 'taken') return claim;
-    if (late) throw new TrialError('what is tried is being loaded or undone: try again in a few seconds');
+    if (late) throw new TrialError('the trial is being loaded or undone: try again in a few seconds');
   }
 }
 

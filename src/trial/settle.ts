@@ -125,9 +125,9 @@ async function confirm(
 ): Promise<readonly string[]> {
   if (!(await isInForce(access, trial, env)))
     throw new TrialError(
-      'the kernel no longer has what was tried: another program changed it. It is undone when its time is over; "knockd-nft undo" does so now',
+      'the kernel no longer has the candidate: another program changed it. The trial is undone when its time is over; "knockd-nft undo" does that now',
     );
-  if (!isThere()) throw new TrialError('its time is over: "knockd-nft try" tries it again');
+  if (!isThere()) throw new TrialError('the trial is over: "knockd-nft try" starts another');
   if (trial.candidate !== null) install(trial, trial.candidate);
   const remembered = withState(env, trial);
   forgetUnconfirmed(remembered, trial.bytes);
@@ -174,7 +174,7 @@ async function undo(access: Access, env: NodeJS.ProcessEnv, trial: Trial): Promi
   if (trial.hold) writeHold(env, trial.hold);
   else endHold(env);
   if (!trial.hold && readHold(env))
-    throw new TrialError('what keeps the supervisor from its work cannot be removed');
+    throw new TrialError('the hold that stops the supervisor cannot be removed');
   return warnings;
 }
 

@@ -32,7 +32,7 @@ export function rememberUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): 
   const path = unconfirmedPath(env);
   if (path === undefined)
     throw new TrialError(
-      "what is tried in place must be remembered, and this is not the host's network: name a folder for that in $STATE_DIRECTORY, or try a copy of the file",
+      "a trial in place must be noted, and this is not the host's network: name a folder in $STATE_DIRECTORY, or try a copy of the file",
     );
   const others = readHashes(path).filter(hash => hash !== hashOf(bytes));
   writeState(path, `${[...others, hashOf(bytes)].slice(-MOST).join('\n')}\n`);
@@ -62,6 +62,6 @@ export function isUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): boolea
 export function refuseUnconfirmed(env: NodeJS.ProcessEnv, file: string, bytes: Uint8Array): void {
   if (!isUnconfirmed(env, bytes)) return;
   const message =
-    'what the file says was tried and not confirmed; expected a change, "knockd-nft try" again, or "knockd-nft load --force"';
+    'this content was tried and not confirmed; expected a change, "knockd-nft try" again, or "knockd-nft load --force"';
   throw new ConfigError([{ severity: 'error', file, line: null, column: null, message }]);
 }

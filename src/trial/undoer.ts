@@ -50,7 +50,7 @@ export async function armUndo(
     await once(child.stdout, 'data', { signal: AbortSignal.timeout(PATIENCE) }); // it says that it stands ready
   } catch {
     endGroup(child.pid);
-    throw new TrialError('what would go back cannot be started, so nothing is tried');
+    throw new TrialError('the process that undoes the trial cannot be started, so nothing is tried');
   }
   child.stdout.destroy();
   child.unref();
@@ -75,7 +75,7 @@ async function armTimer(
   );
   const options = [
     ...['--quiet', '--no-ask-password', '--collect', `--unit=${unitOf(id)}`],
-    '--description=knockd-nft: undo what is not confirmed',
+    '--description=knockd-nft: undo an unconfirmed trial',
     ...[`--on-active=${delay}ms`, '--timer-property=AccuracySec=100ms'],
     ...['Restart=on-failure', 'RestartSec=1s', 'StartLimitIntervalSec=0', 'SyslogIdentifier=knockd-nft'].map(
       property => `--property=${property}`,

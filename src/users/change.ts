@@ -66,7 +66,7 @@ export function addUser(
   }
   if (service.sequences.some(it => it.user === null))
     throw new UserError(
-      `${service.name} has one "sequence" for all: give it a user's name first, by "sequences": { "NAME": [..] } in its place; or leave --sequence away, since tokens go beside it`,
+      `${service.name} has one "sequence" for all: replace it by "sequences": { "NAME": [..] } with a user's name first; or leave out --sequence, since tokens may be added to it`,
     );
   return { ...NOTHING, text: withUser(text, service.name, 'sequences', user, knocksText(make.sequence())) };
 }
@@ -102,7 +102,7 @@ export function removeUser(text: string, config: Config, named: Named, file: str
   const others = [...service.tokens, ...service.sequences].filter(it => it.user !== user);
   if (others.length === 0)
     throw new UserError(
-      `${user} is the only way into ${service.name}: add somebody else first, or take the whole service out of the file`,
+      `${user} is the only way into ${service.name}: add another user first, or remove the whole service from the file`,
     );
   const own = secretFile(text, tokenPath(service.name, user), file);
   const kinds = (['tokens', 'sequences'] as const).filter(kind => service[kind].some(it => it.user === user));
@@ -129,7 +129,7 @@ function isUser({ tokens, sequences }: Service, user: string): boolean {
 function noUser(config: Config, { service: name, user }: Named): UserError {
   const { tokens, sequences } = findService(config, name);
   const users = [...new Set([...tokens, ...sequences].flatMap(it => it.user ?? []))];
-  const known = users.length === 0 ? 'it has none by name' : `it has ${users.join(', ')}`;
+  const known = users.length === 0 ? 'it has no named users' : `it has ${users.join(', ')}`;
   return new UserError(`${name} has no user ${user}; ${known}`);
 }
 

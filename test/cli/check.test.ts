@@ -14,14 +14,14 @@ t.test('it names what "policy": "drop" would cut off, and what the other keys do
   });
   const { status, stdout, stderr } = await world.knockd(['check']);
   t.equal(status, 0);
-  t.match(stdout, /^ {2}policy: this closes what listens here, unless "public" names it: \S+ 8080\/tcp$/m);
+  t.match(stdout, /^ {2}policy: this closes listeners that "public" does not name: \S+ 8080\/tcp$/m);
   t.match(stdout, /^ {2}public: .* 80\/tcp$/m);
   t.match(stdout, /^ {2}allow: 192\.0\.2\.0\/24 reach every port/m);
-  t.match(stdout, /^ {2}interfaces: only what comes in by eth0, wg\* is looked at$/m);
+  t.match(stdout, /^ {2}interfaces: guards only what comes in by eth0, wg\*$/m);
   t.match(stdout, /^ {2}hook: /m);
   t.match(
     stderr,
-    /warning: "interfaces": there is no interface "wg\*", so nothing comes in there at present\n/,
+    /warning: "interfaces": there is no interface "wg\*" at present, so nothing comes in there\n/,
   );
   const json = JSON.parse((await world.knockd(['check', '--json'])).stdout);
   t.match(json, { valid: true, policy: 'drop', hook: 'prerouting', absentInterfaces: ['wg*'] });

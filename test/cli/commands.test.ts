@@ -123,7 +123,7 @@ t.test('warnings go to stderr and change no status', built, async t => {
   t.equal(status, 0);
   t.match(stdout, /valid, 1 service\n/);
   const [first = '', ...rest] = stderr.trimEnd().split('\n');
-  t.ok(first.startsWith(`${path}: warning: everybody may read the file`), first);
+  t.ok(first.startsWith(`${path}: warning: every user may read the file`), first);
   t.equal(rest.length, 2, 'two knocks, and ports that are neighbours');
   for (const line of rest)
     t.ok(line.startsWith(`${path}:7:19: warning: `) || line.startsWith(`${path}:9:`), line);
@@ -161,7 +161,7 @@ t.test('a file that cannot be used is 78 and one line', built, async t => {
   const cases: readonly (readonly [string, RegExp])[] = [
     ['/no/such/file', /there is no such file/],
     [tmpdir(), /not a regular file/],
-    [write('shared.json', good, 0o660), /others than its owner may write/],
+    [write('shared.json', good, 0o660), /users other than its owner may write/],
     [write('empty.json', ''), /:1:1: /],
     [write('cut.json', '{ "services": {'), /:1:16: /],
     [write('binary.json', '\0\u0001\uFFFD'), /:1:1: /],
@@ -224,7 +224,7 @@ t.test('check and render need no privileges; the others say in one line which, w
     t.equal(result.stdout, '');
     const lines = result.stderr
       .split('\n')
-      .filter(line => line && !/: warning: everybody may read/.test(line));
+      .filter(line => line && !/: warning: every user may read/.test(line));
     t.same(lines.length, 1, 'one line');
     t.match(lines[0], /^knockd-nft: .*CAP_NET_ADMIN/);
   }

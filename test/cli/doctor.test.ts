@@ -35,7 +35,7 @@ t.test('a healthy host: a few lines, and exit 0', needs, async t => {
       'ok      service: the supervisor runs (process PID)',
       'ok      other tables: there are none',
       'ok      guarded ports: services listen there',
-      'ok      knocks: they come to us, and to nobody else',
+      'ok      knocks: they reach our table and no other program',
       'ok      appearance: guarded ports look like those beside them',
       'ok      settings: N of M connections are tracked',
       '',
@@ -57,9 +57,9 @@ t.test('a finding is what, why and the command; in JSON the same', needs, async 
   t.match(
     stdout,
     `broken  table inet filter, chain input drops 22/tcp (ssh)
-        who knocks correctly does not get in: what our table accepts, another
-        may still drop. The command lasts until the ruleset is loaded again:
-        write the rule into its file, too (/etc/nftables.conf, mostly)
+        a client that knocks correctly does not get in: another table may drop
+        what ours accepts. The command lasts until the ruleset is loaded again:
+        write the rule into its file, too (usually /etc/nftables.conf)
         nft insert rule inet filter input tcp dport 22 accept
 `,
   );

@@ -78,7 +78,7 @@ t.test('without a terminal it hides ssh where that listens, and says so', { skip
   await listen(t, world, 'nginx', [80, '::']);
   const { status, stdout, stderr } = await world.knockd(['init']);
   t.equal(status, 0, stderr);
-  t.equal(stderr, 'hides ssh on 2200-2201/tcp (listens there); --service NAME=PORTS hides others\n');
+  t.equal(stderr, 'hides ssh on 2200-2201/tcp (listens there); --service NAME=PORTS hides other ports\n');
   t.match(
     stdout.replaceAll('\n', ' '),
     `Wrote ${world.configFile}: it hides ssh (2200-2201/tcp) behind 4 knocks.`,
@@ -240,7 +240,7 @@ t.test('options say everything, and are checked before anything is done', { skip
       /--service: "ssh" is not in the list: expected a name or a number of the list, or NAME=PORTS/,
     ],
     [['--service', 'SSH=22'], /"SSH" is no service name/],
-    [['--service', 'ssh=22', 'ssh=23'], /ssh is there twice/],
+    [['--service', 'ssh=22', 'ssh=23'], /ssh appears twice/],
     [['--service', 'all=1-65535'], /too few free ports/],
     [['--knocks', '2'], /--knocks 2: expected a number from 3 to 32/],
     [['--knocks', '4.5'], /expected a number/],
@@ -433,7 +433,7 @@ t.test(
     ]);
     t.match(
       under.stderr,
-      /^10\.77\.0\.2, which you are logged in from, will have to knock, too; --allow 10\.77\.0\.2 spares it$/m,
+      /^10\.77\.0\.2, from which you are logged in, must knock, too; --allow 10\.77\.0\.2 lets it in without$/m,
     );
     t.match(
       under.stdout,
@@ -588,7 +588,7 @@ t.test('a narrow window breaks no words but those of commands', { skip: inTermin
   await terminal.press('Enter');
   const screen = await terminal.shows(/^ended 0$/m);
   for (const sentence of [
-    'Which of them shall be hidden? Names or numbers, or NAME=PORTS for what does not run yet, such as web=80,443.',
+    'Which of them do you want to hide? Names or numbers, or NAME=PORTS for a service that does not run yet, such as web=80,443.',
     'Nothing is in force yet. Keep this login open, and go on like this:',
     '1. Try it. After two minutes it is undone, unless it is confirmed.',
   ])

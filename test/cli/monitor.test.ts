@@ -92,9 +92,9 @@ t.test(
       writeFileSync(book, JSON.stringify({ ...ledger, fed }));
     };
     lasting(10);
-    await check(1, /^WARNING: tokens run out at .*: nobody feeds new ones/, 'soon');
+    await check(1, /^WARNING: tokens run out at .*: no new ones are fed/, 'soon');
     lasting(-2);
-    await check(2, /^CRITICAL: tokens ran out: nobody fed new ones/, 'now');
+    await check(2, /^CRITICAL: tokens ran out: no new ones were fed/, 'now');
     world.write({ services: { wake: { ports: [], sequence: [10000, 2345, 3456, 1234] } } });
     await load();
     await check(0, /^OK: 0 services guarded, 1 service without ports, 0 in/, 'nothing is to be guarded');

@@ -64,8 +64,8 @@ t.test('a narrow window breaks no words of a finding', { skip }, async t => {
   await terminal.enter('clear; knockd-nft doctor; echo "ended $?"');
   const screen = await terminal.shows(screenful);
   for (const sentence of [
-    'the table stays and works; but nobody follows the file, reports who comes in, or puts the table back when another tool removes it',
-    'who knocks correctly is let in, and finds nothing there',
+    'the table stays and works, but no program follows the file, reports clients, or puts the table back after another tool removes it',
+    'a client that knocks correctly is let in, but nothing listens there',
   ])
     t.ok(screen.replace(/\s+/g, ' ').includes(sentence), sentence);
 });
@@ -80,7 +80,7 @@ t.test('Ctrl-C goes back from what is tried at once, and the prompt is there', {
   await terminal.shows(/Ctrl-C goes back at once/);
   t.equal(await reach(world), 'silent');
   await terminal.press('C-c');
-  t.match(await terminal.shows(/^ended 1$/m), /^undone: the rules that were before are back; /m);
+  t.match(await terminal.shows(/^ended 1$/m), /^undone: the former rules are back; /m);
   await terminal.shows(/^ready>\n*(?![\s\S])/m);
   t.equal(await reach(world), 'open');
   t.equal(await rules(world), was);

@@ -159,7 +159,7 @@ t.test(
     t.equal(statSync(file).mode & 0o7777, 0o600);
     t.equal(read(world), text, 'and the configuration stays as it was');
     t.ok(await world.opens('client', tokenOf(alice)));
-    t.match((await call(world, 'user', 'remove', 'ssh', 'alice')).stderr, `${file} is of no use any more`);
+    t.match((await call(world, 'user', 'remove', 'ssh', 'alice')).stderr, `${file} is no longer needed`);
   },
 );
 
@@ -237,7 +237,7 @@ t.test('wrong words are told, and change nothing', { skip }, async t => {
     [64, /expected user add\|rotate\|remove\|show/, 'ad', 'ssh', 'alice'],
     [64, /"Alice" is no user's name/, 'add', 'ssh', 'Alice'],
     [1, /there is no service web; there is ssh/, 'add', 'web', 'alice'],
-    [1, /ssh has no user alice; it has none by name/, 'rotate', 'ssh', 'alice'],
+    [1, /ssh has no user alice; it has no named users/, 'rotate', 'ssh', 'alice'],
     [1, /ssh has no user alice/, 'show', 'ssh', 'alice'],
     [64, /--page x is no URL/, 'add', 'ssh', 'alice', '--page', 'x'],
   ];

@@ -79,7 +79,7 @@ t.test('where all is well, there is a line for each check and no finding', async
       'service: the supervisor runs (process 123)',
       'other tables: there are none',
       'guarded ports: services listen there',
-      'knocks: they come to us, and to nobody else',
+      'knocks: they reach our table and no other program',
       'appearance: guarded ports look like those beside them',
       'settings: 12 of 262144 connections are tracked',
     ],

@@ -102,8 +102,8 @@ t.test('services are chosen by name, by number, or written out', async t => {
   t.match(chosen('web='), '"" is no port; NAME=PORTS');
   t.match(chosen('web=80,0'), '"0" is no port');
   t.match(chosen('web=80,70000/udp'), '"70000/udp" is no port');
-  t.match(chosen('ssh', 'ssh=2222'), 'ssh is there twice');
-  t.match(chosen('nginx', 'web=400-500'), '400-500/tcp is there twice');
-  t.match(chosen('web=80,80/tcp'), '80/tcp is there twice');
+  t.match(chosen('ssh', 'ssh=2222'), 'ssh appears twice');
+  t.match(chosen('nginx', 'web=400-500'), '400-500/tcp appears twice');
+  t.match(chosen('web=80,80/tcp'), '80/tcp appears twice');
   t.same(chosen('a=53/udp', 'b=53/tcp'), ['a=53/udp', 'b=53/tcp']);
 });

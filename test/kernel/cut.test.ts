@@ -441,7 +441,7 @@ t.test('UDP that the program has begun anew can be cut as soon as it pauses', ne
   await world.host('client').knock(world.server.ipv4, sshKnocks);
   const viewing = world.start('client', process.execPath, ['-e', viewer, world.server.ipv4]);
   await viewing.line(/tick/);
-  const tracking = `${world.client.ipv4} on 1194/udp: only its tracking was ended; a program here that goes on`;
+  const tracking = `${world.client.ipv4} on 1194/udp: only its tracking was ended; if a program here goes on`;
   t.match(await revoke(t, world, world.client.ipv4, '--cut'), tracking);
   t.ok((await ticks(viewing)) > 0, 'it goes on sending');
   streaming.signal('SIGSTOP');
@@ -474,7 +474,7 @@ t.test('everybody is everybody whom the configuration does not allow', needs, as
     t.match(named, {
       status: 0,
       stdout: /; 1 connection cut\n$/,
-      stderr: `${address} is let in all the same: "allow" in the configuration names it`,
+      stderr: `${address} still gets in: "allow" in the configuration names it`,
     });
     t.equal(await kept[0]?.send('x'), 'dead', 'but who is named is meant');
   }
@@ -492,7 +492,7 @@ t.test('one does not cut the connection that one is logged in over by chance', n
     t.same([refused.status, refused.stdout], [1, '']);
     t.match(
       refused.stderr,
-      /logged in over, so nothing was changed; .*: knockd-nft revoke (ssh )?10\.77\.0\.2 --cut\n$/,
+      /connection of your own login, so nothing was changed; .*: knockd-nft revoke (ssh )?10\.77\.0\.2 --cut\n$/,
     );
     t.equal(await session.send('x'), 'alive');
     t.equal(await world.host('client').connect(world.server.ipv4, 22), 'open', 'nothing was revoked');
@@ -519,7 +519,7 @@ t.test('nor where a redirection leads that connection to another port', needs, a
   await world.host('client').knock(world.server.ipv4, sshKnocks);
   const session = await world.host('client').open(world.server.ipv4, 2222);
   const refused = await world.knockd(['revoke', '--all', '--cut'], { env });
-  t.match(refused, { status: 1, stdout: '', stderr: /logged in over, so nothing was changed/ });
+  t.match(refused, { status: 1, stdout: '', stderr: /connection of your own login, so nothing was changed/ });
   t.equal(await session.send('x'), 'alive');
 });
 

@@ -184,7 +184,7 @@ t.test('where doctor does not look is said, and knocks are not called seen witho
   const world = await serving(t);
   t.notMatch(await ids(world), ['not-looked-at']);
   const text = async () => (await world.knockd(['doctor'])).stdout;
-  t.match(await text(), /ok +knocks: they come to us, and to nobody else\n/);
+  t.match(await text(), /ok +knocks: they reach our table and no other program\n/);
   await world.nft(`table netdev early {
 	chain wire {
 		type filter hook ingress device "eth0" priority 0; policy accept;
@@ -210,7 +210,7 @@ table bridge early {
   );
   const shown = await world.run('server', 'sh', ['-c', finding.mend]);
   t.match(shown, { status: 0, stdout: /tcp dport 2345 drop/ });
-  t.match(await text(), /ok +knocks: they come to us, and to nobody else, as far as doctor\s+looks/);
+  t.match(await text(), /ok +knocks: they reach our table and no other program, as far as doctor\s+looks/);
 });
 
 t.test('tc and XDP are said to be not looked into', { skip: needs.skip || lacking('tc') }, async t => {

@@ -428,7 +428,7 @@ for (const { named, setup = [], told, mend } of ASTRAY)
     }
     await world.host('server').listen(22);
     world.write({ ...guarded, interfaces: named });
-    const nothing = `${world.configFile}: warning: "interfaces": no packet comes in by any of them at present: NOTHING IS GUARDED`;
+    const nothing = `${world.configFile}: warning: "interfaces": no packet comes in by any of these interfaces at present: NOTHING IS GUARDED`;
     for (const command of ['check', 'load', 'status']) {
       const { status, stderr } = await world.knockd([command]);
       t.equal(status, 0, command);

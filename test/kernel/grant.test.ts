@@ -151,16 +151,16 @@ t.test('words that nobody can mean are 64, and nothing happens', needs, async t 
     [['grant', 'ssh', '192.0.2.7', '--for', '400d'], /--for "400d" is too long/],
     [['grant', 'ssh', '192.0.2.7', '--for', 'ever'], /--for "ever" is no duration: expected .*"1m30s"/],
     [['grant', 'ssh', '192.0.2.7', '--for', '-5'], /--for "-5" is no duration/],
-    [['revoke'], /say whom: an address, a user, or --all/],
-    [['revoke', 'ssh'], /say whom: knockd-nft revoke ssh ADDRESS, or knockd-nft revoke ssh --all/],
+    [['revoke'], /name a client: an address, a user, or --all/],
+    [['revoke', 'ssh'], /name a client: knockd-nft revoke ssh ADDRESS, or knockd-nft revoke ssh --all/],
     [['revoke', 'ssh', 'alice'], /"alice" is neither an address nor a user: no sequence has a user there/],
     [['revoke', 'admin', 'alcie'], /"alcie" is neither an address nor a user: the nearest user is "alice"/],
     [['revoke', 'nobody'], /"nobody" is neither an address nor a user: the nearest user is "bob"/],
     [['revoke', 'shh', '192.0.2.7'], /no service "shh" .* the nearest is "ssh"/],
     [['revoke', 'shh', '--all'], /no service "shh"/],
     [['revoke', '192.0.2.7', 'ssh'], /"192\.0\.2\.7" is no service, which comes before/],
-    [['revoke', '192.0.2.7', '--all'], /--all means everybody/],
-    [['revoke', 'ssh', '192.0.2.7', '--all'], /--all means everybody: leave out either/],
+    [['revoke', '192.0.2.7', '--all'], /--all means every client/],
+    [['revoke', 'ssh', '192.0.2.7', '--all'], /--all means every client: leave out either/],
   ];
   for (const [words, message] of cases) failsWith(t, await world.knockd(words), 64, message);
   for (const words of [['grant'], ['grant', 'ssh'], ['grant', 'a', 'b', 'c'], ['revoke', 'a', 'b', 'c']])
@@ -179,7 +179,7 @@ t.test('where nothing is loaded, both say what to do first', needs, async t => {
     failsWith(t, await world.knockd(words), 1, /nothing is loaded.*"knockd-nft load" first/);
   await load(world, { services: {} });
   failsWith(t, await world.knockd(['grant', 'ssh', '192.0.2.7']), 64, /no service "ssh".*guards nothing/);
-  t.equal(await says(t, world, 'revoke', '--all'), `nobody was in; ${goesOn}`);
+  t.equal(await says(t, world, 'revoke', '--all'), `no client was in; ${goesOn}`);
   await load(world, both);
   await world.nft('flush chain inet knockd guard_ssh; delete chain inet knockd open_ssh').catch(() => {});
   await world.nft(`flush ruleset
@@ -308,7 +308,7 @@ add element inet knockd admin_clients_ipv6 { 2001:db8::2 timeout 1m }`);
     ],
   );
   for (const name of ['ssh', 'admin']) t.same((await serviceOf(world, name)).clients, []);
-  t.equal(await says(t, world, 'revoke', '--all'), `nobody was in; ${goesOn}`);
+  t.equal(await says(t, world, 'revoke', '--all'), `no client was in; ${goesOn}`);
 });
 
 t.test('a user is whoever is in by that name, and comes before a service of that name', needs, async t => {
@@ -325,7 +325,7 @@ t.test('a user is whoever is in by that name, and comes before a service of that
     `revoked backup from fd77::2 (alice); ${goesOn}`,
   );
   t.equal(await says(t, world, 'revoke', 'alice'), `revoked admin from 10.77.0.2 (alice); ${goesOn}`);
-  t.equal(await says(t, world, 'revoke', 'alice'), `nobody was in as alice; ${goesOn}`);
+  t.equal(await says(t, world, 'revoke', 'alice'), `no client was in as alice; ${goesOn}`);
   t.equal(await says(t, world, 'revoke', 'ssh'), `revoked backup from 10.77.0.3 (ssh); ${goesOn}`);
   t.same((await serviceOf(world, 'admin')).clients, ['10.77.0.3 bob']);
   t.same((await serviceOf(world, 'ssh')).clients, ['10.77.0.3'], 'the service of that name is another thing');
@@ -339,7 +339,7 @@ t.test('a set that is full is told in words', needs, async t => {
     t,
     await world.knockd(['grant', 'ssh', '192.0.2.3']),
     1,
-    /as many are in as "limits.clients" allows/,
+    /"limits.clients" allows no more clients/,
   );
   await says(t, world, 'grant', 'ssh', '192.0.2.2', '--for', '1h');
   await says(t, world, 'revoke', '192.0.2.1');

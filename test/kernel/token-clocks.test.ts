@@ -170,8 +170,8 @@ t.test('where nobody feeds, status says so before the tokens end, and when they 
   t.match(await world.knockd(['load'], { env }), { status: 0 });
   for (const [minutes, says] of [
     [60, []],
-    [70, [/^nobody has fed new ones for (70|71) minutes: the last ends at .*Z$/]],
-    [190, ['they ran out: nobody fed new ones']],
+    [70, [/^no new ones were fed for (70|71) minutes: the last ends at .*Z$/]],
+    [190, ['they ran out: no new ones were fed']],
   ] as const) {
     set(FIRST + minutes);
     const { stdout, stderr } = await world.knockd(['status', '--json'], { env });

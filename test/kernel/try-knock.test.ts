@@ -54,7 +54,7 @@ const visits =
     if (answer !== 'open') throw new Error(`${host} came to ${port}, which is ${answer}`);
   };
 
-const UNDONE = 'undone: the rules that were before are back';
+const UNDONE = 'undone: the former rules are back';
 const confirmedBy = (what: string) => `confirmed by a knock: a client opened ${what} and came in`;
 
 t.test("nobody's knock on what stayed confirms", { skip, buffered: true }, async t => {

@@ -131,7 +131,7 @@ t.test('what cannot be confirmed is said in a line, and undone', { skip, buffere
   t.equal(changed.status, 1);
   t.match(
     changed.stderr,
-    /^knockd-nft: the kernel no longer has what was tried: .*"knockd-nft undo" does so now\n$/,
+    /^knockd-nft: the kernel no longer has the candidate: .*"knockd-nft undo" does that now\n$/,
   );
   await world.knockd(['confirm'], { config: false });
   t.equal((await command.ended).status, 1);
@@ -151,7 +151,7 @@ t.test('Ctrl-C goes back at once', { skip, buffered: true }, async t => {
   command.signal('SIGINT');
   const { status: ended, stdout } = await command.ended;
   t.equal(ended, 1);
-  t.match(stdout, /^undone: the rules that were before are back/);
+  t.match(stdout, /^undone: the former rules are back/);
   t.equal(await rules(world), was);
 });
 
@@ -201,7 +201,7 @@ t.test('a new login confirms', { skip, buffered: true }, async t => {
     world.knockd(['confirm'], { env: { ...environment, SSH_CONNECTION } });
   const old = await confirm(`${world.client.ipv4} ${port} ${world.server.ipv4} 22`);
   t.equal(old.status, 1);
-  t.match(old.stderr, /this login is older than what is tried/);
+  t.match(old.stderr, /this login is older than the trial/);
   // sudo takes the variable away
   const words = [
     '-c',
@@ -217,10 +217,7 @@ t.test('a new login confirms', { skip, buffered: true }, async t => {
   t.equal(sudo.status, 1, 'found in the process above');
   t.equal((await world.knockd(['load'], { env: environment })).status, 1, 'no load meanwhile');
   t.equal((await world.knockd(['unload', '--force'], { env: environment })).status, 1, 'no unload either');
-  t.match(
-    (await world.knockd(['try', file], { env: environment })).stderr,
-    /something is being tried already/,
-  );
+  t.match((await world.knockd(['try', file], { env: environment })).stderr, /a trial is under way/);
   t.match(await event('held'), { reason: /^trying / });
 
   const now = await confirm(`${world.client.ipv4} 40023 ${world.server.ipv4} 22`);
@@ -293,10 +290,7 @@ t.test('in place: what was not confirmed is not taken later', { skip, buffered: 
 
   const plain = await world.knockd(['load'], { env });
   t.equal(plain.status, 78);
-  t.match(
-    plain.stderr,
-    /knockd-nft\.json: what the file says was tried and not confirmed; expected a change, /,
-  );
+  t.match(plain.stderr, /knockd-nft\.json: this content was tried and not confirmed; expected a change, /);
   await world.nft('flush ruleset');
   const boot = await world.knockd(['load', '--last-good'], { env });
   t.equal(boot.status, 0);

@@ -59,7 +59,7 @@ t.test('who is stopped in the middle keeps nobody from going back', { skip, buff
   await stopped.line(/^held$/);
   const confirm = await world.knockd(['confirm'], { env });
   t.equal(confirm.status, 1);
-  t.match(confirm.stderr, /^knockd-nft: what is tried is being loaded or undone: try again in a few seconds/);
+  t.match(confirm.stderr, /^knockd-nft: the trial is being loaded or undone: try again in a few seconds/);
   t.equal(
     await until(
       () => reach(world),
@@ -90,7 +90,7 @@ t.test('what cannot be confirmed at the end is undone', { skip, buffered: true }
     await command.line(
       what.startsWith('the file')
         ? /knockd-nft\.json cannot be written \(ENOENT\): make it writable and confirm again/
-        : /the kernel no longer has what was tried/,
+        : /the kernel no longer has the candidate/,
     );
     command.signal('SIGKILL');
     t.equal(await becomes(world, was), was, what);
@@ -144,9 +144,9 @@ t.test('what could not be brought back is not tried', { skip, buffered: true }, 
     t.equal(refused, 1, by);
     t.match(
       stderr,
-      /^knockd-nft: somebody changed table inet knockd so that it could not be brought back \(.*/,
+      /^knockd-nft: another program changed table inet knockd so that an undo could not bring it back \(.*/,
     );
-    t.match(stderr, /make it as the configuration says first: knockd-nft load\n$/);
+    t.match(stderr, /run "knockd-nft load" first\n$/);
     t.equal(await rules(world), was);
     t.equal((await world.knockd(['load'])).status, 0, 'as it says');
   }
@@ -234,7 +234,7 @@ t.test('what is tried in one network is not undone in another', { skip, buffered
   for (const words of [['undo'], ['confirm']]) {
     const { status: refused, stderr } = await world.knockd(words, { host: 'client', env });
     t.equal(refused, 1);
-    t.match(stderr, /for another network namespace, net:\[\d+\]: type this there\n$/);
+    t.match(stderr, /for another network namespace, net:\[\d+\]: run this there\n$/);
   }
   t.equal((await world.run('client', 'nft', ['list', 'ruleset'])).stdout, '');
   t.equal((await world.knockd(['undo'], { env })).status, 0);
@@ -282,7 +282,7 @@ t.test("a folder that is somebody else's leads nobody", { skip, buffered: true }
   for (const words of [['try', candidate(world, lockout)], ['confirm'], ['undo']]) {
     const { status: refused, stderr } = await world.knockd(words, { env });
     t.equal(refused, 1);
-    t.match(stderr, /^knockd-nft: what is being tried is another user's, .*, remove \S+\/trial\n$/);
+    t.match(stderr, /^knockd-nft: the trial is another user's, .*, remove \S+\/trial\n$/);
   }
   rmSync(at('trial'));
   const command = startTry(world, [candidate(world, lockout), '--for', '2s'], env);
@@ -301,7 +301,7 @@ t.test('a login from the host itself shows nothing', { skip, buffered: true }, a
     const SSH_CONNECTION = `${from} 40000 ${from} 22`;
     const { status: refused, stderr } = await world.knockd(['confirm'], { env: { SSH_CONNECTION } });
     t.equal(refused, 1, from);
-    t.match(stderr, /^knockd-nft: this login comes from this host itself, so it does not show /);
+    t.match(stderr, /^knockd-nft: this login comes from this host itself, so it does not prove /);
   }
   const SSH_CONNECTION = 'fe80::1234%eth0 40000 fe80::1%eth0 22';
   t.equal((await world.knockd(['confirm'], { env: { SSH_CONNECTION } })).status, 0);

@@ -122,7 +122,7 @@ t.test('a trial that version 1.0.0 began is undone by this one', { skip }, async
   writeFileSync(trial, Buffer.concat([bytes.subarray(0, 12), serialize(notes)]), { mode: 0o600 });
   const { status: done, stdout, stderr } = await world.knockd(['undo', '--id', idOf(bytes)], { env });
   t.equal(done, 0, stderr);
-  t.match(stdout, /^undone: the rules that were before are back/m);
+  t.match(stdout, /^undone: the former rules are back/m);
   const { services, inSync } = await status(world);
   t.same(Object.keys(services), ['admin', 'ssh']);
   t.match(services.ssh, { ports: ['22/tcp'] });
@@ -147,10 +147,10 @@ t.test('notes of a version to come are told, and what the file says is loaded', 
     writeFileSync(trial, Buffer.concat([Buffer.from('0123456789ab'), serialize({ version: 1000 })]));
     const confirm = await world.knockd(['confirm'], { env });
     t.equal(confirm.status, 1);
-    t.match(confirm.stderr, /^knockd-nft: what is being tried was begun by another version of knockd-nft, /);
+    t.match(confirm.stderr, /^knockd-nft: another version of knockd-nft began the trial, /);
     const undo = await world.knockd(words, { env });
     t.equal(undo.status, 0, undo.stderr);
-    t.match(undo.stderr, /was begun by another version: the configuration is loaded instead/);
+    t.match(undo.stderr, /another version began the trial: the configuration is loaded instead/);
     t.equal(await rules(world), was);
     t.notOk(existsSync(trial));
     await command.ended;

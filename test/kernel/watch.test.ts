@@ -36,7 +36,7 @@ t.test('in a pipe, each thing that happens is a line', { skip }, async t => {
   await load(world, { ...config, strict: false });
   await watch.line(/ table inet knockd: as the configuration says$/);
   world.write(config);
-  await watch.line(/ not as the configuration says: "knockd-nft load" makes it so$/);
+  await watch.line(/ not as the configuration says: "knockd-nft load" puts it right$/);
   world.write('{');
   await watch.line(/knockd-nft\.json:1:2: /);
   await watch.line(/ table inet knockd: the configuration cannot be used$/);

@@ -98,7 +98,7 @@ for (const family of families) {
     await opens(client, to, 9100);
     assert.equal(await client.udp(to, 9101, 'q', { timeout: PATIENCE }), 'q');
   });
-  test(`data plane: a packet where nobody listens puts back, one to a listener does not, ${family}`, async () => {
+  test(`data plane: a packet where no program listens puts back, one to a listener does not, ${family}`, async () => {
     const between = (knock: string) => [...sshKnocks.slice(0, 3), knock, ...sshKnocks.slice(3)];
     await client.knock(to, between('80/tcp'));
     await opens(client, to, 22);

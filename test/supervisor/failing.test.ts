@@ -20,7 +20,7 @@ t.test('a foreign table of our name keeps it from loading only as long as it is 
   const { world, env } = await made(t);
   await world.nft('add table inet knockd');
   const supervisor = world.startKnockd(['run'], env);
-  await supervisor.line(/cannot load .*exists and is not ours.*it is tried again/);
+  await supervisor.line(/cannot load .*exists and is not ours.*trying again/);
   await until(async () => existsSync(join(env.RUNTIME_DIRECTORY ?? '', 'trouble')), Boolean);
   const { stderr } = await world.knockd(['status'], { env });
   t.match(stderr, /the supervisor, since \d{4}-.*: cannot load .*exists and is not ours/);
@@ -30,7 +30,7 @@ t.test('a foreign table of our name keeps it from loading only as long as it is 
   const told = async () => existsSync(join(env.RUNTIME_DIRECTORY ?? '', 'trouble'));
   t.notOk(await until(told, it => !it), 'and nothing is said to be wrong any more');
   t.notMatch((await world.knockd(['status'], { env })).stderr, /the supervisor, since/);
-  t.equal(supervisor.lines().filter(line => line.includes('is tried again')).length, 1, 'told once');
+  t.equal(supervisor.lines().filter(line => line.includes('trying again')).length, 1, 'told once');
 });
 
 t.test(
@@ -70,7 +70,7 @@ t.test(
       ],
       env,
     );
-    await supervisor.line(/cannot load .*this user may not read the file \(EACCES\).*it is tried again/);
+    await supervisor.line(/cannot load .*this user may not read the file \(EACCES\).*trying again/);
     const trouble = join(env.RUNTIME_DIRECTORY ?? '', 'trouble');
     await until(async () => existsSync(trouble), Boolean);
     t.match(readFileSync(trouble, 'utf8'), /this user may not read the file/);

@@ -149,7 +149,7 @@ t.test('a socket that cannot be made is told, and made as soon as it can be', { 
   const path = socketIn(environment);
   rmSync(path);
   mkdirSync(path);
-  await supervisor.line(/events cannot be read by other programs: .*it is tried again/);
+  await supervisor.line(/events cannot be read by other programs: .*trying again/);
   const status = await until(
     () => world.knockd(['status'], { env: environment }),
     ({ stderr }) => stderr.includes('events cannot be read'),
@@ -169,7 +169,7 @@ t.test('two supervisors: one socket each, and none takes the other one its', { s
   const path = socketIn(environment);
   const first = await read(path);
   const same = world.startKnockd(['run'], environment);
-  await same.line(/another program serves .*events; it is tried again/);
+  await same.line(/another program serves .*events; trying again/);
   const folder = `${environment.RUNTIME_DIRECTORY}2`;
   const other = world.startKnockd(['run'], { ...environment, RUNTIME_DIRECTORY: folder });
   await other.line(/"event":"unchanged"/);

@@ -136,7 +136,7 @@ t.test('the Debian package', { skip: missing() }, async t => {
       await succeed(lab, 'sh', '-c', `chown root:root ${CONFIG} && chmod 600 ${CONFIG}`);
       const doctor = await lab.run('knockd-nft', ['doctor']);
       t.equal(doctor.status, 1);
-      t.match(doctor.stdout, /^broken +\S+: user knockd-nft, as whom the services run,/m);
+      t.match(doctor.stdout, /^broken +\S+: user knockd-nft, which the services run as,/m);
       t.match((await lab.run('knockd-nft', ['check'])).stderr, 'warning: user knockd-nft');
       t.equal((await lab.run('knockd-nft', ['status', '--check'])).status, 1);
       const load = await lab.run('knockd-nft', ['load']);

@@ -31,7 +31,7 @@ const timers = async (lab: Lab) =>
 /** How often an undo told the journal, in a unit that does not stay. */
 async function undone(lab: Lab): Promise<number> {
   const text = await succeed(lab, 'journalctl', '--identifier=knockd-nft', '--output=cat');
-  return text.match(/^undone: the rules that were before are back/gm)?.length ?? 0;
+  return text.match(/^undone: the former rules are back/gm)?.length ?? 0;
 }
 
 /** A login as systemd-logind knows it: all its processes are one unit, and end with it. */
