@@ -188,7 +188,7 @@ only('error', [
   {
     name: 'a service with both sequence and sequences',
     text: withService('"ports": [22],', `"sequence": ${SEQUENCE},`, `▸"sequences": { "bob": ${OTHER} }`),
-    message: /beside "sequence" \(line 5\)/,
+    message: /and "sequence" \(line 5\) exclude each other/,
   },
   {
     name: 'sequences without a user',

@@ -320,8 +320,8 @@ t.test('of knocks that knockd reads half, the rest is told, and no number of it'
   );
   t.match(services, { ssh: { sequence: [4101, 4203, 4777] } });
   t.match(notes, [
-    /^2: \[ssh\] knock 1 has more in it than a port, .* left out here, too/,
-    /^2: \[ssh\] knock 2 has more in it than a port/,
+    /^2: \[ssh\] knock 1 has more than a port, .* left out here, too/,
+    /^2: \[ssh\] knock 2 has more than a port/,
     /^6: \[two\] not carried over: knock 1 is no port/,
   ]);
   t.notMatch(notes.join(), /4\d{3}/);
