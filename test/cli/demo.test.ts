@@ -81,7 +81,7 @@ t.test(
         /10000\/tcp, then 2345\/tcp, then 3456\/tcp, then 1234\/tcp/,
         /loaded: table inet knockd guards 1 service/,
         /has ended/,
-        /on the knock ports nobody/,
+        /no program listens on the knock ports/,
         closed,
         /client knocks on 10000\/tcp: the kernel notes 1 of 4/,
         /2345\/tcp: the kernel notes 2 of 4/,

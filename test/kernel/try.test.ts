@@ -315,7 +315,7 @@ t.test('in place needs a place to remember, and no supervisor', { skip, buffered
   world.write({ services: { ssh } });
   const nowhere = await world.knockd(['try']);
   t.equal(nowhere.status, 1);
-  t.match(nowhere.stderr, /name a folder for that in \$STATE_DIRECTORY, or try a copy/);
+  t.match(nowhere.stderr, /name a folder in \$STATE_DIRECTORY, or try a copy/);
   t.equal(await rules(world), '', 'nothing was loaded');
   t.equal(await reach(world), 'open');
 
