@@ -64,7 +64,7 @@ t.test('a name is looked up, and that is said', built, async t => {
   t.match(filled(stdout), { name: 'named', host: /^(127\.0\.0\.1|::1)$/ });
   t.match(
     stderr,
-    /^localhost is (127\.0\.0\.1|::1) now, which is what the page knocks on: make it anew when that/,
+    /^localhost is (127\.0\.0\.1|::1) now, and the page knocks on that address: make a new page when it changes/,
   );
 });
 

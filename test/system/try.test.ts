@@ -22,8 +22,13 @@ const lockout = { services: { ssh: { ...ssh, sequence: [11000, 2345, 3456, 1234]
 const before = { services: { ssh }, allow: [CLIENT] };
 
 const reach = (lab: Lab) => lab.client().connect(SERVER, 22);
+/** Without connections that were running when the port was guarded again: there may be one. */
 const rules = async (lab: Lab) =>
-  (await succeed(lab, 'nft', '--stateless', 'list', 'ruleset')).split('\n').sort().join('\n');
+  (await succeed(lab, 'nft', '--stateless', 'list', 'ruleset'))
+    .split('\n')
+    .filter(line => !/elements = \{ 10\.77\.0\.\d \. \d+ \. 22/.test(line))
+    .sort()
+    .join('\n');
 const timers = async (lab: Lab) =>
   (await lab.run('systemctl', ['list-timers', '--all', '--plain', '--no-legend', 'knockd-nft-undo-*']))
     .stdout;
@@ -199,7 +204,7 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
     await lab.reboot();
     await lab.server().listen(22);
     const loader = await succeed(lab, 'journalctl', '-u', 'knockd-nft-load', '-o', 'cat');
-    t.match(loader, /what the file says was tried and not confirmed/);
+    t.match(loader, /this content was tried and not confirmed/);
     t.match(loader, /THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead/);
     await lab.client().knock(SERVER, sshKnocks);
     t.equal(await reach(lab), 'open', `as ${good} says`);
