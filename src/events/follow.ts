@@ -6,9 +6,9 @@ export type Message =
   | { readonly is: 'connected'; readonly snapshot: Snapshot }
   /** `line` as the supervisor wrote it. */
   | { readonly is: 'told'; readonly told: Told; readonly line: string }
-  /** Nobody tells now: none of what happens until the next connection. It is tried again. */
+  /** No supervisor answers, so events are missed until the next connection. It is tried again. */
   | { readonly is: 'waiting'; readonly why: string }
-  /** We may not read there. It is tried again. */
+  /** We may not read the socket. It is tried again. */
   | { readonly is: 'refused'; readonly why: string };
 
 /** How long to wait before the next connection, in milliseconds: a supervisor is back after half a second. */
@@ -40,7 +40,7 @@ export async function* followEvents(path: string, signal: AbortSignal): AsyncGen
   }
 }
 
-/** Until the supervisor ends the connection. Throws where there is none, and where the socket is destroyed. */
+/** The messages until the supervisor ends the connection. Throws if there is no connection, or if the socket is destroyed. */
 async function* messages(socket: Socket): AsyncGenerator<Message, void> {
   let rest = '';
   for await (const chunk of socket.setEncoding('utf8')) {
@@ -54,18 +54,18 @@ async function* messages(socket: Socket): AsyncGenerator<Message, void> {
   }
 }
 
-/** Undefined for what a supervisor of another version may tell, and we do not know. */
+/** Undefined for an event that we do not know: the supervisor may be of another version. */
 function parse(line: string): Told | Snapshot | undefined {
   const read = JSON.parse(line) as Told | Snapshot;
   return read.event === 'snapshot' || Object.hasOwn(EVENTS, read.event) ? read : undefined;
 }
 
-/** How things are now, as the supervisor says; undefined where none answers. */
+/** How long a supervisor may take to answer, in milliseconds: one that was stopped never does. */
+const ANSWER = 1000;
+
+/** How things are now, as the supervisor says; undefined if none answers in time. */
 export async function readSnapshot(path: string): Promise<Snapshot | undefined> {
-  const done = new AbortController();
-  for await (const message of followEvents(path, done.signal)) {
-    done.abort();
-    if (message.is === 'connected') return message.snapshot;
-  }
+  for await (const message of followEvents(path, AbortSignal.timeout(ANSWER)))
+    return message.is === 'connected' ? message.snapshot : undefined;
   return undefined;
 }

@@ -96,3 +96,14 @@ t.test('metrics tell what the kernel counts, and name nobody', { skip }, async t
   t.match(dead.stdout, '\nknockd_nft_openings_total{service="ssh"} 1\n', 'the kernel counts on');
   t.notMatch(dead.stdout, 'lost_events', 'which nobody knows now');
 });
+
+t.test('a supervisor that was stopped keeps no metrics waiting', { skip }, async t => {
+  const world = await tokenWorld(t);
+  const supervisor = await world.supervise({ services: { ssh } });
+  supervisor.signal('SIGSTOP');
+  const { stdout, status } = await world.knockd(['metrics'], { env: world.env, timeout: 20_000 });
+  supervisor.signal('SIGCONT');
+  t.equal(status, 0);
+  t.match(stdout, '\nknockd_nft_supervisor_up 1\n');
+  t.notMatch(stdout, 'lost_events', 'what only it knows is left out');
+});
