@@ -45,7 +45,7 @@ function processesOf(folder) {
   return found;
 }
 
-/** What stands in the folders that all of the machine shares. */
+/** The files in the folders that the whole machine shares. */
 function hostNotes() {
   const of = folder => (existsSync(folder) ? readdirSync(folder).map(name => join(folder, name)) : []);
   return [

@@ -19,7 +19,7 @@ export interface Assessment {
   readonly state: keyof typeof STATES;
   /** One line. */
   readonly text: string;
-  /** What was counted, where it could be looked. */
+  /** The counts, if the kernel could be read. */
   readonly perfdata?: string;
 }
 

@@ -15,7 +15,7 @@ export interface Meaning {
   readonly absent: readonly string[];
   /** Interfaces, but the loopback, whose packets would not be looked at. */
   readonly unguarded: readonly string[];
-  /** What is wrong with `hook` and `interfaces`, in sentences. */
+  /** Faults of `hook` and `interfaces`, as sentences. */
   readonly troubles: readonly string[];
 }
 

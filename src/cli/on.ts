@@ -23,7 +23,7 @@ export interface OnOptions {
   readonly atOnce?: string;
 }
 
-/** `on`: runs a command for each event that the supervisor tells, as whoever started it, until it is told to stop. */
+/** `on`: runs a command for each event of the supervisor, as the user who started it, until a signal stops it. */
 export async function onCommand(
   context: Context,
   words: readonly string[],

@@ -1,12 +1,12 @@
 import { type Hold, holdText, type RunningSupervisor, readHold, runningSupervisor } from '../host/hold.ts';
 import { readTrial } from '../trial/notes.ts';
 
-/** What is about our table on this host, besides what is in the kernel; as `status --json` has it. */
+/** Our table's surroundings on this host, in the form of `status --json`. */
 export interface Standing {
-  /** The supervisor of this network; null where none runs. */
+  /** The supervisor of this network; null if none runs. */
   readonly supervisor: RunningSupervisor | null;
   readonly hold: Hold | null;
-  /** What is being tried, the file itself where there is no candidate, and when it is undone; null also where it cannot be read. */
+  /** The candidate of a trial, or the file itself, and when the trial is undone; null also if its notes cannot be read. */
   readonly trial: { readonly candidate: string; readonly until: string } | null;
 }
 
@@ -18,7 +18,7 @@ export function readStanding(env: NodeJS.ProcessEnv): Standing {
   };
 }
 
-/** Its notes are for root alone, and of the version that began it. */
+/** Only root may read a trial's notes, and only the version that began it understands them. */
 function trialHere(env: NodeJS.ProcessEnv): Standing['trial'] {
   try {
     const trial = readTrial(env);

@@ -1,6 +1,6 @@
-/** What the supervisor tells: to its journal, and to whoever reads its stream. */
+/** The events that the supervisor writes to its journal and sends to the readers of its stream. */
 
-/** What happens, by the word that the journal knows it by, and which of it is about a service. */
+/** Each event by its word in the journal, and whether it is about a service. */
 export const EVENTS = {
   loaded: { service: false },
   swapped: { service: false },
@@ -32,21 +32,21 @@ export interface Told extends Fields {
   readonly msg: string;
 }
 
-/** The first line of the stream: how things are when somebody begins to read. */
+/** The first line of the stream: the state when a reader connects. */
 export interface Snapshot {
   readonly event: 'snapshot';
   /** Milliseconds of the epoch. */
   readonly time: number;
-  /** Of the program that tells. */
+  /** The supervisor's version. */
   readonly version: string;
   /** The file that it follows. */
   readonly file: string;
   /** The line of `systemctl status`. */
   readonly status: string;
-  /** Null where nothing was loaded yet. */
+  /** Null if nothing was loaded yet. */
   readonly table: string | null;
   readonly services: readonly string[];
-  /** Who is in; not by openings for single use. `expires` in seconds, null for good. */
+  /** The clients that are in, without openings for single use. `expires` is in seconds; null means for good. */
   readonly clients: readonly {
     readonly service: string;
     readonly client: string;

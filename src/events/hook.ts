@@ -12,19 +12,19 @@ export interface HookOptions {
   readonly warn: (message: string) => void;
 }
 
-/** So many events wait for their turn; those that come then are lost. */
+/** The most events that wait for their turn. Later ones are lost. */
 const MOST_WAITING = 1000;
 /** From SIGTERM to SIGKILL, in milliseconds. */
 const GRACE = 5000;
 /** How often to look whether all processes of a run are gone, in milliseconds. */
 const LOOK = 100;
 
-/** Runs a command for each event: only so many at a time, each only so long. */
+/** Runs a command for each event, with a limit on their number and on their time. */
 export class Hook {
   readonly #command: readonly [string, ...string[]];
   readonly #options: HookOptions;
   readonly #waiting: { readonly told: Told; readonly line: string }[] = [];
-  /** What runs, and what ends it. */
+  /** The runs, each with the controller that ends it. */
   readonly #running = new Map<Promise<void>, AbortController>();
   #isClosing = false;
   #lost = 0;
@@ -91,7 +91,7 @@ export class Hook {
     }
   }
 
-  /** Ends what runs, and forgets what waits. */
+  /** Ends all runs, and forgets the events that wait. */
   async close(): Promise<void> {
     this.#lost += this.#waiting.splice(0).length;
     this.#isClosing = true;
@@ -101,7 +101,7 @@ export class Hook {
   }
 }
 
-/** `KNOCKD_NFT_OPEN_FOR` and its like; what there is no value for is empty, and so takes the place of an inherited one. */
+/** `KNOCKD_NFT_OPEN_FOR` and the like. One without a value is empty, so that it replaces an inherited variable. */
 function variables(told: Told): Record<string, string> {
   const { msg, ...fields } = told;
   const all = { user: null, client: null, service: null, ...fields, message: msg };
@@ -113,7 +113,7 @@ function variables(told: Told): Record<string, string> {
   );
 }
 
-/** Waits until no process of the group is left, or the signal; whether that is so. */
+/** Waits until no process of the group is left, or for the signal. Returns whether the group is gone. */
 async function isGone(group: number, signal: AbortSignal): Promise<boolean> {
   while (isThere(group)) {
     if (signal.aborted) return false;
@@ -129,12 +129,12 @@ async function end(group: number): Promise<void> {
   }
 }
 
-/** The kernel knows at once where nobody is left. */
+/** The kernel tells an empty group at once. */
 function isThere(group: number): boolean {
   return send(group, 0) && isGroupRunning(group);
 }
 
-/** False where nobody is left in the group. */
+/** False if the group is empty. */
 function send(group: number, signal: NodeJS.Signals | 0): boolean {
   try {
     process.kill(-group, signal);

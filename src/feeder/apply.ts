@@ -19,7 +19,7 @@ import { hasTokens } from './kernel.ts';
 /** How the tokens stand after a load. */
 export type Fed =
   | Feeding
-  /** `unkept` says why those that were taken out cannot be written down as used; undefined where they are. */
+  /** `unkept` says why the tokens that were taken out cannot be recorded as used; undefined if they were. */
   | { readonly is: 'none'; readonly unkept?: string | undefined }
   | { readonly is: 'failed'; readonly message: string };
 
@@ -99,8 +99,8 @@ async function put(
 }
 
 /**
- * Takes out the tokens of tables that are about to be removed, or whose sets are; without `wanted` of all tables. Returns why it
- * cannot be written down which were used; undefined where it is.
+ * Takes out the tokens of tables that are about to be removed, or whose sets are; without `wanted` of all tables. Returns why the
+ * used ones cannot be recorded; undefined if they were.
  */
 export async function withdrawLeft(
   connection: Access['connection'],
@@ -143,7 +143,7 @@ export function loadWarnings({
   return [...dropped.map(droppedText), ...failed, ...unkeptTexts(feeding)];
 }
 
-/** That used tokens cannot be written down, why, and what it costs; none where they are. */
+/** Says that used tokens cannot be recorded, why, and what that costs; empty if they were. */
 export function unkeptTexts(feeding: Fed): readonly string[] {
   const unkept = 'unkept' in feeding ? feeding.unkept : undefined;
   return unkept === undefined ? [] : [unkeptText(unkept)];

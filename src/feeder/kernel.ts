@@ -23,7 +23,7 @@ export async function isThere(connection: Connection, table: string, { fed }: Le
   return hasElement(connection, table, TOKENS, elementOf(fed.id).key);
 }
 
-/** The sets that tokens stand in. */
+/** The map of tokens, and the set of used ones. */
 const [TOKENS, USED] = TOKEN_SETS;
 
 /** Whether a table of ours has them. */
@@ -41,7 +41,7 @@ export async function handleOf(connection: Connection, name: string): Promise<st
 export class Writer {
   readonly #connection: Connection;
   readonly #table: string;
-  /** Undefined as soon as others wrote in between, or may have. */
+  /** Undefined once another program wrote in between, or may have. */
   generation: number | undefined;
 
   constructor(connection: Connection, table: string, generation: number | undefined) {
@@ -55,7 +55,7 @@ export class Writer {
     const { generation } = this;
     if (generation !== undefined) {
       try {
-        const all = [...messages, newChain(this.#table, { name: 'token' })]; // told again it is a change, also where no other is
+        const all = [...messages, newChain(this.#table, { name: 'token' })]; // naming it again is a change, even if there is no other
         this.generation = (await commit(this.#connection, all, { generation })).generation;
         return;
       } catch (error) {
