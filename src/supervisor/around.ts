@@ -1,9 +1,9 @@
 import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';
 
-/** How often to look which interfaces are here, in milliseconds: others may make and remove them at any time. */
+/** How often to check which interfaces are here, in milliseconds. Other programs may make and remove them at any time. */
 const PAUSE = 30_000;
 
-/** Whether packets come in by the `interfaces` of what is in force. */
+/** Whether packets come in by the `interfaces` of the configuration in force. */
 export class Around {
   readonly #tell: (text: string) => void;
   #interfaces: readonly string[] = [];
@@ -11,24 +11,24 @@ export class Around {
   #again = 0;
   #isNowhere = false;
 
-  /** `tell` is given each thing that is wrong, once for each configuration, or when it comes again. */
+  /** `tell` gets each problem once for each configuration, and again if it comes back. */
   constructor(tell: (text: string) => void) {
     this.#tell = tell;
   }
 
-  /** No packet comes in by any of them: nothing is guarded. */
+  /** No packet comes in by any of them, so nothing is guarded. */
   get isNowhere(): boolean {
     return this.#isNowhere;
   }
 
-  /** Another configuration is in force, and that was found when it was loaded. */
+  /** Another configuration is in force. `found` is from when it was loaded. */
   begin(interfaces: readonly string[], found: InterfaceTroubles, now: number): void {
     this.#interfaces = interfaces;
     this.#told = [];
     this.#take(found, now);
   }
 
-  /** Looks where it is time. */
+  /** Looks if it is time. */
   async look(now: number): Promise<void> {
     if (now < this.#again) return;
     this.#again = now + PAUSE;

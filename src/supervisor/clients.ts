@@ -2,8 +2,8 @@ import type { Family } from '../config/types.ts';
 import { clientId, type KnownClient, openedAt } from '../table/clients.ts';
 
 /**
- * Clients in one piece of memory, since there may be more than a hundred thousand: 48 bytes for each, those that end first
- * come first. Made in the thread of a load, which orders and compares; this one only looks up.
+ * Clients in one piece of memory, since there may be more than a hundred thousand. Each takes 48 bytes, and those that end
+ * first come first. The thread of a load makes it, orders and compares. This thread only looks up.
  */
 export interface PackedClients {
   readonly services: readonly string[];
@@ -11,10 +11,10 @@ export interface PackedClients {
 }
 
 const RECORD = 48;
-/** Where a record has what: a number of `services`, 4 or 6, the key; then the place, {@link FLAG}s, and two times. */
+/** The offsets in a record: the index in `services`, 4 or 6, the key, the place, {@link FLAG}s, and two times. */
 const AT = { service: 0, family: 4, key: 8, place: 24, flags: 28, timeout: 32, until: 40 } as const;
 const FLAG = { granted: 1, place: 2, timeout: 4, superseded: 8 } as const;
-/** What tells clients apart. */
+/** The length of the part that tells clients apart. */
 const IDENTITY = AT.place;
 
 const NONE: PackedClients = { services: [], bytes: new Uint8Array() };
@@ -74,12 +74,12 @@ export function countOf({ bytes }: PackedClients): number {
   return bytes.length / RECORD;
 }
 
-/** Who was known when a load began, for its thread. */
+/** The clients that were known when a load began, for its thread. */
 export interface Known {
   /** As read from the kernel at the time `seen`, in milliseconds as `monotonic` counts. */
   readonly packed: PackedClients;
   readonly seen: number;
-  /** Who was opened to since. */
+  /** The clients that were let in since. */
   readonly recent: readonly KnownClient[];
 }
 
@@ -87,16 +87,16 @@ export function allKnown({ packed, recent }: Known): KnownClient[] {
   return [...unpack(packed), ...recent];
 }
 
-/** How far what is remembered may be from what the kernel has, in milliseconds. */
+/** How far a remembered time may be from the kernel's, in milliseconds. */
 const SLACK = 1000;
 
-/** Who is in, as far as it is known: the kernel says who was opened to, and is read after each change of the ruleset. */
+/** The known clients that are in. The kernel reports each that it lets in, and we read it after each change of the ruleset. */
 export class Clients {
   #packed = NONE;
   #seen = 0;
   /** Records before this one are over. */
   #first = 0;
-  /** Records from there on that a later opening has taken the place of. */
+  /** How many records from there on a later opening has replaced. */
   #superseded = 0;
   #recent = new Map<string, KnownClient>();
 
@@ -104,14 +104,14 @@ export class Clients {
     return countOf(this.#packed) - this.#first - this.#superseded + this.#recent.size;
   }
 
-  /** Those that end first come first, but for who came lately. */
+  /** Those that end first come first. The clients let in since the kernel was read come last. */
   *each(): Generator<KnownClient> {
     const { services, bytes } = this.#packed;
     yield* unpack({ services, bytes: bytes.subarray(this.#first * RECORD) });
     yield* this.#recent.values();
   }
 
-  /** How many are in, by service: of a hundred thousand each costs as little as can be. */
+  /** How many are in, by service. With a hundred thousand clients, each has to cost as little as it can. */
   countByService(): Map<string, number> {
     const { services, bytes } = this.#packed;
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -136,7 +136,7 @@ export class Clients {
     };
   }
 
-  /** Somebody was let in, maybe some time ago: what was read since knows better. */
+  /** A client was let in. If the kernel was read after that, the reading knows better. */
   opened(client: KnownClient): void {
     if (openedAt(client) < this.#seen - SLACK) return;
     this.#supersede(client);
@@ -169,8 +169,8 @@ export class Clients {
   }
 
   /**
-   * Takes over what was read from the kernel. `begun` is when the reading began: who was opened to since then may not be
-   * among what was read, and stays.
+   * Takes over the clients that were read from the kernel. The reading began at `begun`. It may lack clients let in since
+   * then, so those stay.
    */
   replace(packed: PackedClients, begun: number): void {
     const late = [...this.#recent.values()].filter(client => openedAt(client) >= begun);
@@ -183,13 +183,13 @@ export class Clients {
   }
 }
 
-/** What somebody did by hand, with `grant` and `revoke` or with another program. */
+/** Changes by hand, with `grant` and `revoke` or with another program. */
 export interface ByHand {
   readonly granted: readonly KnownClient[];
   readonly revoked: readonly KnownClient[];
 }
 
-/** What was done by hand between `before` and what was `read` from the kernel, a reading that began at `begun`. */
+/** The changes by hand between `before` and the clients `read` from the kernel. The reading began at `begun`. */
 export function byHand(before: readonly KnownClient[], read: readonly KnownClient[], begun: number): ByHand {
   const known = new Map(before.map(client => [clientId(client), client]));
   const there = new Set(read.map(clientId));

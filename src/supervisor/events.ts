@@ -5,23 +5,23 @@ import type { LoggedPacket } from '../netlink/nflog.ts';
 import { bindGroup, decodePackets, fenceGroup } from '../netlink/nflog.ts';
 import { type KernelSocket, NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 
-/** The packets of an NFLOG group, on a socket of its own; without them everything else goes on. */
+/** The packets of an NFLOG group, on a socket of its own. Without them everything else goes on. */
 export class Events {
   readonly #onPacket: (packet: LoggedPacket) => void;
   #open:
     | { readonly group: number; readonly connection: Connection; readonly socket: KernelSocket }
     | undefined;
-  /** By the gaps between those that came, and by what the kernel had no room for, which may be the last ones. */
+  /** Counted by gaps between those that came, and by the kernel, which had no room for some. Those may be the last ones. */
   #lost = 0;
   #dropped = 0;
-  /** One group after the other: else we would be the other program. */
+  /** One group after the other, or we would ourselves be the other program that holds the group. */
   #listening: Promise<string | undefined> = Promise.resolve(undefined);
 
   constructor(onPacket: (packet: LoggedPacket) => void) {
     this.#onPacket = onPacket;
   }
 
-  /** How many did not arrive since this was asked for. */
+  /** How many were lost since the last call. */
   takeLost(): number {
     const dropped = this.#open?.socket.lost() ?? this.#dropped;
     const lost = Math.max(this.#lost, dropped - this.#dropped);
@@ -35,7 +35,7 @@ export class Events {
     this.#open = undefined;
   }
 
-  /** Resolves when all that the kernel reported until now has come; false where that is not all, or nothing can be heard. */
+  /** Resolves when all that the kernel reported until now has come; false if some was lost, or if we hear nothing. */
   async settle(): Promise<boolean> {
     const open = this.#open;
     if (!open) return false;
@@ -47,7 +47,7 @@ export class Events {
     }
   }
 
-  /** Listens to this group, and to no other any more; resolves with why that cannot be, or undefined where it can. */
+  /** Listens to this group only. Resolves with the reason if it cannot, or undefined if it can. */
   listen(group: number): Promise<string | undefined> {
     this.#listening = this.#listening.then(() => this.#listen(group));
     return this.#listening;
@@ -89,9 +89,9 @@ export class Events {
 }
 
 /**
- * When a packet came, in milliseconds as `monotonic` counts: it may have waited for us as long as we were stopped. The kernel
- * tells the time by a clock that somebody may have set since, or not at all; it was not before `earliest`, and in doubt it
- * was then.
+ * When a packet came, in milliseconds as `monotonic` counts. It may have waited while we were stopped. The kernel gives the
+ * time by a clock that may have been set since, or gives none. The packet came no earlier than `earliest`, which stands in
+ * if the time is in doubt.
  */
 export function cameAt(
   { time }: Pick<LoggedPacket, 'time'>,

@@ -3,7 +3,7 @@ import type { Hold } from '../host/hold.ts';
 import { nextRepair, pauseAfter, recentRepairs } from './pauses.ts';
 import type { Failure, FileState, InForce, LastGood, Source, State } from './state.ts';
 
-/** What happens to the supervisor, when, and the hold that is there at that moment. */
+/** An event for the supervisor, its time, and the hold at that moment. */
 export type Event = { readonly now: number; readonly hold: Hold | undefined } & (
   | { readonly is: 'tick' | 'changed' | 'reload' | 'held' }
   | {
@@ -15,28 +15,28 @@ export type Event = { readonly now: number; readonly hold: Hold | undefined } & 
   | { readonly is: 'invalid'; readonly problems: readonly Problem[]; readonly missing: boolean }
   | { readonly is: 'failed' | 'no generation'; readonly message: string }
   | { readonly is: 'generation'; readonly generation: number }
-  /** We changed the ruleset ourselves, beside the loads, and nobody else did before. */
+  /** We changed the ruleset ourselves, outside a load, and no other program had changed it before. */
   | { readonly is: 'wrote'; readonly generation: number }
   | { readonly is: 'listening'; readonly group: number }
   | { readonly is: 'not listening'; readonly group: number; readonly message: string }
 );
 
-/** What is to be done about it. */
+/** An action that a decision asks for. */
 export type Effect =
-  /** A load begins; `loaded`, `invalid`, `failed` or `held` will come of it. */
+  /** A load begins, and will end as `loaded`, `invalid`, `failed` or `held`. */
   | { readonly do: 'load'; readonly source: Source }
-  /** What was loaded counts now: it is told as a load of its own, or as the repair of another program's work. */
+  /** The load counts now. The journal calls it a load, or the repair of another program's change. */
   | { readonly do: 'accept'; readonly source: Source; readonly as: 'load' | 'repair' }
   | { readonly do: 'tell invalid'; readonly problems: readonly Problem[] }
   | { readonly do: 'tell held'; readonly hold: Hold }
   | { readonly do: 'note'; readonly level: 'info' | 'warn' | 'error'; readonly message: string }
-  /** `generation` or `no generation` will come of it; `anew` on another socket. */
+  /** The answer will be `generation` or `no generation`. `anew` means on another socket. */
   | { readonly do: 'ask'; readonly anew: boolean }
-  /** `listening` or `not listening` will come of it. */
+  /** The answer will be `listening` or `not listening`. */
   | { readonly do: 'listen'; readonly group: number }
   /** A tick is wanted then. */
   | { readonly do: 'wake'; readonly at: number }
-  /** What was asked for, a start or a reload, is done. */
+  /** The start or reload that was asked for is done. */
   | { readonly do: 'ready' };
 
 export interface Decision {
@@ -50,8 +50,8 @@ const HALF_WRITTEN = 100;
 const ANSWER = 5000;
 
 /**
- * The next state, and what is to be done now: a pure function. What has to be loaded stays so until it was loaded. Loads run
- * one after the other; none begins while there is a hold.
+ * The next state, and the actions to take now. This is a pure function. A load that is due stays due until it has been done.
+ * Loads run one after the other, and none begins while there is a hold.
  */
 export function decide(before: State, event: Event): Decision {
   const held = decideHold(before, event);
@@ -64,7 +64,7 @@ export function decide(before: State, event: Event): Decision {
   return { state: { ...state, announced: true }, effects: [...effects, { do: 'ready' }] };
 }
 
-/** When a hold ends, the file may have changed. A hold may follow another at once; then that one is told, too. */
+/** When a hold ends, the file may have changed. If another hold follows at once, it is told, too. */
 function decideHold(before: State, { hold }: Event): Decision {
   const state = { ...before, hold };
   const isKnown = hold?.reason === before.hold?.reason && hold?.until === before.hold?.until;
@@ -117,7 +117,7 @@ function react(state: State, event: Event): Decision {
 
 const only = (state: State): Decision => ({ state, effects: [] });
 
-/** The file is read anew, whatever came of it before; and the last good one may be another. */
+/** The file has to be read again, however the last load ended. The last good file may have changed, too. */
 function changed(state: State): State {
   const { job, lastGood } = state;
   return {
@@ -197,7 +197,7 @@ function invalid(state: State, event: Event & { readonly is: 'invalid' }, now: n
       effects: [{ do: 'wake', at: until }],
     };
   }
-  // what is in force was valid before: its environment is another now
+  // the configuration in force was valid before, so its environment has changed
   const [first] = problems;
   const why = first ? formatProblem(first) : 'not valid';
   if (job?.source === 'in force') return failed(state, why, now);
@@ -226,14 +226,14 @@ function failed(state: State, message: string, now: number): Decision {
   };
 }
 
-/** One failure more in a row; a new one where it is not for the same reason. */
+/** Counts one more failure in a row. It is new if the reason is another one. */
 function failing(before: Failure | undefined, message: string, now: number) {
   const times = (before?.times ?? 0) + 1;
   const failure = { message, since: before?.since ?? now, times, again: now + pauseAfter(times) };
   return { failure, isNew: before?.message !== message };
 }
 
-/** Where nothing is in force, somebody else may have loaded something, and kept it as the last good one. */
+/** If nothing is in force, another program may have loaded a configuration and kept it as the last good one. */
 function saw(state: State, generation: number): State {
   const { inForce, table, lastGood, look } = state;
   const next = { ...state, look: { asked: undefined, generation, failure: undefined } };
@@ -247,14 +247,14 @@ function saw(state: State, generation: number): State {
     : next;
 }
 
-/** The next load begins, unless one runs, or must not. */
+/** Begins the next load, unless one runs or a hold forbids it. */
 function begin(state: State, now: number): Decision {
   const source = state.job || state.hold ? undefined : nextSource(state, now);
   if (source === undefined) return only(state);
   return { state: { ...state, job: { source, stale: false } }, effects: [{ do: 'load', source }] };
 }
 
-/** A new file comes first, since it may be better than what is in force; one that fails does not keep the others waiting. */
+/** A new file comes first, since it may be better than the one in force. A file that fails does not keep the others waiting. */
 function nextSource(state: State, now: number): Source | undefined {
   const { file, table, lastGood, inForce } = state;
   if (file.is === 'due') return 'file';

@@ -28,15 +28,15 @@ import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { allKnown, byHand, type Known, type PackedClients, pack } from './clients.ts';
 
 /**
- * One load, in a thread of its own: reading, compiling and comparing a large configuration takes longer than an event
- * loop may be held up, and what it takes in memory goes with the thread.
+ * One load, in a thread of its own. Reading, compiling and comparing a large configuration would hold up the event loop for
+ * too long, and the thread gives its memory back when it ends.
  */
 export interface Job {
   /** The file to load, or the bytes that were loaded from it before. */
   readonly source: { readonly path: string } | { readonly bytes: Uint8Array; readonly path: string };
-  /** Who is let in again where the table has to be made. */
+  /** The clients to let in again if the table has to be made. */
   readonly known: Known;
-  /** How much of an address was a client in the load before; undefined where there was none. */
+  /** How much of an address was a client in the load before; undefined if there was no load. */
   readonly prefix: Config['prefix'] | undefined;
   /** Where to keep the configuration if it could be loaded. */
   readonly keepAt: string | undefined;
@@ -64,7 +64,7 @@ export interface LoadOutcome {
   readonly tokens: TokensWanted | undefined;
   readonly feeding: Fed;
   readonly warnings: readonly Problem[];
-  /** Why it could not be kept for a boot with a bad file; none where it was. */
+  /** Why it could not be kept for a boot with a bad file; empty if it was kept. */
   readonly notKept: readonly Problem[];
   readonly changes: readonly Difference[];
   readonly dropped: readonly Dropped[];
@@ -78,20 +78,20 @@ export interface LoadOutcome {
   readonly log: Log;
   readonly metrics: boolean;
   readonly prefix: Config['prefix'];
-  /** By name; `openFor` is null where there are no ports to open. */
+  /** By name; `openFor` is null if there are no ports to open. */
   readonly services: ReadonlyMap<string, { readonly openFor: number | null; readonly singleUse: boolean }>;
   /** The user that a place at the end of a sequence stands for. */
   readonly users: ReadonlyMap<number, string>;
-  /** Who is in. */
+  /** The clients that are in. */
   readonly clients: PackedClients;
   /** When the load began, as `monotonic` counts. */
   readonly begun: number;
-  /** What was done by hand since the load before. */
+  /** Changes by hand since the load before. */
   readonly granted: PackedClients;
   readonly revoked: PackedClients;
 }
 
-/** A hold came while we were at it: a `try` begins, whose candidate this load must not replace. */
+/** A hold came during the load. A trial has begun, and this load must not replace its candidate. */
 class HeldError extends Error {
   override readonly name = 'HeldError';
 }
@@ -103,7 +103,7 @@ function refuseWhileHeld(): void {
   if (hold) throw new HeldError();
 }
 
-/** malloc_trim(3): what a thread leaves behind in the C library's heap goes back to the system. musl does not have it. */
+/** malloc_trim(3) gives memory that a thread left in the C library's heap back to the system. musl does not have it. */
 const giveBackMemory = findTrim();
 
 function findTrim(): (pad: number) => void {
@@ -117,7 +117,7 @@ function findTrim(): (pad: number) => void {
 /** A load that takes this long hangs, in milliseconds. */
 const LONGEST = 5 * 60_000;
 
-/** Runs a job in a thread of this program. Whatever becomes of the thread, there is an outcome. */
+/** Runs a job in a thread of this program. There is an outcome, however the thread ends. */
 export async function runJob(job: Job): Promise<Outcome> {
   try {
     return await new Promise<Outcome>((resolve, reject) => {
@@ -140,7 +140,7 @@ export async function runJob(job: Job): Promise<Outcome> {
   }
 }
 
-/** What the thread does. */
+/** The work of the thread. */
 export async function serveJob(): Promise<void> {
   const outcome = await work(workerData as Job);
   const packed =
@@ -200,7 +200,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
     );
     const clients = await readClients(connection, wanted, monotonic());
     const { granted, revoked } = byHand(before, clients, begun);
-    /** Not who is gone because the service is, or counts in another way now. */
+    /** Leaves out clients that are gone because their service is gone, or now counts clients in another way. */
     const isComparable = ({ service, family }: KnownClient) =>
       event !== 'loaded' &&
       prefix?.[family] === config.prefix[family] &&
@@ -238,7 +238,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
   });
 }
 
-/** Who is in at the time `now`. The kernel may know which sets are empty: of thousands, most are. */
+/** The clients that are in at the time `now`. The kernel may know which sets are empty. Of thousands, most are. */
 async function readClients(
   connection: Connection,
   { table, chains, counters, sets }: Ruleset,

@@ -7,7 +7,7 @@ import { harmless } from '../terminal/harmless.ts';
 type Level = 'info' | 'warn' | 'error';
 
 export interface Journal {
-  /** One line for one event: `message` for people, beginning with the event's word, and its fields. */
+  /** One line for one event, with its fields. `message` is for people, and begins with the event's word. */
   readonly tell: (event: EventName, message: string, fields?: Fields, level?: Level) => void;
   /** A line that is no event. */
   readonly note: (level: Level, message: string) => void;
@@ -22,14 +22,14 @@ const PRIORITIES = new Map([
   [60, 2],
 ]);
 
-/** So many bytes may wait for a reader of standard error that does not read; lines that come then are lost. */
+/** The most bytes that may wait for a reader of standard error that does not read. Lines beyond that are lost. */
 const MOST_WAITING = 1024 * 1024;
 
 function write(line: string): void {
   if (process.stderr.writableLength < MOST_WAITING) process.stderr.write(line);
 }
 
-/** A journal on standard error, as lines of text or of JSON. `heard` is given each event, whatever is written. */
+/** A journal on standard error, as lines of text or of JSON. `heard` gets each event, even one that is not written. */
 export function openJournal(
   log: Pick<Log, 'level' | 'format'>,
   env: NodeJS.ProcessEnv,

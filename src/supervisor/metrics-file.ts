@@ -4,10 +4,10 @@ import { metricsPath } from '../host/hold.ts';
 import type { Sample } from '../metrics/sample.ts';
 import { metricsText } from '../metrics/text.ts';
 
-/** How often it is written where nothing changes but counters, in milliseconds: as often as Prometheus mostly asks. */
+/** How often to write the file if only counters change, in milliseconds. Prometheus mostly asks as often. */
 const PERIOD = 15_000;
 
-/** The file that node_exporter's textfile collector reads, whole at any time; gone where nobody wants it, or keeps it. */
+/** The file that node_exporter's textfile collector reads. It is always whole, and is removed if it is no longer wanted. */
 export class MetricsFile {
   readonly #path: string;
   readonly #sample: () => Promise<Sample>;
@@ -23,14 +23,14 @@ export class MetricsFile {
     this.#warn = warn;
   }
 
-  /** What is in force wants it, or does not. */
+  /** Whether the configuration in force wants it. */
   want(isWanted: boolean): void {
     if (this.#isWanted && !isWanted) this.remove();
     this.#isWanted = isWanted;
     this.soon();
   }
 
-  /** Something changed: it is written at the next look. */
+  /** Something changed, so the next look writes the file. */
   soon(): void {
     this.#next = 0;
   }
@@ -61,7 +61,7 @@ export class MetricsFile {
     if (this.#isWanted) writeWhole(this.#path, text, { mode: 0o644 }); // node_exporter is another user
   }
 
-  /** Also what a supervisor left that was killed. */
+  /** Also removes the file of a supervisor that was killed. */
   remove(): void {
     this.#isWanted = false;
     try {

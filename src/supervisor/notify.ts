@@ -2,10 +2,10 @@ import koffi from 'koffi';
 
 /**
  * sd_notify(3): datagrams to the socket that systemd names in $NOTIFY_SOCKET. Node has no Unix datagrams, and the
- * packages that add them compile at installation; koffi is there for the netlink sockets anyway.
+ * packages that add them compile at installation. We have koffi for the netlink sockets anyway.
  */
 export interface Notify {
-  /** Sends `NAME=value` lines, such as `READY=1`; nothing happens without a service manager. */
+  /** Sends `NAME=value` lines, such as `READY=1`. Does nothing without a service manager. */
   readonly send: (...lines: readonly string[]) => void;
   /** How often `WATCHDOG=1` is expected, in milliseconds. */
   readonly watchdog: number | undefined;
@@ -16,9 +16,9 @@ const SOCK_DGRAM_CLOEXEC = 2 | 0o2000000;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_DONTWAIT = 0x40;
 
-/** A service manager that does not read must not stop us: what cannot be sent is sent again after so many milliseconds. */
+/** When to send again if the service manager does not read, in milliseconds. It must not stop us. */
 const AGAIN = 200;
-/** So many datagrams may wait, the last ones. */
+/** The most datagrams that may wait. The oldest go first. */
 const MOST = 64;
 
 export function openNotify(env: NodeJS.ProcessEnv): Notify {
@@ -38,7 +38,7 @@ export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const ours = env.WATCHDOG_PID === undefined || Number(env.WATCHDOG_PID) === process.pid;
   const waiting: Buffer[] = [];
   let timer: NodeJS.Timeout | undefined;
-  /** Also where nobody is there to take it any more. */
+  /** True also if the service manager is gone, since no later try would help. */
   const isSent = (data: Buffer): boolean => {
     if (fd < 0) fd = socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0);
     if (sendto(fd, data, data.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length) >= 0) return true;

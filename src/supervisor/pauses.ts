@@ -1,17 +1,17 @@
-/** How long to wait before something is tried again. Milliseconds; times as `monotonic` counts them. */
+/** How long to wait before trying something again, in milliseconds. Times are as `monotonic` counts them. */
 
 const LONGEST = 30_000;
 
-/** What failed so many times in a row waits longer each time: 1 s, 2 s, 4 s, and so on. */
+/** How long to wait after a number of failures in a row: 1 s, 2 s, 4 s, and so on. */
 export function pauseAfter(failures: number): number {
   return Math.min(LONGEST, 1000 * 2 ** (failures - 1));
 }
 
-/** So many repairs in so many milliseconds are nothing to wait for. */
+/** After how many repairs within the window the next one has to wait. The window is in milliseconds. */
 const PATIENCE = 10;
 const WINDOW = 60_000;
 
-/** Those repairs that still count: somebody who undoes them again and again has to wait longer and longer. */
+/** The repairs that still count. If another program undoes them again and again, each waits longer than the one before. */
 export function recentRepairs(times: readonly number[], now: number): readonly number[] {
   return times.filter(time => time > now - WINDOW);
 }

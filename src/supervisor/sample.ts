@@ -8,7 +8,7 @@ import type { Clients } from './clients.ts';
 import type { LoadOutcome } from './job.ts';
 import type { State } from './state.ts';
 
-/** What the supervisor measures: the kernel's counters, and what it knows. Throws where the kernel does not answer. */
+/** Measures the kernel's counters, and adds what the supervisor knows. Throws if the kernel does not answer. */
 export async function takeSample(
   connection: Connection | undefined,
   { inForce, file, table, hold }: State,
@@ -42,7 +42,7 @@ export async function takeSample(
   };
 }
 
-/** None where the table is gone. */
+/** Empty if the table is gone. */
 async function countersOf(connection: Connection, table: string): Promise<Map<string, number>> {
   try {
     return new Map((await readCounters(connection, table)).map(({ name, packets }) => [name, packets]));

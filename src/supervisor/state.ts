@@ -2,22 +2,22 @@ import type { Problem } from '../config/problems.ts';
 import type { Hold } from '../host/hold.ts';
 
 /**
- * What the supervisor knows and means to do, as plain values; `intent.ts` goes from one to the next. Times are milliseconds
+ * The supervisor's knowledge and plans, as plain values. `intent.ts` goes from one state to the next. Times are milliseconds
  * as `monotonic` counts them.
  */
 export interface State {
   readonly path: string;
-  /** The configuration file, against what is in force. */
+  /** The configuration file, compared with the configuration in force. */
   readonly file: FileState;
-  /** The table in the kernel, against what is in force. */
+  /** The table in the kernel, compared with the configuration in force. */
   readonly table: Task;
-  /** The last good file, which is of use only where nothing is in force. */
+  /** The last good file, which is of use only if nothing is in force. */
   readonly lastGood: LastGood;
-  /** What was loaded last; undefined where nothing was, since this process started. */
+  /** The last load; undefined if nothing was loaded since this process started. */
   readonly inForce: InForce | undefined;
   readonly job: Job | undefined;
   readonly hold: Hold | undefined;
-  /** When the table was put back, lately. */
+  /** When the table was put back recently. */
   readonly repairs: readonly number[];
   readonly look: Look;
   readonly events: EventsState;
@@ -25,16 +25,16 @@ export interface State {
   readonly announced: boolean;
 }
 
-/** What a load takes. */
+/** Where a load takes its configuration from. */
 export type Source = 'file' | 'in force' | 'last good';
 
-/** A load that runs; `stale` where its file has changed meanwhile. */
+/** A load that runs; `stale` if its file has changed meanwhile. */
 export interface Job {
   readonly source: Source;
   readonly stale: boolean;
 }
 
-/** What fails, since when, how often in a row, and when it is tried again. */
+/** A failure: its message, since when, how often in a row, and when to try again. */
 export interface Failure {
   readonly message: string;
   readonly since: number;
@@ -47,10 +47,10 @@ export type Task =
   | { readonly is: 'due' }
   | { readonly is: 'failed'; readonly failure: Failure };
 
-/** A file that is not valid is another matter than one that failed to load: only a change mends it. */
+/** A file that is not valid differs from one that failed to load, since only a change mends it. */
 export type FileState =
   | Task
-  /** Somebody may be in the middle of writing it. */
+  /** A program may be in the middle of writing it. */
   | { readonly is: 'doubtful'; readonly problems: readonly Problem[]; readonly until: number }
   | { readonly is: 'invalid'; readonly problems: readonly Problem[]; readonly since: number };
 
@@ -67,7 +67,7 @@ export interface InForce {
 
 /** Whether the kernel can be asked for its generation. */
 export interface Look {
-  /** When it was asked; undefined where no answer is awaited. */
+  /** When we asked; undefined if we await no answer. */
   readonly asked: number | undefined;
   /** The last answer. */
   readonly generation: number | undefined;

@@ -5,19 +5,19 @@ import { NOTHING_LOOKED_AT } from '../host/interfaces.ts';
 import { nextRepair } from './pauses.ts';
 import type { State } from './state.ts';
 
-/** Something that is not as it should be: what, and since when as `monotonic` counts. */
+/** A problem, and since when, as `monotonic` counts. */
 export interface Trouble {
   readonly what: string;
   readonly since: number;
 }
 
-/** What is known beside the state. `nowhere`: no packet comes in by any of the `interfaces`. */
+/** Facts that the state does not hold. `nowhere`: no packet comes in by any of the `interfaces`. */
 export interface Beside {
   readonly tokens: Fed;
   /** Why other programs cannot read events. */
   readonly stream: Trouble | undefined;
   readonly nowhere: boolean;
-  /** What was loaded cannot be kept for a boot with a bad file. */
+  /** The loaded configuration cannot be kept for a boot with a bad file. */
   readonly unkept: boolean;
 }
 

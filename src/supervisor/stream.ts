@@ -8,17 +8,17 @@ import { harmless } from '../terminal/harmless.ts';
 import { pauseAfter } from './pauses.ts';
 import type { Trouble } from './status-line.ts';
 
-/** So many may read at the same time; who comes then is turned away. */
+/** The most readers at the same time. Any more are turned away. */
 const MOST_READERS = 16;
-/** So many bytes wait for a reader beside what the kernel keeps for him; then he is dropped. */
+/** The most bytes that may wait for a reader, beside those in the kernel. With more, the reader is dropped. */
 const MOST_WAITING = 1024 * 1024;
 
 const OURS = 0o660;
 const PRIVATE = 0o077;
 
 /**
- * The socket that other programs read events from. Whoever connects gets a line that says how things are, and then each event as
- * it comes. Nobody is waited for: a reader that does not read is dropped, and so is one that writes.
+ * The socket that other programs read events from. Each reader gets a line that says how things are, and then each event as
+ * it comes. We wait for no reader. One that does not read is dropped, and so is one that writes.
  */
 export class Stream {
   readonly #path: string;
@@ -37,7 +37,7 @@ export class Stream {
     this.#warn = warn;
   }
 
-  /** Why nobody can read now. */
+  /** Why other programs cannot read now. */
   get trouble(): Trouble | undefined {
     return this.#failure;
   }
@@ -58,7 +58,7 @@ export class Stream {
     this.#warn('a reader of events did not read, and was dropped');
   }
 
-  /** Once a second, as `monotonic` counts: opens the socket, also where somebody took its file away. */
+  /** To be called once a second, with the time as `monotonic` counts. Opens the socket, also if its file was removed. */
   look(now: number): void {
     if (this.#opening || (this.#failure && this.#failure.again > now)) return;
     if (this.#server && this.#inode === inodeOf(this.#path)) return;
@@ -90,7 +90,7 @@ export class Stream {
     rmSync(this.#path, { force: true }); // of a dead supervisor
     const server = createServer(reader => this.#welcome(reader));
     server.maxConnections = MOST_READERS;
-    // nobody else comes in before group and mode are as they shall be
+    // only we may connect until group and mode are right
     const umask = process.umask(PRIVATE);
     try {
       await new Promise<void>((resolve, reject) => {
@@ -121,7 +121,7 @@ export class Stream {
     this.#readers.add(reader);
   }
 
-  /** What was told until now still reaches those who read. */
+  /** Events told until now still reach the readers. */
   close(): void {
     this.#server?.close();
     this.#server = undefined;
@@ -141,7 +141,7 @@ function inodeOf(path: string): number | undefined {
   }
 }
 
-/** Whether somebody answers there. Throws where that cannot be known. */
+/** Whether a program answers there. Throws if that cannot be known. */
 function isServed(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const probe = connect(path);

@@ -53,17 +53,17 @@ import {
 import { Tokens } from './tokens.ts';
 import { type Watch, watchPath } from './watch.ts';
 
-/** How often to look whether somebody changed the ruleset, in milliseconds. */
+/** How often to check whether another program changed the ruleset, in milliseconds. */
 const TICK = 1000;
-/** How long a packet may wait for us in the kernel while nobody keeps us from reading, in milliseconds. */
+/** How long a packet may wait in the kernel while we are not stopped, in milliseconds. */
 const DELIVERY = 1000;
 
 type WithoutTime<E> = E extends unknown ? Omit<E, 'now' | 'hold'> : never;
 
 /**
- * Keeps kernel and file in step. Whatever happens to it, the table stays: the kernel goes on guarding and knocking.
+ * Keeps kernel and file in step. If it ends, the table stays, and the kernel goes on guarding and taking knocks.
  *
- * `decide` decides; this hands it what happens, and carries out what comes of it.
+ * It hands each event to `decide`, and carries out the effects.
  */
 export class Supervisor {
   readonly #path: string;
@@ -87,13 +87,13 @@ export class Supervisor {
     watches: [],
   };
   #generation: Connection | undefined;
-  /** The last ticks: when we were not stopped. */
+  /** The last two ticks. We were not stopped then. */
   #ticks: readonly [before: number, last: number] = [0, 0];
   #status = '';
-  /** What stands in the runtime folder; undefined where that is not known. */
+  /** The notes in the runtime folder; undefined if we do not know them. */
   #notes: string | undefined;
   #announced = false;
-  /** How often what was loaded could not be kept, and when to try again; undefined where it is. */
+  /** How often the loaded configuration could not be kept, and when to try again; undefined if it is kept. */
   #unkept: { readonly times: number; readonly again: number } | undefined;
 
   constructor(path: string, env: NodeJS.ProcessEnv) {
@@ -129,7 +129,7 @@ export class Supervisor {
     return openJournal(this.#log, this.#env, told => this.#stream.tell(told));
   }
 
-  /** Runs until SIGTERM or SIGINT, and returns the exit status. Throws only where it is not permitted. */
+  /** Runs until SIGTERM or SIGINT, and returns the exit status. Throws only if it is not permitted. */
   async run(): Promise<number> {
     const stopped = new Promise<void>(resolve => {
       for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve());
@@ -210,7 +210,7 @@ export class Supervisor {
   #reload(): void {
     const now = process.hrtime.bigint() / 1000n;
     this.#notify.send('RELOADING=1', `MONOTONIC_USEC=${now}`);
-    const hold = readHold(this.#env, this.#state.hold); // it may be younger than the last look
+    const hold = readHold(this.#env, this.#state.hold); // it may have come since the last look
     if (hold?.until === null) endHold(this.#env);
     else if (hold) this.#journal.note('warn', `not reloaded: ${holdText(hold)}`); // a `try` ends by itself
     this.#happens({ is: 'reload' });
@@ -238,7 +238,7 @@ export class Supervisor {
     }
     const { event, generation, table, services, log } = outcome.load;
     const inForce = { generation, table, services: [...services.keys()], group: log.group };
-    await this.#events.listen(log.group); // whoever reads that it is loaded may try it; `listen` tells where it cannot be
+    await this.#events.listen(log.group); // a reader of "loaded" may knock at once; `listen` tells if it fails
     this.#happens({ is: 'loaded', inForce, unchanged: event === 'unchanged' }, outcome.load);
   }
 
@@ -269,7 +269,7 @@ export class Supervisor {
     void tellByHand(this.#journal, load);
   }
 
-  /** The kernel says whether somebody changed the ruleset. */
+  /** Asks the kernel whether another program changed the ruleset. */
   async #ask(anew: boolean): Promise<void> {
     if (anew) this.#hangUp();
     try {
@@ -283,7 +283,7 @@ export class Supervisor {
       const generation = await readGeneration(connection);
       if (connection === this.#generation) this.#happens({ is: 'generation', generation });
     } catch (error) {
-      if (connection !== this.#generation) return; // another one is asked by now
+      if (connection !== this.#generation) return; // we ask on another one by now
       this.#hangUp();
       this.#happens({ is: 'no generation', message: messageOf(error) });
     }
@@ -391,7 +391,7 @@ export class Supervisor {
     this.#status = status;
   }
 
-  /** In the runtime folder, for other commands. What cannot be written now is written at another tick. */
+  /** In the runtime folder, for other commands. If that fails, a later tick tries again. */
   #leaveNotes(now: number): void {
     const passed = Date.now() - now;
     const found = troubles(this.#state, now, this.#beside()).map(({ what, since }) => ({
@@ -408,11 +408,11 @@ export class Supervisor {
   }
 }
 
-/** How often, and after how many milliseconds, to ask again what is not permitted. */
+/** How often to ask if it is not permitted, and the pause in between, in milliseconds. */
 const ASKED = 3;
 const ASK_AGAIN = 200;
 
-/** Not to be permitted at all does not go away by itself; all else may. */
+/** A lack of permission does not go away by itself. All other errors may. */
 async function refuseUnlessPermitted(): Promise<void> {
   for (let left = ASKED; ; left--) {
     try {
@@ -427,7 +427,7 @@ async function refuseUnlessPermitted(): Promise<void> {
   }
 }
 
-/** What the environment says, until a file was read. */
+/** The settings of the environment, until a file was read. */
 function logOf(env: NodeJS.ProcessEnv): Pick<Log, 'level' | 'format'> {
   const { settings, problems } = readSettings({}, env);
   return problems.length === 0 ? settings.log : { level: 'info', format: 'auto' };

@@ -10,7 +10,7 @@ import { type Clients, unpack } from './clients.ts';
 import type { LoadOutcome } from './job.ts';
 import type { Journal } from './journal.ts';
 
-/** Lines of the journal for what happened. */
+/** Lines of the journal, by event. */
 
 export function tellLoad(journal: Journal, load: LoadOutcome): void {
   const { event, table, services, changes } = load;
@@ -53,7 +53,7 @@ export function tellOpened(journal: Journal, load: LoadOutcome, client: KnownCli
   journal.tell('opened', `opened ${service} for ${who.client}`, { ...who, openFor: seconds(client) });
 }
 
-/** So many lines are written without a pause, since everybody may have been revoked at once. */
+/** How many lines to write without a pause. All clients may have been revoked at once. */
 const AT_ONCE = 100;
 
 export async function tellByHand(journal: Journal, load: LoadOutcome): Promise<void> {
@@ -76,10 +76,10 @@ export function tellDropped(journal: Journal, load: LoadOutcome): void {
   for (const dropped of load.dropped) journal.note('warn', droppedText(dropped));
 }
 
-/** So many clients stand in a snapshot. */
+/** The most clients in a snapshot. */
 const MOST_CLIENTS = 500;
 
-/** Who is in at the time `now`, as `monotonic` counts, as far as a snapshot names them. */
+/** The clients that are in at the time `now`, as `monotonic` counts, up to the most that a snapshot names. */
 export function clientsNow(
   load: LoadOutcome | undefined,
   clients: Clients,

@@ -7,12 +7,12 @@ import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { explain } from '../table/explain.ts';
 import { pauseAfter } from './pauses.ts';
 
-/** How often windows come up that have to stand ready, in milliseconds. */
+/** How often to add the tokens of new windows, in milliseconds. */
 const TOP_UP = 60_000;
-/** The clock was set, or the machine slept. */
+/** If the clocks differ by more than this, the clock was set or the machine slept. In milliseconds. */
 const STEP = 2000;
 
-/** What the rest of the supervisor does for this. */
+/** The rest of the supervisor, as far as tokens need it. */
 export interface Surroundings {
   readonly env: NodeJS.ProcessEnv;
   /** The ruleset's generation as we know it; undefined while a load runs. */
@@ -20,13 +20,13 @@ export interface Surroundings {
   /** We changed the ruleset ourselves. */
   readonly wrote: (generation: number | undefined) => void;
   readonly warn: (message: string) => void;
-  /** Waits until all that the kernel reported has come; false where nothing can be heard. */
+  /** Waits until all that the kernel reported has come; false if some was lost, or if we hear nothing. */
   readonly settle: () => Promise<boolean>;
 }
 
 /**
- * Keeps the tokens of the coming hours ready, and writes down which were used: as the kernel reports it, and each second as its
- * own set tells. A load feeds by itself; this does what comes up in between.
+ * Keeps the tokens of the coming hours ready, and writes down which were used. It learns of uses from the kernel's reports, and
+ * each second from the kernel's own set. A load feeds by itself. This does the work in between.
  */
 export class Tokens {
   readonly #around: Surroundings;
@@ -34,7 +34,7 @@ export class Tokens {
   #standing: Fed = { is: 'none' };
   /** Tokens in the kernel's set of used ones whose uses are written down. */
   #seen = new Set<string>();
-  /** Each use since the tokens were fed is written down, but for those that are being. */
+  /** Each use since the tokens were fed is written down, except for those that we are writing now. */
   #complete = false;
   #failures = 0;
   #next = 0;
@@ -54,7 +54,7 @@ export class Tokens {
     return this.#standing;
   }
 
-  /** Whether each use until now is known, also where the table is gone: to be asked before a load. */
+  /** Whether we know each use until now, even if the table is gone. To be called before a load. */
   async settled(): Promise<boolean> {
     if (!this.#wanted) return false;
     const heard = await this.#around.settle();
@@ -62,7 +62,7 @@ export class Tokens {
     return heard && this.#complete && this.#waiting.length === 0;
   }
 
-  /** A load fed these. */
+  /** A load fed the tokens. */
   fed(wanted: TokensWanted | undefined, standing: Fed, now: number): void {
     this.#wanted = wanted;
     this.#seen = new Set();
@@ -75,13 +75,13 @@ export class Tokens {
     this.#queue(() => this.#note());
   }
 
-  /** Reports were lost: only the kernel's own set tells what was used. */
+  /** Reports were lost, so only the kernel's own set tells which tokens were used. */
   lost(): void {
     this.#complete = false;
     this.#next = 0;
   }
 
-  /** Once a second; `now` as the monotonic clock counts. */
+  /** To be called once a second; `now` is as `monotonic` counts. */
   tick(now: number): void {
     if (!this.#wanted || this.#busy || this.#around.generation() === undefined) return;
     const stepped = Math.abs(Date.now() - now - this.#offset) > STEP;
@@ -95,7 +95,7 @@ export class Tokens {
     this.#connection = undefined;
   }
 
-  /** Opening one takes longer than a look. After a failure it is another one. */
+  /** Keeps the connection, since opening one takes longer than a look. After a failure it opens another. */
   async #withKernel<T>(use: (connection: Connection) => Promise<T>): Promise<T> {
     this.#connection ??= new Connection(openSocket(NETLINK_NETFILTER));
     try {
@@ -133,7 +133,7 @@ export class Tokens {
     else this.lost();
   }
 
-  /** What the reports did not tell. */
+  /** Looks for uses that were not reported. */
   async #look(): Promise<void> {
     const wanted = this.#wanted;
     if (!wanted) return;

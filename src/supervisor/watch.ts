@@ -1,11 +1,11 @@
 import { type FSWatcher, readlinkSync, statfsSync, statSync, watch } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 
-/** How often to look where the kernel may not tell of changes, in milliseconds. */
+/** How often to look if the kernel may not tell of changes, in milliseconds. */
 const POLL = 200;
-/** A burst of writes ends when nothing happened for so long. */
+/** How long a pause ends a burst of writes, in milliseconds. */
 const SETTLE = 30;
-/** As many symbolic links as the kernel follows (MAXSYMLINKS, include/linux/namei.h). */
+/** The most symbolic links that the kernel follows (MAXSYMLINKS, include/linux/namei.h). */
 const MOST_LINKS = 40;
 
 /** File systems whose changes all pass through this kernel, which tells of them by inotify (include/uapi/linux/magic.h). */
@@ -20,7 +20,7 @@ const LOCAL: ReadonlySet<number> = new Set([
   0x794c7630, // overlay
 ]);
 
-/** What tells one state of a file from another, wherever the path leads; empty where it cannot be looked at. */
+/** Tells one state of the file at the end of the path from another; empty if it cannot be looked at. */
 function signature(path: string): string {
   try {
     const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
@@ -30,7 +30,7 @@ function signature(path: string): string {
   }
 }
 
-/** The entries on the way to a file, in whatever folders symbolic links lead through: `/etc`, `/etc/knockd-nft.json`. */
+/** The entries on the way to a file, through symbolic links, too: `/etc`, `/etc/knockd-nft.json`. */
 function entriesTo(path: string): Set<string> {
   const entries = new Set<string>();
   const left = resolve(path).split('/').slice(1);
@@ -58,7 +58,7 @@ function linkTarget(path: string): string | undefined {
 }
 
 export interface Watch {
-  /** Looks for what nobody told of, such as a mount: to be called now and then. */
+  /** Looks for changes that inotify does not tell, such as a mount. To be called now and then. */
   readonly look: () => void;
   readonly close: () => void;
 }
@@ -67,8 +67,8 @@ export interface Watch {
  * Calls `changed` soon after the path leads to other contents: saved in place, replaced, removed and written again, or by
  * a symbolic link on the way.
  *
- * inotify on every folder on the way, and on the file, sees all of these at once. Where it may not, on a network's file system
- * or in a folder that is not to be read, this looks at the path five times a second.
+ * inotify on every folder on the way, and on the file, sees all of these at once. It may not on a network file system or in
+ * a folder that we may not read. There we check the path five times a second.
  */
 export function watchPath(path: string, changed: () => void): Watch {
   let settling: NodeJS.Timeout | undefined;
@@ -126,7 +126,7 @@ export function watchPath(path: string, changed: () => void): Watch {
   };
 }
 
-/** Undefined where the path is not there or not to be read, or no inotify is left. */
+/** Undefined if the path is not there or we may not read it, or if no inotify is left. */
 function startWatching(
   path: string,
   lost: () => void,
