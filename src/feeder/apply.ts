@@ -32,16 +32,16 @@ export interface Applied extends Loaded {
 
 interface Options {
   readonly env: NodeJS.ProcessEnv;
-  /** Clients that are let in again where the table has to be made. */
+  /** Clients that are let in again if the table has to be made. */
   readonly remembered?: readonly KnownClient[];
   readonly mayCommit?: () => void;
-  /** Whoever asks has seen each use of a token until now. */
+  /** The caller has seen each use of a token until now. */
   readonly watched?: boolean;
 }
 
 /**
- * Makes the kernel match a configuration: the program first, which guards, then the tokens. No failure of tokens keeps a
- * guard away. Throws as {@link load} does.
+ * Makes the kernel match a configuration. The program comes first, because it guards, then the tokens. If feeding tokens
+ * fails, the guard stands all the same. Throws as {@link load} does.
  */
 export async function apply(access: Access, config: Config, options: Options): Promise<Applied> {
   const wanted = compile(config, VERSION);
@@ -49,7 +49,7 @@ export async function apply(access: Access, config: Config, options: Options): P
   return { ...(await put(access, wanted, tokens, options)), wanted, tokens };
 }
 
-/** The same for a ruleset that was in force before, with the tokens of the configuration that was kept when it was loaded. */
+/** The same for a ruleset that was in force before. Its tokens come from the configuration that was kept when it was loaded. */
 export async function applyAgain(
   access: Access,
   former: Ruleset,
@@ -99,8 +99,8 @@ async function put(
 }
 
 /**
- * Takes out the tokens of tables that are about to be removed, or whose sets are; without `wanted` of all tables. Returns why the
- * used ones cannot be recorded; undefined if they were.
+ * Takes out the tokens of tables that are about to be removed, or whose sets are. Without `wanted` these are all tables. Returns
+ * why the used ones cannot be recorded; undefined if they were.
  */
 export async function withdrawLeft(
   connection: Access['connection'],
@@ -116,8 +116,8 @@ export async function withdrawLeft(
 }
 
 /**
- * A service whose last user goes has no map of users afterwards, and nobody could tell any more who came in as whom: who came
- * in by a token that leads nowhere any more goes before. The load does not depend on it.
+ * A service whose last user goes has no map of users afterwards, so its clients lose their users' names. Openings by tokens
+ * that lead nowhere any more are therefore revoked before the load. The load does not depend on it.
  */
 async function revokeNameless(connection: Access['connection'], wanted: Ruleset): Promise<void> {
   const { ours } = await readKernel(connection);
@@ -128,13 +128,13 @@ async function revokeNameless(connection: Access['connection'], wanted: Ruleset)
   if (gone.size > 0) await revokePlaces(connection, gone).catch(() => {});
 }
 
-/** Places of tokens that lead nowhere any more: their users were removed, or have other secrets now. */
+/** Places of tokens that lead nowhere any more. Their users were removed, or have other secrets now. */
 function goneUsers(before: Ruleset | undefined, wanted: Ruleset): Set<number> {
   const stay = tokenPlaces(wanted);
   return new Set(before ? [...tokenPlaces(before).keys()].filter(place => !stay.has(place)) : []);
 }
 
-/** What a load could not do, in words. */
+/** The failures of a load, in words. */
 export function loadWarnings({
   dropped,
   feeding,

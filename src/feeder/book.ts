@@ -27,7 +27,7 @@ export function thisMoment(): Moment {
   };
 }
 
-/** As 32 hexadecimal digits. The services do not see the file: their units say it. */
+/** As 32 hexadecimal digits. The services do not see the file, so their units pass it. */
 function bootId(): string {
   const { KNOCKD_NFT_BOOT: told } = process.env;
   return (told || readOr('/proc/sys/kernel/random/boot_id')).replaceAll('-', '');
@@ -43,13 +43,13 @@ function readOr(path: string): string {
 
 /** The ledger, open for one change. */
 export interface Book {
-  /** As it was found; a new one, with the floor above what may have been used, where none could be read. */
+  /** As it was found. If none could be read, a new one with the floor above all windows that may have been used. */
   readonly ledger: Ledger;
-  /** Why there is no old one; undefined where there is. */
+  /** Why there is no old one; undefined if there is. */
   readonly missing: string | undefined;
   /**
-   * Keeps a ledger: it is on the disk when this returns. Throws as write(2) and fsync(2) do; then this process remembers it,
-   * until a later one can be kept.
+   * Keeps a ledger, which is on the disk when this returns. Throws as write(2) and fsync(2) do. Then this process remembers
+   * it until a later one can be kept.
    */
   readonly write: (ledger: Ledger) => void;
 }
@@ -61,7 +61,7 @@ const unkept = new Map<string, Ledger>();
 const PATIENCE = 10_000;
 const LOOK = 20;
 
-/** Opens the ledger for as long as `use` takes; nobody else has it meanwhile. */
+/** Opens the ledger for as long as `use` takes. No other process has it meanwhile. */
 export async function withBook<T>(env: NodeJS.ProcessEnv, use: (book: Book) => Promise<T>): Promise<T> {
   const path = bookPath(env);
   if (path === undefined) return use(openBook(NOWHERE, () => refuse('this network has no state folder')));
@@ -82,16 +82,16 @@ export async function withBook<T>(env: NodeJS.ProcessEnv, use: (book: Book) => P
 }
 
 /**
- * Writes down that secrets were made just now, so that their tokens open at once, before they are in any configuration. Throws
- * where that cannot be kept: then their first tokens are left out, as those of all others.
+ * Writes down that secrets were just made, before they are in any configuration, so that their tokens open at once. Throws if
+ * that cannot be kept. Then their first tokens are left out, like those of all others.
  */
 export async function noteFresh(env: NodeJS.ProcessEnv, keys: readonly TokenKey[]): Promise<void> {
   await withBook(env, async ({ ledger, write }) => write(withFresh(ledger, keys, thisMoment().boot)));
 }
 
 /**
- * The ledger as it is at this moment, for who only looks; undefined where there is none, or it may not be read. `missing` says why
- * there is none, as far as the one who looks may know.
+ * The ledger at this moment, only to look at; undefined if there is none, or we may not read it. `missing` says why there is
+ * none; undefined if we may not know.
  */
 export function readBook(env: NodeJS.ProcessEnv): {
   readonly ledger: Ledger | undefined;

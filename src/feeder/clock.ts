@@ -4,12 +4,12 @@ import koffi from 'koffi';
 /** struct timex (linux/timex.h) has at most 208 bytes; `status` stands behind `modes`, padded, and four longs. */
 const TIMEX = 208;
 const STATUS = 5 * koffi.sizeof('long');
-/** STA_UNSYNC: nobody keeps the clock in step with true time. */
+/** STA_UNSYNC: nothing keeps the clock in step with true time. */
 const STA_UNSYNC = 0x40;
 
 /**
- * Whether the clock can be believed: something keeps it in step, or the machine has a clock that goes on while it is off, its
- * own or its hypervisor's. Without either, a boot begins at some moment of the past, and tokens of the past would open.
+ * Whether the clock can be believed. It can if something keeps it in step, or if the machine or its hypervisor has a clock that
+ * goes on while the machine is off. Without either, a boot begins at some moment of the past, and old tokens would open.
  */
 export function hasTrustedClock(): boolean {
   return isSynchronized() || hasClockOfItsOwn();

@@ -22,23 +22,23 @@ export interface Ready {
   readonly timeout: number;
 }
 
-/** What the kernel is to be given. */
+/** The changes to the kernel's tokens. */
 export interface Feed {
   /** Take all tokens out first. */
   readonly flush: boolean;
   /** Tokens of users that are gone; some may be used or expired by now. */
   readonly removed: readonly string[];
-  /** Used ones, for the set that keeps them from opening again; they may be there. */
+  /** Used ones, for the set that keeps them from opening again. They may be in it already. */
   readonly used: readonly string[];
-  /** The nearest first, made as they are asked for: there may be 131,072. */
+  /** The nearest first. Each is made when it is asked for, since there may be 131,072. */
   readonly ready: Iterable<Ready>;
   readonly fed: Fed;
 }
 
-/** A token outlives its window by so long: clocks differ, and packets are late. In milliseconds. */
+/** How long a token outlives its window, in milliseconds. Clocks differ, and packets are late. */
 const GRACE = 90_000;
 
-/** Windows that may open at this moment, or later: from the one that ended last. */
+/** The first window that may open now or later: the one that ended last. */
 export function firstWindow(now: number): number {
   return windowAt(now) - 1;
 }
@@ -53,10 +53,10 @@ export function placeId(place: number): string {
 }
 
 /**
- * What brings the kernel from what it has to what it should have. With the same users and a clock that only went on, that is
- * the windows that came since; a user who came, or went, is fed, or taken out, alone. In all other cases everything goes and
- * comes back in one transaction. `known` says that the kernel has what the ledger says that it was fed; `table` is the handle of
- * the table as it is now, and `id` marks what is fed anew.
+ * Plans how to bring the kernel from the tokens that it has to those that it should have. With the same users and a clock that
+ * only went on, it adds the new windows. A user who came is fed alone, and one who went is taken out alone. In all other cases
+ * all tokens go, and the nearest come back in the same transaction. `known` says that the kernel has the tokens that the ledger
+ * calls fed. `table` is the handle of the present table, and `id` marks tokens that are all fed anew.
  */
 export function planFeed(
   ledger: Ledger,
@@ -121,7 +121,7 @@ export function planFeed(
 
 type WantedUser = Omit<FedUser, 'secret' | 'fresh'> & Pick<TokenPlace, 'place' | 'secret'>;
 
-/** Those that may still be in the kernel: also the two before a used one, which nobody used. */
+/** A user's tokens that may still be in the kernel, also the two before a used one, which were not used themselves. */
 function tokensBetween({ floor }: Ledger, user: FedUser, first: number, last: number): string[] {
   const tokens: string[] = [];
   for (let window = first; window <= last; window++)
@@ -129,7 +129,7 @@ function tokensBetween({ floor }: Ledger, user: FedUser, first: number, last: nu
   return tokens;
 }
 
-/** The used ones of windows that may still be in somebody's hands as good ones. */
+/** Used tokens of windows whose tokens a client may still hold as good ones. */
 function usedTokens({ used }: Ledger, { users }: Fed, first: number): string[] {
   return Object.entries(users).flatMap(([id, user]) =>
     (used[id] ?? []).filter(window => window >= first - AHEAD).map(window => tokenOfUser(user, window)),
@@ -140,7 +140,7 @@ export function tokenOfUser({ secret, ...purpose }: FedUser, window: number): st
   return deriveToken({ ...purpose, secret: Buffer.from(secret, 'hex') }, window);
 }
 
-/** The window of a user's token: the nearest are tried first, as far as tokens may have been fed. */
+/** The window of a user's token. Tries the nearest first, as far as tokens may have been fed. */
 export function windowOf(user: FedUser, token: string, now: number): number | undefined {
   const here = windowAt(now);
   for (let distance = 0; distance <= FARTHEST; distance++)
@@ -153,16 +153,16 @@ export function windowOf(user: FedUser, token: string, now: number): number | un
 const FARTHEST = 25 * 60;
 
 /**
- * The ledger with all that can be known by now of what was used. `used` are the tokens of the kernel's own set, where the table
- * is the one that was fed; undefined for another one. `why` says what cannot be known: windows that it may concern are left out.
+ * The ledger with all uses that we can know of by now. `used` are the tokens of the kernel's own set, if the table is the one
+ * that was fed; undefined for another one. `why` says why uses may be unknown. The windows that may be meant are left out.
  */
 export function settle(
   ledger: Ledger,
   options: {
     readonly moment: Moment;
-    /** Whoever asks has seen each use until the table went. */
+    /** The caller has seen each use until the table went. */
     readonly watched: boolean;
-    /** Why there is no ledger of before. */
+    /** Why there is no earlier ledger. */
     readonly missing: string | undefined;
     readonly used: readonly string[] | undefined;
     /** Of these, the ones that are written down for sure. */
@@ -179,10 +179,10 @@ export function settle(
   return { ledger: skipUnknown(ledger, window), why: why ?? 'the clock was set back' };
 }
 
-/** Windows that a used token may be away from the moment of its use. */
+/** How many windows a used token may be away from the moment of its use. */
 const SLACK = 5;
 
-/** What the kernel's own set of used tokens tells, but for those that are `written` down for sure. */
+/** The ledger with the uses in the kernel's own set, except for those that are `written` down for sure. */
 export function withUsesOf(
   ledger: Ledger,
   used: readonly string[],
@@ -195,7 +195,7 @@ export function withUsesOf(
   if (!fed || others.length === 0) return ledger;
   const known = knownTokens(ledger, fed);
   const unknown = new Set(others.filter(token => !known.has(token)));
-  // between the last look and now, by a clock that may have been set; what is left is of a client whose clock is far ahead
+  // first between the last look and now, by a clock that may have been set; the rest is from clients whose clocks are far ahead
   const first = windowAt(Math.min(ledger.time, now)) - SLACK;
   const last = windowAt(Math.max(ledger.time, now)) + SLACK;
   const uses = [...takeUses(fed, unknown, first, last), ...takeUses(fed, unknown, first, fed.until)];
@@ -204,7 +204,7 @@ export function withUsesOf(
   return withUsed({ ...ledger, nobodys: [...still, ...unknown] }, all, windowAt(now));
 }
 
-/** The two windows before each use: nobody shall follow a client with a token that it sent before, and that got lost. */
+/** The two windows before each use. A stranger must not follow a client with an earlier token that got lost. */
 export function earlierOf<Use extends { readonly window: number }>(uses: readonly Use[]): Use[] {
   return uses.flatMap(use => [use.window - 1, use.window - 2].map(window => ({ ...use, window })));
 }
@@ -217,7 +217,7 @@ function knownTokens({ used }: Ledger, { users }: Fed): Set<string> {
   );
 }
 
-/** Whose tokens these are, and of which windows between `first` and `last`: those that are found are taken out of them. */
+/** The places and windows of tokens, between `first` and `last`. Takes those that it finds out of `tokens`. */
 function takeUses(
   { users }: Fed,
   tokens: Set<string>,

@@ -10,7 +10,7 @@ import { earlierOf, placeId, planFeed, settle, tokenOfUser, windowOf, withUsesOf
 import { blocking, commitFeed, flushTokens, handleOf, isThere, readUsed, Writer } from './kernel.ts';
 import { type Ledger, skipUnknown, stamped, withoutFresh, withUsed } from './ledger.ts';
 
-/** Whose tokens are to stand ready, and where. Plain data, for other threads too. */
+/** The users whose tokens should stand ready, and their table. Plain data, for other threads too. */
 export interface TokensWanted {
   /** Of our table. */
   readonly table: string;
@@ -19,7 +19,7 @@ export interface TokensWanted {
   readonly hours: number;
 }
 
-/** What a configuration means for tokens; undefined if it has none. */
+/** The tokens that a configuration wants; undefined if it has none. */
 export function tokensWanted({ table, services, token }: Config): TokensWanted | undefined {
   if (services.every(({ tokens }) => tokens.length === 0)) return undefined;
   const { realm, hours } = token;
@@ -37,10 +37,10 @@ export type Feeding =
       readonly users: number;
       /** The end of the last window that stands ready, in milliseconds of the epoch. */
       readonly until: number;
-      /** From when on tokens open, where earlier ones may have been used and are left out; and why. */
+      /** When tokens begin to open, if earlier ones may have been used and are left out; and why. */
       readonly from: number | undefined;
       readonly why: string | undefined;
-      /** Why used tokens cannot be written down, so that a reboot would forget them; undefined where they are. */
+      /** Why used tokens cannot be written down, so that a reboot would forget them; undefined if they are. */
       readonly unkept: string | undefined;
       /** The kernel's set of used tokens as it is known now. */
       readonly used: readonly string[];
@@ -55,9 +55,9 @@ export interface FeedOptions {
 }
 
 /**
- * Sees to it that the tokens of the coming hours stand ready in our table, and that used ones stay used. With `watched` whoever
- * asks has seen every use since the ledger was written: nothing need be left out. Throws NetlinkError where the kernel
- * refuses; the guard stands all the same.
+ * Makes the tokens of the coming hours stand ready in our table, and keeps used ones used. With `watched` the caller has seen
+ * every use since the ledger was written, so nothing need be left out. Throws NetlinkError if the kernel refuses. The guard
+ * stands all the same.
  */
 export async function feed(
   connection: Connection,
@@ -69,7 +69,7 @@ export async function feed(
     generation,
   }: FeedOptions & {
     readonly watched: boolean;
-    /** Used tokens that are written down for sure: nobody looks for their owners again. */
+    /** Used tokens that are written down for sure. We do not look for their owners again. */
     readonly written?: ReadonlySet<string>;
   },
 ): Promise<Feeding> {
@@ -97,16 +97,16 @@ export async function feed(
       users.map(user => ({ ...user, realm })),
     );
     const fed = { ...stamped(spent, moment), clean: false };
-    // should we end while all is fed anew, nothing counts as known
+    // if we end while all is fed anew, nothing counts as known
     if (plan.flush) keep(book, { ...fed, fed: null });
-    // a secret is fresh once: if that cannot be kept, it never was
+    // a secret is fresh only once; if that cannot be kept, it counts as never fresh
     if (
       spent !== ledger &&
       keep(book, { ...spent, clean: false, fed: plan.flush ? null : ledger.fed }) !== undefined
     )
       plan = planFeed(spent, users, options);
     const writer = new Writer(connection, table, generation);
-    const there = new Set(plan.flush ? [] : used); // with all of their time-out, where all comes anew
+    const there = new Set(plan.flush ? [] : used); // if all are fed anew, these get their full time-out again
     const missing = plan.used.filter(token => !there.has(token));
     await commitFeed(writer, table, { ...plan, used: missing }, hours);
     const unkept = keep(book, { ...fed, fed: plan.fed });
@@ -125,8 +125,8 @@ export async function feed(
 }
 
 /**
- * From now on the ledger is not clean. Where it cannot say so, the next process would believe that it knows all, and so would a
- * later one: nothing that it may be wrong about is fed.
+ * Marks the ledger as not clean. If that cannot be kept, the next process would take the ledger for complete, and so would a
+ * later one. Then the windows that it may be wrong about are not fed.
  */
 function begin(
   book: Book,
@@ -155,13 +155,13 @@ function keep(book: Book, ledger: Ledger): string | undefined {
 export interface Use {
   /** Where the token led. */
   readonly place: number;
-  /** Undefined where the report does not show it. */
+  /** Undefined if the report does not show it. */
   readonly token: string | undefined;
 }
 
 /**
- * Writes uses down, at once, and takes the two windows before each out of the user's hands. `complete` is false where a use
- * cannot be told from what was reported, or cannot be kept: then the kernel's own set has to be read, by {@link feed}.
+ * Writes uses down at once, and blocks the tokens of the two windows before each. `complete` is false if a report does not tell
+ * the window, or if the ledger cannot be kept. Then {@link feed} has to read the kernel's own set.
  */
 export async function noteUses(
   connection: Connection,
@@ -170,7 +170,7 @@ export async function noteUses(
   { env, generation }: FeedOptions,
 ): Promise<{
   readonly complete: boolean;
-  /** The tokens that are used by that. */
+  /** The tokens that count as used now. */
   readonly written: readonly string[];
   readonly generation: number | undefined;
 }> {
@@ -184,14 +184,14 @@ export async function noteUses(
       return user && window !== undefined ? [{ place: id, user, window }] : [];
     });
     const before = earlierOf(found);
-    // the offset stays: a clock that was set since is found by it
+    // the offset stays, since it shows whether the clock was set
     const unkept = keep(book, { ...withUsed(ledger, [...found, ...before], windowAt(now)), time: now });
     const writer = new Writer(connection, table, generation);
     const earlier = before.map(({ user, window }) => tokenOfUser(user, window));
     try {
       await writer.send(blocking(table, earlier, hours));
     } catch (error) {
-      // the table may be gone: whoever makes it again goes by the ledger
+      // the table may be gone; the load that makes it again goes by the ledger
       if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
     }
     return {
@@ -203,9 +203,9 @@ export async function noteUses(
 }
 
 /**
- * Takes all tokens out of the kernel, and writes down what was used until then: to be called before the table is removed,
- * made anew or renamed. Nothing that opened can open again afterwards, and nothing need be left out; but where it cannot be written
- * down, which is returned as a sentence, the next load leaves out what may have been used.
+ * Takes all tokens out of the kernel, and writes down which were used until then. To be called before the table is removed,
+ * made anew or renamed. Afterwards no used token can open again, and none need be left out. If the uses cannot be written down,
+ * returns why, as a sentence. Then the next load leaves out the tokens that may have been used.
  */
 export async function withdraw(
   connection: Connection,

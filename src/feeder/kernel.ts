@@ -1,4 +1,4 @@
-/** The sets of tokens in the kernel: what is in them, and how they are filled. */
+/** The sets of tokens in the kernel: reads and fills them. */
 import { collectGarbage } from '../host/memory.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
@@ -17,7 +17,7 @@ import { TOKEN_LENGTH } from '../token/read.ts';
 import type { Feed, Ready } from './feed-plan.ts';
 import type { Ledger } from './ledger.ts';
 
-/** Whether the kernel has what the ledger says that it was fed: the table may be another one, and others may flush the map. */
+/** Whether the kernel has the tokens that the ledger calls fed. The table may be another one, and others may flush the map. */
 export async function isThere(connection: Connection, table: string, { fed }: Ledger): Promise<boolean> {
   if (!fed || (await handleOf(connection, table)) !== fed.table) return false;
   return hasElement(connection, table, TOKENS, elementOf(fed.id).key);
@@ -31,13 +31,13 @@ export function hasTokens({ sets }: Ruleset): boolean {
   return sets.some(({ name }) => name === TOKENS.name);
 }
 
-/** The handle of our table of that name; undefined where there is none. */
+/** The handle of our table of that name; undefined if there is none. */
 export async function handleOf(connection: Connection, name: string): Promise<string | undefined> {
   const tables = (await dump(connection, getTables)).map(reply => decodeTable(attributesOf(reply.payload)));
   return tables.find(table => table.name === name && table.comment === MARK)?.handle?.toString();
 }
 
-/** Transactions one after the other, which know the generation of their own. */
+/** Sends transactions one after the other, and knows the generation after each. */
 export class Writer {
   readonly #connection: Connection;
   readonly #table: string;
@@ -75,7 +75,7 @@ export async function readUsed(connection: Connection, table: string): Promise<s
 /** After how many transactions to free memory. A top-up has fewer. */
 const COLLECT = 16;
 
-/** Gives the kernel what was planned, in transactions of about a thousand tokens, which fit into any send buffer. */
+/** Carries out a feed in transactions of about a thousand tokens, which fit into any send buffer. */
 export async function commitFeed(
   writer: Writer,
   table: string,
@@ -103,7 +103,7 @@ export async function commitFeed(
   }
 }
 
-/** Each is written at once, so all of them share their memory: in buffers of their own they outlive some collections. */
+/** All share one buffer, since each is written at once. In buffers of their own they would outlive some collections. */
 function* elementsOf(ready: Iterable<Ready>): Generator<Element> {
   const key = Buffer.alloc(TOKEN_LENGTH);
   const data = Buffer.alloc(4);
@@ -128,10 +128,10 @@ function elementOf(token: string): Element {
   return { key: Buffer.from(token, 'latin1') };
 }
 
-/** Tokens in a transaction that takes some out: one fits into any send buffer. */
+/** How many tokens a transaction takes out. It fits into any send buffer. */
 const BATCH = 1024;
 
-/** Some of them may be gone, and a transaction that deletes one of those fails: then its halves are tried. */
+/** Some of them may be gone. A transaction that deletes one of those fails, and then we try its halves. */
 async function removeTokens(writer: Writer, table: string, tokens: readonly string[]): Promise<void> {
   for (let first = 0; first < tokens.length; first += BATCH) {
     const part = tokens.slice(first, first + BATCH);
@@ -147,7 +147,7 @@ async function removeTokens(writer: Writer, table: string, tokens: readonly stri
   }
 }
 
-/** Takes all tokens out, and leaves what says that they were used. */
+/** Takes all tokens out, and leaves the set of used ones. */
 export async function flushTokens(connection: Connection, table: string): Promise<void> {
   await commit(connection, [flushSet(table, TOKENS)], { generation: ANY_GENERATION });
 }

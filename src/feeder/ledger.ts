@@ -8,24 +8,24 @@ import type { TokenKey } from '../token/derive.ts';
 export interface Ledger {
   /** Which machine wrote this: /etc/machine-id. */
   readonly machine: string;
-  /** When, in milliseconds of the epoch, and how far that was from the monotonic clock. */
+  /** When it was written, in milliseconds of the epoch, and how far that was from the monotonic clock. */
   readonly time: number;
   readonly offset: number;
   /** We took the tokens out of the kernel after everything that was used had been read. */
   readonly clean: boolean;
   /** No window up to this one is ever loaded, for any place. */
   readonly floor: number;
-  /** Windows that were used, by place: also below the floor, which does not count for new secrets. Removed users stay in. */
+  /** Used windows, by place, also below the floor, which does not count for new secrets. Removed users stay in. */
   readonly used: Readonly<Record<string, readonly number[]>>;
-  /** Used tokens of users who are gone, as the kernel still has them: nobody looks for their owners again. */
+  /** Used tokens of removed users that the kernel still has. We do not look for their owners again. */
   readonly nobodys: readonly string[];
-  /** What is in the kernel's map; null while that is not known for sure. */
+  /** The content of the kernel's map; null while that is not known for sure. */
   readonly fed: Fed | null;
-  /** Secrets that were made lately and never fed: the floor does not count for them yet. */
+  /** Secrets that were made lately and never fed. The floor does not count for them yet. */
   readonly fresh: Fresh;
 }
 
-/** What cannot have been used, since it was made on this boot and was in no kernel yet. */
+/** Secrets that cannot have been used, since they were made on this boot and were in no kernel yet. */
 export interface Fresh {
   readonly boot: string;
   /** Of {@link keyId}. */
@@ -38,7 +38,7 @@ export const NO_FRESH: Fresh = { boot: '', keys: [] };
 export interface Fed {
   /** The kernel's handle of the table: another table of that name has another one. */
   readonly table: string;
-  /** Stands among the tokens, 32 hexadecimal digits, and opens nothing: who flushes the map takes it out with them. */
+  /** 32 hexadecimal digits that stand among the tokens and open nothing. A program that flushes the map removes them, too. */
   readonly id: string;
   /** The last window. */
   readonly until: number;
@@ -46,19 +46,19 @@ export interface Fed {
   readonly users: Readonly<Record<string, FedUser>>;
 }
 
-/** What a user's tokens are made from. */
+/** The data that a user's tokens are made from. */
 export interface FedUser extends Omit<TokenKey, 'secret'> {
   readonly user: string;
   /** 64 hexadecimal digits. */
   readonly secret: string;
-  /** Fed for the first time when nothing of it could have been used: also windows up to the floor stand ready. */
+  /** None of its tokens can have been used before it was first fed, so windows up to the floor stand ready, too. */
   readonly fresh?: true;
 }
 
-/** What this moment is. Times in milliseconds. */
+/** A moment on a machine. Times are in milliseconds. */
 export interface Moment {
   readonly machine: string;
-  /** Which boot; empty where that cannot be known. */
+  /** Which boot; empty if that cannot be known. */
   readonly boot: string;
   /** Of the epoch. */
   readonly now: number;
@@ -68,13 +68,13 @@ export interface Moment {
   readonly booted: number;
 }
 
-/** Windows that a used token may be ahead of the clock when nothing is known: clients go two ahead, and clocks differ. */
+/** How many windows ahead of the clock tokens may have been used unseen. Clients go two ahead, and clocks differ. */
 export const UNKNOWN_WINDOWS = 4;
-/** After so many windows a used one is forgotten, and the floor rises above it. */
+/** After how many windows a used one is forgotten. Then the floor rises to it. */
 const REMEMBERED = 2 * 24 * 60;
 /** A ledger that is older than the boot by more than this may have missed another boot: five minutes. */
 const GAP = 5 * 60 * 1000;
-/** The clock was set, or the machine slept, where both clocks differ by more than before. */
+/** If the difference of both clocks changed by more than this, the clock was set or the machine slept. In milliseconds. */
 const STEP = 2000;
 
 export function newLedger(moment: Moment): Ledger {
@@ -103,17 +103,17 @@ export function whyIncomplete(ledger: Ledger, moment: Moment): string | undefine
   return undefined;
 }
 
-/** Windows up to the one that is {@link UNKNOWN_WINDOWS} ahead may have been used: none of them is loaded. */
+/** Loads no window up to the one that is {@link UNKNOWN_WINDOWS} ahead, since each may have been used. */
 export function skipUnknown(ledger: Ledger, window: number): Ledger {
   return { ...ledger, floor: Math.max(ledger.floor, window + UNKNOWN_WINDOWS) };
 }
 
-/** A name for all that tokens are made from; two users who share it share their tokens. It tells nothing of the secret. */
+/** A name for all that tokens are made from. Two users with the same name share their tokens. It tells nothing of the secret. */
 export function keyId({ secret, realm, service }: TokenKey): string {
   return createHash('sha256').update(`fresh ${realm} ${service} `).update(secret).digest('hex');
 }
 
-/** Notes that secrets were just made. To be called only for those that nobody can have had before. */
+/** Notes that secrets were just made. To be called only for secrets that nobody can have had before. */
 export function withFresh(ledger: Ledger, keys: readonly TokenKey[], boot: string): Ledger {
   const before = ledger.fresh.boot === boot ? ledger.fresh.keys : [];
   return { ...ledger, fresh: { boot, keys: [...new Set([...before, ...keys.map(keyId)])] } };
@@ -132,7 +132,7 @@ export function isFresh({ machine, fresh }: Ledger, key: TokenKey, moment: Momen
   );
 }
 
-/** The ledger once these secrets are fed: they are fresh no more. The same one where none of them was. */
+/** The ledger once these secrets are fed and so no longer fresh. The same object if none of them was fresh. */
 export function withoutFresh(ledger: Ledger, keys: readonly TokenKey[]): Ledger {
   const fed = new Set(keys.map(keyId));
   const left = ledger.fresh.keys.filter(id => !fed.has(id));
@@ -145,7 +145,7 @@ export function isUsed({ floor, used }: Ledger, place: string, window: number): 
   return window <= floor || (used[place]?.includes(window) ?? false);
 }
 
-/** Writes down that windows were used, and forgets those of long ago: the floor rises above them. */
+/** Writes down that windows were used, and forgets those of long ago. The floor rises to them. */
 export function withUsed(
   ledger: Ledger,
   uses: readonly { readonly place: string; readonly window: number }[],
