@@ -11,7 +11,7 @@ export type Message =
   /** We may not read the socket. It is tried again. */
   | { readonly is: 'refused'; readonly why: string };
 
-/** How long to wait before the next connection, in milliseconds: a supervisor is back after half a second. */
+/** How long to wait before the next connection, in milliseconds. A supervisor is back after half a second. */
 const FIRST = 200;
 const LONGEST = 5000;
 
@@ -54,16 +54,16 @@ async function* messages(socket: Socket): AsyncGenerator<Message, void> {
   }
 }
 
-/** Undefined for an event that we do not know: the supervisor may be of another version. */
+/** Undefined for an event that we do not know, since the supervisor may be of another version. */
 function parse(line: string): Told | Snapshot | undefined {
   const read = JSON.parse(line) as Told | Snapshot;
   return read.event === 'snapshot' || Object.hasOwn(EVENTS, read.event) ? read : undefined;
 }
 
-/** How long a supervisor may take to answer, in milliseconds: one that was stopped never does. */
+/** How long a supervisor may take to answer, in milliseconds. One that was stopped never does. */
 const ANSWER = 1000;
 
-/** How things are now, as the supervisor says; undefined if none answers in time. */
+/** The supervisor's snapshot of this moment; undefined if none answers in time. */
 export async function readSnapshot(path: string): Promise<Snapshot | undefined> {
   for await (const message of followEvents(path, AbortSignal.timeout(ANSWER)))
     return message.is === 'connected' ? message.snapshot : undefined;

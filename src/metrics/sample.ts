@@ -1,6 +1,6 @@
 import { names } from '../ruleset/names.ts';
 
-/** What there is to measure at one moment; undefined for what is not known here. No addresses, no secrets. */
+/** All figures at one moment; undefined for those that are not known here. No addresses, no secrets. */
 export interface Sample {
   readonly version: string;
   readonly supervisor: boolean;
@@ -9,7 +9,7 @@ export interface Sample {
   readonly inSync: boolean | undefined;
   /** The kernel is left as it is, by a trial or by hand. */
   readonly held: boolean;
-  /** What the supervisor cannot do at present. */
+  /** How many things the supervisor cannot do at present. */
   readonly troubles: number;
   readonly services: readonly ServiceSample[];
   /** Clients in mid-sequence. */
@@ -24,7 +24,7 @@ export interface Sample {
 export interface ServiceSample {
   readonly name: string;
   readonly opened: number;
-  /** Undefined where there are no ports. */
+  /** Undefined if there are no ports. */
   readonly accepted: number | undefined;
   readonly refused: number | undefined;
   readonly clients: number | undefined;

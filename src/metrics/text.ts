@@ -1,7 +1,7 @@
 import type { Sample, ServiceSample } from './sample.ts';
 
 /**
- * `openmetrics` as OpenMetrics 1.0 has it; `prometheus` as node_exporter's textfile collector reads it, in which a counter's
+ * `openmetrics` is OpenMetrics 1.0. `prometheus` is the form that node_exporter's textfile collector reads. There a counter's
  * family has the name of its samples, and there are no units.
  */
 export type Format = 'openmetrics' | 'prometheus';
@@ -12,7 +12,7 @@ interface Family {
   readonly type: 'counter' | 'gauge';
   readonly unit?: 'seconds';
   readonly help: string;
-  /** What is not known is left out. */
+  /** Unknown values are left out. */
   readonly points: readonly { readonly label?: readonly [string, string]; readonly value: Value }[];
 }
 

@@ -1,4 +1,4 @@
-/** `12:00:01`, where we are. */
+/** `12:00:01`, in local time. */
 export function clockText(time: Date): string {
   return time.toTimeString().slice(0, 8);
 }

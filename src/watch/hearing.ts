@@ -3,17 +3,17 @@ import type { Told } from '../events/event.ts';
 import { followEvents } from '../events/follow.ts';
 import { type Happening, happeningText } from '../ruleset/happenings.ts';
 
-/** What two looks at the kernel show, and what the supervisor told in between. */
+/** A happening that two looks at the kernel show, or an event that the supervisor told in between. */
 export type Seen = Happening | { readonly event: 'told'; readonly told: Told };
 
 export function seenText(seen: Seen): string {
   return seen.event === 'told' ? seen.told.msg : happeningText(seen);
 }
 
-/** So much may be told between two looks; under a flood nobody reads more. */
+/** The most events to keep between two looks. Under a flood nobody reads more. */
 const MOST = 200;
 
-/** The supervisor's events, where one runs and lets us read: each is a reason to look at once. */
+/** The supervisor's events, if one runs and lets us read. Each is a reason to look at once. */
 export class Hearing {
   #told: Told[] = [];
   #wake = new AbortController();
@@ -31,7 +31,7 @@ export class Hearing {
     }
   }
 
-  /** What was told since the last time. */
+  /** The events since the last call. */
   take(): readonly Told[] {
     const told = this.#told;
     this.#told = [];
@@ -39,7 +39,7 @@ export class Hearing {
     return told;
   }
 
-  /** Waits so many milliseconds, or until something is told, or the signal. */
+  /** Waits until the time is over, an event comes, or the signal. */
   async wait(milliseconds: number, signal?: AbortSignal): Promise<void> {
     const wake = this.#wake;
     const end = () => wake.abort();

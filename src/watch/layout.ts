@@ -2,7 +2,7 @@ import type { Table } from '../ruleset/status-text.ts';
 import { fittedColumns, type Give } from '../terminal/columns.ts';
 import type { Paint } from '../terminal/paint.ts';
 
-/** Undefined for text as it is. */
+/** Undefined for plain text. */
 export type Style = Parameters<Paint>[0] | undefined;
 
 /** A line of a screen before it is painted. */
@@ -11,7 +11,7 @@ export interface Line {
   readonly style?: Style;
 }
 
-/** A part of a screen, of which as many rows are shown as there is room for. */
+/** A part of a screen. It shows as many rows as there is room for. */
 export interface Section {
   /** Lines above the rows. */
   readonly title: number;
@@ -36,7 +36,7 @@ const GIVE: Readonly<Record<string, Give>> = {
   'REFUSED/S': { importance: 2, right: true },
 };
 
-/** A table as a part of the screen; where rows are missing and there is room for two, the last line says how many. */
+/** A table as a part of the screen. If rows are missing and there is room for two, the last line says how many. */
 export function tableSection({ head, rows }: Table, width: number, style: (row: number) => Style): Section {
   return {
     title: 1,
@@ -54,8 +54,8 @@ export function tableSection({ head, rows }: Table, width: number, style: (row: 
 }
 
 /**
- * The room of each section, in rows: those that come first get their first row first, and then all get one row after the
- * other. `gap` is the number of lines between two.
+ * The room of each section, in rows. First each gets one row, in their order, and then they take turns to get one more. `gap`
+ * is the number of lines between two.
  */
 export function deal(
   sections: readonly Section[],

@@ -4,15 +4,15 @@ import { clockText } from './clock.ts';
 import { type Seen, seenText } from './hearing.ts';
 import type { Look } from './looks.ts';
 
-/** Lines for one look at most: under a flood nobody reads more. */
+/** The most lines for one look. Under a flood nobody reads more. */
 const MOST = 100;
 
-/** How what happened becomes lines. */
+/** Turns happenings into lines. */
 export interface Teller {
   /** For the first look. */
   readonly begin: (time: Date, status: Status) => readonly string[];
   readonly happening: (time: Date, seen: Seen) => string;
-  /** For those that are too many. */
+  /** Stands for those beyond the most. */
   readonly more: (time: Date, count: number) => string;
 }
 
@@ -23,7 +23,7 @@ export const textTeller: Teller = {
   more: (time, count) => `${clockText(time)} … ${count} more`,
 };
 
-/** For programs: an object a line, the first one the whole status; `time` in milliseconds. What was told is as it was told. */
+/** For programs: an object a line. The first is the whole status. `time` is in milliseconds. Events are as they were told. */
 export const jsonTeller: Teller = {
   begin: (time, status) => [JSON.stringify({ time: time.getTime(), event: 'status', ...status })],
   happening: (time, seen) =>

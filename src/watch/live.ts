@@ -5,10 +5,10 @@ import { type Look, PAUSE } from './looks.ts';
 import { aged, goOn, type Story } from './story.ts';
 import { view } from './view.ts';
 
-/** Clocks are seen to go. */
+/** How often to redraw, so that clocks go on. In milliseconds. */
 const SECOND = 1000;
 
-/** Shows on the whole terminal what `look` sees, until somebody presses q or Ctrl-C. */
+/** Shows the looks on the whole terminal, until the user presses q or Ctrl-C. */
 export async function watchLive(
   look: (signal: AbortSignal) => AsyncIterable<Look>,
   env: NodeJS.ProcessEnv,

@@ -9,16 +9,16 @@ export interface Look {
   readonly status: Status;
   /** Since the look before. */
   readonly seconds: number;
-  /** What the supervisor told since then. */
+  /** The supervisor's events since then. */
   readonly told: readonly Seen[];
 }
 
-/** Pauses are at least so many times as long as the work before: a fifth of one CPU, and no more. */
+/** How many times as long as the work before a pause is at least. So we take at most a fifth of one CPU. */
 export const PAUSE = 4;
 
 /**
- * Looks at the kernel every `interval` milliseconds, and when the supervisor tells something, until the signal. `wanted` is
- * asked for the configuration each time.
+ * Looks at the kernel every `interval` milliseconds, and when the supervisor tells an event, until the signal. Asks `wanted`
+ * for the configuration each time.
  */
 export async function* looks(
   connection: Connection,

@@ -2,10 +2,10 @@ import { type Counts, happenings, increases } from '../ruleset/happenings.ts';
 import type { Status } from '../ruleset/status.ts';
 import type { Seen } from './hearing.ts';
 
-/** What a live view has seen so far. */
+/** All that a live view shows: the last look, and what it saw before. */
 export interface Story {
   readonly status: Status;
-  /** What was counted since the first look, by service. */
+  /** Counts since the first look, by service. */
   readonly counted: ReadonlyMap<string, Counts>;
   readonly wrongKnocks: number;
   /** Refused packets a second, in the time before the last look, by service. */
@@ -14,10 +14,10 @@ export interface Story {
   readonly told: readonly { readonly time: Date; readonly happening: Seen }[];
 }
 
-/** No screen shows more. */
+/** How many happenings to keep. No screen shows more. */
 const KEPT = 200;
 
-/** The story with one more look at the kernel in it, `seconds` after the one before. */
+/** The story after one more look at the kernel, `seconds` after the one before. */
 export function goOn(
   story: Story | undefined,
   status: Status,
@@ -44,7 +44,7 @@ function sum(a: Counts | undefined, b: Counts): Counts {
   return { opened: a.opened + b.opened, accepted: a.accepted + b.accepted, refused: a.refused + b.refused };
 }
 
-/** A status as it is so many seconds later, as long as nothing happens. */
+/** A status as it is `seconds` later, if nothing happens. */
 export function aged(status: Status, seconds: number): Status {
   const later = <T extends { readonly expires: number | null }>(those: readonly T[]): T[] =>
     those.flatMap(one => {

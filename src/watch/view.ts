@@ -23,7 +23,7 @@ export interface Size {
   readonly height: number;
 }
 
-/** Lower screens need every line: no blank ones, and no hint. */
+/** Screens of fewer lines have no blank lines and no hint. */
 const ROOMY = 16;
 
 const STYLES: Readonly<Record<Seen['event'], Line['style']>> = {
@@ -39,8 +39,8 @@ const STYLES: Readonly<Record<Seen['event'], Line['style']>> = {
 };
 
 /**
- * The lines of a screen: never more than its height, never wider than it. Where there is not room for all, who is in
- * comes before who is knocking, the services, and what happened last. `hint` is for the last line.
+ * The lines of a screen, never more than its height, never wider than it. If there is not room for all, the clients that are
+ * in come first, then those that knock, the services, and the last happenings. `hint` is for the last line.
  */
 export function view(story: Story, now: Date, { width, height }: Size, hint: string, paint: Paint): string[] {
   const { status } = story;
@@ -76,7 +76,7 @@ export function view(story: Story, now: Date, { width, height }: Size, hint: str
   });
 }
 
-/** Where it is told whether all is well, and on the right the time. */
+/** The line that says whether all is well, with the time on the right. */
 function titleLine({ status }: Story, now: Date, width: number): Line {
   const whole = headline(status);
   const title = whole.length > width ? whole.replace(/^table inet /, '') : whole;
@@ -100,7 +100,7 @@ function summary({ status, wrongKnocks }: Story): string {
 
 type NamedService = readonly [name: string, service: ServiceStatus];
 
-/** Services by name, but first those where anything goes on: not all may be seen. */
+/** The services. Those where anything goes on come first, since there may not be room for all. */
 function busyFirst({ status, counted }: Story): NamedService[] {
   const isBusy = ([name, { clients }]: NamedService) => clients.length > 0 || counted.has(name);
   const all = Object.entries(status.services);
@@ -134,7 +134,7 @@ function rateText(rate: number): string {
   return rate === 0 ? '' : rate.toFixed(rate < 10 ? 1 : 0);
 }
 
-/** The same without the column of users where nobody has a name. */
+/** The same without the column of users if no client has a name. */
 function withoutEmptyUsers({ head, rows }: Table): Table {
   const users = head.indexOf('USER');
   if (rows.some(row => row[users] !== '-')) return { head, rows };

@@ -6,7 +6,7 @@ import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
 import { VERSION } from '../version.ts';
 
-/** The configuration; undefined where it cannot be used, of which `tell` is told why. */
+/** The configuration; undefined if it cannot be used. Then `tell` gets the reasons. */
 export function readUsable(
   path: string,
   env: NodeJS.ProcessEnv,
@@ -21,7 +21,7 @@ export function readUsable(
   }
 }
 
-/** The same compiled, to be asked again and again: the file is read only where it is another one than before. */
+/** The same compiled, to be asked again and again. Reads the file only if it has changed. */
 export function wantedReader(
   path: string,
   env: NodeJS.ProcessEnv,
@@ -38,7 +38,7 @@ export function wantedReader(
   };
 }
 
-/** What tells a file from what it was. */
+/** Tells one state of a file from another. */
 function fileNow(path: string): string {
   try {
     const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
