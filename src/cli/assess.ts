@@ -25,7 +25,7 @@ export interface Assessment {
 
 const HOUR = 60 * 60 * 1000;
 
-/** Whether all is well: the file is in force, it guards something, and nothing is about to change that. */
+/** Whether all is well: the file is in force and guards something, and nothing is about to change that. */
 export async function assess(path: string, env: NodeJS.ProcessEnv): Promise<Assessment> {
   try {
     const read = readOrWhy(path, env);
@@ -63,23 +63,23 @@ function readOrWhy(
   }
 }
 
-/** An interface that is not there may come; what comes in by another one than its name says does so now. */
+/** Leaves out interfaces that are not there, since they may come. Other wrong names are wrong already now. */
 async function astrayWarnings(config: Config, path: string): Promise<Problem[]> {
   const { at, astray } = await lookHere(config);
   const now = astray.filter(({ is }) => is !== 'absent');
   return troublesOf({ at, astray: now }).map(text => warningOf(path, text));
 }
 
-/** What there is to judge by. */
+/** The facts to judge by. */
 interface Seen {
   readonly status: Status;
   readonly hold: Hold | undefined;
   /** Why the file cannot be used. */
   readonly unusable?: string;
-  /** No service has ports: the file wants it so. */
+  /** No service has ports, so the file means to guard nothing. */
   readonly guardsNothing?: boolean;
   readonly tokens?: TokenStatus | undefined;
-  /** Tokens that end before this moment want somebody to look, in milliseconds of the epoch. */
+  /** If the tokens end before this moment, the administrator should look. In milliseconds of the epoch. */
   readonly soon?: number;
   readonly warnings?: readonly string[];
 }

@@ -11,13 +11,13 @@ import { type Context, EXIT } from './context.ts';
 import type { Meaning } from './meaning.ts';
 import { readableWarnings } from './readable.ts';
 
-/** Ports that a single knock may go to, TCP and UDP: what a guesser has to try at each step. */
+/** The ports that a single knock may go to, TCP and UDP. A guesser has to try them at each step. */
 const KNOCKS = 2 * 65_535;
 
 /**
- * `check`: validates, and says what it means, here. With `--json` the problems are values of the result, too. With `reload`, as
- * the supervisor's unit calls it before it has the file read again, it fails while something is tried: nothing would be read
- * then.
+ * `check`: validates the file, and says what it means on this host. With `--json` the problems are values of the result, too.
+ * The supervisor's unit calls it with `reload` before a reload. It then fails during a trial, because the supervisor would not
+ * read the file.
  */
 export async function checkCommand(
   context: Context,
@@ -51,7 +51,7 @@ export async function checkCommand(
   }
 }
 
-/** All who come through a proxy have the proxy's address. */
+/** All clients behind a proxy have the proxy's address. */
 function payloadWarnings({ token, services }: Config, file: string): readonly Problem[] {
   if (token.payload.length === 0 || services.every(({ tokens }) => tokens.length === 0)) return [];
   const ports = token.payload.map(formatPort).join(', ');
@@ -59,7 +59,7 @@ function payloadWarnings({ token, services }: Config, file: string): readonly Pr
   return [warningOf(file, message)];
 }
 
-/** What the file means on this host; null if this is no server. */
+/** The result for `--json`. The file's meaning on this host is null if this is no server. */
 function result(file: string, config: Config, meaning: Meaning | undefined, problems: readonly Problem[]) {
   const { policy, hook, interfaces } = config;
   return {
@@ -74,7 +74,7 @@ function result(file: string, config: Config, meaning: Meaning | undefined, prob
   };
 }
 
-/** How many users have tokens, and for how many hours these fit into the kernel; null where nobody has. */
+/** How many users have tokens, and for how many hours these fit into the kernel; null if no user has any. */
 function tokensOf({ services, token }: Config) {
   const users = services.reduce((sum, { tokens }) => sum + tokens.length, 0);
   return users === 0 ? null : { users, hours: windowsFor(users, token.hours) / 60 };

@@ -47,24 +47,24 @@ export type Group =
   | "The client's side"
   | 'More';
 
-/** A command as the help shows it; its code is loaded only when it is called. */
+/** A command as the help shows it. Its code is loaded only when it is called. */
 export interface CommandSpec {
   readonly group: Group;
   /** Name and arguments, in commander's notation. */
   readonly usage: string;
   readonly description: string;
-  /** For the list of all commands, where the description would not fit into a line. */
+  /** For the list of all commands, if the description does not fit into a line. */
   readonly summary?: string;
   readonly example: string;
-  /** Without a description: for this program itself, and not shown. */
+  /** An option without a description is for this program itself, and is not shown. */
   readonly options?: readonly (readonly [flags: string, description?: string])[];
   /** For this program itself and its companions, and not shown. */
   readonly hidden?: true;
-  /** Also for other systems than Linux, and where the native parts are missing: clients, and files. */
+  /** Runs also on other systems than Linux, and without the native parts: commands for clients and files. */
   readonly anywhere?: true;
   /** The exit status of a failure that has none of its own; 1 unless said. */
   readonly failed?: number;
-  /** Given the words after the command, without options; returns the exit status. */
+  /** Gets the words after the command, without options. Returns the exit status. */
   readonly run: (context: Context, options: Options, words: readonly string[]) => Promise<number>;
 }
 

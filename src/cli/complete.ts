@@ -6,7 +6,7 @@ import { type Context, EXIT } from './context.ts';
 
 /**
  * `complete`: words for completion/knockd-nft.bash, one a line: `services`, the `users` of a service, or the client's
- * `hosts`. Nothing where the file cannot be read, or is not valid: while a word is typed is no time for messages.
+ * `hosts`. Prints nothing if the file cannot be read or is not valid, since messages would disturb a user who types.
  */
 export async function completeCommand(context: Context, [kind, service]: readonly string[]): Promise<number> {
   try {

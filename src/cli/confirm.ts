@@ -5,7 +5,7 @@ import { sessionId } from '../trial/witness.ts';
 import { type Context, EXIT } from './context.ts';
 import { tellEnd } from './try.ts';
 
-/** `confirm`: keeps the candidate. It is refused over a connection that proves nothing about it. */
+/** `confirm`: keeps the candidate. Refuses over a connection that proves nothing about it. */
 export async function confirmCommand(context: Context, force: boolean): Promise<number> {
   const { env, tell } = context;
   const trial = readTrial(env);

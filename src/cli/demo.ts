@@ -12,8 +12,8 @@ import { NotSeenError } from '../demo/witness.ts';
 import { type Context, EXIT } from './context.ts';
 
 /**
- * `demo`: hides a service, knocks, and shows what happens, for real, between two hosts in network namespaces. Status 0
- * only if all that it tells was seen. The program runs itself again for each of the hosts.
+ * `demo`: hides a service, knocks, and shows what happens, for real, between two hosts in network namespaces. Its status is 0
+ * only if it saw all that it tells. The program runs itself again for each of the hosts.
  */
 export async function demoCommand(context: Context): Promise<number> {
   try {
@@ -39,7 +39,7 @@ export async function demoCommand(context: Context): Promise<number> {
   }
 }
 
-/** On the host: reads the configuration, while files still belong to whom they belong. */
+/** On the host: reads the configuration before the namespaces change the owners of files. */
 async function begin({ config, env, json }: Context): Promise<number> {
   const path = config ?? shippedConfig();
   const text = readText(path);
@@ -48,7 +48,7 @@ async function begin({ config, env, json }: Context): Promise<number> {
   return openStage({ outside: networkNamespace(), name: path, text }, json);
 }
 
-/** Without the checks of its owner and rights: the demo opens no door to anything real. */
+/** Does not check owner and rights, since the demo opens nothing real. */
 function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');
@@ -58,7 +58,7 @@ function readText(path: string): string {
   }
 }
 
-/** The one that comes with the program. */
+/** The configuration that comes with the program. */
 function shippedConfig(): string {
   const path = join(dirname(realpathSync(process.argv[1] ?? '')), '../config/knockd-nft.json');
   const fromHere = relative(process.cwd(), path);

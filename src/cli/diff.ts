@@ -18,7 +18,7 @@ export async function diffCommand(context: Context): Promise<number> {
   if (context.json) context.print(JSON.stringify({ changed: messages.length > 0, changes, objects }));
   else {
     for (const change of changes) context.print(changeText(change));
-    // what the configuration has no word for: somebody changed the table by hand, or another version made it
+    // the configuration has no word for these: the table was changed by hand, or another version made it
     if (changes.length === 0)
       for (const object of objects) context.print(`${object}: not as the configuration makes it`);
   }

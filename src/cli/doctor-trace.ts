@@ -17,10 +17,10 @@ const SPAN: Span = {
   expected: 'seconds as a number, or a duration such as "30s" or "5m", from 1 s to 1 h',
 };
 
-/** Packets: who knocks sends a handful. */
+/** The most packets to trace. A client that knocks sends a handful. */
 const MOST = 500;
 
-/** `doctor --trace ADDRESS`: what becomes of a client's packets while it knocks and connects. Status 0 if it got in. */
+/** `doctor --trace ADDRESS`: follows a client's packets while it knocks and connects. Status 0 if it got in. */
 export async function doctorTraceCommand(context: Context, word: string, time = '30s'): Promise<number> {
   const { config, env, json, print, tell } = context;
   const address = readAddress(word);
@@ -82,7 +82,7 @@ function trailValue(trail: Trail, way: string | undefined): object {
   };
 }
 
-/** `inet filter, input: tcp dport 22 drop`; the verdict stands at the end where the rule does not say it. */
+/** `inet filter, input: tcp dport 22 drop`; the verdict stands at the end if the rule does not say it. */
 function metText({ table, chain, rule, verdict }: Met): string {
   const said = rule === verdict || rule.endsWith(` ${verdict}`) || verdict === 'continue';
   return `${table}, ${chain}: ${rule}${said || rule.includes(' reject') ? '' : ` -> ${verdict}`}`;

@@ -7,7 +7,7 @@ import { textWidth, wrap } from '../terminal/wrap.ts';
 import { type Context, EXIT } from './context.ts';
 import { unreadable } from './readable.ts';
 
-/** `doctor`: looks at all that could keep clients out, or let strangers in, and says what to do about it. */
+/** `doctor`: checks all that could keep clients out or let strangers in, and says what to do about it. */
 export async function doctorCommand({ config, env, json, print }: Context): Promise<number> {
   const path = configPath(config, env);
   const facts = await readFacts(path, env);
@@ -22,7 +22,7 @@ export async function doctorCommand({ config, env, json, print }: Context): Prom
   return findings.some(({ severity }) => severity === 'broken') ? EXIT.FAILED : EXIT.DONE;
 }
 
-/** What root reads, the services may not. */
+/** A file that root can read, but the services cannot. */
 function hiddenFinding(path: string, env: NodeJS.ProcessEnv): Finding | undefined {
   const found = unreadable(path, env);
   return (
@@ -37,7 +37,7 @@ function hiddenFinding(path: string, env: NodeJS.ProcessEnv): Finding | undefine
 }
 
 const COLOURS = { ok: 'green', broken: 'red', risk: 'yellow', note: 'cyan' } as const;
-/** Of the widest of those words. */
+/** As wide as the widest of those words. */
 const INDENT = '        ';
 
 function text(checked: readonly Checked[], paint: Paint, width: number): string[] {
@@ -54,7 +54,7 @@ function findingLines({ severity, what, why, mend }: Finding, paint: Paint, widt
   return [
     `${mark(severity, paint)}${first}`,
     ...[...more, ...wrap(why, room)].map(line => `${INDENT}${line}`),
-    // never broken: it is to be copied
+    // never wrapped, because users copy it
     `${INDENT}${paint('bold', mend)}`,
   ];
 }

@@ -11,7 +11,7 @@ export interface Failure {
   readonly exit: number;
 }
 
-/** What to tell people when a command failed, and the exit status. What nobody expected is told with its stack. */
+/** The message for people when a command failed, and the exit status. An unexpected error comes with its stack. */
 export function failureOf(error: unknown): Failure {
   if (
     error instanceof ClientError ||
@@ -38,7 +38,7 @@ function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-/** Tells why something failed, unless that is what was told last. */
+/** Tells why something failed, unless it told the same just before. */
 export function tellingOnce({ tell }: Context): (error: unknown) => void {
   let told: string | undefined;
   return error => {

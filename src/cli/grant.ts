@@ -15,7 +15,7 @@ interface Asked extends Grant {
   readonly singleUse: boolean;
 }
 
-/** `grant`: lets a client in without a knock. The table that is loaded says how long, and what a client is. */
+/** `grant`: lets a client in without a knock. The loaded table says how long, and how much of an address is a client. */
 export async function grantCommand(
   context: Context,
   service: string,
@@ -31,7 +31,7 @@ export async function grantCommand(
   return EXIT.DONE;
 }
 
-/** In milliseconds; a number alone counts seconds. */
+/** In milliseconds. A number alone means seconds. */
 function readTime(word: string): number {
   const outcome = readDurationWord(word);
   if (!outcome.ok)

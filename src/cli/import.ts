@@ -8,13 +8,13 @@ import { parseKnockdConf } from '../import/knockd-conf.ts';
 import { count } from '../ruleset/describe.ts';
 import { type Context, EXIT } from './context.ts';
 
-/** Thousands of doors. */
+/** Enough for thousands of doors. */
 const MAX_BYTES = 1024 * 1024;
 const STDIN = '-';
 
 /**
- * `import`: prints the configuration that a knockd.conf becomes, and tells what is different. Status 1 where no door could
- * be carried over, 78 where it is no knockd.conf.
+ * `import`: prints the configuration that a knockd.conf becomes, and tells what is different. Status 1 if no door could be
+ * carried over, 78 if it is no knockd.conf.
  */
 export async function importCommand({ json, print, tell }: Context, path: string): Promise<number> {
   const file = path === STDIN ? 'standard input' : path;
@@ -40,7 +40,7 @@ export async function importCommand({ json, print, tell }: Context, path: string
   return text === undefined ? EXIT.FAILED : EXIT.DONE;
 }
 
-/** A file, a pipe, or standard input; of what has no end a byte more than is taken. */
+/** Reads a file, a pipe, or standard input. Stops past {@link MAX_BYTES}, since input may have no end. */
 async function read(path: string): Promise<Buffer> {
   if (path !== STDIN && !statSync(path, { throwIfNoEntry: false })?.isFIFO())
     return readBytes(path, 'a knockd.conf').bytes;

@@ -9,21 +9,21 @@ import { painter } from '../terminal/paint.ts';
 import { textWidth, wrap } from '../terminal/wrap.ts';
 import type { Answers, Given } from './init.ts';
 
-/** What the questions are about. */
+/** The facts for the questions. */
 export interface Asked {
-  /** What others can reach on this host. */
+  /** The services that others can reach on this host. */
   readonly found: readonly Found[];
-  /** What most people want to hide. */
+  /** The service that most people want to hide. */
   readonly usual: Choice;
   /** The address that the caller is logged in from. */
   readonly login: string | undefined;
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** What a first device is often called. */
+/** A common name for a first device. */
 const DEVICE = 'laptop';
 
-/** Asks on the terminal for what is not given; an empty answer takes what stands in brackets. */
+/** Asks on the terminal for answers that are not given. An empty answer takes the value in brackets. */
 export async function askQuestions(given: Given, asked: Asked): Promise<Answers> {
   const { services, allow, user } = given;
   if (services && (allow || asked.login === undefined) && user !== undefined)
@@ -61,7 +61,7 @@ async function askServices(ask: Ask, { found, usual, env }: Asked): Promise<read
   }
 }
 
-/** Yes unless told: who is kept out by a mistake can mend it from there. */
+/** The default is yes, so that users whom a mistake keeps out can mend it from there. */
 async function askAllow(ask: Ask, { login, env }: Asked): Promise<readonly string[]> {
   if (login === undefined) return [];
   say(
@@ -75,7 +75,7 @@ async function askAllow(ask: Ask, { login, env }: Asked): Promise<readonly strin
   }
 }
 
-/** One-time tokens unless told: they cannot be repeated by whoever sees them. */
+/** The default is one-time tokens, since an eavesdropper cannot repeat them. */
 async function askWay(ask: Ask, { env }: Asked): Promise<string | null> {
   say(
     'Which of your devices should get in, with one-time tokens that cannot be repeated? A name; or "sequence" for classic knocks, which an eavesdropper can repeat.',

@@ -31,7 +31,7 @@ import { type Context, EXIT, UsageError } from './context.ts';
 import { askQuestions } from './init-questions.ts';
 import { readableWarnings } from './readable.ts';
 
-/** Ctrl-C, as shells tell it. */
+/** The exit status that shells give for Ctrl-C. */
 const INTERRUPTED = 130;
 
 export interface InitOptions {
@@ -43,19 +43,19 @@ export interface InitOptions {
   readonly tokens?: string;
 }
 
-/** What to write; the rest is chance. */
+/** The choices for the file. The rest is chance. */
 export interface Answers {
   readonly services: readonly Choice[];
   /** Addresses and networks, as in the file. */
   readonly allow: readonly string[];
-  /** The user whom one-time tokens let in; null where a sequence does. */
+  /** The user whom one-time tokens let in; null if a sequence does. */
   readonly user: string | null;
 }
 
-/** What the options say of it; undefined where they do not. */
+/** The answers that options give; undefined if they give none. */
 export type Given = { readonly [Key in keyof Answers]: Answers[Key] | undefined };
 
-/** `init`: writes a first configuration. Asks what no option says, but only on a terminal. */
+/** `init`: writes a first configuration. On a terminal it asks for what no option says. */
 export async function initCommand(context: Context, options: InitOptions): Promise<number> {
   try {
     return await init(context, options);
@@ -140,7 +140,7 @@ function isFollowed(config: string, env: NodeJS.ProcessEnv): boolean {
   return supervisor !== undefined && follows(supervisor, config);
 }
 
-/** Fills in what no option said: by questions on a terminal, elsewhere by what most people want, which is told. */
+/** Fills in what no option said. Asks on a terminal. Elsewhere it takes what most people want, and says so. */
 async function complete(
   { json, tell, env }: Context,
   given: Given,
@@ -172,7 +172,7 @@ function readWay({ tokens, knocks }: InitOptions): Given['user'] {
   throw new UsageError(`--tokens ${JSON.stringify(tokens)}: expected a user, ${NAMING.expected}`);
 }
 
-/** So that their first tokens open, too. */
+/** Notes new secrets, so that their first tokens open, too. */
 async function noteSecrets({ services }: Draft, { env, tell }: Context): Promise<void> {
   const { realm } = TOKEN_DEFAULTS;
   const keys = services.flatMap(({ name, token }) =>
@@ -206,7 +206,7 @@ function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly
   };
 }
 
-/** With the look of the ports beside each service, as `doctor` judges it, where the tables of others may be read. */
+/** Gives each service the look of the ports beside it, as `doctor` judges it, if we may read the tables of others. */
 async function disguised(draft: Draft, example: string): Promise<Draft> {
   const { config } = parseConfig(writeDraft(example, draft), '', {});
   const tables = await withKernel(({ connection }) => readForeign(connection)).catch(error => {
@@ -224,7 +224,7 @@ async function disguised(draft: Draft, example: string): Promise<Draft> {
   return { ...draft, closed, services };
 }
 
-/** Of the package, or of the clone that this program is in. */
+/** The schema of the package, or of the clone that this program is in. */
 function findSchema(): string | null {
   const ofClone = join(dirname(realpathSync(process.argv[1] ?? '')), '../config/knockd-nft.schema.json');
   return [PACKAGED_SCHEMA, ofClone].find(existsSync) ?? null;

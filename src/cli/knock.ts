@@ -7,15 +7,15 @@ import { adviceFor, openTarget, readTarget, readTcpPort, readTimeout, type Targe
 
 export interface KnockOptions {
   readonly gap?: string | undefined;
-  /** True without a word: the port of the file. */
+  /** True if no word follows. Then it is the port of the file. */
   readonly wait?: string | true | undefined;
   readonly timeout?: string | undefined;
 }
 
-/** What is printed: as a sentence, or as JSON. */
+/** The result, printed as a sentence or as JSON. */
 interface Knocked {
   readonly addresses: readonly string[];
-  /** What accepted a connection; null without `--wait`. */
+  /** The address and port that accepted a connection; null without `--wait`. */
   readonly open: { readonly address: string; readonly port: number } | null;
   /** How often the sequence was knocked. */
   readonly rounds: number;
@@ -52,7 +52,7 @@ function waitPort(name: string, wait: string | true, { port }: Target): number {
   throw new UsageError(`--wait: no port is known for ${name}: add it, as in --wait 22`);
 }
 
-/** Gives the addresses that were knocked on. */
+/** Knocks once, and returns the addresses that it knocked on. */
 async function once({ key, ...to }: Destination, patience: Patience): Promise<readonly string[]> {
   switch (key.kind) {
     case 'knocks':

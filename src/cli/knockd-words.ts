@@ -1,6 +1,6 @@
 import { UsageError } from './context.ts';
 
-/** Options of knock(1), the client of knockd, by commander's names for them: what to write here instead. */
+/** The options of knock(1), knockd's client, by commander's names for them, with what to write here instead. */
 const INSTEAD = {
   u: '-u: write each knock as 2345/udp',
   t: '-t: a knock is TCP unless it is written as 2345/udp: leave it out',
@@ -13,7 +13,7 @@ const INSTEAD = {
 /** As options of the command line, not shown. */
 export const KNOCKD_OPTIONS = [['-u'], ['-t'], ['-d <milliseconds>'], ['-v'], ['-4'], ['-6']] as const;
 
-/** Throws UsageError where words of that client stand in the command line. */
+/** Throws UsageError if the command line has options of that client. */
 export function refuseKnockdOptions(options: object): void {
   const found = Object.entries(INSTEAD).filter(([name]) => Object.hasOwn(options, name));
   if (found.length > 0)

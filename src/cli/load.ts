@@ -51,8 +51,8 @@ export async function loadCommand(
 }
 
 /**
- * A supervisor that follows another file would go back to that within seconds. Throws {@link UsageError}; or with `force`
- * returns what makes it leave the kernel alone until the next load of its own file.
+ * A supervisor that follows another file would go back to that within seconds. Throws {@link UsageError}. With `force` it
+ * returns a hold instead, which makes the supervisor leave the kernel alone until the next load of its own file.
  */
 function holdAgainstSupervisor({ config, env }: Context, force: boolean): Hold | undefined {
   const path = resolve(configPath(config, env));
@@ -94,7 +94,7 @@ export async function putInForce(
   return applied;
 }
 
-/** The configuration; or the last one that could be loaded, where it is not valid and that is wanted: at boot. */
+/** The configuration. If it is not valid and `lastGood` is set, as at boot, the last one that could be loaded. */
 function readWanted(
   context: Context,
   { lastGood, force }: { readonly lastGood: boolean; readonly force: boolean },

@@ -5,21 +5,21 @@ import { type Looked, lookHere, troublesOf } from '../host/interfaces.ts';
 import { type Found, findServices, isForwarded } from '../init/found.ts';
 import { readHost } from '../init/host.ts';
 
-/** What a configuration would do on this host, as far as anybody may look. */
+/** The effects of a configuration on this host, as far as any user may look. */
 export interface Meaning {
-  /** What listens here for others and `"policy": "drop"` would close to them: `nginx 8080/tcp`. */
+  /** Programs that listen here for others, and that `"policy": "drop"` would close to them: `nginx 8080/tcp`. */
   readonly cuts: readonly string[];
   /** Programs that have guarded ports forwarded to containers, past `"hook": "input"`: `docker-proxy 8080/tcp`. */
   readonly forwarded: readonly string[];
   /** Names in `interfaces` that no interface has. */
   readonly absent: readonly string[];
-  /** Interfaces, but the loopback, whose packets would not be looked at. */
+  /** Interfaces, except for the loopback, whose packets we would not look at. */
   readonly unguarded: readonly string[];
   /** Faults of `hook` and `interfaces`, as sentences. */
   readonly troubles: readonly string[];
 }
 
-/** What cannot be looked at is not told. */
+/** If we cannot look, we tell nothing. */
 const UNKNOWN: Looked = { at: [], past: [], astray: [] };
 
 /** Reads only, and needs no privileges. */
@@ -68,7 +68,7 @@ export function meaningLines(config: Config, { cuts, unguarded }: Meaning): stri
   ];
 }
 
-/** DHCP's and DHCPv6's answers come in all the same. */
+/** Answers of DHCP and DHCPv6 come in all the same. */
 const KEPT: readonly PortRange[] = [68, 546].map(port => ({ protocol: 'udp', first: port, last: port }));
 
 function cutListeners(config: Config, found: readonly Found[]): string[] {
@@ -83,7 +83,7 @@ function forwardedPast(config: Config, found: readonly Found[]): string[] {
 
 const guarded = ({ services }: Config) => services.flatMap(({ ports }) => ports);
 
-/** Those ports of what listens that matter: `nginx 8080/tcp`. */
+/** The ports that matter, with their programs: `nginx 8080/tcp`. */
 function texts(found: readonly Found[], matters: (port: PortRange) => boolean): string[] {
   return found.flatMap(({ name, program, ports }) =>
     mergePortRanges(ports.flatMap(eachPort).filter(matters)).map(

@@ -12,7 +12,7 @@ import { readUsable } from '../watch/wanted.ts';
 import { type Context, EXIT } from './context.ts';
 import { tokenStatus } from './token-status.ts';
 
-/** `metrics`: what there is to measure, as OpenMetrics. */
+/** `metrics`: all figures, as OpenMetrics. */
 export async function metricsCommand({ config: file, env, json, print, tell }: Context): Promise<number> {
   const config = readUsable(configPath(file, env), env, tell);
   const { status, loaded } = await withKernel(({ connection }) =>

@@ -14,7 +14,7 @@ const TIMEOUTS: Span = {
   expected: 'seconds as a number, or a duration such as "30s", from 1 s to 24 h',
 };
 const MOST_AT_ONCE = 100;
-/** The instant between the making of the socket and its rights may be the first one that we see. */
+/** How often we may be refused. We may come at the instant when the socket is made but has no rights yet. */
 const REFUSALS = 3;
 
 export interface OnOptions {
@@ -23,7 +23,7 @@ export interface OnOptions {
   readonly atOnce?: string;
 }
 
-/** `on`: runs a command for each event of the supervisor, as the user who started it, until a signal stops it. */
+/** `on`: runs a command for each event of the supervisor, as the user that started `on`, until a signal stops it. */
 export async function onCommand(
   context: Context,
   words: readonly string[],

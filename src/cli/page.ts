@@ -19,7 +19,7 @@ export interface PageOptions {
   readonly openFor?: string | undefined;
 }
 
-/** `page`: prints the page that knocks, with what one device needs in it, or with nothing. */
+/** `page`: prints the page that knocks, with the settings of one device in it, or without any. */
 export async function pageCommand(context: Context, options: PageOptions): Promise<number> {
   const { host, ...more } = options;
   if (host === undefined && Object.values(more).some(value => value !== undefined))
@@ -35,7 +35,7 @@ export async function pageCommand(context: Context, options: PageOptions): Promi
   return EXIT.DONE;
 }
 
-/** Browsers send nothing to a name. */
+/** Takes the host's address, since browsers send nothing to a name. */
 async function withAddress({ tell }: Context, settings: PageSettings): Promise<PageSettings> {
   const [address = settings.host] = await resolveHost(settings.host);
   if (address !== settings.host)
@@ -45,7 +45,7 @@ async function withAddress({ tell }: Context, settings: PageSettings): Promise<P
   return { ...settings, host: address };
 }
 
-/** What the options say, else the user's file of hosts. */
+/** The settings of the options, else of the user's file of hosts. */
 function readSettings(context: Context, name: string, options: PageOptions): PageSettings {
   checkName('--host', name, HOST);
   const path = hostsPath(context.env);
@@ -71,7 +71,7 @@ function checkName(option: string, word: string, { pattern, expected }: Naming):
     throw new UsageError(`${option} ${JSON.stringify(word)} is wrong; expected ${expected}`);
 }
 
-/** As with hosts.json, nobody else may read it. */
+/** As with hosts.json, no other user may read it. */
 function readSecret(path: string): Uint8Array {
   const { stats, bytes } = readBytes(path, 'a file with a secret');
   if (openToOthers(stats))

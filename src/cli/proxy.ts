@@ -8,7 +8,7 @@ export interface ProxyOptions {
   readonly timeout?: string | undefined;
 }
 
-/** `proxy`: stdin and stdout to a port that may have to be knocked on first, for ssh's ProxyCommand. */
+/** `proxy`: connects stdin and stdout to a port, and knocks first if it has to. For ssh's ProxyCommand. */
 export async function proxyCommand(
   context: Context,
   [name = '', portWord = '', ...words]: readonly string[],

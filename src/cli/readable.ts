@@ -15,7 +15,7 @@ export interface Unreadable {
   readonly mend: string;
 }
 
-/** Undefined where they can, where the file is none of theirs, and where we cannot know. */
+/** Undefined if they can, if they do not follow the file, or if we cannot know. */
 export function unreadable(path: string, env: NodeJS.ProcessEnv): Unreadable | undefined {
   if (!isFollowed(path, env)) return undefined;
   const closed = keptFrom(SERVICE_USER, path);
@@ -35,8 +35,8 @@ export function unreadable(path: string, env: NodeJS.ProcessEnv): Unreadable | u
 }
 
 /**
- * Before a file comes in force that the services follow: what they cannot read, they would take back, or not have at the next
- * boot. Mends its rights and says so, or throws {@link ConfigError}.
+ * To be called before a file that the services follow comes in force. If they cannot read it, they would take it back, or not
+ * have it at the next boot. Mends its rights and says so, or throws {@link ConfigError}.
  */
 export function makeReadable(path: string, { env, tell }: Pick<Context, 'env' | 'tell'>): void {
   const found = unreadable(path, env);
@@ -55,7 +55,7 @@ export function makeReadable(path: string, { env, tell }: Pick<Context, 'env' | 
   ]);
 }
 
-/** The same as a warning, for who only looks. */
+/** The same as a warning, for commands that only look. */
 export function readableWarnings(path: string, env: NodeJS.ProcessEnv): readonly Problem[] {
   const found = unreadable(path, env);
   return found ? [problem('warning', path, `${found.what}: ${found.mend}`)] : [];
@@ -65,7 +65,7 @@ function problem(severity: Problem['severity'], file: string, message: string): 
   return { severity, file, line: null, column: null, message };
 }
 
-/** A running supervisor says what it follows; else the services take the usual file. */
+/** A running supervisor says which file it follows. Otherwise the services take the usual file. */
 function isFollowed(path: string, env: NodeJS.ProcessEnv): boolean {
   if (!existsSync(path) || !isHostsNetwork()) return false;
   const supervisor = runningSupervisor(env);

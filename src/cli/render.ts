@@ -4,7 +4,7 @@ import { ownerOf } from '../ruleset/names.ts';
 import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
 
-/** `render`: the program as an nft script, which may be loaded over another one. It holds the sequences: they are secrets. */
+/** `render`: the program as an nft script, which may be loaded over another one. It holds the sequences, which are secrets. */
 export async function renderCommand(context: Context, file: string | undefined): Promise<number> {
   const { config } = readConfiguration(context, file);
   const script = scriptText(compile(config, VERSION), set => ownerOf(set) === 'program');

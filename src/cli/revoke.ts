@@ -22,7 +22,7 @@ export interface RevokeOptions {
   readonly cut: boolean;
 }
 
-/** `revoke`: takes openings back, and says what goes on. */
+/** `revoke`: revokes openings, and says which connections go on. */
 export async function revokeCommand(
   context: Context,
   words: readonly string[],
@@ -46,7 +46,7 @@ export async function revokeCommand(
   return tellWhatGoesOn(context, revoked, done);
 }
 
-/** Nobody cuts the branch that he sits on unless he names it. */
+/** Refuses to cut the caller's own login, unless its address is named. */
 async function spareOwnLogin(
   netfilter: Connection,
   revoked: Revoked,
@@ -54,7 +54,7 @@ async function spareOwnLogin(
 ): Promise<void> {
   const { services, whom } = revoked.revocation;
   if (!login || whom.is === 'client') return;
-  // where they cannot be found, they are not cut either
+  // connections that cannot be found are not cut either
   const found = await withParts(netfilter, parts => findConnections(parts, targetsOf(revoked))).catch(
     error => {
       if (!(error instanceof NetlinkError)) throw error;
@@ -97,7 +97,7 @@ function result({ openings }: Revoked, done: Cut | undefined) {
   };
 }
 
-/** One line for each opening; what became of the connections stands on the last one where there is one alone. */
+/** One line for each opening, and one for the connections. With at most one opening, both stand on one line. */
 function openingLines({ revocation, openings }: Revoked, done: Cut | undefined): string[] {
   const lines = openings.map(
     ({ service, client, user }) => `revoked ${service} from ${client}${user === null ? '' : ` (${user})`}`,
@@ -120,7 +120,7 @@ function connectionsText(done: Cut | undefined): string {
   return done.untracked.length > 0 ? 'no TCP connection to cut' : 'no connection to cut';
 }
 
-/** What was done about connections that have no socket here, once for those that are alike. */
+/** One line for each kind of connection that has no socket here: what was done about it. */
 function untrackedLines(done: Cut | undefined): string[] {
   const text = ({ client, port, to }: Untracked) =>
     to === null
@@ -129,7 +129,7 @@ function untrackedLines(done: Cut | undefined): string[] {
   return [...new Set(done?.untracked.map(text))];
 }
 
-/** What is not over; returns the exit status. */
+/** Tells what could not be ended, and returns the exit status. */
 function tellWhatGoesOn(
   { tell }: Context,
   { ruleset, revocation: { whom } }: Revoked,

@@ -12,13 +12,13 @@ import { failureOf } from './failure.ts';
 import { makeReadable } from './readable.ts';
 
 const KNOCKS = 4;
-/** What the example hides. */
+/** The ports that the example hides. */
 const SSH = [{ protocol: 'tcp', first: 22, last: 22 }] as const;
 
 /**
- * `setup`: what packages do between their files and their services. Where it is the `first` time, writes a configuration that
- * guards nothing, unless there is one: an administrator who removed it wants none. A file of before the package, such as
- * `init` writes in a clone, is made readable for the services.
+ * `setup`: packages run it after they install files and before they start services. The `first` time it writes a configuration
+ * that guards nothing, unless there is one. Later it does not, since an administrator who removed the file wants none. It makes
+ * a file from before the package, such as `init` writes in a clone, readable for the services.
  */
 export async function prepareCommand(context: Context, first: boolean): Promise<number> {
   const path = configPath(context.config, context.env);
@@ -32,18 +32,18 @@ export async function prepareCommand(context: Context, first: boolean): Promise<
     makeReadable(path, context);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    context.tell(failureOf(error).lines); // the services say so, too: no reason to fail an installation
+    context.tell(failureOf(error).lines); // the services say so, too, and an installation need not fail for it
   }
   return EXIT.DONE;
 }
 
-/** A tree that is being made, without /proc or netlink, has no listeners either. */
+/** A root tree under construction, without /proc or netlink, has no listeners either. */
 async function portsToKnockOn(env: NodeJS.ProcessEnv): Promise<readonly number[]> {
   const host = await readHost(env).catch(() => undefined);
   return freePorts(host ?? { listeners: [], ephemeral: { first: 32_768, last: 60_999 } }, SSH);
 }
 
-/** `setup --next`: what who installed it has to know now. */
+/** `setup --next`: tells the administrator the next step after an installation. */
 export async function nextCommand(context: Context): Promise<number> {
   const path = configPath(context.config, context.env);
   if (isUntouched(path, shippedConfiguration)) {

@@ -22,7 +22,7 @@ import { readableWarnings } from './readable.ts';
 import { readStanding, standingLines } from './standing.ts';
 import { tokenStatus, tokenStatusLines } from './token-status.ts';
 
-/** `status`: who is in, who is knocking, what was counted, and whether the kernel has what the file says. */
+/** `status`: the clients that are in or knocking, the counts, and whether the kernel has what the file says. */
 export async function statusCommand(context: Context, options: { readonly check: boolean }): Promise<number> {
   if (options.check) return checkCommand(context);
   const { env, tell } = context;
@@ -59,7 +59,7 @@ async function checkCommand({ config, env, json, print }: Context): Promise<numb
   return STATES[state];
 }
 
-/** Interfaces that nothing comes in by; and a guarded port that stands out among those that another table stops. */
+/** Warns of interfaces that nothing comes in by, and of a guarded port that stands out among those that another table stops. */
 async function warn(
   config: Config,
   path: string,

@@ -9,7 +9,7 @@ import { readPort } from '../config/ports.ts';
 import type { Port } from '../config/types.ts';
 import { type Context, UsageError } from './context.ts';
 
-/** Milliseconds between two knocks: packets that come up to 100 ms early or late still come in their order. */
+/** Milliseconds between two knocks. Packets that come up to 100 ms early or late still come in order. */
 const DEFAULT_GAP = 200;
 const DEFAULT_TIMEOUT = '15s';
 const TIMEOUT: Span = {
@@ -18,7 +18,7 @@ const TIMEOUT: Span = {
   expected: 'seconds as a number, or a duration such as "30s" or "5m", from 1 s to 1 d',
 };
 
-/** Who is to be knocked on, and how: from the words of the command line, else from the user's file. */
+/** The host to knock on, and how, from the words of the command line, else from the user's file. */
 export interface Target {
   /** Name or address to go to. */
   readonly host: string;
@@ -27,7 +27,7 @@ export interface Target {
   readonly port: number | undefined;
 }
 
-/** With knocks among the words the file is not read. `port` is where it shall go. Throws UsageError and ConfigError. */
+/** Does not read the file if the words have knocks. `port` is the port to connect to. Throws UsageError and ConfigError. */
 export function readTarget(
   { env }: Context,
   host: string,
@@ -49,7 +49,7 @@ function keyOf(token: TokenEntry | undefined, knocks: readonly Port[], gap: numb
   return knocks.length > 0 ? { kind: 'knocks', knocks, gap } : { kind: 'unknown' };
 }
 
-/** Opens the port of a target with what there is. */
+/** Opens the port of a target with knocks or tokens, or only connects. */
 export function openTarget(door: Door, patience: Patience): Promise<Opened> {
   const { key } = door;
   switch (key.kind) {
@@ -62,7 +62,7 @@ export function openTarget(door: Door, patience: Patience): Promise<Opened> {
   }
 }
 
-/** What to do when the port of `name` stays closed. */
+/** Advice for when the port of `name` stays closed. */
 export function adviceFor({ env }: Context, name: string, { key }: Target): string {
   const server = 'on the server, "knockd-nft status" shows';
   switch (key.kind) {

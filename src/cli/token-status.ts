@@ -8,16 +8,16 @@ import { beginOf } from '../token/derive.ts';
 export interface TokenStatus {
   /** Names, by service. */
   readonly users: Readonly<Record<string, readonly string[]>>;
-  /** When the last token in the kernel ends; null where that is not known, or there is none. */
+  /** When the last token in the kernel ends; null if that is not known, or if there is none. */
   readonly until: string | null;
-  /** Packets whose token was none, or was used before, since the table was made. */
+  /** Packets with a wrong token, and with one that was used before, since the table was made. */
   readonly wrong: number;
   readonly repeated: number;
-  /** What there is to see to. */
+  /** Problems, as sentences. */
   readonly trouble: readonly string[];
 }
 
-/** Undefined where the configuration has no tokens. The ledger is for root and the services alone. */
+/** Undefined if the configuration has no tokens. Only root and the services may read the ledger. */
 export function tokenStatus(
   { services, token }: Config,
   counters: ReadonlyMap<string, number>,
@@ -52,10 +52,10 @@ function countUsers(services: Config['services']): number {
   return services.reduce((sum, { tokens }) => sum + tokens.length, 0);
 }
 
-/** Minutes after which the timer has fed new ones, where no supervisor did before. */
+/** Minutes after which the timer has fed new ones, if no supervisor did before. */
 const TIMER = 65;
 
-/** What there is to say of a last window that is not the one that should stand ready. */
+/** Problems if the last window in the kernel is not the last one that should stand ready. */
 function ending(until: number, wanted: number, now: number): readonly string[] {
   const end = beginOf(until + 1);
   if (end <= now) return ['they ran out: no new ones were fed'];

@@ -9,8 +9,8 @@ import { type Context, EXIT, readConfiguration } from './context.ts';
 import { tokensText } from './load.ts';
 
 /**
- * `tokens`, for the timer: tops up where no supervisor does. It never loads: what is in force stays, and a file that differs
- * waits for somebody to load it.
+ * `tokens`, for the timer: feeds new tokens if no supervisor does. It never loads. The configuration in force stays, and a file
+ * that differs waits until it is loaded.
  */
 export async function tokensCommand(context: Context): Promise<number> {
   const { env, print, tell } = context;

@@ -17,10 +17,10 @@ import { type Context, EXIT, readConfiguration, UsageError } from './context.ts'
 import { tellingOnce } from './failure.ts';
 import { makeReadable } from './readable.ts';
 
-/** How long the undo may come late before we do it here. */
+/** How late the undo may come before we do it here, in milliseconds. */
 const LATE = 5000;
 
-/** `try`: loads a candidate, and stays to tell how it ends; the undo does not depend on it. */
+/** `try`: begins a trial, and stays to tell how it ends. The undo does not depend on this process. */
 export async function tryCommand(
   context: Context,
   file: string | undefined,
@@ -58,7 +58,7 @@ function isSame(file: string, path: string): boolean {
   return existsSync(file) && existsSync(path) && realpathSync(file) === realpathSync(path);
 }
 
-/** A supervisor puts its file in force when that is saved: there is nothing left to try then. */
+/** A supervisor puts its file in force when that is saved, so nothing is left to try. */
 function refuseUnderSupervisor({ env }: Context, path: string, candidate: string | null): void {
   const supervisor = runningSupervisor(env);
   if (!supervisor) return;
@@ -104,14 +104,14 @@ function tellBegun(
   ]);
 }
 
-/** Where no knock shows what is tried, nothing. */
+/** Empty if no knock can prove the candidate. */
 function knockLines({ proofs }: Start): string[] {
   if (proofs.length === 0) return [];
   const from = proofs.some(({ anybody }) => anybody.size > 0) ? '' : ' from where you are';
   return [`  - or knock${from}, and connect: that confirms it by itself.`];
 }
 
-/** Waits for the end of a trial; Ctrl-C is one. */
+/** Waits for the end of a trial. Ctrl-C ends it, too. */
 async function settled(
   context: Context,
   trial: Trial,

@@ -18,14 +18,14 @@ export async function undoCommand(context: Context): Promise<number> {
 }
 
 /**
- * What `try` starts, for when its time is over, `after` milliseconds from now: goes back unless that is confirmed. It does not
- * give up; should it end all the same, with another status than 0, it is started again.
+ * Started by `try`. Undoes the trial when its time is over, `after` milliseconds from now, unless it is confirmed. It does not
+ * give up. If it ends all the same, with another status than 0, it is started again.
  */
 export async function undoLater(context: Context, id: string, after: number): Promise<number> {
-  // nobody may listen any more
+  // the terminal may be gone by then
   for (const stream of [process.stdout, process.stderr])
     stream.removeAllListeners('error').on('error', () => {});
-  context.print(`looks after trial ${id}`); // who started it waits for that
+  context.print(`looks after trial ${id}`); // `try` waits for this line
   return withoutNotes(context, async () => {
     const settled = await settleInTime(context.env, id, after, tellingOnce(context));
     if (settled) tellEnd(context, settled);
@@ -33,7 +33,7 @@ export async function undoLater(context: Context, id: string, after: number): Pr
   });
 }
 
-/** Where the notes of a trial cannot be read, what the configuration says is what there is to go back to. */
+/** If the notes of a trial cannot be read, goes back to the configuration, since nothing else is known. */
 async function withoutNotes(context: Context, act: () => Promise<number>): Promise<number> {
   try {
     return await act();

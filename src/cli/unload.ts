@@ -5,7 +5,7 @@ import { unload } from '../table/load.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import { type Context, EXIT } from './context.ts';
 
-/** `unload`: removes the table; fine if there is none. A supervisor would put it back, so it must be told. */
+/** `unload`: removes the table, if there is one. A supervisor would put it back, so it must be told. */
 export async function unloadCommand(context: Context, force: boolean): Promise<number> {
   refuseWhileTrying(context.env);
   const supervisor = runningSupervisor(context.env);

@@ -10,7 +10,7 @@ import {
   pageFragment,
 } from '../users/handout.ts';
 
-/** What the client needs, for `--json`. */
+/** All that the client needs, for `--json`. */
 export async function handoutValue(handout: Handout, page: string | undefined) {
   const fragment = await fragmentOf(handout);
   return {
@@ -64,7 +64,7 @@ function linkTo(page: string, fragment: string): string {
   return `${page.split('#')[0]}${fragment}`;
 }
 
-/** Undefined where the host has no address that others could send to, or no token. */
+/** Undefined if the host has no address that others could send to, or if there is no secret. */
 async function fragmentOf(handout: Handout): Promise<string | undefined> {
   const { host, secret } = handout;
   if (secret === undefined) return undefined;

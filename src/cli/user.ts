@@ -46,7 +46,7 @@ export interface UserOptions {
 const VERBS = ['add', 'rotate', 'remove', 'show'] as const;
 type Verb = (typeof VERBS)[number];
 
-/** `user`: who gets in, changed in the file, and what the client needs. */
+/** `user`: changes users in the file, and prints what the client needs. */
 export async function userCommand(
   context: Context,
   [word = '', service = '', user = '']: readonly string[],
@@ -67,7 +67,7 @@ export async function userCommand(
   if (verb === 'show') return show(context, path, named, options);
   const { env, tell } = context;
   refuseWhileTrying(env);
-  const before = readConfig(path, env); // what was wrong before is told as it stands
+  const before = readConfig(path, env); // errors from before the change are told as they stand
   const effect = await effectOf(path, before.config, env);
   const changed = await change(context, path, verb, named, options);
   for (const left of changed.left) tell(`${left} is no longer needed: rm ${shellWord(left)}`);
@@ -110,7 +110,7 @@ async function hostName({ host }: UserOptions, env: NodeJS.ProcessEnv): Promise<
   return host ?? clientsWay((await readHost(env)).login);
 }
 
-/** Edits the file: the result is a valid configuration, or nothing is written. */
+/** Edits the file. Writes nothing unless the result is a valid configuration. */
 async function change(
   { env, tell }: Context,
   path: string,
@@ -170,7 +170,7 @@ function newSequence(
   return sequence.map(port => ({ protocol: 'tcp', port }));
 }
 
-/** What a change of the file will do, as it was before. */
+/** The effect that a change of the file will have, judged before it. */
 type Effect =
   | { readonly is: 'supervised' }
   | { readonly is: 'held'; readonly why: string }

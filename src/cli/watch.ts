@@ -10,14 +10,14 @@ import { looks } from '../watch/looks.ts';
 import { wantedReader } from '../watch/wanted.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 
-/** How often it may be looked. */
+/** The limits of the interval between two looks. */
 const INTERVALS: Span = {
   shortest: 100,
   longest: 60 * 60_000,
   expected: 'seconds as a number, or a duration such as "500ms" or "2s", from 100 ms to 1 h',
 };
 
-/** `watch`: who is in, who is knocking, and what is counted, live on a terminal, and as lines elsewhere. */
+/** `watch`: the clients that are in or knocking, and the counts, live on a terminal, and as lines elsewhere. */
 export async function watchCommand(context: Context, interval: string): Promise<number> {
   const { config, env, json, print, tell } = context;
   const pause = readDurationWord(interval, INTERVALS);
@@ -28,7 +28,7 @@ export async function watchCommand(context: Context, interval: string): Promise<
   const hearing = new Hearing(eventsPath(env), done.signal);
   await withKernel(async ({ connection }) => {
     if (live) {
-      // the view says that the file cannot be used; why, would write across it
+      // the view says that the file cannot be used; the reasons would write across it
       const wanted = wantedReader(path, env, () => {});
       await watchLive(signal => looks(connection, wanted, pause.value, hearing, signal), env);
     } else {

@@ -9,7 +9,7 @@ import { openingPlaces, readPrefix, servicePorts } from '../ruleset/program.ts';
 import type { Revocation } from '../table/openings.ts';
 import { UsageError } from './context.ts';
 
-/** The words of `grant` and `revoke`, read with the table that is loaded. All throw UsageError. */
+/** The words of `grant` and `revoke`, read with the loaded table. All functions throw UsageError. */
 
 export interface Client {
   readonly family: Family;
@@ -41,7 +41,7 @@ export function readClient(word: string, ruleset: Ruleset, instead: string): Cli
 
 const MOST_NAMES = 10;
 
-/** The service of that name in the table that is loaded. */
+/** The service of that name in the loaded table. */
 export function readService(word: string, ruleset: Ruleset): string {
   const known = [...servicePorts(ruleset).keys()].toSorted();
   if (known.includes(word)) return word;
@@ -57,7 +57,7 @@ export function readService(word: string, ruleset: Ruleset): string {
   );
 }
 
-/** The words of `revoke`: `[SERVICE] ADDRESS|USER`, or with `all` `[SERVICE]`. No service is all, no whom everybody. */
+/** The words of `revoke`: `[SERVICE] ADDRESS|USER`, or with `all` `[SERVICE]`. No service means all services, no `whom` all clients. */
 export interface RevokeWords {
   readonly service?: string;
   readonly whom?: string;
@@ -74,7 +74,7 @@ export function readRevokeWords([first, second]: readonly string[], all: boolean
   return second === undefined ? { whom: first } : { service: first, whom: second };
 }
 
-/** What the words mean. One word alone that names both a user and a service is the user. */
+/** The revocation that the words ask for. One word alone that names both a user and a service is the user. */
 export function readRevocation({ service: named, whom }: RevokeWords, ruleset: Ruleset): Revocation {
   const all = [...servicePorts(ruleset).keys()];
   const everywhere = named === undefined;
