@@ -63,7 +63,7 @@ function readOrWhy(
   }
 }
 
-/** Leaves out interfaces that are not there, since they may come. Other wrong names are wrong already now. */
+/** Leaves out absent interfaces, since they may come. The other faults matter now. */
 async function astrayWarnings(config: Config, path: string): Promise<Problem[]> {
   const { at, astray } = await lookHere(config);
   const now = astray.filter(({ is }) => is !== 'absent');

@@ -6,7 +6,7 @@ import { readKernel } from '../table/read.ts';
 import { VERSION } from '../version.ts';
 import { type Context, EXIT, readConfiguration } from './context.ts';
 
-/** `diff`: what `load` would change, in the words of the configuration; status 1 if it would change anything. */
+/** `diff`: prints what `load` would change, in the words of the configuration. Status 1 if it would change anything. */
 export async function diffCommand(context: Context): Promise<number> {
   const { config } = readConfiguration(context);
   const wanted = compile(config, VERSION);

@@ -24,7 +24,7 @@ export function isLikeAddress(word: string): boolean {
   return /[.:/]|^\d/.test(word);
 }
 
-/** An address stands for its client; a network must be exactly one. `instead` says what to do with others. */
+/** An address stands for its client. A network must be exactly one client. `instead` says what to do with others. */
 export function readClient(word: string, ruleset: Ruleset, instead: string): Client {
   const outcome = readNetwork(word);
   if (!outcome.ok) throw new UsageError(`${quote(word)} ${outcome.wrong}: expected ${outcome.expected}`);

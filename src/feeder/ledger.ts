@@ -36,7 +36,7 @@ export const NO_FRESH: Fresh = { boot: '', keys: [] };
 
 /** Tokens that stand ready in the kernel. */
 export interface Fed {
-  /** The kernel's handle of the table: another table of that name has another one. */
+  /** The kernel's handle of the table. Another table of that name has another handle. */
   readonly table: string;
   /** 32 hexadecimal digits that stand among the tokens and open nothing. A program that flushes the map removes them, too. */
   readonly id: string;

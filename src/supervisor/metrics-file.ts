@@ -35,7 +35,7 @@ export class MetricsFile {
     this.#next = 0;
   }
 
-  /** Once a second; `now` as `monotonic` counts. */
+  /** To be called once a second; `now` is as `monotonic` counts. */
   look(now: number): void {
     if (!this.#isWanted || this.#busy || now < this.#next) return;
     this.#next = now + PERIOD;

@@ -80,7 +80,7 @@ export interface EventsState {
   readonly failure: Failure | undefined;
 }
 
-/** Before anything happened: the file is to be loaded. */
+/** The state before anything happened. The file is due. */
 export const first = (path: string): State => ({
   path,
   file: { is: 'due' },
