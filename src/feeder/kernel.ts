@@ -8,10 +8,10 @@ import { deleteElements, type Element, flushSet, newElements, newElementsOf } fr
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
 import { START } from '../ruleset/automaton.ts';
-import { usedTimeout } from '../ruleset/chains.ts';
 import { host32 } from '../ruleset/match.ts';
 import { MARK } from '../ruleset/names.ts';
 import { TOKEN_SETS } from '../ruleset/sets.ts';
+import { usedTimeout } from '../ruleset/token-chains.ts';
 import { dump, hasElement, readElements } from '../table/read.ts';
 import { TOKEN_LENGTH } from '../token/read.ts';
 import type { Feed, Ready } from './feed-plan.ts';

@@ -1,12 +1,13 @@
 import { formatDuration } from '../config/duration.ts';
 import type { Config, Family, Protocol, Service } from '../config/types.ts';
-import type { Expression } from '../nftables/expression.ts';
-import type { Rule } from '../nftables/rule.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
+import { baseChains, interfaces } from './base-chains.ts';
+import { chain, noLinkLocal, onlyNewToUs, perFamily, type Statement } from './chain-parts.ts';
 import * as match from './match.ts';
 import { FAMILIES, names } from './names.ts';
 import { hasUsers, opens } from './sets.ts';
+import { looksIntoPayload, token, tokenPayload } from './token-chains.ts';
 
 /** The guards ignore a source that knocks faster than this until it slows down: packets a second, and packets at once. */
 const KNOCK_RATE = 20;
@@ -25,9 +26,6 @@ const REFUSED_RATE = 10;
 const SYN_TIMEOUT = 75 * 1000;
 /** How long a connection that was let in stays on record, in milliseconds: as long as connection tracking keeps an idle one. */
 const ADMITTED_TIMEOUT = 5 * 24 * 60 * 60 * 1000;
-/** NF_IP_PRI_MANGLE: after connection tracking, before DNAT. */
-const PRIORITY_MANGLE = -150;
-
 /** All chains with their rules. `label` is the comment on the first rule of the base chain. */
 export function compileChains(config: Config, automaton: Automaton, label: string): ChainWithRules[] {
   const guarded = config.services.filter(opens);
@@ -59,22 +57,6 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
     ...(looksIntoPayload(config, automaton) ? tokenPayload(config) : []),
     ...baseChains(config, automaton, label),
   ];
-}
-
-type Statement = readonly Expression[];
-
-function rule(...statements: readonly Statement[]): Rule {
-  return { expressions: statements.flat() };
-}
-
-/** A chain whose rules have one statement each. */
-function chain(name: string, ...statements: readonly Statement[]): ChainWithRules {
-  return { name, rules: statements.map(statement => rule(statement)) };
-}
-
-/** One rule for each family. */
-function perFamily(config: Config, statement: (source: match.Source) => Statement): Statement[] {
-  return FAMILIES.map(family => statement({ family, length: config.prefix[family] }));
 }
 
 function closedReject(): ChainWithRules {
@@ -255,94 +237,6 @@ function guard(config: Config, service: Service): ChainWithRules {
   );
 }
 
-/** A packet that is not a valid new one to an address of ours is neither a knock nor a stray. */
-const onlyNewToUs: readonly Statement[] = [
-  [...match.ctState('invalid'), ...match.leave],
-  [...match.tcpIsNoSyn, ...match.leave],
-  [...match.notToUs, ...match.leave],
-];
-
-/** A link-local source is no client: another host may have the same address on another link. */
-const noLinkLocal: readonly Statement[] = FAMILIES.map(family => [
-  ...match.family(family),
-  ...match.fromLinkLocal(family),
-  ...match.leave,
-]);
-
-/** The log prefix under which the kernel reports each token that is used. */
-export const USED = 'used';
-
-/**
- * Uses a token up, and opens its service. If two copies arrive on two CPUs at the same instant, only the limit in the element
- * of `used` lets just one of them through. A look-up and a delete do not.
- */
-function useOnce({ token: { hours }, log }: Config, where: match.TokenIn): Rule {
-  return rule(
-    match.tokenNotIn(names.used, where),
-    match.markFromToken(names.tokens, where),
-    match.useToken(names.used, usedTimeout(hours), where),
-    match.deleteToken(names.tokens, where),
-    match.reportAtOnce(USED, log.group),
-    match.markVerdict(names.arrivals),
-  );
-}
-
-/** Looks at packets to the token port. A wrong token leaves nothing behind. */
-function token(config: Config): ChainWithRules {
-  return {
-    name: 'token',
-    rules: [
-      rule(match.ctState('invalid'), match.leave),
-      rule(match.notToUs, match.leave),
-      ...noLinkLocal.map(statement => rule(statement)),
-      rule(match.protocol('udp'), match.tooShort, match.leave),
-      useOnce(config, 'datagram'),
-      rule(match.clearMark),
-      rule(match.tokenNotIn(names.used, 'datagram'), match.count(names.wrongTokens), match.leave),
-      rule(match.count(names.repeatedTokens)),
-    ],
-  };
-}
-
-/**
- * Looks for tokens in the data of running connections to some ports. It looks only at data from clients whose address the
- * handshake proved, because a forged SYN with data would open otherwise. Marks of packets without a token stay as they are.
- */
-function tokenPayload(config: Config): ChainWithRules[] {
-  return [
-    {
-      name: 'token_segment',
-      rules: [
-        ...noLinkLocal.map(statement => rule(statement)),
-        useOnce(config, 'segment'),
-        rule(match.clearMark),
-      ],
-    },
-    {
-      name: 'token_payload',
-      rules: [
-        ...(config.interfaces.length > 0 ? [rule(match.jump('interfaces'))] : []),
-        rule(
-          match.ctState('established'),
-          match.provenClient,
-          match.tokenIn(names.tokens, 'segment'),
-          match.goto('token_segment'),
-        ),
-      ],
-    },
-  ];
-}
-
-/** Whether tokens in the data of connections count, too. */
-function looksIntoPayload({ token: { payload } }: Config, { tokens }: Automaton): boolean {
-  return tokens.length > 0 && payload.length > 0;
-}
-
-/** How long a used token is remembered, in milliseconds. This is longer than any token lives. */
-export function usedTimeout(hours: number): number {
-  return (hours + 2) * 60 * 60 * 1000;
-}
-
 /** Looks at knocks, unless the source sends too many. */
 function knock(config: Config, longest: number): ChainWithRules {
   return chain(
@@ -405,83 +299,4 @@ function stray(config: Config): ChainWithRules {
     [...match.protocol('tcp'), ...match.goto('forget')],
     [...match.protocol('udp'), ...match.goto('forget')],
   );
-}
-
-/** Accepts packets from all other interfaces. The guards look only at these. */
-function interfaces(patterns: readonly string[]): ChainWithRules {
-  return chain(
-    'interfaces',
-    ...patterns.map(pattern => [...match.interfaceName(pattern), ...match.leave]),
-    match.accept,
-  );
-}
-
-function baseChains(config: Config, automaton: Automaton, label: string): ChainWithRules[] {
-  const onInterfaces = config.interfaces.length > 0 ? [match.jump('interfaces')] : [];
-  const early = [
-    [...match.ctState('established'), ...match.jump('running')],
-    [...match.loopback, ...match.accept],
-    ...onInterfaces,
-  ];
-  const payload = looksIntoPayload(config, automaton) ? config.token.payload : [];
-  const input = [
-    // before established traffic is accepted, since these packets belong to it
-    ...payload.map(({ port }) => [...match.tcpPort(port), ...match.jump('token_payload')]),
-    ...early,
-    // allowed sources and running sessions may go to any port, so they come first
-    ...(config.policy === 'drop' ? [match.jump('exempt')] : []),
-    match.portVerdict(names.ports),
-    ...(config.policy === 'drop' ? keptUnderDrop() : []),
-    ...(config.strict ? [match.goto('stray')] : []),
-  ];
-  const prerouting = [...early, [...match.toOthers, ...match.accept], match.portVerdict(names.guards)];
-  const chains: ChainWithRules[] = [
-    {
-      ...chain('input', ...input),
-      hook: { name: 'input', priority: config.priority, policy: config.policy },
-    },
-  ];
-  if (config.hook === 'prerouting')
-    chains.unshift({
-      ...chain('prerouting', ...prerouting),
-      hook: { name: 'prerouting', priority: PRIORITY_MANGLE, policy: 'accept' },
-    });
-  return chains.map(({ rules: [first, ...rest], ...base }) => ({
-    ...base,
-    rules:
-      first && base.name === 'input'
-        ? [{ ...first, comment: label }, ...rest]
-        : first
-          ? [first, ...rest]
-          : rest,
-  }));
-}
-
-/** ICMP and ICMPv6 types (RFC 792, 1191, 4443, 2710, 3810, 4861) that a host needs to work. */
-const ICMP = [3, 8, 11, 12];
-const ICMPV6 = [1, 2, 3, 4, 128];
-const MLD = [130, 131, 132, 143];
-const NEIGHBOURS = [133, 134, 135, 136];
-
-/** What a host that drops everything else needs: see section "policy" of the documentation. */
-function keptUnderDrop(): Statement[] {
-  return [
-    // after the guards: a helper's expectation must not open one
-    [...match.ctState('related'), ...match.accept],
-    // the peer of a connection that both hosts open at the same moment (RFC 9293, 3.5)
-    [...match.ctState('established'), ...match.isReply, ...match.accept],
-    ...ICMP.map(type => [...match.icmpType('ipv4', type), ...match.accept]),
-    ...ICMPV6.map(type => [...match.icmpType('ipv6', type), ...match.accept]),
-    ...MLD.map(type => [...match.icmpType('ipv6', type), ...match.fromLinkLocal('ipv6'), ...match.accept]),
-    ...NEIGHBOURS.map(type => [...match.icmpType('ipv6', type), ...match.hopLimit255, ...match.accept]),
-    [...match.protocol('igmp'), ...match.accept],
-    [...match.protocol('udp'), ...match.udpPorts(67, 68), ...match.accept],
-    [
-      ...match.family('ipv6'),
-      ...match.toLinkLocal,
-      ...match.protocol('udp'),
-      ...match.udpPort(546),
-      ...match.accept,
-    ],
-  ];
 }

@@ -20,11 +20,10 @@ import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
-
-import { USED } from '../ruleset/chains.ts';
 import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { masked } from '../ruleset/match.ts';
+import { USED } from '../ruleset/token-chains.ts';
 import { tokenOfPacket } from '../token/read.ts';
 import { VERSION } from '../version.ts';
 import { Around } from './around.ts';

@@ -1,0 +1,36 @@
+import type { Config } from '../config/types.ts';
+import type { Expression } from '../nftables/expression.ts';
+import type { Rule } from '../nftables/rule.ts';
+import type { ChainWithRules } from '../nftables/ruleset.ts';
+import * as match from './match.ts';
+import { FAMILIES } from './names.ts';
+
+export type Statement = readonly Expression[];
+
+export function rule(...statements: readonly Statement[]): Rule {
+  return { expressions: statements.flat() };
+}
+
+/** A chain whose rules have one statement each. */
+export function chain(name: string, ...statements: readonly Statement[]): ChainWithRules {
+  return { name, rules: statements.map(statement => rule(statement)) };
+}
+
+/** One rule for each family. */
+export function perFamily(config: Config, statement: (source: match.Source) => Statement): Statement[] {
+  return FAMILIES.map(family => statement({ family, length: config.prefix[family] }));
+}
+
+/** A packet that is not a valid new one to an address of ours is neither a knock nor a stray. */
+export const onlyNewToUs: readonly Statement[] = [
+  [...match.ctState('invalid'), ...match.leave],
+  [...match.tcpIsNoSyn, ...match.leave],
+  [...match.notToUs, ...match.leave],
+];
+
+/** A link-local source is no client: another host may have the same address on another link. */
+export const noLinkLocal: readonly Statement[] = FAMILIES.map(family => [
+  ...match.family(family),
+  ...match.fromLinkLocal(family),
+  ...match.leave,
+]);
