@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs';
 import { pino } from 'pino';
+import { readSettings } from '../config/settings.ts';
 import type { Log } from '../config/types.ts';
 import type { EventName, Fields, Told } from '../events/event.ts';
 import { harmless } from '../terminal/harmless.ts';
@@ -76,4 +77,10 @@ function valueText(key: string, value: unknown): string {
   if (key === 'openFor') return `${value}s`;
   const text = String(value);
   return /^[^\s"=]+$/.test(text) ? text : JSON.stringify(text);
+}
+
+/** The settings of the environment, until a file was read. */
+export function logOf(env: NodeJS.ProcessEnv): Pick<Log, 'level' | 'format'> {
+  const { settings, problems } = readSettings({}, env);
+  return problems.length === 0 ? settings.log : { level: 'info', format: 'auto' };
 }

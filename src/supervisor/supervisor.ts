@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { formatProblem } from '../config/problems.ts';
-import { readSettings } from '../config/settings.ts';
 import type { Log } from '../config/types.ts';
 import type { Snapshot } from '../events/event.ts';
 import { monotonic } from '../host/clock.ts';
@@ -16,7 +15,6 @@ import {
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Sample } from '../metrics/sample.ts';
 import { Connection } from '../netlink/connection.ts';
-import { NetlinkError } from '../netlink/errors.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
@@ -31,10 +29,11 @@ import { Clients } from './clients.ts';
 import { cameAt, Events } from './events.ts';
 import { decide, type Effect, type Event } from './intent.ts';
 import { type LoadOutcome, runJob } from './job.ts';
-import { type Journal, openJournal } from './journal.ts';
+import { type Journal, logOf, openJournal } from './journal.ts';
 import { MetricsFile } from './metrics-file.ts';
 import { type Notify, openNotify } from './notify.ts';
 import { pauseAfter } from './pauses.ts';
+import { refuseUnlessPermitted } from './permitted.ts';
 import { takeSample } from './sample.ts';
 import { first, type Source, type State } from './state.ts';
 import { type Beside, statusLine, troubles } from './status-line.ts';
@@ -405,31 +404,6 @@ export class Supervisor {
       this.#notes = notes;
     } catch {}
   }
-}
-
-/** How often to ask if it is not permitted, and the pause in between, in milliseconds. */
-const ASKED = 3;
-const ASK_AGAIN = 200;
-
-/** A lack of permission does not go away by itself. All other errors may. */
-async function refuseUnlessPermitted(): Promise<void> {
-  for (let left = ASKED; ; left--) {
-    try {
-      const connection = new Connection(openSocket(NETLINK_NETFILTER));
-      await readGeneration(connection).finally(() => connection.close());
-      return;
-    } catch (error) {
-      if (!(error instanceof NetlinkError) || error.code !== 'EPERM') return;
-      if (left <= 1) throw error;
-      await setTimeout(ASK_AGAIN);
-    }
-  }
-}
-
-/** The settings of the environment, until a file was read. */
-function logOf(env: NodeJS.ProcessEnv): Pick<Log, 'level' | 'format'> {
-  const { settings, problems } = readSettings({}, env);
-  return problems.length === 0 ? settings.log : { level: 'info', format: 'auto' };
 }
 
 function messageOf(error: unknown): string {
