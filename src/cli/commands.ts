@@ -19,6 +19,7 @@ export interface Options {
   readonly allow?: readonly string[];
   readonly yes?: boolean;
   readonly check?: boolean;
+  readonly nft?: boolean;
   readonly interval?: string;
   readonly gap?: string;
   readonly wait?: string | true;
@@ -112,8 +113,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'diff',
     description: 'show what load would change; exits with 1 if anything',
     example: 'sudo knockd-nft diff',
+    options: [['--nft', 'as the transaction in the words of nft, with the sequences']],
     failed: 2,
-    run: async context => (await import('./diff.ts')).diffCommand(context),
+    run: async (context, { nft = false }) => (await import('./diff.ts')).diffCommand(context, { nft }),
   },
   {
     group: 'Who is in',

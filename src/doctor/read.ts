@@ -14,8 +14,8 @@ import { findUser, SERVICE_USER } from '../host/service-user.ts';
 import { hasDiagnostics } from '../host/sockets.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE } from '../netlink/socket.ts';
+import { readGeneration } from '../nftables/transaction.ts';
 import { compile } from '../ruleset/compile.ts';
 import { ForeignTableError } from '../table/errors.ts';
 import { isNotPermitted } from '../table/explain.ts';
@@ -111,8 +111,8 @@ async function readTable(
   const is = kernel.ours.length > 0 ? 'loaded' : 'not loaded';
   if (!config) return { is, inSync: null };
   try {
-    const { messages } = await planLoad(connection, kernel, compile(config, VERSION), async () => []);
-    return { is, inSync: messages.length === 0 };
+    const { changes } = await planLoad(connection, kernel, compile(config, VERSION), async () => []);
+    return { is, inSync: changes.length === 0 };
   } catch (error) {
     if (error instanceof ForeignTableError) return { is: 'foreign', inSync: false };
     throw error;

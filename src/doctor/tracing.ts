@@ -1,9 +1,10 @@
 import type { Network } from '../config/types.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
+import { attributesOf } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { newChain } from '../nftables/chain.ts';
+import type { Change } from '../nftables/change.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import { newElements } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
@@ -12,6 +13,7 @@ import { newRule } from '../nftables/rule.ts';
 import { newSet } from '../nftables/set.ts';
 import { decodeTable, deleteTable, getTables, newTable, type Table } from '../nftables/table.ts';
 import { decodeTraces, NFNLGRP_NFTRACE, type Trace } from '../nftables/trace.ts';
+import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import * as match from '../ruleset/match.ts';
 import { TRACE_MARK, TRACE_TABLE } from '../ruleset/names.ts';
 import { CannotChangeError } from '../table/errors.ts';
@@ -114,11 +116,7 @@ async function makeTable(
   }
 }
 
-function tableMessages(
-  owner: boolean,
-  { family, address, length }: Network,
-  milliseconds: number,
-): Message[] {
+function tableMessages(owner: boolean, { family, address, length }: Network, milliseconds: number): Change[] {
   const set = { name: `traced_${family}`, types: [DATATYPES[`${family}_addr`]], ...SET };
   const hook = { priority: PRIORITY, policy: 'accept' } as const;
   const limit = { kind: 'limit', rate: RATE, unit: 'second', burst: RATE } as const;

@@ -2,11 +2,13 @@
 import { collectGarbage } from '../host/memory.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
-import { ANY_GENERATION, attributesOf, commit, type Message } from '../netlink/nfnetlink.ts';
+import { attributesOf } from '../netlink/nfnetlink.ts';
 import { newChain } from '../nftables/chain.ts';
+import type { Change } from '../nftables/change.ts';
 import { deleteElements, type Element, flushSet, newElements, newElementsOf } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
+import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import { START } from '../ruleset/automaton.ts';
 import { host32 } from '../ruleset/match.ts';
 import { MARK } from '../ruleset/names.ts';
@@ -50,12 +52,12 @@ export class Writer {
     this.generation = generation;
   }
 
-  async send(messages: readonly Message[]): Promise<void> {
-    if (messages.length === 0) return;
+  async send(changes: readonly Change[]): Promise<void> {
+    if (changes.length === 0) return;
     const { generation } = this;
     if (generation !== undefined) {
       try {
-        const all = [...messages, newChain(this.#table, { name: 'token' })]; // naming it again is a change, even if there is no other
+        const all = [...changes, newChain(this.#table, { name: 'token' })]; // naming it again is a change, even if there is no other
         this.generation = (await commit(this.#connection, all, { generation })).generation;
         return;
       } catch (error) {
@@ -63,7 +65,7 @@ export class Writer {
         this.generation = undefined;
       }
     }
-    await commit(this.#connection, messages, { generation: ANY_GENERATION });
+    await commit(this.#connection, changes, { generation: ANY_GENERATION });
   }
 }
 
@@ -115,7 +117,7 @@ function* elementsOf(ready: Iterable<Ready>): Generator<Element> {
 }
 
 /** Keeps tokens from opening, as if they had been used. */
-export function blocking(table: string, tokens: readonly string[], hours: number): Message[] {
+export function blocking(table: string, tokens: readonly string[], hours: number): Change[] {
   const timeout = usedTimeout(hours);
   return newElements(
     table,

@@ -1,6 +1,6 @@
 import { type AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import type { Connection, Reply } from '../netlink/connection.ts';
-import { attributesOf, familyOf, NFPROTO, readGeneration } from '../netlink/nfnetlink.ts';
+import { attributesOf, familyOf, NFPROTO } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import { decodeElements, type Element, getElements } from '../nftables/element.ts';
@@ -8,6 +8,7 @@ import { VERDICT } from '../nftables/register.ts';
 import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
 import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
+import { readGeneration } from '../nftables/transaction.ts';
 import { MARK, TRACE_MARK } from '../ruleset/names.ts';
 import { dump } from '../table/read.ts';
 import type { ForeignChain, ForeignSet, ForeignTable } from './table.ts';

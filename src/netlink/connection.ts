@@ -10,7 +10,6 @@ export interface Reply {
 }
 
 /** A message to send. `subject` says what it is about, for errors. */
-/** The error of one message, before we know what that message was about. */
 export interface Request {
   readonly type: number;
   readonly flags: number;
@@ -56,9 +55,10 @@ interface Pending {
   readonly onDone: (flags: number) => void;
   readonly onAck?: () => void;
   readonly onError: (refusal: Refusal) => void;
+  readonly onClose: () => void;
 }
 
-/** Requests and answers over a socket. */
+/** Requests and answers over a socket. Callers need not wait for each other. */
 export class Connection {
   readonly #socket: Socket;
   readonly #fencePause: number;
@@ -67,6 +67,9 @@ export class Connection {
   /** Errors of messages without a caller of their own. */
   #refusals: Refusal[] = [];
   #acknowledged = 0;
+  #closed = false;
+  /** Done when no batch is under way. */
+  #idle: Promise<unknown> = Promise.resolve();
 
   /** `fencePause` is how long to wait before asking again what became of a transaction, in milliseconds. */
   constructor(socket: Socket, { fencePause = 50 }: { readonly fencePause?: number } = {}) {
@@ -75,8 +78,11 @@ export class Connection {
     socket.onDatagram(datagram => this.#receive(datagram));
   }
 
+  /** Ends what waits for an answer: it gets an error. */
   close(): void {
+    this.#closed = true;
     this.#socket.close();
+    for (const { onClose } of this.#pending.values()) onClose();
   }
 
   /** Reserves `count` sequence numbers and returns the first. */
@@ -122,17 +128,21 @@ export class Connection {
 
   /**
    * Sends a datagram of several messages, then `fence`, and resolves when the fence is answered. The kernel works while it takes
-   * a datagram, and answers in order. So by then all errors of the first one are here.
+   * a datagram, and answers in order. So by then all errors of the first one are here. One batch is sent at a time.
    */
-  async batch(
+  batch(
     datagram: Buffer,
     fence: Request,
   ): Promise<{ refusals: Refusal[]; acknowledged: number; fence: Reply }> {
-    this.#refusals = [];
-    this.#acknowledged = 0;
-    await this.#socket.send(datagram);
-    const answer = await this.#untilSent(fence);
-    return { refusals: this.#refusals, acknowledged: this.#acknowledged, fence: answer };
+    const done = this.#idle.then(async () => {
+      this.#refusals = [];
+      this.#acknowledged = 0;
+      await this.#socket.send(datagram);
+      const answer = await this.#untilSent(fence);
+      return { refusals: this.#refusals, acknowledged: this.#acknowledged, fence: answer };
+    });
+    this.#idle = done.catch(() => {});
+    return done;
   }
 
   /** The kernel has done what was sent before, so we ask for its answers more than once. Throws {@link UnansweredError}. */
@@ -151,8 +161,12 @@ export class Connection {
   async #exchange<T>(
     { type, flags, subject, payload }: Request,
     extraFlags: number,
-    handlers: (resolve: (value: T) => void, reject: (error: Error) => void) => Omit<Pending, 'onError'>,
+    handlers: (
+      resolve: (value: T) => void,
+      reject: (error: Error) => void,
+    ) => Omit<Pending, 'onError' | 'onClose'>,
   ): Promise<T> {
+    if (this.#closed) throw closed(subject);
     const sequence = this.sequences(1);
     const header = encodeHeader(NLMSG_HEADER + payload.length, type, flags | extraFlags, sequence);
     return new Promise<T>((resolve, reject) => {
@@ -176,6 +190,7 @@ export class Connection {
           timer.refresh(); // a long dump is an answer, too
           onReply(reply, flags);
         },
+        onClose: () => fail(closed(subject)),
         onError: ({ errno, reason }) => fail(new NetlinkError({ subject, errno, ...(reason && { reason }) })),
       });
       this.#socket.send(Buffer.concat([header, payload])).catch(fail);
@@ -214,6 +229,10 @@ export class Connection {
       else pending?.onDone(flags);
     } else pending?.onReply({ type, payload }, flags);
   }
+}
+
+function closed(subject: string): Error {
+  return new Error(`${subject}: the connection is closed`);
 }
 
 /** `struct nlmsghdr` */

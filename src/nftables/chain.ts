@@ -1,6 +1,7 @@
 import { type AttributeReader, DecodeError, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
+import { type Change, change } from './change.ts';
 import { NFT_MSG } from './message.ts';
 
 /** The hook of a base chain. `priority` may be negative. A lower one runs earlier. */
@@ -25,36 +26,45 @@ const NFTA_HOOK = { HOOKNUM: 1, PRIORITY: 2 } as const;
 const POLICIES = ['drop', 'accept'] as const;
 
 /** Makes a chain, or changes the policy of an existing one. The kernel refuses to change its hook: delete the chain first. */
-export function newChain(table: string, { name, hook }: Chain): Message {
-  return {
-    type: NFT_MSG.NEWCHAIN,
-    flags: NLM_F.CREATE,
-    subject: `chain ${name}`,
-    write(writer) {
-      writer.string(NFTA_CHAIN.TABLE, table);
-      writer.string(NFTA_CHAIN.NAME, name);
-      if (!hook) return;
-      writer.nested(NFTA_CHAIN.HOOK, nest => {
-        nest.be32(NFTA_HOOK.HOOKNUM, HOOKS.indexOf(hook.name));
-        nest.be32(NFTA_HOOK.PRIORITY, hook.priority);
-      });
-      writer.be32(NFTA_CHAIN.POLICY, POLICIES.indexOf(hook.policy));
-      writer.string(NFTA_CHAIN.TYPE, 'filter');
+export function newChain(table: string, chain: Chain): Change {
+  const { name, hook } = chain;
+  return change(
+    'add',
+    table,
+    { kind: 'chain', chain },
+    {
+      type: NFT_MSG.NEWCHAIN,
+      flags: NLM_F.CREATE,
+      write(writer) {
+        writer.string(NFTA_CHAIN.TABLE, table);
+        writer.string(NFTA_CHAIN.NAME, name);
+        if (!hook) return;
+        writer.nested(NFTA_CHAIN.HOOK, nest => {
+          nest.be32(NFTA_HOOK.HOOKNUM, HOOKS.indexOf(hook.name));
+          nest.be32(NFTA_HOOK.PRIORITY, hook.priority);
+        });
+        writer.be32(NFTA_CHAIN.POLICY, POLICIES.indexOf(hook.policy));
+        writer.string(NFTA_CHAIN.TYPE, 'filter');
+      },
     },
-  };
+  );
 }
 
 /** Removes a chain and its rules. No rule may jump to it any more. */
-export function deleteChain(table: string, name: string): Message {
-  return {
-    type: NFT_MSG.DELCHAIN,
-    flags: 0,
-    subject: `chain ${name}`,
-    write(writer) {
-      writer.string(NFTA_CHAIN.TABLE, table);
-      writer.string(NFTA_CHAIN.NAME, name);
+export function deleteChain(table: string, name: string): Change {
+  return change(
+    'delete',
+    table,
+    { kind: 'chain', chain: { name } },
+    {
+      type: NFT_MSG.DELCHAIN,
+      flags: 0,
+      write(writer) {
+        writer.string(NFTA_CHAIN.TABLE, table);
+        writer.string(NFTA_CHAIN.NAME, name);
+      },
     },
-  };
+  );
 }
 
 /** The request that dumps all chains of the family. The kernel cannot narrow it to a table. */

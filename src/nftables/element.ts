@@ -2,10 +2,11 @@ import { formatDuration } from '../config/duration.ts';
 import { type AttributeReader, AttributeWriter, MAX_ATTRIBUTE, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
+import { type Change, change } from './change.ts';
 import { keyText } from './datatype.ts';
 import { NFT_MSG } from './message.ts';
 import { VERDICT } from './register.ts';
-import { type NftSet, setSubject } from './set.ts';
+import type { NftSet } from './set.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
 import { type Data, readData, readValue, verdictText, writeData } from './verdict.ts';
 
@@ -61,23 +62,29 @@ function writeElement(writer: AttributeWriter, element: Element): void {
  * As many messages as the elements need. An attribute holds 64 KiB. Each element becomes bytes as soon as it comes and is not
  * kept, since there may be a hundred thousand.
  */
-function* elementMessages(
-  type: Message['type'],
+function* elementChanges(
+  verb: 'add' | 'delete',
   flags: number,
   table: string,
   set: NftSet,
   elements: Iterable<Element>,
-): Generator<Message, undefined> {
-  const message = (body: AttributeWriter): Message => ({
-    type,
-    flags,
-    subject: `elements of ${setSubject(set)}`,
-    write(writer) {
-      writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
-      writer.string(NFTA_SET_ELEM_LIST.SET, set.name);
-      writer.nested(NFTA_SET_ELEM_LIST.ELEMENTS, nest => nest.raw(body.finish()));
-    },
-  });
+): Generator<Change, undefined> {
+  const type = verb === 'add' ? NFT_MSG.NEWSETELEM : NFT_MSG.DELSETELEM;
+  const message = (body: AttributeWriter): Change =>
+    change(
+      verb,
+      table,
+      { kind: 'elements', set },
+      {
+        type,
+        flags,
+        write(writer) {
+          writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
+          writer.string(NFTA_SET_ELEM_LIST.SET, set.name);
+          writer.nested(NFTA_SET_ELEM_LIST.ELEMENTS, nest => nest.raw(body.finish()));
+        },
+      },
+    );
   let body = new AttributeWriter();
   for (const element of elements) {
     if (body.length + elementSize(element) > MAX_ATTRIBUTE) {
@@ -103,7 +110,7 @@ function elementSize({ key, data, comment }: Element): number {
 }
 
 /** Adds elements. An existing one stays as it is. If it has other data, that is an error. */
-export function newElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
+export function newElements(table: string, set: NftSet, elements: readonly Element[]): Change[] {
   return [...newElementsOf(table, set, elements)];
 }
 
@@ -112,31 +119,35 @@ export function newElementsOf(
   table: string,
   set: NftSet,
   elements: Iterable<Element>,
-): Generator<Message, undefined> {
-  return elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE, table, set, elements);
+): Generator<Change, undefined> {
+  return elementChanges('add', NLM_F.CREATE, table, set, elements);
 }
 
 /** Adds elements. If one exists already, that is an error (EEXIST). */
-export function addElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
-  return [...elementMessages(NFT_MSG.NEWSETELEM, NLM_F.CREATE | NLM_F.EXCL, table, set, elements)];
+export function addElements(table: string, set: NftSet, elements: readonly Element[]): Change[] {
+  return [...elementChanges('add', NLM_F.CREATE | NLM_F.EXCL, table, set, elements)];
 }
 
 /** Removes elements by their keys. If one does not exist, that is an error. */
-export function deleteElements(table: string, set: NftSet, elements: readonly Element[]): Message[] {
-  return [...elementMessages(NFT_MSG.DELSETELEM, 0, table, set, elements.map(keyOnly))];
+export function deleteElements(table: string, set: NftSet, elements: readonly Element[]): Change[] {
+  return [...elementChanges('delete', 0, table, set, elements.map(keyOnly))];
 }
 
 /** Removes all elements that there are. */
-export function flushSet(table: string, set: NftSet): Message {
-  return {
-    type: NFT_MSG.DELSETELEM,
-    flags: 0,
-    subject: `elements of ${setSubject(set)}`,
-    write(writer) {
-      writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
-      writer.string(NFTA_SET_ELEM_LIST.SET, set.name);
+export function flushSet(table: string, set: NftSet): Change {
+  return change(
+    'flush',
+    table,
+    { kind: 'elements', set },
+    {
+      type: NFT_MSG.DELSETELEM,
+      flags: 0,
+      write(writer) {
+        writer.string(NFTA_SET_ELEM_LIST.TABLE, table);
+        writer.string(NFTA_SET_ELEM_LIST.SET, set.name);
+      },
     },
-  };
+  );
 }
 
 /** The request that dumps all elements of a set. */

@@ -1,5 +1,5 @@
 import type { NetlinkError } from '../netlink/errors.ts';
-import { GENERATION } from '../netlink/nfnetlink.ts';
+import { GENERATION } from './transaction.ts';
 
 /** What an expression needs from the kernel. If it is missing, the kernel answers ENOENT or EOPNOTSUPP. */
 const REQUIREMENTS: Readonly<Record<string, string>> = {

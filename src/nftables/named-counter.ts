@@ -1,6 +1,7 @@
 import { type AttributeReader, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
+import { type Change, change } from './change.ts';
 import { NFT_MSG } from './message.ts';
 
 /** A named counter. Rules count in it by its name, and it outlives them. */
@@ -15,34 +16,43 @@ const NFTA_OBJ = { TABLE: 1, NAME: 2, TYPE: 3, DATA: 4 } as const;
 const NFTA_COUNTER = { BYTES: 1, PACKETS: 2 } as const;
 const NFT_OBJECT_COUNTER = 1;
 
-export function newCounter(table: string, { name, packets, bytes }: NamedCounter): Message {
-  return {
-    type: NFT_MSG.NEWOBJ,
-    flags: NLM_F.CREATE,
-    subject: `counter ${name}`,
-    write(writer) {
-      writer.string(NFTA_OBJ.TABLE, table);
-      writer.string(NFTA_OBJ.NAME, name);
-      writer.be32(NFTA_OBJ.TYPE, NFT_OBJECT_COUNTER);
-      writer.nested(NFTA_OBJ.DATA, nest => {
-        nest.be64(NFTA_COUNTER.BYTES, BigInt(bytes));
-        nest.be64(NFTA_COUNTER.PACKETS, BigInt(packets));
-      });
+export function newCounter(table: string, counter: NamedCounter): Change {
+  const { name, packets, bytes } = counter;
+  return change(
+    'add',
+    table,
+    { kind: 'counter', counter },
+    {
+      type: NFT_MSG.NEWOBJ,
+      flags: NLM_F.CREATE,
+      write(writer) {
+        writer.string(NFTA_OBJ.TABLE, table);
+        writer.string(NFTA_OBJ.NAME, name);
+        writer.be32(NFTA_OBJ.TYPE, NFT_OBJECT_COUNTER);
+        writer.nested(NFTA_OBJ.DATA, nest => {
+          nest.be64(NFTA_COUNTER.BYTES, BigInt(bytes));
+          nest.be64(NFTA_COUNTER.PACKETS, BigInt(packets));
+        });
+      },
     },
-  };
+  );
 }
 
-export function deleteCounter(table: string, name: string): Message {
-  return {
-    type: NFT_MSG.DELOBJ,
-    flags: 0,
-    subject: `counter ${name}`,
-    write(writer) {
-      writer.string(NFTA_OBJ.TABLE, table);
-      writer.string(NFTA_OBJ.NAME, name);
-      writer.be32(NFTA_OBJ.TYPE, NFT_OBJECT_COUNTER);
+export function deleteCounter(table: string, name: string): Change {
+  return change(
+    'delete',
+    table,
+    { kind: 'counter', counter: { name } },
+    {
+      type: NFT_MSG.DELOBJ,
+      flags: 0,
+      write(writer) {
+        writer.string(NFTA_OBJ.TABLE, table);
+        writer.string(NFTA_OBJ.NAME, name);
+        writer.be32(NFTA_OBJ.TYPE, NFT_OBJECT_COUNTER);
+      },
     },
-  };
+  );
 }
 
 /** The request that dumps all named objects of a table. */

@@ -2,6 +2,7 @@ import { type AttributeReader, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Part } from '../netlink/errors.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
+import { type Change, change } from './change.ts';
 import { type Expression, readExpressions, sameExpression, writeExpressions } from './expression.ts';
 import { NFT_MSG } from './message.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
@@ -15,24 +16,28 @@ export interface Rule {
 const NFTA_RULE = { TABLE: 1, CHAIN: 2, HANDLE: 3, EXPRESSIONS: 4, USERDATA: 7 } as const;
 
 /** Appends a rule to a chain. `number` is its position for errors, from 1. */
-export function newRule(table: string, chain: string, rule: Rule, number: number): Message {
-  return {
-    type: NFT_MSG.NEWRULE,
-    flags: NLM_F.CREATE | NLM_F.APPEND,
-    subject: `chain ${chain}: rule ${number}`,
-    write(writer) {
-      writer.string(NFTA_RULE.TABLE, table);
-      writer.string(NFTA_RULE.CHAIN, chain);
-      writeExpressions(writer, NFTA_RULE.EXPRESSIONS, rule.expressions);
-      if (rule.comment !== undefined) writer.bytes(NFTA_RULE.USERDATA, encodeComment(rule.comment));
+export function newRule(table: string, chain: string, rule: Rule, number: number): Change {
+  return change(
+    'add',
+    table,
+    { kind: 'rule', chain, rule, number },
+    {
+      type: NFT_MSG.NEWRULE,
+      flags: NLM_F.CREATE | NLM_F.APPEND,
+      write(writer) {
+        writer.string(NFTA_RULE.TABLE, table);
+        writer.string(NFTA_RULE.CHAIN, chain);
+        writeExpressions(writer, NFTA_RULE.EXPRESSIONS, rule.expressions);
+        if (rule.comment !== undefined) writer.bytes(NFTA_RULE.USERDATA, encodeComment(rule.comment));
+      },
+      partAt(reader, offset) {
+        while (reader.next())
+          if (reader.type === NFTA_RULE.EXPRESSIONS && offset >= reader.offset)
+            return expressionAt(reader.nested(), offset, rule);
+        return undefined;
+      },
     },
-    partAt(reader, offset) {
-      while (reader.next())
-        if (reader.type === NFTA_RULE.EXPRESSIONS && offset >= reader.offset)
-          return expressionAt(reader.nested(), offset, rule);
-      return undefined;
-    },
-  };
+  );
 }
 
 /** The expression that has the byte at `offset`. */
@@ -55,16 +60,20 @@ export function getRules(table: string): Message {
 }
 
 /** Removes all rules of a chain. */
-export function flushChain(table: string, chain: string): Message {
-  return {
-    type: NFT_MSG.DELRULE,
-    flags: 0,
-    subject: `rules of chain ${chain}`,
-    write(writer) {
-      writer.string(NFTA_RULE.TABLE, table);
-      writer.string(NFTA_RULE.CHAIN, chain);
+export function flushChain(table: string, chain: string): Change {
+  return change(
+    'flush',
+    table,
+    { kind: 'rules', chain },
+    {
+      type: NFT_MSG.DELRULE,
+      flags: 0,
+      write(writer) {
+        writer.string(NFTA_RULE.TABLE, table);
+        writer.string(NFTA_RULE.CHAIN, chain);
+      },
     },
-  };
+  );
 }
 
 export function decodeRule(

@@ -1,6 +1,7 @@
 import { type AttributeReader, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
+import { type Change, change } from './change.ts';
 import {
   byteOrder,
   DATATYPES,
@@ -50,33 +51,37 @@ const NFTA_SET_DESC = { SIZE: 1 } as const;
 const NFT_SET = { ANONYMOUS: 1, CONSTANT: 2, INTERVAL: 4, MAP: 8, TIMEOUT: 0x10, EVAL: 0x20 } as const;
 const NFT_DATA_VERDICT = 0xffffff00;
 
-export function newSet(table: string, set: NftSet): Message {
+export function newSet(table: string, set: NftSet): Change {
   const flags =
     (set.interval ? NFT_SET.INTERVAL : 0) |
     (set.data ? NFT_SET.MAP : 0) |
     (set.timeout ? NFT_SET.TIMEOUT : 0) |
     (set.dynamic ? NFT_SET.EVAL : 0);
-  return {
-    type: NFT_MSG.NEWSET,
-    flags: NLM_F.CREATE,
-    subject: setSubject(set),
-    write(writer) {
-      writer.string(NFTA_SET.TABLE, table);
-      writer.string(NFTA_SET.NAME, set.name);
-      writer.be32(NFTA_SET.FLAGS, flags);
-      writer.be32(NFTA_SET.KEY_TYPE, encodeDatatypes(set.types));
-      writer.be32(NFTA_SET.KEY_LEN, keySize(set.types));
-      if (set.data) {
-        writer.be32(NFTA_SET.DATA_TYPE, set.data === VERDICT ? NFT_DATA_VERDICT : set.data.code);
-        writer.be32(NFTA_SET.DATA_LEN, set.data === VERDICT ? 0 : set.data.size);
-      }
-      // an identifier within the batch: the kernel demands one, but only rules with anonymous sets would use it
-      writer.be32(NFTA_SET.ID, 1);
-      const { size } = set;
-      if (size !== undefined) writer.nested(NFTA_SET.DESC, nest => nest.be32(NFTA_SET_DESC.SIZE, size));
-      writer.bytes(NFTA_SET.USERDATA, encodeUserdata(set));
+  return change(
+    'add',
+    table,
+    { kind: 'set', set },
+    {
+      type: NFT_MSG.NEWSET,
+      flags: NLM_F.CREATE,
+      write(writer) {
+        writer.string(NFTA_SET.TABLE, table);
+        writer.string(NFTA_SET.NAME, set.name);
+        writer.be32(NFTA_SET.FLAGS, flags);
+        writer.be32(NFTA_SET.KEY_TYPE, encodeDatatypes(set.types));
+        writer.be32(NFTA_SET.KEY_LEN, keySize(set.types));
+        if (set.data) {
+          writer.be32(NFTA_SET.DATA_TYPE, set.data === VERDICT ? NFT_DATA_VERDICT : set.data.code);
+          writer.be32(NFTA_SET.DATA_LEN, set.data === VERDICT ? 0 : set.data.size);
+        }
+        // an identifier within the batch: the kernel demands one, but only rules with anonymous sets would use it
+        writer.be32(NFTA_SET.ID, 1);
+        const { size } = set;
+        if (size !== undefined) writer.nested(NFTA_SET.DESC, nest => nest.be32(NFTA_SET_DESC.SIZE, size));
+        writer.bytes(NFTA_SET.USERDATA, encodeUserdata(set));
+      },
     },
-  };
+  );
 }
 
 function encodeUserdata({ types, data }: NftSet): Buffer {
@@ -96,16 +101,20 @@ function expressedAs({ types, data }: Pick<NftSet, 'types' | 'data'>): readonly 
   return [only.of, data === VERDICT ? undefined : data?.of];
 }
 
-export function deleteSet(table: string, set: NftSet): Message {
-  return {
-    type: NFT_MSG.DELSET,
-    flags: 0,
-    subject: setSubject(set),
-    write(writer) {
-      writer.string(NFTA_SET.TABLE, table);
-      writer.string(NFTA_SET.NAME, set.name);
+export function deleteSet(table: string, set: NftSet): Change {
+  return change(
+    'delete',
+    table,
+    { kind: 'set', set },
+    {
+      type: NFT_MSG.DELSET,
+      flags: 0,
+      write(writer) {
+        writer.string(NFTA_SET.TABLE, table);
+        writer.string(NFTA_SET.NAME, set.name);
+      },
     },
-  };
+  );
 }
 
 /** The request that dumps all sets of a table, without elements. */
@@ -163,11 +172,6 @@ function decodeDataType(code: number | undefined): Datatype | typeof VERDICT | u
   if (code === undefined) return undefined;
   if (code === NFT_DATA_VERDICT) return VERDICT;
   return decodeDatatypes(code)?.[0] ?? DATATYPES.integer;
-}
-
-/** `map steps`, `set allowed_ipv4`: for errors and lists of changes. */
-export function setSubject(set: NftSet): string {
-  return `${set.data ? 'map' : 'set'} ${set.name}`;
 }
 
 /** Whether both have the same type, flags and size, so that the elements of one fit the other. */

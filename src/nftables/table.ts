@@ -1,6 +1,7 @@
 import { type AttributeReader, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
+import { type Change, change } from './change.ts';
 import { NFT_MSG } from './message.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
 
@@ -22,29 +23,38 @@ const NFT_TABLE_F_DORMANT = 1;
 const NFT_TABLE_F_OWNER = 2;
 
 /** Makes a table, or wakes a dormant one. */
-export function newTable({ name, comment, owner }: Table): Message {
-  return {
-    type: NFT_MSG.NEWTABLE,
-    flags: NLM_F.CREATE,
-    subject: `table ${name}`,
-    write(writer) {
-      writer.string(NFTA_TABLE.NAME, name);
-      writer.be32(NFTA_TABLE.FLAGS, owner ? NFT_TABLE_F_OWNER : 0);
-      if (comment !== undefined) writer.bytes(NFTA_TABLE.USERDATA, encodeComment(comment));
+export function newTable(table: Table): Change {
+  const { name, comment, owner } = table;
+  return change(
+    'add',
+    name,
+    { kind: 'table', table },
+    {
+      type: NFT_MSG.NEWTABLE,
+      flags: NLM_F.CREATE,
+      write(writer) {
+        writer.string(NFTA_TABLE.NAME, name);
+        writer.be32(NFTA_TABLE.FLAGS, owner ? NFT_TABLE_F_OWNER : 0);
+        if (comment !== undefined) writer.bytes(NFTA_TABLE.USERDATA, encodeComment(comment));
+      },
     },
-  };
+  );
 }
 
 /** Removes the table and all that is in it. */
-export function deleteTable(name: string): Message {
-  return {
-    type: NFT_MSG.DELTABLE,
-    flags: 0,
-    subject: `table ${name}`,
-    write(writer) {
-      writer.string(NFTA_TABLE.NAME, name);
+export function deleteTable(name: string): Change {
+  return change(
+    'delete',
+    name,
+    { kind: 'table', table: { name, comment: undefined } },
+    {
+      type: NFT_MSG.DELTABLE,
+      flags: 0,
+      write(writer) {
+        writer.string(NFTA_TABLE.NAME, name);
+      },
     },
-  };
+  );
 }
 
 /** The request that dumps all tables of the family. */

@@ -1,4 +1,7 @@
-import { elementText } from './element.ts';
+import { AttributeReader, AttributeWriter } from '../netlink/attributes.ts';
+import type { Hook } from './chain.ts';
+import type { Change } from './change.ts';
+import { decodeElements, type Element, elementText } from './element.ts';
 import { expressionText } from './expression.ts';
 import { intervalTexts } from './interval.ts';
 import type { Rule } from './rule.ts';
@@ -33,10 +36,68 @@ export function scriptText(ruleset: Ruleset, program: (set: NftSet) => boolean):
   return `${empty}flush table inet ${table.name}\n${flush.join('')}${rulesetText(ruleset)}`;
 }
 
+/** A transaction as a script of nft's commands, with the same effect. `sets` are those that its rules look up. */
+export function transactionText(changes: readonly Change[], sets: readonly NftSet[]): string {
+  const named = byName(sets);
+  return changes.map(change => `${commandText(change, named)}\n`).join('');
+}
+
+function commandText(change: Change, sets: ReadonlyMap<string, NftSet>): string {
+  const { verb, table, object } = change;
+  const command = (kind: string, name = '', body = '') =>
+    [verb, kind, 'inet', table, name, body].filter(Boolean).join(' ');
+  switch (object.kind) {
+    case 'table': {
+      const { comment } = object.table;
+      return command('table', '', comment === undefined ? '' : `{ comment ${JSON.stringify(comment)}; }`);
+    }
+    case 'counter': {
+      const { name, packets, bytes } = object.counter;
+      return command('counter', name, verb === 'add' ? `{ packets ${packets} bytes ${bytes}; }` : '');
+    }
+    case 'set': {
+      const { set } = object;
+      return command(kindOf(set), set.name, verb === 'add' ? `{ ${setText(set).join('; ')}; }` : '');
+    }
+    case 'elements': {
+      const { set } = object;
+      if (verb === 'flush') return command(kindOf(set), set.name);
+      return command(
+        'element',
+        set.name,
+        `{ ${elementTexts({ ...set, elements: elementsOf(change) }).join(', ')} }`,
+      );
+    }
+    case 'chain': {
+      const { name, hook } = object.chain;
+      return command('chain', name, hook ? `{ ${hookText(hook)} }` : '');
+    }
+    case 'rules':
+      return command('chain', object.chain);
+    case 'rule':
+      return command('rule', object.chain, ruleText(object.rule, sets));
+  }
+}
+
+/** The elements that a change adds or removes, from its bytes. */
+function elementsOf({ write }: Change): Element[] {
+  const writer = new AttributeWriter();
+  write(writer);
+  return decodeElements(new AttributeReader(writer.finish()));
+}
+
+function kindOf({ data }: NftSet): 'map' | 'set' {
+  return data ? 'map' : 'set';
+}
+
+function elementTexts(set: SetWithElements): readonly string[] {
+  return set.interval ? intervalTexts(set) : set.elements.map(element => elementText(set, element));
+}
+
 function setLines(set: SetWithElements): string[] {
-  const elements = set.interval ? intervalTexts(set) : set.elements.map(element => elementText(set, element));
+  const elements = elementTexts(set);
   return [
-    `\t${set.data ? 'map' : 'set'} ${set.name} {`,
+    `\t${kindOf(set)} ${set.name} {`,
     ...setText(set).map(line => `\t\t${line}`),
     ...(elements.length > 0 ? [`\t\telements = { ${elements.join(',\n\t\t\t     ')} }`] : []),
     '\t}',
@@ -44,13 +105,16 @@ function setLines(set: SetWithElements): string[] {
 }
 
 function chainLines({ name, hook, rules }: ChainWithRules, sets: ReadonlyMap<string, NftSet>): string[] {
-  const { name: point, priority, policy } = hook ?? {};
   return [
     `\tchain ${name} {`,
-    ...(hook ? [`\t\ttype filter hook ${point} priority ${priority}; policy ${policy};`] : []),
+    ...(hook ? [`\t\t${hookText(hook)}`] : []),
     ...rules.map(rule => `\t\t${ruleText(rule, sets)}`),
     '\t}',
   ];
+}
+
+function hookText({ name, priority, policy }: Hook): string {
+  return `type filter hook ${name} priority ${priority}; policy ${policy};`;
 }
 
 /** A rule in nft's words. `sets` gives the types of the keys that it looks up. */

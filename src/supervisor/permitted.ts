@@ -1,8 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { readGeneration } from '../netlink/nfnetlink.ts';
 import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
+import { readGeneration } from '../nftables/transaction.ts';
 
 /** How often to ask if it is not permitted, and the pause in between, in milliseconds. */
 const ASKED = 3;

@@ -1,5 +1,5 @@
 import type { Connection } from '../netlink/connection.ts';
-import type { Message } from '../netlink/nfnetlink.ts';
+import type { Change } from '../nftables/change.ts';
 import { deleteElements, type Element } from '../nftables/element.ts';
 import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { deleteTable } from '../nftables/table.ts';
@@ -26,16 +26,16 @@ export async function planFarewell(
     readonly onDropped: (dropped: Dropped) => void;
     readonly atOnce: boolean;
   },
-): Promise<{ readonly messages: readonly Message[]; readonly done: boolean }> {
+): Promise<{ readonly changes: readonly Change[]; readonly done: boolean }> {
   const yields = plan(former, yielding(former));
-  if (yields.length > 0) return { messages: yields, done: false };
+  if (yields.length > 0) return { changes: yields, done: false };
   const { missing, changed, stale, unsure } = await unknownTo(connection, there, former);
   const lesson = [
     ...there.sets.flatMap(set => deleteElements(there.table.name, set, stale.get(set.name) ?? [])),
     ...plan(there, there, { ...options, added: merged(missing, changed) }),
   ];
-  if ((lesson.length > 0 || unsure) && !options.atOnce) return { messages: lesson, done: false };
-  return { messages: [...lesson, deleteTable(former.table.name)], done: true };
+  if ((lesson.length > 0 || unsure) && !options.atOnce) return { changes: lesson, done: false };
+  return { changes: [...lesson, deleteTable(former.table.name)], done: true };
 }
 
 interface Unknown {

@@ -3,10 +3,10 @@ import { monotonic } from '../host/clock.ts';
 import type { Session } from '../host/sessions.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
-import { ANY_GENERATION, commit } from '../netlink/nfnetlink.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { deleteTable, newTable, type Table } from '../nftables/table.ts';
+import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import { masked, portBytes } from '../ruleset/match.ts';
 import { FAMILIES, MARK, names } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
@@ -65,16 +65,16 @@ export async function load(
   let atOnce = false;
   const step = async (sizeInPlace: boolean): Promise<Loaded & { readonly done: boolean }> => {
     const kernel = await readKernel(connection);
-    const { messages, ...planned } = await planLoad(connection, kernel, wanted, sessions, {
+    const { changes, ...planned } = await planLoad(connection, kernel, wanted, sessions, {
       remembered,
       sizeInPlace,
       spare: SPARE[spare] ?? 1,
       atOnce,
     });
     const { generation } = kernel;
-    if (messages.length === 0) return { ...planned, transactions: 0, objects: 0, bytes: 0, generation };
+    if (changes.length === 0) return { ...planned, transactions: 0, objects: 0, bytes: 0, generation };
     mayCommit();
-    const { checked, ...committed } = await commits.commit(messages, generation).catch(error => {
+    const { checked, ...committed } = await commits.commit(changes, generation).catch(error => {
       if (isFull(error) && spare < SPARE.length - 1) {
         spare++; // packets came first
         throw new StaleGenerationError();
@@ -85,7 +85,7 @@ export async function load(
       throw new StaleGenerationError();
     });
     const done = planned.done && checked;
-    return { ...planned, transactions: 1, objects: messages.length, ...committed, done };
+    return { ...planned, transactions: 1, objects: changes.length, ...committed, done };
   };
   const all = async (sizeInPlace: boolean): Promise<Loaded> => {
     let loaded = await retry(() => step(sizeInPlace));
@@ -194,7 +194,7 @@ export async function planLoad(
   // if this process was stopped meanwhile, no client gets more time by it
   const now = monotonic();
   const aged = (list: readonly Element[]) => older(list, now - begun);
-  const messages = plan(
+  const changes = plan(
     current && { ...current, sets: current.sets.map(set => ({ ...set, elements: aged(set.elements) })) },
     target,
     {
@@ -211,7 +211,7 @@ export async function planLoad(
   return {
     is: target === wanted ? ('swap' as const) : ('stage' as const),
     before,
-    messages,
+    changes,
     dropped,
     sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),
     done: target === wanted && renamed === undefined,

@@ -1,7 +1,7 @@
 import { lookHere } from '../host/interfaces.ts';
 import type { Connection } from '../netlink/connection.ts';
-import { readGeneration } from '../netlink/nfnetlink.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
+import { readGeneration } from '../nftables/transaction.ts';
 import { holdsConnections } from '../ruleset/names.ts';
 import { emptyStatus, readStatus, type Status } from '../ruleset/status.ts';
 import { ForeignTableError } from './errors.ts';
@@ -69,7 +69,7 @@ async function read(connection: Connection, wanted: Ruleset | undefined): Promis
 
   async function isAsWanted(wanted: Ruleset): Promise<boolean> {
     try {
-      return (await planLoad(connection, kernel, wanted, async () => [])).messages.length === 0;
+      return (await planLoad(connection, kernel, wanted, async () => [])).changes.length === 0;
     } catch (error) {
       if (error instanceof ForeignTableError) return false;
       throw error;

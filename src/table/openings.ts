@@ -1,7 +1,7 @@
 import type { Family } from '../config/types.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
-import type { Message } from '../netlink/nfnetlink.ts';
+import type { Change } from '../nftables/change.ts';
 import { addElements, deleteElements, type Element, flushSet } from '../nftables/element.ts';
 import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
@@ -57,16 +57,16 @@ function planGrant(
   { key, openFor }: Grant,
   clients: SetWithElements,
   users: SetWithElements | undefined,
-): Granted & { readonly messages: readonly Message[] } {
+): Granted & { readonly changes: readonly Change[] } {
   const client = clients.elements.find(element => element.key.equals(key));
   const before = client ? (client.expires ?? null) : 0;
-  if (before === null || before >= openFor) return { before, changed: false, messages: [] };
+  if (before === null || before >= openFor) return { before, changed: false, changes: [] };
   // a grant has no user
   const user = users?.elements.filter(element => element.key.equals(key)) ?? [];
   return {
     before,
     changed: true,
-    messages: [
+    changes: [
       ...deleteElements(table, clients, client ? [client] : []),
       ...(users ? deleteElements(table, users, user) : []),
       ...addElements(table, clients, [{ key, timeout: openFor, comment: GRANTED }]),
@@ -137,13 +137,13 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
   const elements = (name: string) => sets.get(name)?.elements ?? [];
   const opens: ReadonlyMap<number, { readonly user: string | null }> = openingPlaces(ruleset);
   const prefix = readPrefix(ruleset);
-  const messages: Message[] = [];
+  const changes: Change[] = [];
   const remove = (name: string, gone: readonly Element[]): void => {
     const set = sets.get(name);
     if (set === undefined || gone.length === 0) return;
     // one of many may expire at this moment, and could not be deleted any more
-    if (gone.length === set.elements.length && whom.is === 'everybody') messages.push(flushSet(table, set));
-    else messages.push(...deleteElements(table, set, gone));
+    if (gone.length === set.elements.length && whom.is === 'everybody') changes.push(flushSet(table, set));
+    else changes.push(...deleteElements(table, set, gone));
   };
 
   const openings = services.flatMap(service =>
@@ -185,7 +185,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
       for (const set of CONNECTIONS) remove(set(family), elements(set(family)).filter(isMeant));
     }
   }
-  return { messages, openings };
+  return { changes, openings };
 }
 
 /** Revokes the openings of all clients that came in at these places, for every service. */
@@ -195,7 +195,7 @@ export function revokePlaces(connection: Connection, places: ReadonlySet<number>
       ['clients', 'users'].includes(holds(name) ?? ''),
     );
     const sets = byName(state.sets);
-    const messages = [...servicePorts(ruleset).keys()].flatMap(service =>
+    const changes = [...servicePorts(ruleset).keys()].flatMap(service =>
       FAMILIES.flatMap(family => {
         const [clients, users] = [
           sets.get(names.clients(service, family)),
@@ -213,7 +213,7 @@ export function revokePlaces(connection: Connection, places: ReadonlySet<number>
         ];
       }),
     );
-    return { messages };
+    return { changes };
   });
 }
 
@@ -224,19 +224,19 @@ export function clientKeys(whom: Whom, family: Family, openings: readonly Openin
 }
 
 /** One transaction on our table, planned again if another program wrote in between. */
-async function changeState<T extends { readonly messages: readonly Message[] }>(
+async function changeState<T extends { readonly changes: readonly Change[] }>(
   connection: Connection,
   plan: (ruleset: Ruleset) => Promise<T>,
-): Promise<Omit<T, 'messages'>> {
+): Promise<Omit<T, 'changes'>> {
   const commits = new Commits(connection);
   return retry(async () => {
     const { ours, generation } = await readKernel(connection);
     const [ruleset] = ours;
     if (!ruleset)
       throw new CannotChangeError('nothing is loaded, so nothing is guarded: run "knockd-nft load" first');
-    const { messages, ...result } = await plan(ruleset);
-    if (messages.length > 0)
-      await commits.commit(messages, generation).catch(error => {
+    const { changes, ...result } = await plan(ruleset);
+    if (changes.length > 0)
+      await commits.commit(changes, generation).catch(error => {
         throw cameOrWent(error) ? new StaleGenerationError() : error;
       });
     return result;

@@ -1,5 +1,5 @@
-import type { Message } from '../netlink/nfnetlink.ts';
 import { deleteChain, newChain } from '../nftables/chain.ts';
+import type { Change } from '../nftables/change.ts';
 import { deleteElements, type Element, flushSet, newElements, sameElement } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { deleteCounter, newCounter } from '../nftables/named-counter.ts';
@@ -11,7 +11,7 @@ import { holds, ownerOf } from '../ruleset/names.ts';
 import { chooseElements, type Dropped } from './fit.ts';
 
 /**
- * The messages of one transaction that turns the current table into the wanted one, and leaves alone what is the same.
+ * The transaction that turns the current table into the wanted one, and leaves alone what is the same.
  *
  * `current` is our table as it is in the kernel, undefined if there is none. Its state needs elements only for the sets that
  * {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes over that
@@ -34,7 +34,7 @@ export function plan(
     readonly remembered?: ReadonlyMap<string, readonly Element[]>;
     readonly sizeInPlace?: boolean;
   } = {},
-): Message[] {
+): Change[] {
   const table = wanted.table.name;
   const { former, added, widened, remembered, spare = 0, sizeInPlace = true } = options;
   const there = index(current);
@@ -48,7 +48,7 @@ export function plan(
   const goneSets = (current?.sets ?? []).filter(({ name }) => !wantedSets.has(name));
   const goneChains = (current?.chains ?? []).filter(({ name }) => !wantedChains.has(name));
   const goneCounters = (current?.counters ?? []).filter(({ name }) => !wantedCounters.has(name));
-  const isNew = (is: Change) => is === 'new' || is === 'recreated';
+  const isNew = (is: Fate) => is === 'new' || is === 'recreated';
 
   return [
     // only when the new table is there and guards
@@ -77,7 +77,7 @@ export function plan(
     ...chains.filter(({ is, policy }) => isNew(is) || policy).map(({ chain }) => newChain(table, chain)),
     ...sets.flatMap(planned =>
       ownerOf(planned.set) === 'packets'
-        ? stateMessages(planned)
+        ? stateChanges(planned)
         : newElements(table, planned.set, planned.added),
     ),
     ...chains
@@ -87,7 +87,7 @@ export function plan(
       ),
   ];
 
-  function stateMessages({ set, is, added: carried }: PlannedSet): Message[] {
+  function stateChanges({ set, is, added: carried }: PlannedSet): Change[] {
     const old = isNew(is) ? undefined : there.sets.get(set.name);
     if (old && spare === 1) return [];
     const size = Math.min(set.size ?? Number.POSITIVE_INFINITY, old?.size ?? Number.POSITIVE_INFINITY);
@@ -110,7 +110,7 @@ export function plan(
 /** Up to this size, the memory of a hash table costs less than the time for a second message. */
 const SMALL = 1024;
 
-function makeSet(table: string, set: NftSet, sizeInPlace: boolean): Message[] {
+function makeSet(table: string, set: NftSet, sizeInPlace: boolean): Change[] {
   const { size, ...unbounded } = set;
   return size !== undefined && size > SMALL && sizeInPlace
     ? [newSet(table, unbounded), newSet(table, set)]
@@ -128,11 +128,11 @@ export function recreatedState(current: Ruleset, wanted: Ruleset, sizeInPlace: b
   });
 }
 
-type Change = 'same' | 'changed' | 'resized' | 'new' | 'recreated';
+type Fate = 'same' | 'changed' | 'resized' | 'new' | 'recreated';
 
 interface PlannedSet {
   readonly set: SetWithElements;
-  readonly is: Change;
+  readonly is: Fate;
   readonly added: readonly Element[];
   readonly removed: readonly Element[];
 }
@@ -143,7 +143,7 @@ function planSet(
   former: SetWithElements | undefined,
   sizeInPlace: boolean,
 ): PlannedSet {
-  const whole = (is: Change, old: SetWithElements | undefined): PlannedSet => ({
+  const whole = (is: Fate, old: SetWithElements | undefined): PlannedSet => ({
     set: wanted,
     is,
     added: ownerOf(wanted) === 'program' ? wanted.elements : carriedOver(old, wanted),
@@ -202,7 +202,7 @@ function keyNames(set: NftSet): string {
 
 interface PlannedChain {
   readonly chain: ChainWithRules;
-  readonly is: Change;
+  readonly is: Fate;
   /** Only the policy of a base chain changes. That is done in place. */
   readonly policy: boolean;
 }

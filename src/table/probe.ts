@@ -1,7 +1,8 @@
 import { type Connection, wholeDump } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { ANY_GENERATION, attributesOf, commit, type Message, requestOf } from '../netlink/nfnetlink.ts';
+import { attributesOf, requestOf } from '../netlink/nfnetlink.ts';
 import { newChain } from '../nftables/chain.ts';
+import type { Change } from '../nftables/change.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { INET, requirementOf } from '../nftables/feature.ts';
@@ -9,6 +10,7 @@ import { newCounter } from '../nftables/named-counter.ts';
 import { newRule } from '../nftables/rule.ts';
 import { newSet } from '../nftables/set.ts';
 import { decodeTable, deleteTable, getTables, newTable } from '../nftables/table.ts';
+import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import * as match from '../ruleset/match.ts';
 import { MARK } from '../ruleset/names.ts';
 import { CannotChangeError } from './errors.ts';
@@ -49,7 +51,7 @@ const PROBES: readonly (readonly [kind: string, expressions: readonly Expression
 export async function probe(connection: Connection): Promise<string[]> {
   const refused = async (probes: typeof PROBES): Promise<NetlinkError | undefined> => {
     try {
-      await commit(connection, messages(probes), { generation: ANY_GENERATION, dryRun: true });
+      await commit(connection, changes(probes), { generation: ANY_GENERATION, dryRun: true });
       return undefined;
     } catch (error) {
       if (error instanceof NetlinkError) return error;
@@ -68,7 +70,7 @@ export async function probe(connection: Connection): Promise<string[]> {
   return lacking;
 }
 
-function messages(probes: typeof PROBES): Message[] {
+function changes(probes: typeof PROBES): Change[] {
   const hook = { name: 'prerouting', priority: -150, policy: 'accept' } as const;
   return [
     newTable({ name: TABLE, comment: undefined }),

@@ -1,6 +1,6 @@
 import { type Connection, type Reply, wholeDump } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { attributesOf, type Message, readGeneration, requestOf } from '../netlink/nfnetlink.ts';
+import { attributesOf, type Message, requestOf } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
 import { decodeElements, type Element, getElement, getElements } from '../nftables/element.ts';
 import { decodeCounter, getCounters, type NamedCounter } from '../nftables/named-counter.ts';
@@ -8,6 +8,7 @@ import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables, type Table } from '../nftables/table.ts';
+import { readGeneration } from '../nftables/transaction.ts';
 import { holdsConnections, MARK, ownerOf } from '../ruleset/names.ts';
 
 /** The tables of family inet at one generation of the ruleset. */

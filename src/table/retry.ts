@@ -1,6 +1,7 @@
 import { type Connection, DumpInterruptedError } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
-import { ANY_GENERATION, commit, type Message } from '../netlink/nfnetlink.ts';
+import type { Change } from '../nftables/change.ts';
+import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 
 /** How often another program may write in between. */
 const ATTEMPTS = 100;
@@ -41,10 +42,10 @@ export class Commits {
    * Commits what was planned for `generation`. `checked` says whether the ruleset had to be that. If it need not be, a refusal
    * by the kernel counts as {@link StaleGenerationError}.
    */
-  async commit(messages: readonly Message[], generation: number) {
+  async commit(changes: readonly Change[], generation: number) {
     const checked = this.#attempts-- > 0;
     const options = { generation: checked ? generation : ANY_GENERATION };
-    const committed = await commit(this.#connection, messages, options).catch(error => {
+    const committed = await commit(this.#connection, changes, options).catch(error => {
       throw !checked && error instanceof NetlinkError ? new StaleGenerationError() : error;
     });
     this.#done++;

@@ -100,7 +100,7 @@ async function isInForce(
 ): Promise<boolean> {
   const { config } = parseConfig(Buffer.from(bytes).toString(), path, env);
   const wanted = compile(config, VERSION);
-  return (await planLoad(connection, await readKernel(connection), wanted, sessions)).messages.length === 0;
+  return (await planLoad(connection, await readKernel(connection), wanted, sessions)).changes.length === 0;
 }
 
 /** How long another process may take to bring the former ruleset back, and how often to look, in milliseconds. */
@@ -112,7 +112,7 @@ async function untilBack({ connection, sessions }: Access, { former }: Trial): P
   for (const end = monotonic() + PATIENCE; monotonic() < end; await delay(LOOK)) {
     const kernel = await readKernel(connection);
     const isBack = former
-      ? (await planLoad(connection, kernel, former, sessions)).messages.length === 0
+      ? (await planLoad(connection, kernel, former, sessions)).changes.length === 0
       : kernel.ours.length === 0;
     if (isBack) return;
   }

@@ -1,6 +1,6 @@
 /** What `render` prints may be loaded with nft again and again. */
 import t from 'tap';
-import { createWorld, missing } from './world.ts';
+import { createWorld, missing, type World } from './world.ts';
 
 const skip = missing('namespaces', 'nft', 'knockd');
 const ssh = { ports: [22], sequence: [10000, 2345, 3456, 1234], openFor: '1h' };
@@ -34,6 +34,24 @@ for (const [what, config] of Object.entries(configs))
       opened: 1,
     });
   });
+
+t.test('the transaction that load would send does the same in the words of nft', { skip }, async t => {
+  const ruleset = async (world: World) =>
+    (await world.run('server', 'nft', ['-s', 'list', 'ruleset'])).stdout;
+  const made = async (by: 'load' | 'nft') => {
+    const world = await createWorld(t);
+    const seen: string[] = [];
+    for (const config of [...Object.values(configs), ...Object.values(configs).toReversed()]) {
+      world.write(config);
+      if (by === 'nft') await world.nft((await world.knockd(['diff', '--nft'])).stdout);
+      else await world.knockd(['load']);
+      t.equal((await world.knockd(['diff'])).status, 0, `${by}: in force`);
+      seen.push(await ruleset(world));
+    }
+    return seen;
+  };
+  t.strictSame(await made('nft'), await made('load'));
+});
 
 t.test('over an older configuration, the newer one counts', { skip }, async t => {
   const world = await createWorld(t);

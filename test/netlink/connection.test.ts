@@ -1,4 +1,5 @@
 /** Requests, dumps and transactions over a socket whose kernel is the test. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { failureOf } from '../../src/cli/failure.ts';
 import { AttributeReader, AttributeWriter, DecodeError } from '../../src/netlink/attributes.ts';
@@ -13,20 +14,16 @@ import {
   type Part,
   StaleGenerationError,
   TransactionTooLargeError,
+  UnansweredError,
 } from '../../src/netlink/errors.ts';
-import {
-  ANY_GENERATION,
-  commit,
-  encodeBatch,
-  type Message,
-  readGeneration,
-} from '../../src/netlink/nfnetlink.ts';
+import type { Message } from '../../src/netlink/nfnetlink.ts';
 import type { Socket } from '../../src/netlink/socket.ts';
 import { newChain } from '../../src/nftables/chain.ts';
 import { missingFeature } from '../../src/nftables/feature.ts';
 import { register } from '../../src/nftables/register.ts';
 import { newRule, type Rule } from '../../src/nftables/rule.ts';
 import { newTable } from '../../src/nftables/table.ts';
+import { ANY_GENERATION, commit, encodeBatch, readGeneration } from '../../src/nftables/transaction.ts';
 
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
@@ -221,6 +218,35 @@ t.test('a connection closes its socket', async t => {
   const { connection, isClosed } = connect(() => []);
   connection.close();
   t.ok(isClosed());
+});
+
+t.test('what still waits for an answer when the connection is closed gets an error', async t => {
+  const { connection } = connect(() => []);
+  const waits: readonly Promise<unknown>[] = [
+    connection.request(REQUEST),
+    connection.dump(REQUEST),
+    connection.acknowledge(REQUEST),
+  ];
+  const ended = waits.map(it =>
+    t.rejects(async () => await it, { message: 'chain guard_ssh: the connection is closed' }),
+  );
+  const transaction = t.rejects(commit(connection, BATCH, { generation: 7 }), UnansweredError);
+  await nextTurn();
+  connection.close();
+  await Promise.all([...ended, transaction]);
+  await t.rejects(connection.request(REQUEST), { message: 'chain guard_ssh: the connection is closed' });
+});
+
+t.test('of two transactions at the same time, each hears its own refusals', async t => {
+  const { connection } = connect(
+    kernel(([begin, , , , ...rest]) => (begin && rest.length === 0 ? [answer(begin, ERESTART)] : [])),
+  );
+  const [short, long] = await Promise.allSettled([
+    commit(connection, BATCH.slice(0, 2), { generation: 7 }),
+    commit(connection, BATCH, { generation: 7 }),
+  ]);
+  t.match(short, { status: 'rejected', reason: { name: 'StaleGenerationError' } });
+  t.match(long, { status: 'fulfilled', value: { generation: 8 } });
 });
 
 t.test('a dump gathers all messages up to the end, over as many datagrams as there are', async t => {

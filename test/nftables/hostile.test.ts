@@ -7,7 +7,6 @@ import t from 'tap';
 import { AttributeReader, AttributeWriter, DecodeError } from '../../src/netlink/attributes.ts';
 import { Connection, encodeHeader, NLMSG_HEADER } from '../../src/netlink/connection.ts';
 import type { Message } from '../../src/netlink/nfnetlink.ts';
-import { commit, readGeneration } from '../../src/netlink/nfnetlink.ts';
 import type { Socket } from '../../src/netlink/socket.ts';
 import { decodeChain, newChain } from '../../src/nftables/chain.ts';
 import { DATATYPES } from '../../src/nftables/datatype.ts';
@@ -16,6 +15,7 @@ import { decodeCounter, newCounter } from '../../src/nftables/named-counter.ts';
 import { decodeRule, newRule } from '../../src/nftables/rule.ts';
 import { decodeSet, type NftSet, newSet } from '../../src/nftables/set.ts';
 import { decodeTable, newTable } from '../../src/nftables/table.ts';
+import { commit, readGeneration } from '../../src/nftables/transaction.ts';
 import { decodeComment } from '../../src/nftables/userdata.ts';
 import { expression } from './arbitrary.ts';
 
