@@ -1,10 +1,10 @@
-import { formatDuration } from '../config/duration.ts';
-import { formatNetwork } from '../config/networks.ts';
-import { formatPort, formatPortRange } from '../config/ports.ts';
 import { ConfigError, formatProblem, type Problem, warningOf } from '../config/problems.ts';
 import { configPath, readConfig } from '../config/read.ts';
 import { windowsFor } from '../config/tokens.ts';
 import type { Config, Service } from '../config/types.ts';
+import { formatDuration } from '../inet/duration.ts';
+import { formatNetwork } from '../inet/network.ts';
+import { formatPort, formatPortRange } from '../inet/port.ts';
 import { unsupported } from '../netlink/supported.ts';
 import { count } from '../ruleset/describe.ts';
 import { type Context, EXIT } from './context.ts';

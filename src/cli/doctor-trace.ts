@@ -1,11 +1,11 @@
-import { readDurationWord, type Span } from '../config/duration.ts';
-import { formatAddress, readNetwork } from '../config/networks.ts';
 import { configPath, readConfig } from '../config/read.ts';
 import { quote } from '../config/report.ts';
-import type { Network } from '../config/types.ts';
 import { attempt } from '../doctor/attempt.ts';
 import { conclude, type Met, stopOf, type Trail } from '../doctor/trail.ts';
 import { withConnection, withKernel } from '../host/access.ts';
+import { formatAddress } from '../inet/address.ts';
+import { readDurationWord, type Span } from '../inet/duration.ts';
+import { type Network, readNetwork } from '../inet/network.ts';
 import { interfaceName } from '../netlink/route.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
 import { painter } from '../terminal/paint.ts';

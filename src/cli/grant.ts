@@ -1,8 +1,8 @@
-import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { quote } from '../config/report.ts';
 import { withKernel } from '../host/access.ts';
+import { isLinkLocal } from '../inet/address.ts';
+import { formatDuration, readDurationWord } from '../inet/duration.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
-import { isLinkLocal } from '../ruleset/match.ts';
 import { names } from '../ruleset/names.ts';
 import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
 import { type Grant, type Granted, grant } from '../table/openings.ts';

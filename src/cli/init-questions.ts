@@ -1,5 +1,5 @@
-import { formatPortRange } from '../config/ports.ts';
 import { NAMING } from '../config/shape.ts';
+import { formatPortRange } from '../inet/port.ts';
 import { type Choice, readChoices } from '../init/choice.ts';
 import type { Found } from '../init/found.ts';
 import { type Ask, withQuestions } from '../terminal/ask.ts';

@@ -1,7 +1,7 @@
-import { formatNetwork } from '../config/networks.ts';
-import { formatPortRange, mergePortRanges, overlap } from '../config/ports.ts';
-import type { Config, PortRange } from '../config/types.ts';
+import type { Config } from '../config/types.ts';
 import { type Looked, lookHere, troublesOf } from '../host/interfaces.ts';
+import { formatNetwork } from '../inet/network.ts';
+import { formatPortRange, mergePortRanges, overlap, type PortRange } from '../inet/port.ts';
 import { type Found, findServices, isForwarded } from '../init/found.ts';
 import { readHost } from '../init/host.ts';
 

@@ -1,10 +1,10 @@
-import { readDurationWord, type Span } from '../config/duration.ts';
 import { nearest } from '../config/nearest.ts';
 import { EVENTS, type EventName } from '../events/event.ts';
 import { followEvents } from '../events/follow.ts';
 import { Hook } from '../events/hook.ts';
 import { eventsPath } from '../host/hold.ts';
 import { SERVICE_USER } from '../host/service-user.ts';
+import { readDurationWord, type Span } from '../inet/duration.ts';
 import { openJournal } from '../supervisor/journal.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 

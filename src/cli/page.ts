@@ -2,11 +2,11 @@ import { hostsPath } from '../client/folders.ts';
 import { findHost, HOST, openToOthers, REALM, readHosts } from '../client/hosts.ts';
 import { makePage, type PageSettings } from '../client/page.ts';
 import { resolveHost } from '../client/resolve.ts';
-import { readDurationWord } from '../config/duration.ts';
 import { formatMode, readBytes } from '../config/file.ts';
-import { readPort } from '../config/ports.ts';
 import { SECRET } from '../config/secret.ts';
 import { NAMING, type Naming } from '../config/shape.ts';
+import { readDurationWord } from '../inet/duration.ts';
+import { readPort } from '../inet/port.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 
 export interface PageOptions {

@@ -4,10 +4,10 @@ import { diagnose, withConnection, withKernel } from '../host/access.ts';
 import { sshConnection } from '../host/login.ts';
 import type { Session } from '../host/sessions.ts';
 import { isLacking } from '../host/sockets.ts';
+import { formatAddress } from '../inet/address.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
-import { addressText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { isAllowed } from '../ruleset/program.ts';
 import { CannotChangeError } from '../table/errors.ts';
@@ -65,7 +65,7 @@ async function spareOwnLogin(
   if (!found?.sockets.some(isOwn)) return;
   const service = services.length === 1 ? `${services[0]} ` : '';
   throw new CannotChangeError(
-    `this would cut the connection of your own login, so nothing was changed; if you mean it, name its address: knockd-nft revoke ${service}${addressText(login.family, login.peer)} --cut`,
+    `this would cut the connection of your own login, so nothing was changed; if you mean it, name its address: knockd-nft revoke ${service}${formatAddress(login.peer)} --cut`,
   );
 }
 

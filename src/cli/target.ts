@@ -4,9 +4,8 @@ import { findHost, GAP, HOST, readHosts, type TokenEntry } from '../client/hosts
 import { readKnock } from '../client/knock.ts';
 import { keepKnocking } from '../client/knocking.ts';
 import { spendTokens } from '../client/spending.ts';
-import { readDurationWord, type Span } from '../config/duration.ts';
-import { readPort } from '../config/ports.ts';
-import type { Port } from '../config/types.ts';
+import { readDurationWord, type Span } from '../inet/duration.ts';
+import { type Port, readPort } from '../inet/port.ts';
 import { type Context, UsageError } from './context.ts';
 
 /** Milliseconds between two knocks. Packets that come up to 100 ms early or late still come in order. */

@@ -1,11 +1,11 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { formatDuration, readDurationWord } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
 import { quote } from '../config/report.ts';
 import { follows, runningSupervisor } from '../host/hold.ts';
 import { isFromHere, sshConnection } from '../host/login.ts';
+import { formatDuration, readDurationWord } from '../inet/duration.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import { painter } from '../terminal/paint.ts';
 import { type Begun, beginTrial } from '../trial/begin.ts';

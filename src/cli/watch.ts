@@ -1,7 +1,7 @@
-import { readDurationWord, type Span } from '../config/duration.ts';
 import { configPath } from '../config/read.ts';
 import { withKernel } from '../host/access.ts';
 import { eventsPath } from '../host/hold.ts';
+import { readDurationWord, type Span } from '../inet/duration.ts';
 import { isTerminal } from '../terminal/paint.ts';
 import { Hearing } from '../watch/hearing.ts';
 import { jsonTeller, textTeller, watchLines } from '../watch/lines.ts';

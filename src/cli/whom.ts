@@ -1,10 +1,10 @@
 import { nearest } from '../config/nearest.ts';
-import { readNetwork } from '../config/networks.ts';
 import { quote } from '../config/report.ts';
-import type { Family } from '../config/types.ts';
+import { masked } from '../inet/address.ts';
+import type { Family } from '../inet/family.ts';
+import { readNetwork } from '../inet/network.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
-import { masked } from '../ruleset/match.ts';
 import { openingPlaces, readPrefix, servicePorts } from '../ruleset/program.ts';
 import type { Revocation } from '../table/openings.ts';
 import { UsageError } from './context.ts';

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
-import type { Port } from '../config/types.ts';
+import type { Port } from '../inet/port.ts';
 import { Attempts } from './attempts.ts';
 import { ClientError } from './error.ts';
 import type { TokenEntry } from './hosts.ts';

@@ -1,13 +1,15 @@
 import { existsSync, type Stats } from 'node:fs';
-import { durationWithin, type Span } from '../config/duration.ts';
+import { durationWithin } from '../config/duration.ts';
 import { decode, formatMode, othersMay, readBytes, tellOwner } from '../config/file.ts';
-import { bad, good } from '../config/outcome.ts';
-import { knocks, readPort } from '../config/ports.ts';
+import { knocks } from '../config/ports.ts';
 import { ConfigError } from '../config/problems.ts';
 import { Report } from '../config/report.ts';
 import { secret } from '../config/secret.ts';
 import { dictionary, integer, list, NAMING, type Naming, object, type Shape } from '../config/shape.ts';
-import type { Port, Protocol } from '../config/types.ts';
+import type { Span } from '../inet/duration.ts';
+import { bad, good } from '../inet/outcome.ts';
+import { type Port, readPort } from '../inet/port.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import type { TokenKey } from '../token/derive.ts';
 
 /** A host in the user's file. */

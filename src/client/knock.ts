@@ -1,9 +1,8 @@
 import { createSocket } from 'node:dgram';
 import { createConnection } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { bad, type Outcome } from '../config/outcome.ts';
-import { readPort } from '../config/ports.ts';
-import type { Port } from '../config/types.ts';
+import { bad, type Outcome } from '../inet/outcome.ts';
+import { type Port, readPort } from '../inet/port.ts';
 import { ClientError } from './error.ts';
 
 /** Reads a knock from the command line: `10000`, `10000/tcp`, or `10000:tcp` as knockd's client has it. */

@@ -1,7 +1,6 @@
-import { formatPortRange } from './ports.ts';
+import { formatPortRange, type PortRange } from '../inet/port.ts';
 import type { Position } from './problems.ts';
 import type { Report } from './report.ts';
-import type { PortRange } from './types.ts';
 
 /** The purpose of a port. */
 export type UseKind = 'guarded' | 'public' | 'knock' | 'token';

@@ -1,5 +1,5 @@
+import { bad, good, type Outcome } from '../inet/outcome.ts';
 import { isKeyword, keywords } from './keywords.ts';
-import { bad, good, type Outcome } from './outcome.ts';
 import type { Shape } from './shape.ts';
 
 const TABLE = /^[a-z][a-z0-9_]{0,31}$/;

@@ -1,9 +1,10 @@
+import { readDuration } from '../inet/duration.ts';
+import { mergeNetworks } from '../inet/network.ts';
+import { mergePortRanges, type Port, readPort } from '../inet/port.ts';
 import { tellConflicts, type Use } from './conflicts.ts';
-import { readDuration } from './duration.ts';
 import { FILE, SERVICE_DEFAULTS, TOKEN_DEFAULTS } from './keys.ts';
 import { mergeInterfaces } from './names.ts';
-import { mergeNetworks } from './networks.ts';
-import { type Knocks, mergePortRanges, readPort } from './ports.ts';
+import type { Knocks } from './ports.ts';
 import { ConfigError, comparePositions, type Problem, sortProblems } from './problems.ts';
 import { Report } from './report.ts';
 import { resolveSecret, secretPath } from './secrets.ts';
@@ -12,7 +13,7 @@ import { readSettings, type Settings } from './settings.ts';
 import { object, type Shape } from './shape.ts';
 import { parseTree, type Tree } from './syntax.ts';
 import { type PlacedToken, tellTokens } from './tokens.ts';
-import type { Config, Port, Sequence, Service, TokenSettings } from './types.ts';
+import type { Config, Sequence, Service, TokenSettings } from './types.ts';
 
 export interface ReadConfig {
   readonly config: Config;

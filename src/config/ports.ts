@@ -1,77 +1,38 @@
-import { bad, good, type Outcome } from './outcome.ts';
+import { bad } from '../inet/outcome.ts';
+import {
+  HIGHEST_PORT,
+  ONE_PORT,
+  PORT_RANGE,
+  type Port,
+  type PortRange,
+  readPort,
+  readPortRange,
+} from '../inet/port.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import { nameKind, type Report } from './report.ts';
 import { list, type Placed, type Shape } from './shape.ts';
 import type { Node } from './syntax.ts';
-import type { Port, PortRange, Protocol } from './types.ts';
 
-const WRITTEN = /^([1-9]\d{0,4})(?:-([1-9]\d{0,4}))?\/(tcp|udp)$/;
-const HIGHEST = 65535;
 const MAX_KNOCKS = 32;
-
-const ONE = 'a number from 1 to 65535 (TCP), "N/tcp" or "N/udp"';
-const RANGE = `${ONE}, or a range such as "6000-6010/tcp"`;
 
 /** 1 to 65535, for JSON Schema. */
 const NUMBER_PATTERN =
   '([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
 
-/** Reads `22`, `"22/tcp"`, `"53/udp"`. */
-export function readPort(written: number | string): Outcome<Port> {
-  const outcome = readPortRange(written);
-  if (!outcome.ok) return bad(outcome.wrong, ONE);
-  if (typeof written === 'string' && written.includes('-')) return bad('is a range', ONE);
-  return good({ protocol: outcome.value.protocol, port: outcome.value.first });
-}
-
-/** Like {@link readPort}, and also reads `"6000-6010/tcp"`. */
-export function readPortRange(written: number | string): Outcome<PortRange> {
-  if (typeof written === 'number') return fromNumber(written);
-  const parts = WRITTEN.exec(written);
-  if (parts === null) return bad(/^\d+(-\d+)?$/.test(written) ? 'names no protocol' : 'is no port', RANGE);
-  const first = Number(parts[1]);
-  const last = Number(parts[2] ?? parts[1]);
-  if (first > HIGHEST || last > HIGHEST) return bad('is no port', RANGE);
-  if (first > last) return bad('is a range whose end comes before its beginning', RANGE);
-  return good({ protocol: parts[3] === 'udp' ? 'udp' : 'tcp', first, last });
-}
-
-/** `22/tcp` */
-export function formatPort({ protocol, port }: Port): string {
-  return `${port}/${protocol}`;
-}
-
-export function formatPortRange({ protocol, first, last }: PortRange): string {
-  return first === last ? `${first}/${protocol}` : `${first}-${last}/${protocol}`;
-}
-
-export function overlap(a: PortRange, b: PortRange): boolean {
-  return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
-}
-
-/** The same ports in as few ranges as possible, TCP first, in order. */
-export function mergePortRanges(ranges: readonly PortRange[]): readonly PortRange[] {
-  const merged: PortRange[] = [];
-  for (const range of ranges.toSorted(comparePortRanges)) {
-    const before = merged.at(-1);
-    if (before?.protocol === range.protocol && range.first <= before.last + 1) {
-      merged[merged.length - 1] = { ...before, last: Math.max(before.last, range.last) };
-    } else {
-      merged.push(range);
-    }
-  }
-  return merged;
-}
-
 const portRange: Shape<Placed<PortRange>> = {
   schema: {
     anyOf: [
-      { type: 'integer', minimum: 1, maximum: HIGHEST },
+      { type: 'integer', minimum: 1, maximum: HIGHEST_PORT },
       { type: 'string', pattern: `^${NUMBER_PATTERN}(-${NUMBER_PATTERN})?/(tcp|udp)$` },
     ],
   },
   read(node, report, where) {
     const written = node.kind === 'number' || node.kind === 'string';
-    const value = report.outcome(node, where, written ? readPortRange(node.value) : bad('is no port', RANGE));
+    const value = report.outcome(
+      node,
+      where,
+      written ? readPortRange(node.value) : bad('is no port', PORT_RANGE),
+    );
     return value && { at: node.at, value };
   },
 };
@@ -82,7 +43,7 @@ export function portOf(protocol: Protocol): Shape<Placed<Port>> {
   return {
     schema: {
       anyOf: [
-        ...(protocol === 'tcp' ? [{ type: 'integer', minimum: 1, maximum: HIGHEST }] : []),
+        ...(protocol === 'tcp' ? [{ type: 'integer', minimum: 1, maximum: HIGHEST_PORT }] : []),
         { type: 'string', pattern: `^${NUMBER_PATTERN}/${protocol}$` },
       ],
     },
@@ -112,7 +73,7 @@ export const knocks: Shape<Placed<Knocks>> = {
     maxItems: MAX_KNOCKS,
     items: {
       anyOf: [
-        { type: 'integer', minimum: 1, maximum: HIGHEST },
+        { type: 'integer', minimum: 1, maximum: HIGHEST_PORT },
         { type: 'string', pattern: `^${NUMBER_PATTERN}/(tcp|udp)$` },
       ],
     },
@@ -130,20 +91,7 @@ export const knocks: Shape<Placed<Knocks>> = {
 
 function readKnock(node: Node, index: number, report: Report, where: string): Placed<Port> | undefined {
   const written = node.kind === 'number' || node.kind === 'string';
-  const outcome = written ? readPort(node.value) : bad('is no port', ONE);
+  const outcome = written ? readPort(node.value) : bad('is no port', ONE_PORT);
   if (outcome.ok) return { at: node.at, value: outcome.value };
   return report.wrong(node.at, where, `knock ${index + 1} ${outcome.wrong}`, outcome.expected);
-}
-
-function fromNumber(port: number): Outcome<PortRange> {
-  if (!Number.isInteger(port) || port < 1 || port > HIGHEST) return bad('is no port', RANGE);
-  return good({ protocol: 'tcp', first: port, last: port });
-}
-
-function comparePortRanges(a: PortRange, b: PortRange): number {
-  return compareProtocols(a.protocol, b.protocol) || a.first - b.first || a.last - b.last;
-}
-
-function compareProtocols(a: Protocol, b: Protocol): number {
-  return Number(a === 'udp') - Number(b === 'udp');
 }

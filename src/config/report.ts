@@ -1,4 +1,4 @@
-import type { Outcome } from './outcome.ts';
+import type { Outcome } from '../inet/outcome.ts';
 import type { Position, Problem } from './problems.ts';
 import type { Node } from './syntax.ts';
 

@@ -1,7 +1,7 @@
+import type { Port } from '../inet/port.ts';
 import type { Knocks } from './ports.ts';
 import type { Position } from './problems.ts';
 import type { Report } from './report.ts';
-import type { Port } from './types.ts';
 
 /** A sequence as it stands in the file. */
 export interface PlacedSequence {

@@ -1,5 +1,5 @@
+import { bad, good } from '../inet/outcome.ts';
 import { nearest } from './nearest.ts';
-import { bad, good } from './outcome.ts';
 import type { Position } from './problems.ts';
 import { nameKind, quote, type Report } from './report.ts';
 import type { Member, Node } from './syntax.ts';

@@ -1,27 +1,8 @@
 /** The meaning of `/etc/knockd-nft.json` once it is read: no syntax, no positions, every default filled in. */
 
-export type Protocol = 'tcp' | 'udp';
-export type Family = 'ipv4' | 'ipv6';
-
-/** One port of this host. `port` is 1 to 65535. A knock is one packet to it. */
-export interface Port {
-  readonly protocol: Protocol;
-  readonly port: number;
-}
-
-/** Neighbouring ports of one protocol, `first` to `last`, both included. For a single port, `first === last`. */
-export interface PortRange {
-  readonly protocol: Protocol;
-  readonly first: number;
-  readonly last: number;
-}
-
-/** A network. `address` has 4 or 16 bytes in network order, with 0 in all bits beyond `length`. */
-export interface Network {
-  readonly family: Family;
-  readonly address: Uint8Array;
-  readonly length: number;
-}
+import type { Family } from '../inet/family.ts';
+import type { Network } from '../inet/network.ts';
+import type { Port, PortRange } from '../inet/port.ts';
 
 /** The knocks that open a service, in order. `user` is null for a service with a single `sequence`. */
 export interface Sequence {

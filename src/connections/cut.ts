@@ -1,8 +1,8 @@
+import { formatAddress } from '../inet/address.ts';
 import type { Connection, Request } from '../netlink/connection.ts';
 import { deleteAnswers, deleteFlow, detourFlow, type Flow } from '../netlink/conntrack.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { destroySocket, type InetSocket, TCP_STATE } from '../netlink/inet-diag.ts';
-import { addressText } from '../ruleset/client.ts';
 import { type Found, findConnections, type Parts, type Targets, type Visit } from './find.ts';
 
 export interface Cut {
@@ -72,15 +72,15 @@ async function cutFound({ netfilter, diagnostics }: Parts, found: Found): Promis
 
   const untracked: Untracked[] = [];
   for (const { flow, client, end: to, forwarded, hasSocket } of found.visits) {
-    const { family, protocol, answers, ended } = flow;
+    const { protocol, answers, ended } = flow;
     const end = await (forwarded && !ended ? detour(netfilter, flow) : endBy(netfilter, deleteFlow(flow)));
     if (typeof end === 'object') left.push(end);
     if (end !== 'ended' || ended || hasSocket) continue;
     if (!forwarded && protocol === 'tcp') continue; // its socket is gone already
     untracked.push({
-      client: addressText(family, client),
+      client: formatAddress(client),
       port: `${to.port}/${protocol}`,
-      to: forwarded ? addressText(family, answers.source.address) : null,
+      to: forwarded ? formatAddress(answers.source.address) : null,
     });
   }
   return { sockets, left, anew: 0, untracked, tracksOn: found.tracksOn };

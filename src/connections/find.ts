@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs';
-import type { Family } from '../config/types.ts';
 import { WITH_PEER } from '../host/sessions.ts';
 import { isLacking } from '../host/sockets.ts';
+import { masked } from '../inet/address.ts';
+import { FAMILIES, type Family, familyOf } from '../inet/family.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { decodeFlow, type Endpoint, type Flow, listFlows } from '../netlink/conntrack.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import type { Transport } from '../netlink/inet.ts';
 import { type InetSocket, readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 import { interfaceName, routeTo } from '../netlink/route.ts';
-import { masked } from '../ruleset/match.ts';
-import { FAMILIES, names } from '../ruleset/names.ts';
+import { names } from '../ruleset/names.ts';
 import { guardMap, isAllowed, isLookedAt, portsOf, readPrefix } from '../ruleset/program.ts';
 import { clientKeys, type Revoked } from '../table/openings.ts';
 
@@ -80,7 +80,7 @@ export async function findConnections(
   );
   const nameOf = remembering((index: number) => interfaceName(routes, index), String);
   // packets from this host come by the loopback interface, where no port is guarded
-  const isMeant = async (protocol: Transport, client: Buffer, port: number) => {
+  const isMeant = async (protocol: Protocol, client: Buffer, port: number) => {
     if (!targets.ports.has(`${port}/${protocol}`)) return false;
     const { isLocal, output } = await route(client);
     if (isLocal) return false;
@@ -130,7 +130,7 @@ export async function findConnections(
 }
 
 /** An identifier that is the same for a socket and for its flow, whichever end opened it. */
-function endsId(protocol: Transport, ours: Endpoint, peer: Endpoint): string {
+function endsId(protocol: Protocol, ours: Endpoint, peer: Endpoint): string {
   return `${protocol} ${ours.address.toString('hex')} ${ours.port} ${peer.address.toString('hex')} ${peer.port}`;
 }
 
@@ -142,10 +142,6 @@ async function connectedSockets(diagnostics: Connection): Promise<InetSocket[]> 
     throw error;
   });
   return [...tcp, ...udp];
-}
-
-function familyOf(address: Buffer): Family {
-  return address.length === 4 ? 'ipv4' : 'ipv6';
 }
 
 async function readFlows(netfilter: Connection) {

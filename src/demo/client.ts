@@ -1,10 +1,11 @@
 /** The client's side of the demo: a process in a network namespace of its own, which gets its orders as JSON lines. */
+
 import { type ChildProcessWithoutNullStreams, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { knock, sendDatagram } from '../client/knock.ts';
-import type { Port } from '../config/types.ts';
+import type { Port } from '../inet/port.ts';
 import { tokenDatagram } from '../token/packet.ts';
 
 /** Milliseconds between two knocks. The wire is short. */

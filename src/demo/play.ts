@@ -1,10 +1,11 @@
 /** The story of the demo. Each sentence with a claim is a step, and we see each step happen before we tell it. */
+
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { formatDuration } from '../config/duration.ts';
 import { noteFresh } from '../feeder/book.ts';
+import { formatDuration } from '../inet/duration.ts';
 import type { Status } from '../ruleset/status.ts';
 import { deriveToken, windowAt } from '../token/derive.ts';
 import { portText, withToken } from './plot.ts';

@@ -1,7 +1,9 @@
 /** What the demo shows of a configuration, and how it edits it. */
+
 import { applyEdits, type JSONPath, modify } from 'jsonc-parser';
-import { formatDuration } from '../config/duration.ts';
-import type { Config, Port, Service, TokenSettings } from '../config/types.ts';
+import type { Config, Service, TokenSettings } from '../config/types.ts';
+import { formatDuration } from '../inet/duration.ts';
+import type { Port } from '../inet/port.ts';
 
 export interface Plot {
   readonly service: Service;

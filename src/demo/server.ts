@@ -1,9 +1,10 @@
 /** The server's side of the demo: the hidden services, other listeners, and a program that interferes. */
+
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import type { Port } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
+import type { Port } from '../inet/port.ts';
 import { unload } from '../table/load.ts';
 
 /** A TCP service on all addresses, for as long as `use` takes. It greets, and then repeats what it hears. */

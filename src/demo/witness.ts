@@ -1,4 +1,5 @@
-import type { Closed, Port } from '../config/types.ts';
+import type { Closed } from '../config/types.ts';
+import type { Port } from '../inet/port.ts';
 import type { Addresses, Stage } from './stage.ts';
 import type { Teller } from './teller.ts';
 

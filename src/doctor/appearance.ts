@@ -1,7 +1,8 @@
-import type { Closed, Config, PortRange, Service } from '../config/types.ts';
+import type { Closed, Config, Service } from '../config/types.ts';
 import type { Destination } from '../firewalls/foresight.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Interface } from '../firewalls/packet.ts';
+import type { PortRange } from '../inet/port.ts';
 import { type Checked, type Finding, list } from './finding.ts';
 import { type Look, lookOfReject, unlikeness } from './look.ts';
 import { chainName, type Surroundings } from './passage.ts';

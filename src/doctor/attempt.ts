@@ -1,4 +1,5 @@
-import type { Config, Network } from '../config/types.ts';
+import type { Config } from '../config/types.ts';
+import type { Network } from '../inet/network.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Trace } from '../nftables/trace.ts';
 import { TRACE_TABLE } from '../ruleset/names.ts';

@@ -1,10 +1,11 @@
 import type { ForeignTable } from '../firewalls/table.ts';
+import { FAMILIES } from '../inet/family.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { NFPROTO, requestOf } from '../netlink/nfnetlink.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import { getElement } from '../nftables/element.ts';
-import { FAMILIES, names } from '../ruleset/names.ts';
+import { names } from '../ruleset/names.ts';
 import { readPrefix, servicePorts } from '../ruleset/program.ts';
 import { type Kernel, withState } from '../table/read.ts';
 import type { ClientIn } from './facts.ts';

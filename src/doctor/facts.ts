@@ -1,11 +1,13 @@
 import type { Problem } from '../config/problems.ts';
-import type { Config, Family, PortRange } from '../config/types.ts';
+import type { Config } from '../config/types.ts';
 import type { Interface } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
 import type { Unseen } from '../firewalls/unseen.ts';
 import type { Hold, RunningSupervisor, Trouble } from '../host/hold.ts';
 import type { Looked } from '../host/interfaces.ts';
 import type { Listener } from '../host/listeners.ts';
+import type { Family } from '../inet/family.ts';
+import type { PortRange } from '../inet/port.ts';
 import type { Flush } from './flushes.ts';
 
 /** Everything that the checks depend on, read once. */

@@ -1,8 +1,9 @@
-import { formatNetwork } from '../config/networks.ts';
-import type { Family, PortRange } from '../config/types.ts';
 import { pass, type Visit } from '../firewalls/journey.ts';
 import { arriving, type Interface, type Packet } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
+import type { Family } from '../inet/family.ts';
+import { formatNetwork } from '../inet/network.ts';
+import type { PortRange } from '../inet/port.ts';
 import type { ClientIn } from './facts.ts';
 import { type Finding, list, shellWord } from './finding.ts';
 import { makerOf } from './mend.ts';

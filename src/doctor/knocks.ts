@@ -1,5 +1,6 @@
-import type { Config, Port } from '../config/types.ts';
+import type { Config } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
+import type { Port } from '../inet/port.ts';
 import type { HostFacts } from './facts.ts';
 import { type Checked, type Finding, list, shellWord } from './finding.ts';
 import { forGood } from './mend.ts';

@@ -1,4 +1,6 @@
-import type { Closed, Family, Protocol } from '../config/types.ts';
+import type { Closed } from '../config/types.ts';
+import type { Family } from '../inet/family.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import { AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import type { Expression, Unknown } from '../nftables/expression.ts';
 import type { Rule } from '../nftables/rule.ts';

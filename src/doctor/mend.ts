@@ -1,6 +1,6 @@
-import { mergePortRanges } from '../config/ports.ts';
-import type { PortRange, Protocol } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
+import { mergePortRanges, type PortRange } from '../inet/port.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import { shellWord } from './finding.ts';
 
 /** The command that makes another program's chain accept packets to these ports (or from them), in that program's words. */

@@ -1,6 +1,7 @@
-import type { Config, Family } from '../config/types.ts';
+import type { Config } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Unseen } from '../firewalls/unseen.ts';
+import type { Family } from '../inet/family.ts';
 import { count } from '../ruleset/describe.ts';
 import type { ClientIn } from './facts.ts';
 import { type Checked, type Finding, list, type Severity, shellWord } from './finding.ts';

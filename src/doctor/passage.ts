@@ -1,11 +1,12 @@
-import { formatPortRange } from '../config/ports.ts';
-import type { Config, Family, PortRange, Service } from '../config/types.ts';
+import type { Config, Service } from '../config/types.ts';
 import { type Destination, Foresight } from '../firewalls/foresight.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Interface } from '../firewalls/packet.ts';
 import { type ForeignTable, tableName } from '../firewalls/table.ts';
 import type { Unseen } from '../firewalls/unseen.ts';
 import type { Fate } from '../firewalls/walk.ts';
+import type { Family } from '../inet/family.ts';
+import { formatPortRange, type PortRange } from '../inet/port.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { HostFacts } from './facts.ts';
 

@@ -1,7 +1,8 @@
-import { formatPortRange, mergePortRanges } from '../config/ports.ts';
-import type { Config, PortRange, Protocol } from '../config/types.ts';
+import type { Config } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
+import { formatPortRange, mergePortRanges, type PortRange } from '../inet/port.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import { type Finding, list } from './finding.ts';
 import {
   chainName,

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
-import { formatPort } from '../config/ports.ts';
 import { SERVICE_USER } from '../host/service-user.ts';
+import { formatPort } from '../inet/port.ts';
 import type { Facts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
 

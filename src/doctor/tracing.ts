@@ -1,4 +1,4 @@
-import type { Network } from '../config/types.ts';
+import type { Network } from '../inet/network.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { attributesOf } from '../netlink/nfnetlink.ts';

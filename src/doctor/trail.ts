@@ -1,6 +1,6 @@
-import { formatPortRange } from '../config/ports.ts';
 import type { Config, Service } from '../config/types.ts';
-import { IPPROTO } from '../netlink/inet.ts';
+import { formatPortRange } from '../inet/port.ts';
+import { IPPROTO } from '../inet/protocol.ts';
 import type { Trace, TracedPacket } from '../nftables/trace.ts';
 import { list } from './finding.ts';
 import { knocksOf } from './knocks.ts';

@@ -1,10 +1,10 @@
 import type { NetworkInterfaceInfo } from 'node:os';
 import ipaddr from 'ipaddr.js';
-import type { Config, Family } from '../config/types.ts';
+import type { Config } from '../config/types.ts';
 import { lookedAt, reachableAddresses, interfaces as readLinks } from '../host/interfaces.ts';
 import { readLines } from '../host/proc.ts';
+import { FAMILIES, type Family } from '../inet/family.ts';
 import type { Link } from '../netlink/link.ts';
-import { FAMILIES } from '../ruleset/names.ts';
 import type { HostFacts, HostInterface } from './facts.ts';
 
 /** The interfaces that clients' packets may come in by, in this network namespace, and their families. */

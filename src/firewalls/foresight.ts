@@ -1,4 +1,5 @@
-import type { Family, Protocol } from '../config/types.ts';
+import type { Family } from '../inet/family.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import { type PortClasses, portClasses } from './classes.ts';
 import { pass, type Visit } from './journey.ts';
 import { answering, arriving, type Interface } from './packet.ts';

@@ -1,4 +1,4 @@
-import { IPPROTO } from '../netlink/inet.ts';
+import { IPPROTO } from '../inet/protocol.ts';
 import { host32 } from '../ruleset/match.ts';
 import { type Bits, certain, guess, vague } from './bits.ts';
 import type { Interface, Packet } from './packet.ts';

@@ -1,6 +1,6 @@
-import type { Family, Protocol } from '../config/types.ts';
-import { IPPROTO } from '../netlink/inet.ts';
-import { portBytes } from '../ruleset/match.ts';
+import type { Family } from '../inet/family.ts';
+import { portBytes } from '../inet/port.ts';
+import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { type Bits, certain, guess } from './bits.ts';
 
 /** An interface that packets come in by, or go out by. */

@@ -1,4 +1,6 @@
-import type { Port, Protocol } from '../config/types.ts';
+import { isLoopback } from '../inet/address.ts';
+import type { Port } from '../inet/port.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { type InetSocket, TCP_STATE } from '../netlink/inet-diag.ts';
 import { listSockets, type SeenSocket } from './sockets.ts';
@@ -22,10 +24,4 @@ export async function readListeners(diagnostics: Connection): Promise<Listener[]
 
 function listener(protocol: Protocol, { address, port, inode }: SeenSocket): Listener {
   return { protocol, port, address, loopback: isLoopback(address), inode };
-}
-
-/** 127.0.0.0/8 and ::1 */
-function isLoopback(address: Buffer): boolean {
-  if (address.length === 4) return address[0] === 127;
-  return address[15] === 1 && address.subarray(0, 15).every(byte => byte === 0);
 }

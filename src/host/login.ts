@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
-import { readNetwork } from '../config/networks.ts';
+import { readNetwork } from '../inet/network.ts';
 import { parentOf } from './proc.ts';
 import type { Session } from './sessions.ts';
 

@@ -1,4 +1,4 @@
-import type { Family } from '../config/types.ts';
+import type { Family } from '../inet/family.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { TCP_STATE } from '../netlink/inet-diag.ts';
 import { listSockets } from './sockets.ts';

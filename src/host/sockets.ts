@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
+import { unmapped } from '../inet/address.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import type { Transport } from '../netlink/inet.ts';
-import { type InetSocket, readSockets, unmapped } from '../netlink/inet-diag.ts';
+import { type InetSocket, readSockets } from '../netlink/inet-diag.ts';
 
 /** A socket that may be looked at, and not ended. */
 export type SeenSocket = Omit<InetSocket, 'handle'>;
@@ -13,7 +14,7 @@ export type SeenSocket = Omit<InetSocket, 'handle'>;
  */
 export async function listSockets(
   diagnostics: Connection,
-  protocol: Transport,
+  protocol: Protocol,
   states: number,
 ): Promise<readonly SeenSocket[]> {
   try {
@@ -43,7 +44,7 @@ export function isLacking(error: unknown): boolean {
 }
 
 /** All that `/proc/net/tcp` or `/proc/net/udp` list, and their like for IPv6 (Documentation/networking/proc_net_tcp.rst). */
-export function listedSockets(protocol: Transport): SeenSocket[] {
+export function listedSockets(protocol: Protocol): SeenSocket[] {
   return [`/proc/self/net/${protocol}`, `/proc/self/net/${protocol}6`].flatMap(path => {
     const [, ...lines] = linesOf(path); // a head comes first
     return lines.map(line => {

@@ -1,9 +1,8 @@
-import { formatDuration } from '../config/duration.ts';
 import { interfaceName } from '../config/names.ts';
-import { formatPortRange } from '../config/ports.ts';
 import { quote, Report } from '../config/report.ts';
 import type { Json } from '../config/shape.ts';
-import type { Port, PortRange } from '../config/types.ts';
+import { formatDuration } from '../inet/duration.ts';
+import { formatPortRange, type Port, type PortRange } from '../inet/port.ts';
 import { type Door, type Note, readDoor } from './door.ts';
 import type { PortNames } from './effect.ts';
 import type { KnockdConf } from './knockd-conf.ts';

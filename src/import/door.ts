@@ -1,6 +1,5 @@
-import { formatDuration } from '../config/duration.ts';
-import { formatPortRange, mergePortRanges, readPort } from '../config/ports.ts';
-import type { Port, PortRange } from '../config/types.ts';
+import { formatDuration } from '../inet/duration.ts';
+import { formatPortRange, mergePortRanges, type Port, type PortRange, readPort } from '../inet/port.ts';
 import { readCommandLine } from './command.ts';
 import type { Opening, PortNames } from './effect.ts';
 import { atoi, type Section } from './knockd-conf.ts';

@@ -1,5 +1,5 @@
-import type { PortRange } from '../config/types.ts';
 import type { WellKnown } from '../host/well-known.ts';
+import type { PortRange } from '../inet/port.ts';
 
 /** The effect of a firewall's command, as far as a knock daemon needs it. */
 export type Effect =

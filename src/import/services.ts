@@ -1,7 +1,6 @@
-import { formatDuration } from '../config/duration.ts';
 import { toName } from '../config/names.ts';
-import { formatPortRange, overlap } from '../config/ports.ts';
-import type { Port, PortRange } from '../config/types.ts';
+import { formatDuration } from '../inet/duration.ts';
+import { formatPortRange, overlap, type Port, type PortRange } from '../inet/port.ts';
 import type { Door } from './door.ts';
 
 /** A service made of one door, or of several that open the same ports. */

@@ -1,7 +1,6 @@
-import { bad, good, type Outcome } from '../config/outcome.ts';
-import { formatPortRange, overlap, readPortRange } from '../config/ports.ts';
 import { NAMING } from '../config/shape.ts';
-import type { PortRange } from '../config/types.ts';
+import { bad, good, type Outcome } from '../inet/outcome.ts';
+import { formatPortRange, overlap, type PortRange, readPortRange } from '../inet/port.ts';
 import type { Found } from './found.ts';
 
 /** A service to be hidden. */

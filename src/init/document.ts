@@ -1,5 +1,5 @@
-import { formatPortRange } from '../config/ports.ts';
-import type { Closed, PortRange } from '../config/types.ts';
+import type { Closed } from '../config/types.ts';
+import { formatPortRange, type PortRange } from '../inet/port.ts';
 
 /** The content of a first configuration. */
 export interface Draft {

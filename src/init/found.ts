@@ -1,8 +1,7 @@
 import { toName } from '../config/names.ts';
-import { formatAddress } from '../config/networks.ts';
-import { mergePortRanges } from '../config/ports.ts';
-import type { PortRange } from '../config/types.ts';
 import type { Listener } from '../host/listeners.ts';
+import { formatAddress } from '../inet/address.ts';
+import { mergePortRanges, type PortRange } from '../inet/port.ts';
 import type { Host } from './host.ts';
 
 /** Something on this host that others can reach, as a service of the configuration. */

@@ -1,4 +1,4 @@
-import type { PortRange } from '../config/types.ts';
+import type { PortRange } from '../inet/port.ts';
 import type { Host } from './host.ts';
 
 /** The first port that needs no privileges. Below it are the well-known services. */

@@ -1,7 +1,6 @@
 import ipaddr from 'ipaddr.js';
-import { formatAddress } from '../config/networks.ts';
-import { formatPortRange } from '../config/ports.ts';
-import type { PortRange } from '../config/types.ts';
+import { formatAddress } from '../inet/address.ts';
+import { formatPortRange, type PortRange } from '../inet/port.ts';
 import { wrap } from '../terminal/wrap.ts';
 import { type Handout, hostsLine } from '../users/handout.ts';
 import type { Draft, DraftService } from './document.ts';

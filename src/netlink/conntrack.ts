@@ -1,6 +1,7 @@
+import { AF, type Family } from '../inet/family.ts';
+import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { type AttributeReader, type AttributeWriter, required } from './attributes.ts';
 import { NLM_F, type Request } from './connection.ts';
-import { AF_INET, AF_INET6, IPPROTO, type Transport } from './inet.ts';
 import { attributesOf, type Message, requestOf } from './nfnetlink.ts';
 
 /** One end of a tracked flow. */
@@ -12,10 +13,9 @@ export interface Endpoint {
 
 /** A flow that connection tracking knows. With NAT, its answers come from, or go to, other ends than its first packet's. */
 export interface Flow {
-  readonly family: keyof typeof AF;
-  readonly protocol: Transport;
+  readonly family: Family;
+  readonly protocol: Protocol;
   /** The ends of the first packet, as it arrived. */
-  /** The ends of the answers, as these leave the answering host. */
   readonly source: Endpoint;
   readonly destination: Endpoint;
   /** The ends of the answers to it, as these start. */
@@ -68,8 +68,7 @@ const ENDED: readonly (number | undefined)[] = [
   TCP_CONNTRACK.TIME_WAIT,
   TCP_CONNTRACK.CLOSE,
 ];
-const AF = { ipv4: AF_INET, ipv6: AF_INET6 } as const;
-const PROTOCOLS = new Map<number, Transport>([
+const PROTOCOLS = new Map<number, Protocol>([
   [IPPROTO.tcp, 'tcp'],
   [IPPROTO.udp, 'udp'],
 ]);
@@ -77,7 +76,7 @@ const PROTOCOLS = new Map<number, Transport>([
 const DETOUR_TIMEOUT = 5 * 24 * 60 * 60;
 
 /** Asks for all flows of a family. */
-export function listFlows(family: keyof typeof AF): Request {
+export function listFlows(family: Family): Request {
   return requestOf(
     message(IPCTNL_MSG_CT.GET, 0, () => {}),
     AF[family],
@@ -87,7 +86,7 @@ export function listFlows(family: keyof typeof AF): Request {
 /** Asks for the flows whose first packet came from that address, of 4 or 16 bytes. */
 export function listFlowsFrom(address: Buffer): Request {
   const [family, source] =
-    address.length === 4 ? ([AF_INET, CTA_IP.V4_SRC] as const) : ([AF_INET6, CTA_IP.V6_SRC] as const);
+    address.length === 4 ? ([AF.ipv4, CTA_IP.V4_SRC] as const) : ([AF.ipv6, CTA_IP.V6_SRC] as const);
   return requestOf(
     message(IPCTNL_MSG_CT.GET, 0, writer => {
       writer.nested(CTA.TUPLE_ORIG, tuple => tuple.nested(CTA_TUPLE.IP, ip => ip.bytes(source, address)));
@@ -152,7 +151,7 @@ function writeZone(writer: AttributeWriter, handle: Flow['handle']): void {
 function writeTuple(
   writer: AttributeWriter,
   type: number,
-  protocol: Transport,
+  protocol: Protocol,
   from: Endpoint,
   to: Endpoint,
 ): void {

@@ -1,10 +1,12 @@
+import { unmapped } from '../inet/address.ts';
+import { AF } from '../inet/family.ts';
+import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { DecodeError } from './attributes.ts';
 import type { Connection, Request } from './connection.ts';
-import { AF_INET, AF_INET6, IPPROTO, type Transport } from './inet.ts';
 
 /** A socket of this network namespace. Addresses of IPv4-mapped sockets are IPv4: 4 or 16 bytes. */
 export interface InetSocket {
-  readonly protocol: Transport;
+  readonly protocol: Protocol;
   /** One of {@link TCP_STATE}, or another of the kernel's. */
   readonly state: number;
   readonly address: Buffer;
@@ -30,16 +32,14 @@ const INET_DIAG_SOCKID = 48;
 /** include/net/tcp_states.h. A UDP socket without a peer is CLOSE, one with a peer ESTABLISHED. */
 export const TCP_STATE = { ESTABLISHED: 1, FIN_WAIT2: 5, TIME_WAIT: 6, CLOSE: 7, LISTEN: 10 } as const;
 
-const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
-
 /** The sockets of both families that are in one of `states` (bits: 1 << state), from a socket of NETLINK_SOCK_DIAG. */
 export async function readSockets(
   diagnostics: Connection,
-  protocol: Transport,
+  protocol: Protocol,
   states: number,
 ): Promise<InetSocket[]> {
   const sockets: InetSocket[] = [];
-  for (const family of [AF_INET, AF_INET6])
+  for (const family of Object.values(AF))
     for (const { payload } of await diagnostics.dump(request(SOCK_DIAG_BY_FAMILY, family, protocol, states)))
       sockets.push(decodeSocket(protocol, payload));
   return sockets;
@@ -51,7 +51,7 @@ export function destroySocket({ protocol, handle: { addressFamily, id } }: InetS
 }
 
 /** `struct inet_diag_req_v2 {u8 family, protocol, ext, pad; u32 states; inet_diag_sockid id}` */
-function request(type: number, family: number, protocol: Transport, states: number, id?: Buffer): Request {
+function request(type: number, family: number, protocol: Protocol, states: number, id?: Buffer): Request {
   const payload = Buffer.alloc(INET_DIAG_REQ_V2);
   payload.writeUInt8(family, 0);
   payload.writeUInt8(IPPROTO[protocol], 1);
@@ -61,10 +61,10 @@ function request(type: number, family: number, protocol: Transport, states: numb
 }
 
 /** `struct inet_diag_msg {u8 family, state, timer, retrans; inet_diag_sockid {be16 sport, dport; be32 src[4], dst[4]; …}, …, inode}` */
-function decodeSocket(protocol: Transport, payload: Buffer): InetSocket {
+function decodeSocket(protocol: Protocol, payload: Buffer): InetSocket {
   if (payload.length < INET_DIAG_MSG) throw new DecodeError('a socket is cut short');
   const addressFamily = payload.readUInt8(0);
-  const size = addressFamily === AF_INET ? 4 : 16;
+  const size = addressFamily === AF.ipv4 ? 4 : 16;
   return {
     protocol,
     state: payload.readUInt8(1),
@@ -75,9 +75,4 @@ function decodeSocket(protocol: Transport, payload: Buffer): InetSocket {
     inode: payload.readUInt32LE(68),
     handle: { addressFamily, id: payload.subarray(MESSAGE_ID, MESSAGE_ID + INET_DIAG_SOCKID) },
   };
-}
-
-/** The IPv4 address in a mapped one; any other as it is. */
-export function unmapped(address: Buffer): Buffer {
-  return address.length === 16 && address.subarray(0, 12).equals(MAPPED) ? address.subarray(12) : address;
 }

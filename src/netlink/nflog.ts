@@ -1,6 +1,6 @@
+import { AF } from '../inet/family.ts';
 import { AttributeReader, AttributeWriter, DecodeError } from './attributes.ts';
 import { NLMSG_HEADER, type Request } from './connection.ts';
-import { AF_INET, AF_INET6 } from './inet.ts';
 
 /** A packet that a `log group` rule sent us. */
 export interface LoggedPacket {
@@ -103,9 +103,9 @@ function decodePacket(message: Buffer): LoggedPacket | undefined {
     else if (reader.type === NFULA.TIMESTAMP) time = readTime(reader.bytes());
     else if (reader.type === NFULA.PAYLOAD) packet = Buffer.from(reader.bytes());
   }
-  if (family === AF_INET && packet.length >= 20)
+  if (family === AF.ipv4 && packet.length >= 20)
     return { family: 'ipv4', prefix, mark, sequence, time, source: packet.subarray(12, 16), packet };
-  if (family === AF_INET6 && packet.length >= 40)
+  if (family === AF.ipv6 && packet.length >= 40)
     return { family: 'ipv6', prefix, mark, sequence, time, source: packet.subarray(8, 24), packet };
   return undefined;
 }

@@ -1,7 +1,7 @@
+import { AF, familyOf } from '../inet/family.ts';
 import { AttributeReader, AttributeWriter } from './attributes.ts';
 import { type Connection, wholeDump } from './connection.ts';
 import { NetlinkError } from './errors.ts';
-import { AF_INET, AF_INET6 } from './inet.ts';
 import { readLinks } from './link.ts';
 
 // include/uapi/linux/rtnetlink.h, if_link.h
@@ -36,7 +36,7 @@ const NOWHERE: Route = { isLocal: false, output: undefined };
 export async function routeTo(routes: Connection, address: Buffer): Promise<Route> {
   const writer = new AttributeWriter();
   const header = Buffer.alloc(RTMSG);
-  header.writeUInt8(address.length === 4 ? AF_INET : AF_INET6, 0);
+  header.writeUInt8(AF[familyOf(address)], 0);
   header.writeUInt8(address.length * 8, 1);
   writer.raw(header);
   writer.bytes(RTA.DST, address);

@@ -1,4 +1,4 @@
-import ipaddr from 'ipaddr.js';
+import { formatAddress } from '../inet/address.ts';
 import type { ByteOrder } from './userdata.ts';
 
 /**
@@ -57,11 +57,6 @@ function bits(
   } satisfies Datatype;
 }
 
-function addressText(value: Buffer): string {
-  const address = ipaddr.fromByteArray([...value]);
-  return 'toRFC5952String' in address ? address.toRFC5952String() : address.toString();
-}
-
 const decimal = (code: number, name: string, size: number): Datatype => ({
   name,
   code,
@@ -72,8 +67,8 @@ const decimal = (code: number, name: string, size: number): Datatype => ({
 export const DATATYPES = {
   nf_proto: symbols(2, 'nf_proto', 1, { 2: 'ipv4', 10: 'ipv6' }),
   integer: { name: 'integer', code: 4, size: 4, text: value => `0x${value.toString('hex')}` },
-  ipv4_addr: { name: 'ipv4_addr', code: 7, size: 4, text: addressText },
-  ipv6_addr: { name: 'ipv6_addr', code: 8, size: 16, text: addressText },
+  ipv4_addr: { name: 'ipv4_addr', code: 7, size: 4, text: formatAddress },
+  ipv6_addr: { name: 'ipv6_addr', code: 8, size: 16, text: formatAddress },
   inet_proto: symbols(12, 'inet_proto', 1, { 1: 'icmp', 2: 'igmp', 6: 'tcp', 17: 'udp', 58: 'ipv6-icmp' }),
   inet_service: decimal(13, 'inet_service', 2),
   icmp_type: symbols(14, 'icmp_type', 1, {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Port, Service, TokenUser } from '../config/types.ts';
+import type { Service, TokenUser } from '../config/types.ts';
+import type { Port } from '../inet/port.ts';
 
 declare const PLACE: unique symbol;
 

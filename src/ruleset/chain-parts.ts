@@ -1,9 +1,9 @@
 import type { Config } from '../config/types.ts';
+import { FAMILIES } from '../inet/family.ts';
 import type { Expression } from '../nftables/expression.ts';
 import type { Rule } from '../nftables/rule.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
 import * as match from './match.ts';
-import { FAMILIES } from './names.ts';
 
 export type Statement = readonly Expression[];
 

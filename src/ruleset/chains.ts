@@ -1,11 +1,13 @@
-import { formatDuration } from '../config/duration.ts';
-import type { Config, Family, Protocol, Service } from '../config/types.ts';
+import type { Config, Service } from '../config/types.ts';
+import { formatDuration } from '../inet/duration.ts';
+import { FAMILIES, type Family } from '../inet/family.ts';
+import type { Protocol } from '../inet/protocol.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
 import { baseChains, interfaces } from './base-chains.ts';
 import { chain, noLinkLocal, onlyNewToUs, perFamily, type Statement } from './chain-parts.ts';
 import * as match from './match.ts';
-import { FAMILIES, names } from './names.ts';
+import { names } from './names.ts';
 import { hasUsers, opens } from './sets.ts';
 import { looksIntoPayload, token, tokenPayload } from './token-chains.ts';
 

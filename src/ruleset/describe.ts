@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { formatDuration } from '../config/duration.ts';
-import { formatPortRange } from '../config/ports.ts';
+import { formatDuration } from '../inet/duration.ts';
+import { FAMILIES } from '../inet/family.ts';
+import { formatPortRange } from '../inet/port.ts';
 import { DATATYPES, keyText } from '../nftables/datatype.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { intervalTexts } from '../nftables/interval.ts';
 import { byName, type ChainWithRules, type Ruleset } from '../nftables/ruleset.ts';
-import { FAMILIES, names } from './names.ts';
+import { names } from './names.ts';
 import { compiledSequences, publicPorts, readPrefix, servicePorts, tokenPlaces, usesUp } from './program.ts';
 
 /** A key of the configuration in which two tables differ. Values of secrets are null. */

@@ -1,5 +1,7 @@
-import type { Family } from '../config/types.ts';
-import { IPPROTO } from '../netlink/inet.ts';
+import { LINK_LOCAL, prefixMask } from '../inet/address.ts';
+import { AF, type Family } from '../inet/family.ts';
+import { portBytes } from '../inet/port.ts';
+import { IPPROTO } from '../inet/protocol.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { KEY, type Register, register, VERDICT } from '../nftables/register.ts';
 import type { Verdict } from '../nftables/verdict.ts';
@@ -13,7 +15,6 @@ import { TOKEN_LENGTH } from '../token/read.ts';
 
 type Expressions = readonly Expression[];
 
-const NFPROTO = { ipv4: 2, ipv6: 10 } as const;
 const TCP = { fin: 0x01, syn: 0x02, rst: 0x04, ack: 0x10 } as const;
 const CT_STATE = { invalid: 1, established: 2, related: 4 } as const;
 const CT_STATUS = { assured: 4, confirmed: 8 } as const;
@@ -38,10 +39,6 @@ export function host32(value: number): Buffer {
 
 const byte = (value: number) => Buffer.from([value]);
 
-export function portBytes(port: number): Buffer {
-  return Buffer.from([port >>> 8, port & 0xff]);
-}
-
 export function verdict(decision: Verdict): Expressions {
   return [{ kind: 'immediate', verdict: decision }];
 }
@@ -58,7 +55,7 @@ function isEqual(load: Expression, value: Buffer): Expressions {
 
 /** `meta nfproto ipv4` */
 export function family(name: Family): Expressions {
-  return isEqual({ kind: 'meta', key: 'nfproto', dreg: KEY }, byte(NFPROTO[name]));
+  return isEqual({ kind: 'meta', key: 'nfproto', dreg: KEY }, byte(AF[name]));
 }
 
 /** `meta l4proto tcp` */
@@ -176,21 +173,6 @@ export const someoneListens: Expressions = [
   { kind: 'socket', key: 'wildcard', dreg: KEY },
   { kind: 'cmp', sreg: KEY, op: 'lte', value: byte(1) },
 ];
-
-/** The mask for the first `length` bits of an address of `size` bytes. */
-function prefixMask(size: number, length: number): Buffer {
-  const mask = Uint8Array.from({ length: size }, (_, index) => {
-    const bits = Math.min(8, Math.max(0, length - index * 8));
-    return 0xff00 >> bits;
-  });
-  return Buffer.from(mask);
-}
-
-/** The address with all but its first `length` bits set to 0. */
-export function masked(address: Buffer, length: number): Buffer {
-  const mask = prefixMask(address.length, length);
-  return Buffer.from(address.map((byte, index) => byte & (mask[index] ?? 0)));
-}
 
 /** The client that a packet is from: the first `length` bits of its source address. The family must have been matched. */
 export interface Source {
@@ -403,12 +385,6 @@ export const hopLimit255 = isEqual(
   byte(255),
 );
 
-/** Link-local addresses, which every link has (RFC 3927, RFC 4291): the first bytes, as nft compares them, and their bits. */
-const LINK_LOCAL = {
-  ipv4: { network: Buffer.from([169, 254]), length: 16 },
-  ipv6: { network: Buffer.from('fe80'.padEnd(32, '0'), 'hex'), length: 10 },
-} as const;
-
 /** `ip saddr 169.254.0.0/16`, `ip6 saddr fe80::/10`. The family must have been matched. */
 export function fromLinkLocal(name: Family): Expressions {
   return linkLocal(name, name === 'ipv4' ? 12 : 8);
@@ -427,12 +403,6 @@ function linkLocal(name: Family, offset: number): Expressions {
       : [{ kind: 'bitwise', sreg: KEY, dreg: KEY, mask: prefixMask(network.length, length) } as const]),
     { kind: 'cmp', sreg: KEY, op: 'eq', value: network },
   ];
-}
-
-/** Whether an address of 4 or 16 bytes is link-local. */
-export function isLinkLocal(address: Buffer): boolean {
-  const { network, length } = LINK_LOCAL[address.length === 4 ? 'ipv4' : 'ipv6'];
-  return masked(address.subarray(0, network.length), length).equals(network);
 }
 
 /** `udp dport 546`. The protocol must have been matched. */

@@ -1,4 +1,4 @@
-import type { Family } from '../config/types.ts';
+import type { Family } from '../inet/family.ts';
 
 /** Names that administrators see in `nft list ruleset`, each in one place. The compiler writes them, the status reads them. */
 
@@ -8,8 +8,6 @@ export const MARK = 'knockd-nft';
 /** The table of `doctor --trace`, and the comment that marks it. The table exists only while that command runs. */
 export const TRACE_TABLE = 'knockd_trace';
 export const TRACE_MARK = 'knockd-nft trace';
-
-export const FAMILIES = ['ipv4', 'ipv6'] as const satisfies readonly Family[];
 
 /** The name of a set of which each family has one. */
 export type SetName = (family: Family) => string;

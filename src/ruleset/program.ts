@@ -1,10 +1,10 @@
-import { mergePortRanges } from '../config/ports.ts';
-import type { Family, PortRange, Protocol } from '../config/types.ts';
-import { IPPROTO } from '../netlink/inet.ts';
+import { FAMILIES, type Family } from '../inet/family.ts';
+import { mergePortRanges, type PortRange } from '../inet/port.ts';
+import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { inIntervals } from '../nftables/interval.ts';
 import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
 import { type Place, START } from './automaton.ts';
-import { FAMILIES, names, serviceOfGuard, serviceOfOpen } from './names.ts';
+import { names, serviceOfGuard, serviceOfOpen } from './names.ts';
 
 /**
  * What a table that {@link compile} made says, read back from the table alone. The file may say something else, so we ask

@@ -1,7 +1,9 @@
-import { formatDuration } from '../config/duration.ts';
 import { MOST_TOKENS } from '../config/tokens.ts';
-import type { Config, Family, PortRange, Protocol, Service } from '../config/types.ts';
-import { IPPROTO } from '../netlink/inet.ts';
+import type { Config, Service } from '../config/types.ts';
+import { formatDuration } from '../inet/duration.ts';
+import { FAMILIES, type Family } from '../inet/family.ts';
+import { type PortRange, portBytes } from '../inet/port.ts';
+import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { DATATYPES, type Datatype } from '../nftables/datatype.ts';
 import type { Element } from '../nftables/element.ts';
 import { prefixElements } from '../nftables/interval.ts';
@@ -10,8 +12,8 @@ import type { SetWithElements } from '../nftables/ruleset.ts';
 import { MAX_COMMENT } from '../nftables/userdata.ts';
 import type { Verdict } from '../nftables/verdict.ts';
 import { type Automaton, type Place, START } from './automaton.ts';
-import { host32, portBytes } from './match.ts';
-import { FAMILIES, names } from './names.ts';
+import { host32 } from './match.ts';
+import { names } from './names.ts';
 
 const ADDRESS = { ipv4: DATATYPES.ipv4_addr, ipv6: DATATYPES.ipv6_addr } as const;
 const PROTOCOL_PORT = [DATATYPES.inet_proto, DATATYPES.inet_service] as const;

@@ -1,4 +1,4 @@
-import { formatDuration } from '../config/duration.ts';
+import { formatDuration } from '../inet/duration.ts';
 import type { Client, Knocking, Mistaken, Status } from './status.ts';
 
 /** A status in words, for every command that shows one. */

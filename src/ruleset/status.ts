@@ -1,10 +1,10 @@
-import { formatPortRange } from '../config/ports.ts';
-import type { Family } from '../config/types.ts';
+import { FAMILIES, type Family } from '../inet/family.ts';
+import { formatPortRange } from '../inet/port.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
 import { clientText } from './client.ts';
-import { FAMILIES, names } from './names.ts';
+import { names } from './names.ts';
 import {
   type CompiledSequence,
   compiledSequences,

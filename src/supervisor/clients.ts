@@ -1,4 +1,4 @@
-import type { Family } from '../config/types.ts';
+import type { Family } from '../inet/family.ts';
 import { clientId, type KnownClient, openedAt } from '../table/clients.ts';
 
 /**

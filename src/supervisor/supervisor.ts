@@ -13,6 +13,7 @@ import {
   writeTroubles,
 } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
+import { masked } from '../inet/address.ts';
 import type { Sample } from '../metrics/sample.ts';
 import { Connection } from '../netlink/connection.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
@@ -20,7 +21,6 @@ import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { readGeneration } from '../nftables/transaction.ts';
 import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
-import { masked } from '../ruleset/match.ts';
 import { USED } from '../ruleset/token-chains.ts';
 import { tokenOfPacket } from '../token/read.ts';
 import { VERSION } from '../version.ts';

@@ -1,9 +1,9 @@
-import type { Family } from '../config/types.ts';
 import type { monotonic } from '../host/clock.ts';
+import { FAMILIES, type Family } from '../inet/family.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { host32 } from '../ruleset/match.ts';
-import { FAMILIES, names } from '../ruleset/names.ts';
+import { names } from '../ruleset/names.ts';
 import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
 
 /** The comment on elements that a grant made; `nft list ruleset` shows it. */

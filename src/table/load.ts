@@ -1,14 +1,16 @@
 import { release } from 'node:os';
 import { monotonic } from '../host/clock.ts';
 import type { Session } from '../host/sessions.ts';
+import { masked } from '../inet/address.ts';
+import { FAMILIES } from '../inet/family.ts';
+import { portBytes } from '../inet/port.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { deleteTable, newTable, type Table } from '../nftables/table.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
-import { masked, portBytes } from '../ruleset/match.ts';
-import { FAMILIES, MARK, names } from '../ruleset/names.ts';
+import { MARK, names } from '../ruleset/names.ts';
 import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
 import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';

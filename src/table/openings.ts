@@ -1,12 +1,12 @@
-import type { Family } from '../config/types.ts';
+import { masked } from '../inet/address.ts';
+import { FAMILIES, type Family } from '../inet/family.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import type { Change } from '../nftables/change.ts';
 import { addElements, deleteElements, type Element, flushSet } from '../nftables/element.ts';
 import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
-import { masked } from '../ruleset/match.ts';
-import { CONNECTIONS, FAMILIES, holds, names } from '../ruleset/names.ts';
+import { CONNECTIONS, holds, names } from '../ruleset/names.ts';
 import { openingPlaces, portsOf, readPrefix, servicePorts } from '../ruleset/program.ts';
 import { GRANTED } from './clients.ts';
 import { CannotChangeError, isFull } from './errors.ts';

@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Family } from '../config/types.ts';
 import { monotonic } from '../host/clock.ts';
 import { readPlain, writeWhole } from '../host/files.ts';
 import { runtimeFolder } from '../host/hold.ts';
-import { masked } from '../ruleset/match.ts';
+import { masked } from '../inet/address.ts';
+import type { Family } from '../inet/family.ts';
 import { readPrefix } from '../ruleset/program.ts';
 import { type KnownClient, openedAt } from './clients.ts';
 import type { Revoked } from './openings.ts';

@@ -1,9 +1,10 @@
+import { FAMILIES } from '../inet/family.ts';
 import type { Hook } from '../nftables/chain.ts';
 import { type Element, sameElement } from '../nftables/element.ts';
 import { type Rule, sameRule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { sameSet } from '../nftables/set.ts';
-import { FAMILIES, names, ownerOf } from '../ruleset/names.ts';
+import { names, ownerOf } from '../ruleset/names.ts';
 import { guardedPorts } from '../ruleset/program.ts';
 import { asides, decided, isAside } from './asides.ts';
 import { reachable, rewritten, setsOf } from './references.ts';

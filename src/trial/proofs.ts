@@ -1,10 +1,11 @@
-import type { Family, PortRange } from '../config/types.ts';
 import type { Session } from '../host/sessions.ts';
+import { masked } from '../inet/address.ts';
+import type { Family } from '../inet/family.ts';
+import type { PortRange } from '../inet/port.ts';
 import { sameRule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from '../ruleset/automaton.ts';
 import type { Difference } from '../ruleset/describe.ts';
-import { masked } from '../ruleset/match.ts';
 import { names } from '../ruleset/names.ts';
 import {
   compiledSequences,

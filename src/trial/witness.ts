@@ -1,14 +1,14 @@
-import type { Family } from '../config/types.ts';
 import { monotonic } from '../host/clock.ts';
 import type { Session } from '../host/sessions.ts';
+import { masked } from '../inet/address.ts';
+import { FAMILIES, type Family } from '../inet/family.ts';
 import type { Connection, Request } from '../netlink/connection.ts';
 import { decodeFlow, type Flow, listFlows, listFlowsFrom } from '../netlink/conntrack.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import type { NftSet } from '../nftables/set.ts';
 import type { Difference } from '../ruleset/describe.ts';
-import { masked } from '../ruleset/match.ts';
-import { FAMILIES, names } from '../ruleset/names.ts';
+import { names } from '../ruleset/names.ts';
 import { guardMap, readPrefix } from '../ruleset/program.ts';
 import { clientId, GRANTED } from '../table/clients.ts';
 import { readCounters, readElements, readSets } from '../table/read.ts';

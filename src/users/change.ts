@@ -1,7 +1,7 @@
 import { findValue, type Path, withMember, withoutMember, withValue } from '../config/edit.ts';
-import { formatPort } from '../config/ports.ts';
 import { secretPath } from '../config/secrets.ts';
-import type { Config, Port, Service } from '../config/types.ts';
+import type { Config, Service } from '../config/types.ts';
+import { formatPort, type Port } from '../inet/port.ts';
 
 /** The change of users was not made. The message says why, and what to do. */
 export class UserError extends Error {

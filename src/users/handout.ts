@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { TOKEN_DEFAULTS } from '../config/keys.ts';
-import { formatPort } from '../config/ports.ts';
-import type { Config, Port, Service } from '../config/types.ts';
+import type { Config, Service } from '../config/types.ts';
+import { formatPort, type Port } from '../inet/port.ts';
 
 /** What one device needs to get into one service. */
 export interface Handout {

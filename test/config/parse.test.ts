@@ -166,10 +166,10 @@ t.test('every key of the file is used, with comments and trailing commas', t => 
       { protocol: 'udp', first: 100, last: 200 },
     ],
     allow: [
-      { family: 'ipv4', address: Uint8Array.of(192, 0, 2, 7), length: 32 },
+      { family: 'ipv4', address: Buffer.of(192, 0, 2, 7), length: 32 },
       {
         family: 'ipv6',
-        address: Uint8Array.of(0x20, 0x01, 0x0d, 0xb8, ...Array<number>(12).fill(0)),
+        address: Buffer.of(0x20, 0x01, 0x0d, 0xb8, ...Array<number>(12).fill(0)),
         length: 32,
       },
     ],

@@ -1,10 +1,12 @@
 /** A program for the tests: foretells what other tables in its network namespace will do with packets. */
-import type { Family, Protocol } from '../../src/config/types.ts';
+
 import { Foresight } from '../../src/firewalls/foresight.ts';
 import { pass, type Visit } from '../../src/firewalls/journey.ts';
 import { arriving } from '../../src/firewalls/packet.ts';
 import { readForeign } from '../../src/firewalls/read.ts';
 import { withKernel } from '../../src/host/access.ts';
+import type { Family } from '../../src/inet/family.ts';
+import type { Protocol } from '../../src/inet/protocol.ts';
 
 /** The forecast for one port: the fates that are likely in prerouting and input, and those that are possible. */
 export interface Foretold {

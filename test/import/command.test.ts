@@ -1,9 +1,10 @@
 /** What commands of firewalls open, as far as it can be known. */
+
 import fc from 'fast-check';
 import t from 'tap';
-import { formatPortRange } from '../../src/config/ports.ts';
 import { parseWellKnown } from '../../src/host/well-known.ts';
 import { readCommandLine } from '../../src/import/command.ts';
+import { formatPortRange } from '../../src/inet/port.ts';
 
 const names = parseWellKnown(
   'ssh 22/tcp\nhttp 80/tcp www\nhttps 443/tcp\ndomain 53/tcp\ndomain 53/udp\n',

@@ -1,9 +1,10 @@
 /** A first configuration is the commented example with other values, and reads as what it was made of. */
+
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
-import { formatPortRange } from '../../src/config/ports.ts';
+import { formatPortRange } from '../../src/inet/port.ts';
 import { isPackaged, packagedConfiguration, writeDraft } from '../../src/init/document.ts';
 
 const example = readFileSync('config/knockd-nft.json', 'utf8');

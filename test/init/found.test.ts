@@ -1,8 +1,9 @@
 /** What a host's listeners are called, and which are offered. */
+
 import t from 'tap';
-import { formatPortRange } from '../../src/config/ports.ts';
-import type { Protocol } from '../../src/config/types.ts';
 import { parseWellKnown } from '../../src/host/well-known.ts';
+import { formatPortRange } from '../../src/inet/port.ts';
+import type { Protocol } from '../../src/inet/protocol.ts';
 import { readChoices } from '../../src/init/choice.ts';
 import { findServices, isForwarded } from '../../src/init/found.ts';
 import type { Host } from '../../src/init/host.ts';

@@ -1,9 +1,10 @@
 /** Random sequences fit the host that they are for. */
+
 import { randomInt } from 'node:crypto';
 import fc from 'fast-check';
 import t from 'tap';
-import type { Protocol } from '../../src/config/types.ts';
 import type { Listener } from '../../src/host/listeners.ts';
+import type { Protocol } from '../../src/inet/protocol.ts';
 import { chooseSequences, freePorts } from '../../src/init/sequence.ts';
 
 const port = fc.integer({ min: 1, max: 65_535 });

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { readNetwork } from '../../src/config/networks.ts';
+import { readNetwork } from '../../src/inet/network.ts';
 import { DATATYPES } from '../../src/nftables/datatype.ts';
 import { inIntervals, prefixElements } from '../../src/nftables/interval.ts';
 

@@ -5,7 +5,7 @@
  *
  * It is simpler than the kernel in one thing: an expired element frees its room at once, not at the next garbage collection.
  */
-import type { Family } from '../../src/config/types.ts';
+import type { Family } from '../../src/inet/family.ts';
 import { keySize } from '../../src/nftables/datatype.ts';
 import type { Element } from '../../src/nftables/element.ts';
 import type { Expression } from '../../src/nftables/expression.ts';

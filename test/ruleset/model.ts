@@ -2,7 +2,9 @@
  * The data plane in plain words: what a client may rely on, without places, registers or sets. A client's position is the list
  * of knocks that it made.
  */
-import type { Config, Port, Service } from '../../src/config/types.ts';
+
+import type { Config, Service } from '../../src/config/types.ts';
+import type { Port } from '../../src/inet/port.ts';
 import { type Packet, TCP } from './machine.ts';
 
 /** How far a client is. */

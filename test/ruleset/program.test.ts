@@ -1,9 +1,10 @@
 /** What status, diff and the loader read back from a table alone, whatever order the kernel lists it in. */
+
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
-import { formatPortRange, mergePortRanges } from '../../src/config/ports.ts';
 import type { Config } from '../../src/config/types.ts';
+import { formatPortRange, mergePortRanges } from '../../src/inet/port.ts';
 import type { Ruleset } from '../../src/nftables/ruleset.ts';
 import { compile } from '../../src/ruleset/compile.ts';
 import { differences } from '../../src/ruleset/describe.ts';

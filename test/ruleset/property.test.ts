@@ -1,9 +1,11 @@
 /** The compiled ruleset against a model in plain words. */
+
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
-import type { Config, Port } from '../../src/config/types.ts';
+import type { Config } from '../../src/config/types.ts';
+import type { Port } from '../../src/inet/port.ts';
 import { compile } from '../../src/ruleset/compile.ts';
 import { names } from '../../src/ruleset/names.ts';
 import { readStatus } from '../../src/ruleset/status.ts';

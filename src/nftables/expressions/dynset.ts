@@ -1,4 +1,4 @@
-import { formatDuration } from '../../config/duration.ts';
+import { formatDuration } from '../../inet/duration.ts';
 import { required } from '../../netlink/attributes.ts';
 import { decodeRegister, encodeRegister, type Register } from '../register.ts';
 import type { Codec } from './codec.ts';

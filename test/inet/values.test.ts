@@ -1,7 +1,7 @@
 import t from 'tap';
-import { formatDuration, readDuration } from '../../src/config/duration.ts';
-import { formatNetwork, mergeNetworks, readNetwork } from '../../src/config/networks.ts';
-import { formatPortRange, mergePortRanges, readPort, readPortRange } from '../../src/config/ports.ts';
+import { formatDuration, readDuration } from '../../src/inet/duration.ts';
+import { formatNetwork, mergeNetworks, readNetwork } from '../../src/inet/network.ts';
+import { formatPortRange, mergePortRanges, readPort, readPortRange } from '../../src/inet/port.ts';
 
 t.test('durations are seconds, or text as nft writes it', t => {
   const cases: readonly (readonly [string | number, number | undefined])[] = [
