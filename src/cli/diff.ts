@@ -3,6 +3,7 @@ import { objectName } from '../nftables/change.ts';
 import { transactionText } from '../nftables/text.ts';
 import { compile } from '../ruleset/compile.ts';
 import { changeText, differences } from '../ruleset/describe.ts';
+import { decompile, programOf } from '../ruleset/program.ts';
 import { planLoad } from '../table/load.ts';
 import { readKernel } from '../table/read.ts';
 import { VERSION } from '../version.ts';
@@ -23,7 +24,7 @@ export async function diffCommand(context: Context, { nft }: { readonly nft: boo
     context.print(context.json ? JSON.stringify({ nft: script }) : script.trimEnd().split('\n'));
     return transaction.length > 0 ? EXIT.FAILED : EXIT.DONE;
   }
-  const changes = transaction.length > 0 ? differences(before, wanted) : [];
+  const changes = transaction.length > 0 ? differences(before && decompile(before), programOf(config)) : [];
   const objects = [...new Set(transaction.map(({ object }) => objectName(object)))];
   if (context.json) context.print(JSON.stringify({ changed: transaction.length > 0, changes, objects }));
   else {

@@ -2,9 +2,8 @@ import { quote } from '../config/report.ts';
 import { withKernel } from '../host/access.ts';
 import { isLinkLocal } from '../inet/address.ts';
 import { formatDuration, readDurationWord } from '../inet/duration.ts';
-import { byName, type Ruleset } from '../nftables/ruleset.ts';
-import { names } from '../ruleset/names.ts';
-import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
+import { decompile } from '../ruleset/program.ts';
 import { type Grant, type Granted, grant } from '../table/openings.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { readClient, readService } from './whom.ts';
@@ -41,7 +40,8 @@ function readTime(word: string): number {
 
 function ask(ruleset: Ruleset, word: string, address: string, time: number | undefined): Asked {
   const service = readService(word, ruleset);
-  if (servicePorts(ruleset).get(service)?.length === 0)
+  const program = decompile(ruleset).services.get(service);
+  if (program?.ports.length === 0)
     throw new UsageError(
       `${service} has no ports: it only tells of knocks, so there is nothing to let anybody in to`,
     );
@@ -51,12 +51,10 @@ function ask(ruleset: Ruleset, word: string, address: string, time: number | und
     throw new UsageError(
       `${client.client} is a link-local address, which another host has on another link: let in another address of that host, or put it into "allow" in the configuration`,
     );
-  const chains = byName(ruleset.chains);
-  const openFor = time ?? openingTime(chains.get(names.open(service)), service);
+  const openFor = time ?? program?.openFor;
   if (openFor === undefined)
     throw new UsageError(`the loaded table does not say for how long: add --for, such as --for 10s`);
-  const singleUse = usesUp(chains.get(names.guard(service)));
-  return { service, ...client, openFor, singleUse };
+  return { service, ...client, openFor, singleUse: program?.singleUse ?? false };
 }
 
 type Done = Granted & { readonly asked: Asked };

@@ -10,6 +10,7 @@ import { interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
+import { decompile, programOf } from '../ruleset/program.ts';
 import { droppedText } from '../table/fit.ts';
 import type { Loaded } from '../table/load.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
@@ -28,7 +29,8 @@ export async function loadCommand(
   const { wanted, feeding, ...loaded } = await putInForce(context, read, options.force);
   if (options.force) forgetUnconfirmed(context.env, bytes);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
-  const changes = event === 'swapped' ? differences(loaded.before, wanted) : [];
+  const changes =
+    event === 'swapped' ? differences(loaded.before && decompile(loaded.before), programOf(config)) : [];
   if (context.json)
     context.print(
       JSON.stringify({

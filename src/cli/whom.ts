@@ -5,7 +5,7 @@ import type { Family } from '../inet/family.ts';
 import { readNetwork } from '../inet/network.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { clientText } from '../ruleset/client.ts';
-import { openingPlaces, readPrefix, servicePorts } from '../ruleset/program.ts';
+import { decompile } from '../ruleset/program.ts';
 import type { Revocation } from '../table/openings.ts';
 import { UsageError } from './context.ts';
 
@@ -29,7 +29,7 @@ export function readClient(word: string, ruleset: Ruleset, instead: string): Cli
   const outcome = readNetwork(word);
   if (!outcome.ok) throw new UsageError(`${quote(word)} ${outcome.wrong}: expected ${outcome.expected}`);
   const { family, address, length } = outcome.value;
-  const size = readPrefix(ruleset)[family];
+  const size = decompile(ruleset).prefix[family];
   const single = size === address.length * 8;
   if (word.includes('/') && length !== size)
     throw new UsageError(
@@ -43,7 +43,7 @@ const MOST_NAMES = 10;
 
 /** The service of that name in the loaded table. */
 export function readService(word: string, ruleset: Ruleset): string {
-  const known = [...servicePorts(ruleset).keys()].toSorted();
+  const known = [...decompile(ruleset).services.keys()].toSorted();
   if (known.includes(word)) return word;
   const near = nearest(word, known);
   if (near === undefined)
@@ -76,7 +76,8 @@ export function readRevokeWords([first, second]: readonly string[], all: boolean
 
 /** The revocation that the words ask for. One word alone that names both a user and a service is the user. */
 export function readRevocation({ service: named, whom }: RevokeWords, ruleset: Ruleset): Revocation {
-  const all = [...servicePorts(ruleset).keys()];
+  const { services: known, openings } = decompile(ruleset);
+  const all = [...known.keys()];
   const everywhere = named === undefined;
   const services = everywhere ? all : [readService(named, ruleset)];
   if (whom === undefined) return { services, everywhere, whom: { is: 'everybody' } };
@@ -85,7 +86,7 @@ export function readRevocation({ service: named, whom }: RevokeWords, ruleset: R
     return { services, everywhere, whom: { is: 'client', ...readClient(whom, ruleset, instead) } };
   }
   const users = new Map<string, Set<string>>();
-  for (const { service, user } of openingPlaces(ruleset).values())
+  for (const { service, user } of openings.values())
     if (user !== null) users.set(service, (users.get(service) ?? new Set()).add(user));
   const having = services.filter(service => users.get(service)?.has(whom));
   if (having.length > 0) return { services: having, everywhere: false, whom: { is: 'user', name: whom } };

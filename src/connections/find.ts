@@ -9,8 +9,7 @@ import { decodeFlow, type Endpoint, type Flow, listFlows } from '../netlink/conn
 import { NetlinkError } from '../netlink/errors.ts';
 import { type InetSocket, readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 import { interfaceName, routeTo } from '../netlink/route.ts';
-import { names } from '../ruleset/names.ts';
-import { guardMap, isAllowed, isLookedAt, portsOf, readPrefix } from '../ruleset/program.ts';
+import { decompile, isAllowed, isLookedAt, portsOf } from '../ruleset/program.ts';
 import { clientKeys, type Revoked } from '../table/openings.ts';
 
 /** The connections that are meant. */
@@ -28,17 +27,18 @@ export interface Targets {
  * opening: sources in `allow`, and clients that come in by an interface without guards.
  */
 export function targetsOf({ ruleset, revocation: { services, whom }, openings }: Revoked): Targets {
-  const prefix = readPrefix(ruleset);
+  const program = decompile(ruleset);
+  const { prefix } = program;
   const keys = new Map(FAMILIES.map(family => [family, clientKeys(whom, family, openings)]));
   const isIn = (family: Family, address: Buffer) =>
     keys.get(family)?.has(masked(address, prefix[family]).toString('hex')) ?? false;
   return {
-    ports: portsOf(ruleset, services),
-    beforeDnat: guardMap(ruleset) === names.guards,
+    ports: portsOf(program, services),
+    beforeDnat: program.hook === 'prerouting',
     isMeant: (family, address, way) =>
       whom.is === 'everybody'
         ? !isAllowed(ruleset, family, address) &&
-          (way === undefined || isLookedAt(ruleset, way) || isIn(family, address))
+          (way === undefined || isLookedAt(program, way) || isIn(family, address))
         : isIn(family, address),
   };
 }

@@ -5,8 +5,10 @@ import { NetlinkError } from '../netlink/errors.ts';
 import { NFPROTO, requestOf } from '../netlink/nfnetlink.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import { getElement } from '../nftables/element.ts';
+import { byName } from '../nftables/ruleset.ts';
+import { clientsOf } from '../ruleset/client.ts';
 import { names } from '../ruleset/names.ts';
-import { readPrefix, servicePorts } from '../ruleset/program.ts';
+import { decompile } from '../ruleset/program.ts';
 import { type Kernel, withState } from '../table/read.ts';
 import type { ClientIn } from './facts.ts';
 import { listName } from './kept-out.ts';
@@ -24,18 +26,16 @@ export async function readClients(
 ): Promise<ClientIn[]> {
   const clients: Omit<ClientIn, 'lists'>[] = [];
   for (const ruleset of ours) {
-    const services = servicePorts(ruleset);
-    const prefix = readPrefix(ruleset);
+    const { services, prefix } = decompile(ruleset);
     const wanted = new Set(
       [...services.keys()].flatMap(service => FAMILIES.map(family => names.clients(service, family))),
     );
     const { sets } = await withState(connection, ruleset, name => wanted.has(name));
-    for (const [service, ports] of services)
-      for (const family of FAMILIES)
-        for (const { key, all } of sets.find(({ name }) => name === names.clients(service, family))
-          ?.elements ?? [])
-          if (!all)
-            clients.push({ service, ports, family, address: Buffer.from(key), length: prefix[family] });
+    const there = byName(sets);
+    for (const [service, { ports }] of services)
+      for (const { family, element } of clientsOf(there, service))
+        if (!element.all)
+          clients.push({ service, ports, family, address: element.key, length: prefix[family] });
   }
   const found: ClientIn[] = [];
   for (const client of clients.slice(0, MOST))

@@ -5,7 +5,7 @@ import { readPlain } from '../host/files.ts';
 import { lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { compile } from '../ruleset/compile.ts';
-import { tokenPlaces } from '../ruleset/program.ts';
+import { decompile, tokenPlaces } from '../ruleset/program.ts';
 import type { KnownClient } from '../table/clients.ts';
 import { explain } from '../table/explain.ts';
 import { droppedText } from '../table/fit.ts';
@@ -66,7 +66,7 @@ function keptTokens(former: Ruleset, env: NodeJS.ProcessEnv): TokensWanted | und
   if (path === undefined) return undefined;
   try {
     const tokens = tokensWanted(parseConfig(readPlain(path), path, env).config);
-    const places = tokenPlaces(former);
+    const places = tokenPlaces(decompile(former));
     const isOfFormer =
       tokens?.table === former.table.name && tokens.users.every(({ place }) => places.has(place));
     return isOfFormer ? tokens : undefined;
@@ -130,8 +130,8 @@ async function revokeNameless(connection: Access['connection'], wanted: Ruleset)
 
 /** Places of tokens that lead nowhere any more. Their users were removed, or have other secrets now. */
 function goneUsers(before: Ruleset | undefined, wanted: Ruleset): Set<number> {
-  const stay = tokenPlaces(wanted);
-  return new Set(before ? [...tokenPlaces(before).keys()].filter(place => !stay.has(place)) : []);
+  const stay = tokenPlaces(decompile(wanted));
+  return new Set(before ? [...tokenPlaces(decompile(before)).keys()].filter(place => !stay.has(place)) : []);
 }
 
 /** The failures of a load, in words. */

@@ -31,7 +31,7 @@ function after(address: Buffer, length: number): Buffer | undefined {
 }
 
 /** The ranges of an interval set as nft writes them: `10.0.0.0/8`, `192.0.2.7`, `192.0.2.1-192.0.2.6`. */
-export function intervalTexts(set: SetWithElements): string[] {
+export function intervalTexts(set: Pick<SetWithElements, 'types' | 'elements'>): string[] {
   return set.elements.flatMap((element, index) => {
     if (element.end) return [];
     const next = set.elements[index + 1];

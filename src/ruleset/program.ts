@@ -1,29 +1,219 @@
-import { FAMILIES, type Family } from '../inet/family.ts';
-import { mergePortRanges, type PortRange } from '../inet/port.ts';
+import type { Config } from '../config/types.ts';
+import { covers } from '../host/interfaces.ts';
+import { readDuration } from '../inet/duration.ts';
+import { ADDRESS_SIZE, FAMILIES, type Family } from '../inet/family.ts';
+import { mergePortRanges, type Port, type PortRange } from '../inet/port.ts';
 import { IPPROTO, type Protocol } from '../inet/protocol.ts';
-import { inIntervals } from '../nftables/interval.ts';
-import type { ChainWithRules, Ruleset } from '../nftables/ruleset.ts';
-import { type Place, START } from './automaton.ts';
+import { DATATYPES, keyText } from '../nftables/datatype.ts';
+import type { Expression } from '../nftables/expression.ts';
+import { inIntervals, intervalTexts, prefixElements } from '../nftables/interval.ts';
+import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
+import { type Automaton, compileAutomaton, knockCode, type Place, START } from './automaton.ts';
 import { names, serviceOfGuard, serviceOfOpen } from './names.ts';
+import { opens } from './sets.ts';
 
 /**
- * What a table that {@link compile} made says, read back from the table alone. The file may say something else, so we ask
- * the kernel.
+ * What a table says, in the words of the configuration. {@link programOf} makes it from a configuration, and
+ * {@link decompile} reads it back from a table, which another program may have changed. Then some of it is undefined.
  */
-
-/** A whole sequence as the table has it: the places on the way. The last one opens the service. */
-export interface CompiledSequence {
-  readonly service: string;
-  readonly user: string | null;
-  readonly places: readonly Place[];
+export interface Program {
+  readonly table: string;
+  readonly policy: string | undefined;
+  readonly priority: number | undefined;
+  readonly hook: Config['hook'];
+  readonly strict: boolean;
+  /** Patterns of the interfaces that the guards look at; empty for all. */
+  readonly interfaces: readonly string[];
+  /** Networks and ranges as nft writes them. */
+  readonly allow: readonly string[];
+  /** Ports that are open to every source. */
+  readonly public: readonly PortRange[];
+  /** How much of an address is one client, in bits. */
+  readonly prefix: Readonly<Record<Family, number>>;
+  /** `refused` is undefined without guards, `group` without services. */
+  readonly log: { readonly refused: boolean | undefined; readonly group: number | undefined };
+  readonly limits: { readonly progress: number | undefined; readonly clients: number | undefined };
+  readonly services: ReadonlyMap<string, ServiceProgram>;
+  /** The places that open a service, and the user of each. */
+  readonly openings: ReadonlyMap<Place, Opening>;
+  /** Whether hooked chains lead to the guards. Nothing is guarded if not. */
+  readonly guards: boolean;
 }
 
-/** Ports by the chain that a map sends them to, or by `accept`. */
-function portsByVerdict(ruleset: Ruleset, map: string): Map<string, readonly PortRange[]> {
+interface Opening {
+  readonly service: string;
+  readonly user: string | null;
+}
+
+interface ServiceProgram {
+  /** None for a service that only tells of knocks. */
+  readonly ports: readonly PortRange[];
+  /** In milliseconds; undefined without ports. */
+  readonly openFor: number | undefined;
+  /** Whether the first new connection uses an opening up. */
+  readonly singleUse: boolean;
+  /** Undefined without ports. */
+  readonly closed: string | undefined;
+  /** Sorted by their users. */
+  readonly sequences: readonly CompiledSequence[];
+}
+
+/** A whole sequence as the table has it. */
+export interface CompiledSequence {
+  readonly user: string | null;
+  /** The places on the way. The last one opens the service. */
+  readonly places: readonly Place[];
+  /** The longest pause after each knock but the last, in milliseconds. */
+  readonly pauses: readonly number[];
+}
+
+/** What {@link decompile} reads back from the table that this configuration means. */
+export function programOf(config: Config): Program {
+  const automaton = compileAutomaton(config.services, config.token.realm);
+  const { services, hook, policy, priority, strict, interfaces, prefix, limits, log, table } = config;
+  const follow = follower(automaton);
+  return {
+    ...{ table, policy, priority, hook, strict, interfaces, prefix, limits },
+    allow: FAMILIES.flatMap(family =>
+      intervalTexts({
+        types: [family === 'ipv4' ? DATATYPES.ipv4_addr : DATATYPES.ipv6_addr],
+        elements: prefixElements(config.allow.filter(network => network.family === family)),
+      }),
+    ),
+    public: mergePortRanges(config.public),
+    log: {
+      refused: services.some(opens) ? log.refused : undefined,
+      group: services.length > 0 ? log.group : undefined,
+    },
+    services: new Map(
+      services.map(service => [
+        service.name,
+        {
+          ports: mergePortRanges(service.ports),
+          openFor: opens(service) ? service.openFor : undefined,
+          singleUse: opens(service) && service.singleUse,
+          closed: opens(service) ? service.closed : undefined,
+          sequences: sorted(service.sequences.map(({ user, knocks }) => ({ user, ...follow(knocks) }))),
+        },
+      ]),
+    ),
+    openings: new Map(
+      automaton.arrivals.flatMap(arrival =>
+        arrival.does === 'open'
+          ? [[arrival.place, { service: arrival.service, user: arrival.user }] as const]
+          : [],
+      ),
+    ),
+    guards: true,
+  };
+}
+
+/** Follows knocks through the automaton. */
+function follower({ steps, arrivals }: Automaton) {
+  const next = new Map(steps.map(({ from, knock, to }) => [`${from} ${knockCode(knock)}`, to]));
+  const pauses = new Map(arrivals.flatMap(it => (it.does === 'open' ? [] : [[it.place, it.timeout]])));
+  return (knocks: readonly Port[]): Pick<CompiledSequence, 'places' | 'pauses'> => {
+    let at = START;
+    const places = knocks.map(knock => {
+      at = next.get(`${at} ${knockCode(knock)}`) ?? START;
+      return at;
+    });
+    return { places, pauses: places.flatMap(place => pauses.get(place) ?? []) };
+  };
+}
+
+function sorted(sequences: readonly CompiledSequence[]): CompiledSequence[] {
+  const key = ({ user, places }: CompiledSequence) => `${user ?? ''} ${places.join(' ')}`;
+  return sequences.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
+}
+
+/** A ruleset is a value, and one load asks for the program of the same ruleset several times. */
+const PROGRAMS = new WeakMap<Ruleset, Program>();
+
+/** The program of a table, whoever wrote it. What takes long to read is read when somebody asks for it. */
+export function decompile(ruleset: Ruleset): Program {
+  const known = PROGRAMS.get(ruleset) ?? read(ruleset);
+  PROGRAMS.set(ruleset, known);
+  return known;
+}
+
+function read(ruleset: Ruleset): Program {
+  const chains = byName(ruleset.chains);
+  const sets = byName(ruleset.sets);
+  const sizeOf = (name: string) => sets.get(name)?.size;
+  const base = chains.get('input')?.hook;
+  const hook = chains.has('prerouting') ? 'prerouting' : 'input';
+  const openings = once(() => openingsOf(sets.get(names.arrivals)));
+  const sequences = once(() => sequencesOf(sets, openings()));
+  const ports = portsByVerdict(sets.get(hook === 'prerouting' ? names.guards : names.ports));
+  const services = new Set([
+    ...ruleset.chains.flatMap(({ name }) => serviceOfOpen(name) ?? []),
+    ...[...ports.keys()].flatMap(target => serviceOfGuard(target) ?? []),
+  ]);
+  const ofGuards = [...services].flatMap(service => expressionsOf(chains.get(names.guard(service))));
+  const guarded = [...services].some(service => chains.has(names.guard(service)));
+  const ofOpens = [...services].flatMap(service => expressionsOf(chains.get(names.open(service))));
+  return {
+    table: ruleset.table.name,
+    policy: base?.policy,
+    priority: base?.priority,
+    hook,
+    strict: chains.has('stray'),
+    interfaces: expressionsOf(chains.get('interfaces')).flatMap(it =>
+      it.kind === 'cmp' ? [keyText([DATATYPES.ifname], it.value).replaceAll('"', '')] : [],
+    ),
+    allow: FAMILIES.flatMap(family => intervalsOf(sets.get(names.allowed(family)), ADDRESS_SIZE[family])),
+    public: publicPorts(
+      portsByVerdict(sets.get(names.ports)).get('accept'),
+      hook === 'prerouting' ? ports : undefined,
+    ),
+    prefix: prefixOf(chains.get('forget')),
+    log: {
+      refused: guarded ? ofGuards.some(({ kind }) => kind === 'log') : undefined,
+      group: ofOpens.flatMap(it => (it.kind === 'log' ? [it.group] : []))[0],
+    },
+    limits: { progress: sizeOf(names.progress('ipv4')), clients: sizeOf(names.admitted('ipv4')) },
+    services: new Map(
+      [...services].map(service => {
+        const guard = expressionsOf(chains.get(names.guard(service)));
+        return [
+          service,
+          {
+            ports: ports.get(names.guard(service)) ?? [],
+            openFor: openForOf(expressionsOf(chains.get(names.open(service))), service),
+            singleUse: guard.some(({ kind }) => kind === 'dynset'),
+            closed: closedOf(guard),
+            get sequences() {
+              return sorted(sequences().get(service) ?? []);
+            },
+          },
+        ];
+      }),
+    ),
+    get openings() {
+      return openings();
+    },
+    guards: leadsToGuards(ruleset, hook),
+  };
+}
+
+/** A value that is computed when it is asked for the first time. */
+function once<T extends object>(compute: () => T): () => T {
+  let value: T | undefined;
+  return () => (value ??= compute());
+}
+
+function expressionsOf(chain: ChainWithRules | undefined): readonly Expression[] {
+  return chain?.rules.flatMap(({ expressions }) => expressions) ?? [];
+}
+
+/** Ports by the guard that a map sends them to, or by `accept`. */
+function portsByVerdict(map: SetWithElements | undefined): Map<string, readonly PortRange[]> {
   const ports = new Map<string, PortRange[]>();
-  for (const { key, data } of ruleset.sets.find(set => set.name === map)?.elements ?? []) {
+  for (const { key, data } of map?.elements ?? []) {
     if (data === undefined || Buffer.isBuffer(data) || key.length !== 8) continue;
     const target = 'chain' in data ? data.chain : data.code;
+    if (target !== 'accept' && serviceOfGuard(target) === undefined) continue; // thousands are knock ports
     const list = ports.get(target) ?? [];
     const port = key.readUInt16BE(4);
     list.push({ protocol: key[0] === IPPROTO.udp ? 'udp' : 'tcp', first: port, last: port });
@@ -32,65 +222,12 @@ function portsByVerdict(ruleset: Ruleset, map: string): Map<string, readonly Por
   return new Map([...ports].map(([target, list]) => [target, mergePortRanges(list)]));
 }
 
-function chainNamed(ruleset: Ruleset, name: string): ChainWithRules | undefined {
-  return ruleset.chains.find(chain => chain.name === name);
-}
-
-/** The map that leads to the guards. If they are hooked in before DNAT, they have a map of their own. */
-export function guardMap(ruleset: Ruleset): string {
-  return chainNamed(ruleset, 'prerouting') ? names.guards : names.ports;
-}
-
-/** The ports of each service; none of one that only tells. */
-export function servicePorts(ruleset: Ruleset): Map<string, readonly PortRange[]> {
-  const ports = new Map<string, readonly PortRange[]>();
-  for (const { name } of ruleset.chains) {
-    const service = serviceOfOpen(name);
-    if (service !== undefined) ports.set(service, []);
-  }
-  for (const [target, ranges] of portsByVerdict(ruleset, guardMap(ruleset))) {
-    const service = serviceOfGuard(target);
-    if (service !== undefined) ports.set(service, ranges);
-  }
-  return ports;
-}
-
-/** The ports of some services, as `22/tcp`. */
-export function portsOf(ruleset: Ruleset, services: readonly string[]): Set<string> {
-  const ports = servicePorts(ruleset);
-  return portKeys(services.flatMap(service => ports.get(service) ?? []));
-}
-
-/** Whether an address needs no knock: `allow` names it. */
-export function isAllowed(ruleset: Ruleset, family: Family, address: Buffer): boolean {
-  const set = ruleset.sets.find(({ name }) => name === names.allowed(family));
-  return set !== undefined && inIntervals(set, address);
-}
-
-/** `IFNAMSIZ`, include/uapi/linux/if.h */
-const INTERFACE_NAME = 16;
-
-/** Whether the guards look at packets from every interface. */
-export function looksEverywhere(ruleset: Ruleset): boolean {
-  return chainNamed(ruleset, 'interfaces') === undefined;
-}
-
-/** Whether the guards look at packets from the interface of that name. Chain `interfaces` accepts the others. */
-export function isLookedAt(ruleset: Ruleset, name: string): boolean {
-  const some = chainNamed(ruleset, 'interfaces');
-  if (!some) return true;
-  const bytes = Buffer.alloc(INTERFACE_NAME);
-  bytes.write(name);
-  return some.rules.some(({ expressions }) =>
-    expressions.some(it => it.kind === 'cmp' && bytes.subarray(0, it.value.length).equals(it.value)),
-  );
-}
-
-/** Ports that are open to every source. */
-export function publicPorts(ruleset: Ruleset): readonly PortRange[] {
-  const guarded =
-    guardMap(ruleset) === names.guards ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
-  const accepted = portsByVerdict(ruleset, names.ports).get('accept') ?? [];
+/** The accepted ports without those that guards before DNAT have looked at. */
+function publicPorts(
+  accepted: readonly PortRange[] = [],
+  guards: ReadonlyMap<string, readonly PortRange[]> = new Map(),
+): readonly PortRange[] {
+  const guarded = portKeys([...guards.values()].flat());
   const open = [...eachPort(accepted)].filter(({ protocol, port }) => !guarded.has(`${port}/${protocol}`));
   return mergePortRanges(open.map(({ protocol, port }) => ({ protocol, first: port, last: port })));
 }
@@ -104,61 +241,69 @@ function portKeys(ranges: readonly PortRange[]): Set<string> {
   return new Set([...eachPort(ranges)].map(({ protocol, port }) => `${port}/${protocol}`));
 }
 
-/** The ports, as `22/tcp`, that strangers cannot reach. There are none if no hooked chain leads to the guards any more. */
-export function guardedPorts(ruleset: Ruleset | undefined): Set<string> {
-  if (!ruleset || ruleset.table.dormant) return new Set();
-  const map = guardMap(ruleset);
-  const asked = ruleset.chains.some(
-    ({ hook, rules }) =>
-      hook &&
-      rules.some(({ expressions }) =>
-        expressions.some(it => it.kind === 'lookup' && (it.set === map || it.set === names.held(map))),
-      ),
+/** The texts of a set of addresses; of elements with another `size` nothing, since the set is not ours. */
+function intervalsOf(set: SetWithElements | undefined, size: number): string[] {
+  if (!set?.elements.every(({ key }) => key.length === size)) return [];
+  // the kernel lists ranges from last to first; where two touch, the end of one must come before the start of the next
+  const elements = set.elements.toSorted(
+    (a, b) => Buffer.compare(a.key, b.key) || Number(b.end === true) - Number(a.end === true),
   );
-  return asked ? portKeys([...servicePorts(ruleset).values()].flat()) : new Set();
+  return intervalTexts({ ...set, elements });
 }
 
-/** Whether the first new connection uses an opening up. If so, the service's guard changes a set. */
-export function usesUp(guard: ChainWithRules | undefined): boolean {
-  return guard?.rules.some(({ expressions }) => expressions.some(({ kind }) => kind === 'dynset')) ?? false;
+/** From the masks in the rules of chain `forget`. */
+function prefixOf(forget: ChainWithRules | undefined): Record<Family, number> {
+  const prefix = { ipv4: 32, ipv6: 128 };
+  for (const expression of expressionsOf(forget))
+    if (expression.kind === 'bitwise')
+      prefix[expression.mask.length === 4 ? 'ipv4' : 'ipv6'] = bitCount(expression.mask);
+  return prefix;
 }
 
-/** How long a completed sequence opens the service, in milliseconds; undefined if another program changed that. */
-export function openingTime(open: ChainWithRules | undefined, service: string): number | undefined {
+function bitCount(mask: Buffer): number {
+  return [...mask].reduce((count, byte) => count + byte.toString(2).replaceAll('0', '').length, 0);
+}
+
+function openForOf(open: readonly Expression[], service: string): number | undefined {
   const sets = new Set<string>(FAMILIES.map(family => names.clients(service, family)));
-  for (const { expressions } of open?.rules ?? [])
-    for (const expression of expressions)
-      if (expression.kind === 'dynset' && sets.has(expression.set)) return expression.timeout;
-  return undefined;
+  return open.flatMap(it => (it.kind === 'dynset' && sets.has(it.set) ? [it.timeout] : []))[0];
 }
 
-/** The places that open a service, and the user of each. */
-export function openingPlaces(ruleset: Ruleset): Map<Place, { service: string; user: string | null }> {
-  const places = new Map<Place, { service: string; user: string | null }>();
-  for (const { key, data, comment } of ruleset.sets.find(({ name }) => name === names.arrivals)?.elements ??
-    []) {
+function closedOf(guard: readonly Expression[]): string | undefined {
+  return guard
+    .flatMap(it => ('verdict' in it && 'chain' in it.verdict ? [it.verdict.chain] : []))
+    .find(name => name.startsWith('closed_'))
+    ?.slice('closed_'.length);
+}
+
+function openingsOf(arrivals: SetWithElements | undefined): Map<Place, Opening> {
+  const openings = new Map<Place, Opening>();
+  for (const { key, data, comment } of arrivals?.elements ?? []) {
     const service = data && 'chain' in data ? serviceOfOpen(data.chain) : undefined;
     if (service !== undefined && key.length === 4)
-      places.set(key.readUInt32LE(0) as Place, { service, user: comment ?? null });
+      openings.set(key.readUInt32LE(0) as Place, { service, user: comment ?? null });
   }
-  return places;
+  return openings;
 }
 
-/** The places that tokens lead to: they open a service, and no knock leads there. */
-export function tokenPlaces(ruleset: Ruleset): Map<Place, { service: string; user: string }> {
-  const places = openingPlaces(ruleset);
-  for (const { places: path } of compiledSequences(ruleset)) for (const place of path) places.delete(place);
-  return new Map(
-    [...places].flatMap(([place, { service, user }]) =>
-      user === null ? [] : [[place, { service, user }] as const],
-    ),
-  );
+/** How long each place waits for the next knock, in milliseconds: from the names of chains such as `wait_5s`. */
+function pausesOf(arrivals: SetWithElements | undefined): Map<Place, number> {
+  const pauses = new Map<Place, number>();
+  for (const { key, data } of arrivals?.elements ?? []) {
+    const [, text] = /^(?:start|wait)_(\w+)$/.exec(data && 'chain' in data ? data.chain : '') ?? [];
+    const pause = text === undefined ? undefined : readDuration(text);
+    if (pause?.ok && key.length === 4) pauses.set(key.readUInt32LE(0) as Place, pause.value);
+  }
+  return pauses;
 }
 
-/** All sequences, as the places that they lead through. */
-export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
+/** The sequences of each service: all ways through the map of steps that lead to an opening. */
+function sequencesOf(
+  sets: ReadonlyMap<string, SetWithElements>,
+  openings: ReadonlyMap<Place, Opening>,
+): Map<string, CompiledSequence[]> {
   const next = new Map<Place, Place[]>();
-  for (const { key, data } of ruleset.sets.find(({ name }) => name === names.steps)?.elements ?? []) {
+  for (const { key, data } of sets.get(names.steps)?.elements ?? []) {
     if (!Buffer.isBuffer(data) || key.length !== 12) continue;
     const from = key.readUInt32LE(0) as Place;
     const to = data.readUInt32LE(0) as Place;
@@ -167,31 +312,63 @@ export function compiledSequences(ruleset: Ruleset): CompiledSequence[] {
     if (steps) steps.push(to);
     else next.set(from, [to]);
   }
-  const opens = openingPlaces(ruleset);
-  const sequences: CompiledSequence[] = [];
+  const pauses = pausesOf(sets.get(names.arrivals));
+  const sequences = new Map<string, CompiledSequence[]>();
   const walk = (place: Place, places: readonly Place[]): void => {
     for (const to of next.get(place) ?? []) {
       if (places.includes(to)) continue; // our tables have no circles, but another program may have changed this one
       const path = [...places, to];
-      const opening = opens.get(to);
-      if (opening === undefined) walk(to, path);
-      else sequences.push({ ...opening, places: path });
+      const opening = openings.get(to);
+      if (opening === undefined) {
+        walk(to, path);
+        continue;
+      }
+      const { service, user } = opening;
+      const list = sequences.get(service) ?? [];
+      list.push({ user, places: path, pauses: path.flatMap(it => pauses.get(it) ?? []) });
+      sequences.set(service, list);
     }
   };
   walk(START, []);
   return sequences;
 }
 
-/** How much of an address is one client, in bits, from the masks in the rules of chain `forget`. */
-export function readPrefix(ruleset: Ruleset): Record<Family, number> {
-  const prefix = { ipv4: 32, ipv6: 128 };
-  for (const { expressions } of ruleset.chains.find(({ name }) => name === 'forget')?.rules ?? [])
-    for (const expression of expressions)
-      if (expression.kind === 'bitwise')
-        prefix[expression.mask.length === 4 ? 'ipv4' : 'ipv6'] = bitCount(expression.mask);
-  return prefix;
+function leadsToGuards({ table, chains }: Ruleset, hook: Config['hook']): boolean {
+  if (table.dormant) return false;
+  const map = hook === 'prerouting' ? names.guards : names.ports;
+  const isAsked = (it: Expression) => it.kind === 'lookup' && (it.set === map || it.set === names.held(map));
+  return chains.some(({ hook, rules }) => hook && rules.some(({ expressions }) => expressions.some(isAsked)));
 }
 
-function bitCount(mask: Buffer): number {
-  return [...mask].reduce((count, byte) => count + byte.toString(2).replaceAll('0', '').length, 0);
+/** The ports of some services, as `22/tcp`. */
+export function portsOf({ services }: Program, some: readonly string[]): Set<string> {
+  return portKeys(some.flatMap(service => services.get(service)?.ports ?? []));
+}
+
+/** The ports, as `22/tcp`, that strangers cannot reach. */
+export function guardedPorts(program: Program | undefined): Set<string> {
+  return program?.guards ? portsOf(program, [...program.services.keys()]) : new Set();
+}
+
+/** Whether the guards look at packets from the interface of that name. */
+export function isLookedAt({ interfaces }: Program, name: string): boolean {
+  return interfaces.length === 0 || interfaces.some(pattern => covers(pattern, name));
+}
+
+/** The places that tokens lead to: they open a service as a user, and no knock leads there. */
+export function tokenPlaces({ openings, services }: Program): Map<Place, { service: string; user: string }> {
+  const places = new Set(
+    [...services.values()].flatMap(({ sequences }) => sequences.flatMap(it => it.places)),
+  );
+  return new Map(
+    [...openings].flatMap(([place, { service, user }]) =>
+      user === null || places.has(place) ? [] : [[place, { service, user }] as const],
+    ),
+  );
+}
+
+/** Whether an address needs no knock: `allow` names it. */
+export function isAllowed({ sets }: Ruleset, family: Family, address: Buffer): boolean {
+  const set = sets.find(({ name }) => name === names.allowed(family));
+  return set !== undefined && inIntervals(set, address);
 }

@@ -3,18 +3,9 @@ import { formatPortRange } from '../inet/port.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
-import { clientText } from './client.ts';
+import { clientsOf, clientText } from './client.ts';
 import { names } from './names.ts';
-import {
-  type CompiledSequence,
-  compiledSequences,
-  guardedPorts,
-  isLookedAt,
-  looksEverywhere,
-  openingPlaces,
-  readPrefix,
-  servicePorts,
-} from './program.ts';
+import { decompile, guardedPorts, isLookedAt, type Program } from './program.ts';
 
 /** What `status --json` prints. Times are in seconds; null for what never ends. */
 export interface Status {
@@ -69,47 +60,31 @@ export interface Mistaken {
  * come in by. Without them, every interface that the table looks at counts.
  */
 export function readStatus(ruleset: Ruleset, inSync: boolean | null, interfaces?: readonly string[]): Status {
-  const sequences = compiledSequences(ruleset);
-  const users = openingPlaces(ruleset);
+  const program = decompile(ruleset);
+  const { openings, prefix } = program;
   const counters = byName(ruleset.counters);
   const sets = byName(ruleset.sets);
   const counted = (name: string) => counters.get(name)?.packets ?? 0;
   const elements = (name: string) => sets.get(name)?.elements ?? [];
-  const prefix = readPrefix(ruleset);
-  const through = byPlace(sequences);
-
-  const userAt = (place: Element['data']): string | null => {
-    const user = Buffer.isBuffer(place) ? users.get(place.readUInt32LE(0) as Place)?.user : undefined;
-    return user ?? null;
-  };
-  const clients = (service: string): Client[] =>
-    FAMILIES.flatMap(family => {
-      const places = new Map(
-        elements(names.users(service, family)).map(({ key, data }) => [key.toString('latin1'), data]),
-      );
-      return elements(names.clients(service, family)).map(element => {
-        const place = places.get(element.key.toString('latin1'));
-        return {
-          address: addressText(family, element, prefix),
-          user: userAt(place),
-          expires: seconds(element),
-        };
-      });
-    });
+  const through = byPlace(program);
 
   return {
     loaded: true,
     inSync,
-    guarded: isGuarding(ruleset, interfaces),
+    guarded: isGuarding(program, interfaces),
     table: ruleset.table.name,
     services: Object.fromEntries(
-      [...servicePorts(ruleset)]
+      [...program.services]
         .toSorted(([a], [b]) => (a < b ? -1 : 1))
-        .map(([name, ports]) => [
+        .map(([name, { ports }]) => [
           name,
           {
             ports: ports.map(formatPortRange),
-            clients: clients(name),
+            clients: clientsOf(sets, name).map(({ family, element, place }) => ({
+              address: addressText(family, element, prefix),
+              user: (place === null ? undefined : openings.get(place)?.user) ?? null,
+              expires: seconds(element),
+            })),
             opened: counted(names.opened(name)),
             accepted: counted(names.accepted(name)),
             refused: counted(names.refused(name)),
@@ -145,37 +120,35 @@ export function emptyStatus(table: string): Status {
   };
 }
 
-function isGuarding(ruleset: Ruleset, interfaces: readonly string[] | undefined): boolean {
-  const reached =
-    !interfaces || looksEverywhere(ruleset) || interfaces.some(name => isLookedAt(ruleset, name));
-  return reached && guardedPorts(ruleset).size > 0;
+function isGuarding(program: Program, interfaces: readonly string[] | undefined): boolean {
+  const reached = interfaces?.some(name => isLookedAt(program, name)) ?? true;
+  return (reached || program.interfaces.length === 0) && guardedPorts(program).size > 0;
 }
 
-function byPlace(
-  sequences: readonly CompiledSequence[],
-): Map<Place, { sequence: CompiledSequence; step: number }[]> {
-  const through = new Map<Place, { sequence: CompiledSequence; step: number }[]>();
-  for (const sequence of sequences)
-    sequence.places.forEach((place, index) => {
-      const list = through.get(place);
-      if (list) list.push({ sequence, step: index + 1 });
-      else through.set(place, [{ sequence, step: index + 1 }]);
-    });
+/** A step of a sequence that leads to a place. */
+type Step = Pick<Knocking, 'service' | 'user' | 'step' | 'of'>;
+
+function byPlace({ services }: Program): Map<Place, Step[]> {
+  const through = new Map<Place, Step[]>();
+  for (const [service, { sequences }] of services)
+    for (const { user, places } of sequences)
+      for (const [index, place] of places.entries()) {
+        const step = { service, user, step: index + 1, of: places.length };
+        const list = through.get(place);
+        if (list) list.push(step);
+        else through.set(place, [step]);
+      }
   return through;
 }
 
-function knocking(element: Element, address: string, through: ReturnType<typeof byPlace>): Knocking[] {
+function knocking(
+  element: Element,
+  address: string,
+  through: ReadonlyMap<Place, readonly Step[]>,
+): Knocking[] {
   const place = Buffer.isBuffer(element.data) ? (element.data.readUInt32LE(0) as Place) : undefined;
-  return ((place !== undefined && through.get(place)) || []).map(
-    ({ sequence: { service, user, places }, step }) => ({
-      address,
-      service,
-      user,
-      step,
-      of: places.length,
-      expires: seconds(element),
-    }),
-  );
+  const steps = (place !== undefined && through.get(place)) || [];
+  return steps.map(step => ({ address, ...step, expires: seconds(element) }));
 }
 
 function seconds({ expires }: Element): number | null {

@@ -17,7 +17,7 @@ import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { holds } from '../ruleset/names.ts';
-import { openingPlaces } from '../ruleset/program.ts';
+import { decompile, programOf } from '../ruleset/program.ts';
 import { opens } from '../ruleset/sets.ts';
 import { type KnownClient, knownClients } from '../table/clients.ts';
 import { explain } from '../table/explain.ts';
@@ -192,6 +192,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
     const kept = withSecrets(Buffer.from(bytes).toString(), config);
     const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, kept);
     const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
+    const program = programOf(config);
     const services = new Map(
       config.services.map(service => {
         const { name, openFor, singleUse } = service;
@@ -210,7 +211,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
       bytes: Buffer.from(kept),
       warnings,
       notKept,
-      changes: loaded.objects > 0 && loaded.before ? differences(loaded.before, wanted) : [],
+      changes: loaded.objects > 0 && loaded.before ? differences(decompile(loaded.before), program) : [],
       dropped: loaded.dropped,
       objects: loaded.objects,
       sessions: loaded.sessions,
@@ -226,9 +227,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
       feeding,
       secretFiles,
       users: new Map(
-        [...openingPlaces(wanted)].flatMap(([place, { user }]) =>
-          user === null ? [] : [[place, user] as const],
-        ),
+        [...program.openings].flatMap(([place, { user }]) => (user === null ? [] : [[place, user] as const])),
       ),
       clients: pack(clients),
       begun,

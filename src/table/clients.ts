@@ -1,10 +1,11 @@
 import type { monotonic } from '../host/clock.ts';
-import { FAMILIES, type Family } from '../inet/family.ts';
+import type { Family } from '../inet/family.ts';
 import type { Element } from '../nftables/element.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
+import { clientsOf } from '../ruleset/client.ts';
 import { host32 } from '../ruleset/match.ts';
 import { names } from '../ruleset/names.ts';
-import { openingTime, servicePorts, usesUp } from '../ruleset/program.ts';
+import { decompile } from '../ruleset/program.ts';
 
 /** The comment on elements that a grant made; `nft list ruleset` shows it. */
 export const GRANTED = 'granted';
@@ -41,33 +42,21 @@ export function openedAt({ until, timeout }: KnownClient): number {
  */
 export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
   const sets = byName(ruleset.sets);
-  const chains = byName(ruleset.chains);
-  const elements = (name: string) => sets.get(name)?.elements ?? [];
-  const services = [...servicePorts(ruleset).keys()].filter(
-    service => !usesUp(chains.get(names.guard(service))),
+  return [...decompile(ruleset).services].flatMap(([service, { singleUse, openFor }]) =>
+    singleUse
+      ? []
+      : clientsOf(sets, service)
+          .filter(({ element }) => !element.all)
+          .map(({ family, place, element: { key, timeout, expires, comment } }) => ({
+            service,
+            family,
+            key: new Uint8Array(key),
+            place,
+            timeout: timeout ?? null,
+            until: expires === undefined ? null : now + expires,
+            granted: comment === GRANTED || timeout !== openFor,
+          })),
   );
-  return services.flatMap(service => {
-    const openFor = openingTime(chains.get(names.open(service)), service);
-    return FAMILIES.flatMap(family => {
-      const places = new Map(
-        elements(names.users(service, family)).map(({ key, data }) => [
-          key.toString('hex'),
-          Buffer.isBuffer(data) ? data.readUInt32LE(0) : null,
-        ]),
-      );
-      return elements(names.clients(service, family))
-        .filter(({ all }) => !all)
-        .map(({ key, timeout, expires, comment }) => ({
-          service,
-          family,
-          key: new Uint8Array(key),
-          place: places.get(key.toString('hex')) ?? null,
-          timeout: timeout ?? null,
-          until: expires === undefined ? null : now + expires,
-          granted: comment === GRANTED || timeout !== openFor,
-        }));
-    });
-  });
 }
 
 /** The elements of clients that are still in, by set, for a table that has to be made again. */

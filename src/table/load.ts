@@ -11,7 +11,7 @@ import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { deleteTable, newTable, type Table } from '../nftables/table.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import { MARK, names } from '../ruleset/names.ts';
-import { guardedPorts, readPrefix, servicePorts } from '../ruleset/program.ts';
+import { decompile, guardedPorts } from '../ruleset/program.ts';
 import { clientElements, type KnownClient } from './clients.ts';
 import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
 import { merged, planFarewell, unknownTo } from './farewell.ts';
@@ -244,12 +244,13 @@ async function widened(
   current: Ruleset,
   wanted: Ruleset,
 ): Promise<Map<string, Element[]>> {
-  const [before, after] = [readPrefix(current), readPrefix(wanted)];
+  const { prefix: before } = decompile(current);
+  const { prefix: after, services } = decompile(wanted);
   const sets = new Map<string, Element[]>();
   const there = byName(current.sets);
   for (const family of FAMILIES) {
     if (after[family] >= before[family]) continue;
-    for (const service of servicePorts(wanted).keys()) {
+    for (const service of services.keys()) {
       const set = there.get(names.clients(service, family));
       if (!set) continue;
       const clients = await readElements(connection, current.table.name, set);
@@ -265,8 +266,8 @@ function carriedSessions(
   current: Ruleset | undefined,
   wanted: Ruleset,
 ): ((session: Session) => boolean) | undefined {
-  const before = guardedPorts(current);
-  const newly = new Set([...guardedPorts(wanted)].filter(port => !before.has(port)));
+  const before = guardedPorts(current && decompile(current));
+  const newly = new Set([...guardedPorts(decompile(wanted))].filter(port => !before.has(port)));
   const drops = (ruleset: Ruleset | undefined) =>
     ruleset?.chains.some(({ hook, rules }) => hook?.policy === 'drop' && rules.length > 0) ?? false;
   if (drops(wanted) && !drops(current)) return () => true;

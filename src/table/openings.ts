@@ -5,9 +5,10 @@ import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import type { Change } from '../nftables/change.ts';
 import { addElements, deleteElements, type Element, flushSet } from '../nftables/element.ts';
 import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
-import { clientText } from '../ruleset/client.ts';
+import type { Place } from '../ruleset/automaton.ts';
+import { clientsOf, clientText, placeOf } from '../ruleset/client.ts';
 import { CONNECTIONS, holds, names } from '../ruleset/names.ts';
-import { openingPlaces, portsOf, readPrefix, servicePorts } from '../ruleset/program.ts';
+import { decompile, portsOf } from '../ruleset/program.ts';
 import { GRANTED } from './clients.ts';
 import { CannotChangeError, isFull } from './errors.ts';
 import { readKernel, withState } from './read.ts';
@@ -135,8 +136,8 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
   const table = ruleset.table.name;
   const sets = byName(ruleset.sets);
   const elements = (name: string) => sets.get(name)?.elements ?? [];
-  const opens: ReadonlyMap<number, { readonly user: string | null }> = openingPlaces(ruleset);
-  const prefix = readPrefix(ruleset);
+  const program = decompile(ruleset);
+  const { openings: places, prefix } = program;
   const changes: Change[] = [];
   const remove = (name: string, gone: readonly Element[]): void => {
     const set = sets.get(name);
@@ -146,43 +147,42 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
     else changes.push(...deleteElements(table, set, gone));
   };
 
-  const openings = services.flatMap(service =>
-    FAMILIES.flatMap(family => {
-      const users = new Map(
-        elements(names.users(service, family)).map(({ key, data }) => [
-          key.toString('hex'),
-          Buffer.isBuffer(data) ? (opens.get(data.readUInt32LE(0))?.user ?? null) : null,
-        ]),
+  const userAt = (place: Place | null) => (place === null ? undefined : places.get(place)?.user) ?? null;
+  const isMeant = (family: Family, key: Buffer, place: Place | null) =>
+    whom.is === 'everybody' ||
+    (whom.is === 'client'
+      ? whom.family === family && masked(key, prefix[family]).equals(whom.key)
+      : userAt(place) === whom.name);
+  const openings = services.flatMap(service => {
+    const gone = clientsOf(sets, service).filter(it => isMeant(it.family, it.element.key, it.place));
+    for (const family of FAMILIES) {
+      const clients = gone.filter(it => it.family === family).map(it => it.element);
+      remove(names.clients(service, family), clients);
+      const users = elements(names.users(service, family));
+      remove(
+        names.users(service, family),
+        users.filter(user => isMeant(family, user.key, placeOf(user))),
       );
-      const userOf = ({ key }: Element) => users.get(key.toString('hex')) ?? null;
-      const isMeant = (element: Element) =>
-        whom.is === 'everybody' ||
-        (whom.is === 'client'
-          ? whom.family === family && masked(element.key, prefix[family]).equals(whom.key)
-          : userOf(element) === whom.name);
-      const gone = elements(names.clients(service, family)).filter(isMeant);
-      remove(names.clients(service, family), gone);
-      remove(names.users(service, family), elements(names.users(service, family)).filter(isMeant));
-      // if "prefix" changed, several of them may be the same client
-      const clients = new Map(
-        gone.map(element => {
-          const key = element.all ? element.key : masked(element.key, prefix[family]);
-          const client = element.all ? '*' : clientText(family, key, prefix[family]);
-          return [client, { service, family, key, client, user: userOf(element) }] as const;
-        }),
-      );
-      return [...clients.values()];
-    }),
-  );
+    }
+    // if "prefix" changed, several of them may be the same client
+    const clients = new Map(
+      gone.map(({ family, element, place }) => {
+        const key = element.all ? element.key : masked(element.key, prefix[family]);
+        const client = element.all ? '*' : clientText(family, key, prefix[family]);
+        return [client, { service, family, key, client, user: userAt(place) }] as const;
+      }),
+    );
+    return [...clients.values()];
+  });
   if (connections) {
-    const ports = portsOf(ruleset, services);
+    const ports = portsOf(program, services);
     for (const family of FAMILIES) {
       const size = family === 'ipv4' ? 4 : 16;
       const keys = clientKeys(whom, family, openings);
-      const isMeant = ({ key }: Element) =>
+      const isOf = ({ key }: Element) =>
         ports.has(`${key.readUInt16BE(size + 4)}/tcp`) &&
         (whom.is === 'everybody' || keys.has(masked(key.subarray(0, size), prefix[family]).toString('hex')));
-      for (const set of CONNECTIONS) remove(set(family), elements(set(family)).filter(isMeant));
+      for (const set of CONNECTIONS) remove(set(family), elements(set(family)).filter(isOf));
     }
   }
   return { changes, openings };
@@ -195,24 +195,26 @@ export function revokePlaces(connection: Connection, places: ReadonlySet<number>
       ['clients', 'users'].includes(holds(name) ?? ''),
     );
     const sets = byName(state.sets);
-    const changes = [...servicePorts(ruleset).keys()].flatMap(service =>
-      FAMILIES.flatMap(family => {
-        const [clients, users] = [
-          sets.get(names.clients(service, family)),
-          sets.get(names.users(service, family)),
-        ];
-        if (!clients || !users) return [];
-        const gone = users.elements.filter(
-          ({ data }) => Buffer.isBuffer(data) && places.has(data.readUInt32LE(0)),
-        );
-        const keys = new Set(gone.map(({ key }) => key.toString('hex')));
-        const out = clients.elements.filter(({ key }) => keys.has(key.toString('hex')));
+    const isGone = (place: Place | null) => place !== null && places.has(place);
+    const changes = [...decompile(ruleset).services.keys()].flatMap(service => {
+      const gone = clientsOf(sets, service).filter(({ place }) => isGone(place));
+      return FAMILIES.flatMap(family => {
+        const users = sets.get(names.users(service, family));
+        const clients = sets.get(names.clients(service, family));
+        const out = gone.filter(it => it.family === family).map(it => it.element);
+        const { name } = ruleset.table;
         return [
-          ...deleteElements(ruleset.table.name, users, gone),
-          ...deleteElements(ruleset.table.name, clients, out),
+          ...(users
+            ? deleteElements(
+                name,
+                users,
+                users.elements.filter(it => isGone(placeOf(it))),
+              )
+            : []),
+          ...(clients ? deleteElements(name, clients, out) : []),
         ];
-      }),
-    );
+      });
+    });
     return { changes };
   });
 }

@@ -5,7 +5,7 @@ import { readPlain, writeWhole } from '../host/files.ts';
 import { runtimeFolder } from '../host/hold.ts';
 import { masked } from '../inet/address.ts';
 import type { Family } from '../inet/family.ts';
-import { readPrefix } from '../ruleset/program.ts';
+import { decompile } from '../ruleset/program.ts';
 import { type KnownClient, openedAt } from './clients.ts';
 import type { Revoked } from './openings.ts';
 
@@ -40,7 +40,7 @@ export function noteRevocation(env: NodeJS.ProcessEnv, revoked: Revoked): void {
 
 function notesOf({ ruleset, revocation, openings }: Revoked): Note[] {
   const { whom, everywhere } = revocation;
-  const prefix = readPrefix(ruleset);
+  const { prefix } = decompile(ruleset);
   const clientOf = ({ family, key }: { readonly family: Family; readonly key: Buffer }) => {
     return { family, key: key.toString('hex'), length: prefix[family] };
   };

@@ -5,7 +5,7 @@ import { type Rule, sameRule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { sameSet } from '../nftables/set.ts';
 import { names, ownerOf } from '../ruleset/names.ts';
-import { guardedPorts } from '../ruleset/program.ts';
+import { decompile, guardedPorts } from '../ruleset/program.ts';
 import { asides, decided, isAside } from './asides.ts';
 import { reachable, rewritten, setsOf } from './references.ts';
 
@@ -53,7 +53,8 @@ function withRanges(current: Ruleset, stage: Ruleset): Ruleset {
 
 /** Whether one transaction is enough. */
 function isSeamless(current: Ruleset, wanted: Ruleset): boolean {
-  if (current.table.dormant || !(dropsByPolicy(current) || guardedPorts(current).size > 0)) return true;
+  if (current.table.dormant || !(dropsByPolicy(current) || guardedPorts(decompile(current)).size > 0))
+    return true;
   const [there, then] = [hooks(current), hooks(wanted)];
   if (there.size !== then.size || [...there].some(([name, hook]) => !sameHook(hook, then.get(name))))
     return false;

@@ -12,6 +12,7 @@ import type { Ruleset } from '../nftables/ruleset.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import { compile } from '../ruleset/compile.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
+import { decompile, programOf } from '../ruleset/program.ts';
 import { knownClients } from '../table/clients.ts';
 import { TrialError } from '../table/errors.ts';
 import { planLoad } from '../table/load.ts';
@@ -91,7 +92,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
       if (candidate === null) rememberUnconfirmed(env, bytes);
       writeHold(env, { reason: `trying ${candidate ?? path}`, until: trial.until + GRACE });
       const loaded = await apply(access, config, { env });
-      const changes = loaded.before ? differences(loaded.before, wanted) : [];
+      const changes = loaded.before ? differences(decompile(loaded.before), programOf(config)) : [];
       const start = await beginWitness(connection, loaded.before, wanted, {
         changes,
         login,

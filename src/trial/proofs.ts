@@ -7,15 +7,7 @@ import { byName, type ChainWithRules, type Ruleset } from '../nftables/ruleset.t
 import type { Place } from '../ruleset/automaton.ts';
 import type { Difference } from '../ruleset/describe.ts';
 import { names } from '../ruleset/names.ts';
-import {
-  compiledSequences,
-  openingTime,
-  publicPorts,
-  readPrefix,
-  servicePorts,
-  tokenPlaces,
-  usesUp,
-} from '../ruleset/program.ts';
+import { decompile, type Program, tokenPlaces } from '../ruleset/program.ts';
 
 /** A service whose knocks can show that a trial lets its author in. It is plain data, so that it can be noted. */
 export interface Proof {
@@ -56,43 +48,45 @@ export function proofsOf(
   changes: readonly Difference[],
   login: Session | undefined,
 ): { readonly author: Author | null; readonly proofs: readonly Proof[] } {
-  const ends = (ruleset: Ruleset) => [
-    ...compiledSequences(ruleset).flatMap(({ service, user, places }) => {
-      const place: Place | undefined = places.at(-1);
-      return place === undefined ? [] : [{ service, user, place }];
-    }),
-    ...[...tokenPlaces(ruleset)].map(([place, { service, user }]) => ({ service, user, place })),
-  ];
-  const known = new Set(before ? ends(before).map(({ place }) => place) : []);
+  const program = decompile(wanted);
+  const known = new Set(before ? ends(decompile(before)).map(({ place }) => place) : []);
   const users = new Map<string, Map<number, string | null>>();
-  for (const { service, user, place } of ends(wanted))
+  for (const { service, user, place } of ends(program))
     users.set(service, (users.get(service) ?? new Map()).set(place, user));
-  const chains = byName(wanted.chains);
-  const ports = servicePorts(wanted);
   const isHis = ({ protocol, first, last }: PortRange) =>
     login !== undefined && protocol === 'tcp' && first <= login.port && login.port <= last;
-  const cameTo = [...ports].find(([, ranges]) => ranges.some(isHis))?.[0];
-  const isOpen =
-    wanted.chains.every(({ hook }) => hook?.policy !== 'drop') || publicPorts(wanted).some(isHis);
+  const cameTo = [...program.services].find(([, { ports }]) => ports.some(isHis))?.[0];
+  const isOpen = wanted.chains.every(({ hook }) => hook?.policy !== 'drop') || program.public.some(isHis);
   const isByHim = (service: string) =>
     login !== undefined && (cameTo === undefined ? isOpen : cameTo === service);
-  const proofs = [...ports].flatMap(([service, ranges]): Proof[] => {
-    const openFor = openingTime(chains.get(names.open(service)), service);
+  const proofs = [...program.services].flatMap(([service, { ports, openFor, singleUse }]): Proof[] => {
     const own = users.get(service) ?? new Map<number, string | null>();
     const all = before !== undefined && isAllThatChanged(service, before, wanted, changes);
     const anybody = new Set([...own.keys()].filter(place => all || !known.has(place as Place)));
     const author = isByHim(service);
     if (openFor === undefined || !(author || anybody.size > 0)) return [];
-    const singleUse = usesUp(chains.get(names.guard(service)));
-    return [{ service, ports: ranges, openFor, singleUse, users: own, anybody, author }];
+    return [{ service, ports, openFor, singleUse, users: own, anybody, author }];
   });
   const author = login
     ? {
         family: login.family,
-        key: Uint8Array.from(masked(login.peer, readPrefix(wanted)[login.family])),
+        key: Uint8Array.from(masked(login.peer, program.prefix[login.family])),
       }
     : null;
   return { author, proofs };
+}
+
+/** The places where sequences end, and those that tokens lead to. */
+function ends(program: Program) {
+  return [
+    ...[...program.services].flatMap(([service, { sequences }]) =>
+      sequences.flatMap(({ user, places }) => {
+        const place: Place | undefined = places.at(-1);
+        return place === undefined ? [] : [{ service, user, place }];
+      }),
+    ),
+    ...[...tokenPlaces(program)].map(([place, { service, user }]) => ({ service, user, place })),
+  ];
 }
 
 /**

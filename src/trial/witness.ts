@@ -9,7 +9,7 @@ import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import type { NftSet } from '../nftables/set.ts';
 import type { Difference } from '../ruleset/describe.ts';
 import { names } from '../ruleset/names.ts';
-import { guardMap, readPrefix } from '../ruleset/program.ts';
+import { decompile } from '../ruleset/program.ts';
 import { clientId, GRANTED } from '../table/clients.ts';
 import { readCounters, readElements, readSets } from '../table/read.ts';
 import { type Author, type Proof, proofsOf } from './proofs.ts';
@@ -72,12 +72,13 @@ export async function beginWitness(
   },
 ): Promise<Start> {
   const table = wanted.table.name;
+  const { prefix, hook } = decompile(wanted);
   const { author, proofs } = proofsOf(before, wanted, options.changes, options.login);
   const base = {
     table,
     at: monotonic(),
-    prefix: readPrefix(wanted),
-    beforeDnat: guardMap(wanted) === names.guards,
+    prefix,
+    beforeDnat: hook === 'prerouting',
     author,
     proofs,
   };

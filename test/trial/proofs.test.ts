@@ -4,6 +4,7 @@ import { parseConfig } from '../../src/config/parse.ts';
 import type { Session } from '../../src/host/sessions.ts';
 import { compile } from '../../src/ruleset/compile.ts';
 import { differences } from '../../src/ruleset/describe.ts';
+import { decompile } from '../../src/ruleset/program.ts';
 import { proofsOf } from '../../src/trial/proofs.ts';
 
 const ssh = { ports: [22], sequence: [10000, 2345, 3456, 1234] };
@@ -28,7 +29,7 @@ const compiled = (config: object | undefined) =>
 function proofs(before: object | undefined, wanted: object, author?: Session): Record<string, string> {
   const [was, is] = [compiled(before), compiled(wanted)];
   if (!is) return {};
-  const changes = was ? differences(was, is) : [];
+  const changes = was ? differences(decompile(was), decompile(is)) : [];
   return Object.fromEntries(
     proofsOf(was, is, changes, author).proofs.map(proof => {
       const anybody = [...proof.users].flatMap(([place, user]) =>
@@ -160,9 +161,14 @@ t.test('by nobody, where somebody had changed the rules by hand', async t => {
   if (!is || !input) return t.fail();
   const accept = { expressions: [{ kind: 'immediate', verdict: { code: 'accept' } }] } as const;
   const byHand = { ...is, chains: [...chains, { ...input, rules: [...input.rules, accept] }] };
-  t.same(proofsOf(byHand, is, differences(byHand, is), undefined).proofs, [], 'the file as it was');
+  t.same(
+    proofsOf(byHand, is, differences(decompile(byHand), decompile(is)), undefined).proofs,
+    [],
+    'the file as it was',
+  );
   const faster = compiled({ services: { ssh, web: { ...web, openFor: '1s' } } });
-  if (faster) t.same(proofsOf(byHand, faster, differences(byHand, faster), undefined).proofs, []);
+  if (faster)
+    t.same(proofsOf(byHand, faster, differences(decompile(byHand), decompile(faster)), undefined).proofs, []);
 });
 
 t.test("from the author's address, the service that he is in by", async t => {
