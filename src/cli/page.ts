@@ -1,12 +1,15 @@
 import { hostsPath } from '../client/folders.ts';
-import { findHost, HOST, openToOthers, REALM, readHosts } from '../client/hosts.ts';
+import { findHost, HOST, openToOthers, readHosts } from '../client/hosts.ts';
 import { makePage, type PageSettings } from '../client/page.ts';
 import { resolveHost } from '../client/resolve.ts';
 import { formatMode, readBytes } from '../config/file.ts';
+import { REALM } from '../config/names.ts';
 import { SECRET } from '../config/secret.ts';
 import { NAMING, type Naming } from '../config/shape.ts';
 import { readDurationWord } from '../inet/duration.ts';
 import { readPort } from '../inet/port.ts';
+import { DEFAULT_REALM } from '../token/derive.ts';
+import { DEFAULT_PORT } from '../token/packet.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 
 export interface PageOptions {
@@ -55,9 +58,15 @@ function readSettings(context: Context, name: string, options: PageOptions): Pag
   const service = options.service ?? token?.service;
   if (service === undefined) throw new UsageError('--service is missing: its name on the server, as in ssh');
   checkName('--service', service, NAMING);
-  const realm = options.realm ?? token?.realm ?? 'default';
+  const realm = options.realm ?? token?.realm ?? DEFAULT_REALM;
   checkName('--realm', realm, REALM);
-  const settings = { name, host, port: readUdpPort(options.port) ?? token?.port ?? 62201, service, realm };
+  const settings = {
+    name,
+    host,
+    port: readUdpPort(options.port) ?? token?.port ?? DEFAULT_PORT,
+    service,
+    realm,
+  };
   return {
     ...settings,
     secret: Buffer.from(secret).toString('hex'),

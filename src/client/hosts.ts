@@ -1,6 +1,7 @@
 import { existsSync, type Stats } from 'node:fs';
 import { durationWithin } from '../config/duration.ts';
 import { decode, formatMode, othersMay, readBytes, tellOwner } from '../config/file.ts';
+import { realm } from '../config/names.ts';
 import { knocks } from '../config/ports.ts';
 import { ConfigError } from '../config/problems.ts';
 import { Report } from '../config/report.ts';
@@ -10,7 +11,8 @@ import type { Span } from '../inet/duration.ts';
 import { bad, good } from '../inet/outcome.ts';
 import { type Port, readPort } from '../inet/port.ts';
 import type { Protocol } from '../inet/protocol.ts';
-import type { TokenKey } from '../token/derive.ts';
+import { DEFAULT_REALM, type TokenKey } from '../token/derive.ts';
+import { DEFAULT_PORT } from '../token/packet.ts';
 
 /** A host in the user's file. */
 export interface KnownHost {
@@ -69,15 +71,10 @@ function portOf(protocol: Protocol): Shape<number> {
   };
 }
 
-export const REALM: Naming = {
-  pattern: /^[A-Za-z0-9._-]{1,64}$/,
-  expected: '1 to 64 letters, digits, ".", "_" or "-"',
-};
-
 const TOKEN = object({
   secret: { shape: secret, doc: 'the secret of this device', required: true },
   service: { shape: named('service', NAMING), doc: 'name of the service on the server', required: true },
-  realm: { shape: named('realm', REALM), doc: 'the realm of the server' },
+  realm: { shape: realm, doc: 'the realm of the server' },
   port: { shape: portOf('udp'), doc: 'where the server expects tokens' },
   payload: { shape: list(portOf('tcp'), { least: 0, of: 'TCP ports' }), doc: 'where it does, too' },
 });
@@ -90,8 +87,8 @@ const token: Shape<TokenEntry> = {
     const {
       secret,
       service,
-      realm = 'default',
-      port = 62201,
+      realm = DEFAULT_REALM,
+      port = DEFAULT_PORT,
       payload = [],
     } = TOKEN.read(node, report, where) ?? {};
     if (secret === undefined || service === undefined) return undefined; // an error was reported

@@ -1,5 +1,8 @@
 /** Every key of the file, once. Reading, defaults, environment and the JSON schema all come from here. */
 
+import { NF_IP_PRI } from '../inet/netfilter.ts';
+import { DEFAULT_REALM } from '../token/derive.ts';
+import { DEFAULT_PORT } from '../token/packet.ts';
 import { duration } from './duration.ts';
 import { interfaceName, realm, tableName } from './names.ts';
 import { network } from './networks.ts';
@@ -9,8 +12,8 @@ import { anyString, choice, dictionary, flag, integer, type Key, list, object, t
 
 /** More than a host with gigabytes to spare could hold: 2^24 elements take about 2 GB of kernel memory. */
 const MOST_ELEMENTS = 2 ** 24;
-/** Chains at -200 or before see packets before connection tracking does. */
-const CONNTRACK_PRIORITY = -200;
+/** Chains at conntrack's priority or before see packets before connection tracking does. */
+export const LOWEST_PRIORITY = NF_IP_PRI.conntrack + 1;
 
 const CLOSED = choice('drop', 'reject', 'prohibited');
 
@@ -66,9 +69,9 @@ const LIMITS = {
 };
 
 const TOKEN = {
-  port: key(portOf('udp'), { default: '62201/udp', doc: 'The UDP port that tokens are sent to.' }),
+  port: key(portOf('udp'), { default: `${DEFAULT_PORT}/udp`, doc: 'The UDP port that tokens are sent to.' }),
   realm: key(realm, {
-    default: 'default',
+    default: DEFAULT_REALM,
     doc: 'Part of the derivation: hosts that share secrets need different realms.',
   }),
   hours: key(integer(1, 24), { default: 24, doc: 'How many hours ahead tokens stand ready.' }),
@@ -115,7 +118,7 @@ export const FILE = {
     default: 'input',
     doc: '"prerouting" also guards ports that DNAT forwards, such as Docker\'s, by their original number.',
   }),
-  priority: key(integer(CONNTRACK_PRIORITY + 1, 2 ** 31 - 1), {
+  priority: key(integer(LOWEST_PRIORITY, 2 ** 31 - 1), {
     default: -10,
     doc: 'Priority of the input chain; that of filter is 0.',
   }),

@@ -1,6 +1,6 @@
 import { bad, good, type Outcome } from '../inet/outcome.ts';
 import { isKeyword, keywords } from './keywords.ts';
-import type { Shape } from './shape.ts';
+import type { Naming, Shape } from './shape.ts';
 
 const TABLE = /^[a-z][a-z0-9_]{0,31}$/;
 /**
@@ -19,14 +19,17 @@ export const tableName: Shape<string> = {
   },
 };
 
-const REALM = /^[A-Za-z0-9._-]{1,64}$/;
+export const REALM: Naming = {
+  pattern: /^[A-Za-z0-9._-]{1,64}$/,
+  expected: '1 to 64 letters, digits, ".", "_" or "-"',
+};
 
 /** A word that goes into the derivation of tokens. */
 export const realm: Shape<string> = {
-  schema: { type: 'string', pattern: REALM.source },
+  schema: { type: 'string', pattern: REALM.pattern.source },
   read(node, report, where) {
-    const fits = node.kind === 'string' && REALM.test(node.value);
-    const outcome = fits ? good(node.value) : bad('is no realm', '1 to 64 letters, digits, ".", "_" or "-"');
+    const fits = node.kind === 'string' && REALM.pattern.test(node.value);
+    const outcome = fits ? good(node.value) : bad('is no realm', REALM.expected);
     return report.outcome(node, where, outcome);
   },
 };

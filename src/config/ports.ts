@@ -9,6 +9,7 @@ import {
   readPortRange,
 } from '../inet/port.ts';
 import type { Protocol } from '../inet/protocol.ts';
+import { DEFAULT_PORT } from '../token/packet.ts';
 import { nameKind, type Report } from './report.ts';
 import { list, type Placed, type Shape } from './shape.ts';
 import type { Node } from './syntax.ts';
@@ -39,7 +40,7 @@ const portRange: Shape<Placed<PortRange>> = {
 
 /** One port of that protocol. */
 export function portOf(protocol: Protocol): Shape<Placed<Port>> {
-  const expected = `a port of ${protocol.toUpperCase()}, such as "${protocol === 'udp' ? 62201 : 80}/${protocol}"`;
+  const expected = `a port of ${protocol.toUpperCase()}, such as "${protocol === 'udp' ? DEFAULT_PORT : 80}/${protocol}"`;
   return {
     schema: {
       anyOf: [

@@ -1,3 +1,5 @@
+import { listedSockets } from '../host/sockets.ts';
+import { TCP_STATE } from '../netlink/inet-diag.ts';
 /** The server's side of the demo: the hidden services, other listeners, and a program that interferes. */
 
 import { once } from 'node:events';
@@ -34,16 +36,12 @@ export function removeTables(): Promise<number> {
   return withKernel(({ connection }) => unload(connection));
 }
 
-const TCP_LISTEN = '0A'; // include/net/tcp_states.h
-
 /** The ports of this network namespace on which a program listens, sorted. */
 export function listeners(): Port[] {
   const ports = (['tcp', 'udp'] as const).flatMap(protocol =>
-    ['', '6']
-      .flatMap(family => sockets(`${protocol}${family}`))
-      .filter(([, , , state]) => protocol === 'udp' || state === TCP_LISTEN)
-      .map(([, address = '']) => Number.parseInt(address.split(':')[1] ?? '', 16))
-      .map(port => `${port}/${protocol}`),
+    listedSockets(protocol)
+      .filter(({ state }) => protocol === 'udp' || state === TCP_STATE.LISTEN)
+      .map(({ port }) => `${port}/${protocol}`),
   );
   return [...new Set(ports)].toSorted().map(text => {
     const [port, protocol] = text.split('/');

@@ -7,6 +7,7 @@ import type { Hold, RunningSupervisor, Trouble } from '../host/hold.ts';
 import type { Looked } from '../host/interfaces.ts';
 import type { Listener } from '../host/listeners.ts';
 import type { Family } from '../inet/family.ts';
+import type { Network } from '../inet/network.ts';
 import type { PortRange } from '../inet/port.ts';
 import type { Flush } from './flushes.ts';
 
@@ -124,6 +125,6 @@ export interface HostFacts {
 }
 
 export interface HostInterface extends Interface {
-  /** Its addresses with their networks: `172.17.0.1/16`. */
-  readonly networks: readonly string[];
+  /** The networks of its addresses. */
+  readonly networks: readonly Network[];
 }

@@ -1,9 +1,9 @@
-import ipaddr from 'ipaddr.js';
 import type { Config } from '../config/types.ts';
 import { pass } from '../firewalls/journey.ts';
 import { forwarding } from '../firewalls/packet.ts';
 import { type Astray, astrayText, looksNowhere, NOTHING_LOOKED_AT } from '../host/interfaces.ts';
-import type { HostFacts, HostInterface } from './facts.ts';
+import { isWithin } from '../inet/network.ts';
+import type { HostFacts } from './facts.ts';
 import { type Checked, type Finding, type FindingId, list, type Severity } from './finding.ts';
 import {
   addressText,
@@ -111,7 +111,7 @@ function reachable({ guarded, family, passage }: Crossing, host: HostFacts, arou
   const { translation } = passage;
   const { address, port } = translation?.ruling.to ?? {};
   if (!translation || !address || address.vague || !host.switches.has(SWITCHES.forward[family])) return [];
-  const output = host.interfaces.find(it => isBehind(address.likely, it));
+  const output = host.interfaces.find(({ networks }) => networks.some(it => isWithin(address.likely, it)));
   if (!output) return [];
   const to = {
     family,
@@ -135,12 +135,4 @@ function reachable({ guarded, family, passage }: Crossing, host: HostFacts, arou
       mend: `nft 'table inet own_addresses { chain prerouting { type filter hook prerouting priority raw; ${rule}; }; }'`,
     },
   ];
-}
-
-function isBehind(address: Buffer, { networks }: HostInterface): boolean {
-  const parsed = ipaddr.fromByteArray([...address]);
-  return networks.some(network => {
-    const [base, length] = ipaddr.parseCIDR(network);
-    return base.kind() === parsed.kind() && parsed.match(base, length);
-  });
 }

@@ -1,7 +1,8 @@
 import { pass, type Visit } from '../firewalls/journey.ts';
 import { arriving, type Interface, type Packet } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
-import type { Family } from '../inet/family.ts';
+import { type Family, familyOf } from '../inet/family.ts';
+import { SOURCE_OFFSET } from '../inet/header.ts';
 import { formatNetwork } from '../inet/network.ts';
 import type { PortRange } from '../inet/port.ts';
 import type { ClientIn } from './facts.ts';
@@ -50,9 +51,6 @@ function stopAt(tables: readonly ForeignTable[], packet: Packet): Visit | undefi
   return [...before.visits, ...after].find(({ ruling: { fate } }) => fate === 'drop' || fate === 'reject');
 }
 
-/** The position of the source address in the headers of IPv4 and IPv6, in bytes. */
-const SOURCE = { ipv4: 12, ipv6: 8 } as const;
-
 /** The first packet of a client, of whose address we know the first `length` bits. */
 function from(
   { address, length }: Pick<ClientIn, 'address' | 'length'>,
@@ -63,9 +61,9 @@ function from(
   const packet = arriving({ family, protocol, port: first }, way);
   const likely = Buffer.from(packet.network.likely);
   const sure = Buffer.from(packet.network.sure);
-  address.copy(likely, SOURCE[family]);
+  address.copy(likely, SOURCE_OFFSET[family]);
   for (let bit = 0; bit < length; bit++) {
-    const at = SOURCE[family] + (bit >> 3);
+    const at = SOURCE_OFFSET[family] + (bit >> 3);
     sure[at] = (sure[at] ?? 0) | (0x80 >> (bit & 7));
   }
   return { ...packet, network: { ...packet.network, likely, sure } };
@@ -138,7 +136,7 @@ function finding(group: readonly Stopped[]): Finding[] {
 }
 
 function clientName({ address, length }: ClientIn): string {
-  return formatNetwork({ family: address.length === 4 ? 'ipv4' : 'ipv6', address, length });
+  return formatNetwork({ family: familyOf(address), address, length });
 }
 
 /** fail2ban's names for sets and chains, with the jail. */

@@ -1,3 +1,4 @@
+import { LOWEST_PRIORITY } from '../config/keys.ts';
 import type { Config } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Port } from '../inet/port.ts';
@@ -129,7 +130,7 @@ function placeOf({ table, chain }: Visit): string {
 
 /** Whether our chain can come before this one. */
 function byPriority({ chain: { hook } }: Visit): boolean {
-  return hook.name === 'input' && hook.priority > LOWEST;
+  return hook.name === 'input' && hook.priority > LOWEST_PRIORITY;
 }
 
 function letThrough(config: Config, visit: Visit, [first]: readonly Knock[], path: string): string {
@@ -137,9 +138,6 @@ function letThrough(config: Config, visit: Visit, [first]: readonly Knock[], pat
     ? `"priority": ${Math.min(visit.chain.hook.priority, config.priority) - 1}  in ${path}`
     : `nft insert rule ${placeOf(visit)} ${first?.protocol ?? 'tcp'} dport THE_PORT_OF_THAT_KNOCK accept`;
 }
-
-/** The lowest priority that the configuration accepts. */
-const LOWEST = -199;
 
 function inUse(
   knocks: readonly Knock[],

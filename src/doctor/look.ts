@@ -1,8 +1,10 @@
 import type { Closed } from '../config/types.ts';
+import { NFTA_XT } from '../firewalls/fields.ts';
 import type { Family } from '../inet/family.ts';
 import type { Protocol } from '../inet/protocol.ts';
 import { AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import type { Expression, Unknown } from '../nftables/expression.ts';
+import { NFTA_REJECT } from '../nftables/expressions/reject.ts';
 import type { Rule } from '../nftables/rule.ts';
 
 /** The answer of a closed port: none, the kernel's own for a closed port, or ICMP of another kind. */
@@ -51,13 +53,13 @@ const CODES: Readonly<Record<Family, Readonly<Record<number, Answer>>>> = {
   ipv6: { 4: 'port unreachable', 1: 'prohibited' },
 };
 
-/** enum nft_reject_attributes: TYPE 1 (0: ICMP code of the family), ICMP_CODE 2. Variants that we never write. */
+/** Variants that we never write. Type 0 has the ICMP code of the family. */
 function answerOfReject({ raw }: Unknown, family: Family): Answer {
   const reader = new AttributeReader(raw);
   let [type, code] = [-1, -1];
   while (reader.next()) {
-    if (reader.type === 1) type = reader.be32();
-    else if (reader.type === 2) code = reader.u8();
+    if (reader.type === NFTA_REJECT.TYPE) type = reader.be32();
+    else if (reader.type === NFTA_REJECT.ICMP_CODE) code = reader.u8();
   }
   return type === 0 ? (CODES[family][code] ?? 'other ICMP') : 'other ICMP';
 }
@@ -68,14 +70,13 @@ const REJECT_WITH: Readonly<Record<Family, Readonly<Record<number, Answer>>>> = 
   ipv6: { 1: 'prohibited', 4: 'port unreachable', 6: 'tcp reset' },
 };
 
-/** enum nft_target_attributes: NAME 1, INFO 3 */
 function answerOfTarget({ raw }: Unknown, family: Family): Answer | undefined {
   const reader = new AttributeReader(raw);
   let name = '';
   let info = Buffer.alloc(0);
   while (reader.next()) {
-    if (reader.type === 1) name = reader.string();
-    else if (reader.type === 3) info = Buffer.from(reader.bytes());
+    if (reader.type === NFTA_XT.NAME) name = reader.string();
+    else if (reader.type === NFTA_XT.INFO) info = Buffer.from(reader.bytes());
   }
   if (name !== 'REJECT') return undefined;
   return REJECT_WITH[family][info.readUInt32LE(0)] ?? 'other ICMP';

@@ -2,6 +2,7 @@ import type { Connection } from '../netlink/connection.ts';
 import { attributesOf, familyOf, NFPROTO } from '../netlink/nfnetlink.ts';
 import { keyText } from '../nftables/datatype.ts';
 import { decodeElements, type Element, elementText, getElements } from '../nftables/element.ts';
+import { keyBefore } from '../nftables/interval.ts';
 import { decodeHandle, decodeRule, getRules, type Rule } from '../nftables/rule.ts';
 import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
@@ -123,15 +124,10 @@ function ranges(set: NftSet, elements: readonly Element[]): string[] {
   return sorted.flatMap((element, index) => {
     if (element.end) return [];
     const next = sorted.slice(index + 1).find(({ key }) => !key.equals(element.key));
-    const last = next ? before(next.key) : Buffer.alloc(element.key.length, 0xff);
+    const last = next ? keyBefore(next.key) : Buffer.alloc(element.key.length, 0xff);
     const text = elementText(set, element);
     const to = last.equals(element.key) ? '' : `-${keyText(set.types, last)}`;
     const key = keyText(set.types, element.key);
     return [`${key}${to}${text.slice(key.length)}`];
   });
-}
-
-function before(key: Buffer): Buffer {
-  const number = BigInt(`0x${key.toString('hex')}`) - 1n;
-  return Buffer.from(number.toString(16).padStart(key.length * 2, '0'), 'hex');
 }

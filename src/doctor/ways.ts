@@ -1,9 +1,10 @@
 import type { NetworkInterfaceInfo } from 'node:os';
-import ipaddr from 'ipaddr.js';
 import type { Config } from '../config/types.ts';
 import { lookedAt, reachableAddresses, interfaces as readLinks } from '../host/interfaces.ts';
 import { readLines } from '../host/proc.ts';
-import { FAMILIES, type Family } from '../inet/family.ts';
+import { masked, parseAddress } from '../inet/address.ts';
+import { FAMILIES, type Family, familyOf } from '../inet/family.ts';
+import type { Network } from '../inet/network.ts';
 import type { Link } from '../netlink/link.ts';
 import type { HostFacts, HostInterface } from './facts.ts';
 
@@ -30,13 +31,15 @@ function toInterface({ name, index }: Link, usable: readonly NetworkInterfaceInf
   return {
     name,
     index,
-    addresses: { ...(ipv4 && { ipv4: bytesOf(ipv4) }), ...(ipv6 && { ipv6: bytesOf(ipv6) }) },
-    networks: usable.flatMap(({ cidr }) => cidr ?? []),
+    addresses: { ...(ipv4 && { ipv4: parseAddress(ipv4) }), ...(ipv6 && { ipv6: parseAddress(ipv6) }) },
+    networks: usable.flatMap(networkOf),
   };
 }
 
-function bytesOf(address: string): Buffer {
-  return Buffer.from(ipaddr.parse(address).toByteArray());
+function networkOf({ address, cidr }: NetworkInterfaceInfo): Network[] {
+  const length = Number(cidr?.split('/')[1]);
+  const bytes = parseAddress(address);
+  return cidr === null ? [] : [{ family: familyOf(bytes), address: masked(bytes, length), length }];
 }
 
 /** The interfaces of default routes, or all with addresses if there are none. */

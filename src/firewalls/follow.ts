@@ -1,4 +1,7 @@
 import type { Expression } from '../nftables/expression.ts';
+import { CT_KEYS } from '../nftables/expressions/ct.ts';
+import { NFT_FIB_RESULT, NFTA_FIB_F } from '../nftables/expressions/fib.ts';
+import { META_KEYS } from '../nftables/expressions/meta.ts';
 import { VERDICT } from '../nftables/register.ts';
 import type { Data, Verdict } from '../nftables/verdict.ts';
 import {
@@ -15,21 +18,12 @@ import {
   vague,
 } from './bits.ts';
 import { type Decision, decides, GOES_ON, type Step, when } from './decision.ts';
-import { CT_KEY, FIB_DADDR_TYPE, loadCt, loadFib, loadMeta, META_KEY, part } from './loads.ts';
+import { loadCt, loadFib, loadMeta, part } from './loads.ts';
 import { type Found, find } from './lookup.ts';
-import type { Packet } from './packet.ts';
+import type { Place } from './place.ts';
 import type { Registers } from './registers.ts';
-import type { ForeignSet, ForeignTable } from './table.ts';
+import type { ForeignSet } from './table.ts';
 import { followVariant } from './variants.ts';
-import type { Written } from './written.ts';
-
-/** The objects that the expressions of a rule work on. */
-export interface Place {
-  readonly packet: Packet;
-  readonly registers: Registers;
-  readonly table: ForeignTable;
-  readonly written: Written;
-}
 
 /** What one expression does with the packet. Loads change `registers`. */
 export function follow(expression: Expression, place: Place): Step {
@@ -58,12 +52,12 @@ export function follow(expression: Expression, place: Place): Step {
     }
     case 'meta':
       return 'dreg' in expression
-        ? load(expression.dreg, loadMeta(META_KEY[expression.key], packet, written))
+        ? load(expression.dreg, loadMeta(META_KEYS[expression.key], packet, written))
         : GOES_ON;
     case 'ct':
-      return load(expression.dreg, loadCt(CT_KEY[expression.key], packet, written));
+      return load(expression.dreg, loadCt(CT_KEYS[expression.key], packet, written));
     case 'fib':
-      return load(expression.dreg, loadFib(FIB_DADDR_TYPE.result, FIB_DADDR_TYPE.flags, packet));
+      return load(expression.dreg, loadFib(NFT_FIB_RESULT.ADDRTYPE, NFTA_FIB_F.DADDR, packet));
     case 'bitwise': {
       const { sreg, dreg, mask } = expression;
       return load(dreg, masked(registers.read(sreg, mask.length), mask, Buffer.alloc(mask.length)));

@@ -1,3 +1,4 @@
+import { NF_IP_PRI } from '../inet/netfilter.ts';
 import type { Hook } from '../nftables/chain.ts';
 import { type Packet, redirected } from './packet.ts';
 import type { ForeignChain, ForeignTable } from './table.ts';
@@ -20,9 +21,6 @@ export interface Visit extends Station {
   /** The chains that it likely goes through, the base chain first. */
   readonly chains: readonly string[];
 }
-
-/** NF_IP_PRI_CONNTRACK: the priority at which connection tracking sees a packet. */
-const PRIORITY_CONNTRACK = -200;
 
 /** The base chains at a hook that see packets of this family, in their order. */
 export function stations(
@@ -54,7 +52,7 @@ export function pass(
   let translation: Visit | undefined;
   const visits: Visit[] = [];
   for (const station of stations(tables, packet.family, hook)) {
-    if (station.chain.hook.priority > PRIORITY_CONNTRACK && current.tracking === 'none')
+    if (station.chain.hook.priority > NF_IP_PRI.conntrack && current.tracking === 'none')
       current = { ...current, tracking: 'new' };
     const visit = visitOf(station, current, writtenBy(tables));
     visits.push(visit);

@@ -1,4 +1,10 @@
+import { ADDRESS_TYPE } from '../inet/address.ts';
+import { AF } from '../inet/family.ts';
+import { CT_DIRECTION, CT_STATE, IPS_DST_NAT } from '../inet/netfilter.ts';
 import { IPPROTO } from '../inet/protocol.ts';
+import { NFT_CT } from '../nftables/expressions/ct.ts';
+import { NFT_FIB_RESULT, NFTA_FIB_F } from '../nftables/expressions/fib.ts';
+import { NFT_META } from '../nftables/expressions/meta.ts';
 import { host32 } from '../ruleset/match.ts';
 import { type Bits, certain, guess, vague } from './bits.ts';
 import type { Interface, Packet } from './packet.ts';
@@ -6,67 +12,46 @@ import type { Written } from './written.ts';
 
 /** What the kernel loads into a register, by its own numbers; undefined if it ends the rule instead. */
 
-const LONGEST = 16;
+/** Bytes of the largest value in a register. */
+export const LONGEST = 16;
 
-/** include/uapi/linux/netfilter.h */
-const NFPROTO = { ipv4: 2, ipv6: 10 } as const;
 /** include/uapi/linux/if_ether.h, in network order */
 const ETH_P = { ipv4: [0x08, 0x00], ipv6: [0x86, 0xdd] } as const;
 const ARPHRD_ETHER = 1;
 const PACKET_HOST = 0;
-/** enum nft_meta_keys */
-const META = {
-  LEN: 0,
-  PROTOCOL: 1,
-  PRIORITY: 2,
-  MARK: 3,
-  IIF: 4,
-  OIF: 5,
-  IIFNAME: 6,
-  OIFNAME: 7,
-  IIFTYPE: 8,
-  SKUID: 10,
-  SKGID: 11,
-  NFTRACE: 12,
-  NFPROTO: 15,
-  L4PROTO: 16,
-  PKTTYPE: 19,
-  IIFGROUP: 21,
-  SECPATH: 25,
-} as const;
 
 export function loadMeta(key: number, packet: Packet, written: Written): Bits | undefined {
   if (written.meta.has(key)) return vague(4);
   const { family, protocol, input, output } = packet;
   switch (key) {
-    case META.PROTOCOL:
+    case NFT_META.PROTOCOL:
       return certain(Buffer.from(ETH_P[family]));
-    case META.NFPROTO:
-      return certain(Buffer.from([NFPROTO[family]]));
-    case META.L4PROTO:
+    case NFT_META.NFPROTO:
+      return certain(Buffer.from([AF[family]]));
+    case NFT_META.L4PROTO:
       return certain(Buffer.from([IPPROTO[protocol]]));
-    case META.IIF:
+    case NFT_META.IIF:
       return interfaceIndex(input);
-    case META.OIF:
+    case NFT_META.OIF:
       return interfaceIndex(output);
-    case META.IIFNAME:
+    case NFT_META.IIFNAME:
       return certain(interfaceName(input?.name ?? ''));
-    case META.OIFNAME:
+    case NFT_META.OIFNAME:
       return certain(interfaceName(output?.name ?? ''));
-    case META.PKTTYPE:
+    case NFT_META.PKTTYPE:
       return certain(Buffer.from([PACKET_HOST]));
-    case META.IIFTYPE:
+    case NFT_META.IIFTYPE:
       return guess(host32(ARPHRD_ETHER).subarray(0, 2));
-    case META.LEN:
+    case NFT_META.LEN:
       return guess(host32(packet.network.likely.length + packet.transport.likely.length));
-    case META.PRIORITY:
-    case META.MARK:
-    case META.IIFGROUP:
+    case NFT_META.PRIORITY:
+    case NFT_META.MARK:
+    case NFT_META.IIFGROUP:
       return guess(host32(0));
-    case META.SECPATH:
+    case NFT_META.SECPATH:
       return guess(Buffer.from([0]));
-    case META.SKUID:
-    case META.SKGID:
+    case NFT_META.SKUID:
+    case NFT_META.SKGID:
       return undefined; // it belongs to no socket yet
     default:
       return vague(LONGEST);
@@ -85,72 +70,52 @@ function interfaceName(name: string): Buffer {
   return bytes;
 }
 
-/** enum nft_ct_keys */
-const CT = {
-  STATE: 0,
-  DIRECTION: 1,
-  STATUS: 2,
-  MARK: 3,
-  HELPER: 6,
-  L3PROTOCOL: 7,
-  PROTOCOL: 10,
-  PROTO_SRC: 11,
-  PROTO_DST: 12,
-  ZONE: 17,
-} as const;
-/** Bits of NFT_CT_STATE: NF_CT_STATE_BIT(IP_CT_NEW) and so on, of NFT_CT_STATUS: enum ip_conntrack_status */
-const STATE = { none: 1, new: 8, untracked: 64 } as const;
-const IPS_DST_NAT = 0x20 | 0x100;
-
 export function loadCt(
   key: number,
   { family, protocol, tracking, translated, transport }: Packet,
   written: Written,
 ): Bits | undefined {
-  if (written.ct.has(key)) return vague(key === CT.MARK ? 4 : LONGEST);
-  if (key === CT.STATE) return certain(host32(STATE[tracking]));
+  if (written.ct.has(key)) return vague(key === NFT_CT.MARK ? 4 : LONGEST);
+  if (key === NFT_CT.STATE) return certain(host32(CT_STATE[tracking === 'none' ? 'invalid' : tracking]));
   if (tracking !== 'new') return undefined;
   switch (key) {
-    case CT.DIRECTION:
-      return certain(Buffer.from([0]));
-    case CT.STATUS:
+    case NFT_CT.DIRECTION:
+      return certain(Buffer.from([CT_DIRECTION.original]));
+    case NFT_CT.STATUS:
       return certain(host32(translated ? IPS_DST_NAT : 0));
-    case CT.L3PROTOCOL:
-      return certain(Buffer.from([NFPROTO[family]]));
-    case CT.PROTOCOL:
+    case NFT_CT.L3PROTOCOL:
+      return certain(Buffer.from([AF[family]]));
+    case NFT_CT.PROTOCOL:
       return certain(Buffer.from([IPPROTO[protocol]]));
-    case CT.PROTO_SRC:
+    case NFT_CT.PROTO_SRC:
       return part(transport, 0, 2);
-    case CT.PROTO_DST:
+    case NFT_CT.PROTO_DST:
       return translated ? vague(2) : part(transport, 2, 2);
-    case CT.MARK:
+    case NFT_CT.MARK:
       return guess(host32(0));
-    case CT.HELPER:
+    case NFT_CT.HELPER:
       return guess(Buffer.alloc(16));
-    case CT.ZONE:
+    case NFT_CT.ZONE:
       return guess(Buffer.alloc(2));
     default:
       return vague(LONGEST);
   }
 }
 
-/** enum nft_fib_result and nft_fib_flags; RTN_* of include/uapi/linux/rtnetlink.h */
-const FIB = { OIF: 1, OIFNAME: 2, ADDRTYPE: 3 } as const;
-const FIB_FLAG = { DADDR: 2, PRESENT: 32 } as const;
-const RTN = { UNICAST: 1, LOCAL: 2 } as const;
-
 /** We take the way back to a stranger to be the one that the packet came by. */
 export function loadFib(result: number, flags: number, { input, local }: Packet): Bits {
-  const destination = (flags & FIB_FLAG.DADDR) !== 0;
-  if (result === FIB.ADDRTYPE) {
+  const destination = (flags & NFTA_FIB_F.DADDR) !== 0;
+  if (result === NFT_FIB_RESULT.ADDRTYPE) {
     const ours = destination ? local : input === undefined;
-    const type = host32(ours ? RTN.LOCAL : RTN.UNICAST);
-    return destination && local && flags === FIB_FLAG.DADDR ? certain(type) : guess(type);
+    const type = host32(ours ? ADDRESS_TYPE.local : ADDRESS_TYPE.unicast);
+    return destination && local && flags === NFTA_FIB_F.DADDR ? certain(type) : guess(type);
   }
-  if (flags & FIB_FLAG.PRESENT) return guess(host32(1));
+  if (flags & NFTA_FIB_F.PRESENT) return guess(host32(1));
   const way = destination && local ? LOOPBACK : input;
-  if (result === FIB.OIFNAME && way) return guess(interfaceName(way.name));
-  return result === FIB.OIF && way?.index !== undefined ? guess(host32(way.index)) : vague(LONGEST);
+  if (result === NFT_FIB_RESULT.OIFNAME && way) return guess(interfaceName(way.name));
+  return result === NFT_FIB_RESULT.OIF && way?.index !== undefined
+    ? guess(host32(way.index))
+    : vague(LONGEST);
 }
 
 const LOOPBACK = { name: 'lo', index: 1 } as const;
@@ -164,17 +129,3 @@ export function part({ likely, sure, ...rest }: Bits, offset: number, length: nu
     sure: sure.subarray(offset, offset + length),
   };
 }
-
-/** The kernel's numbers for the keys that known expressions carry by name. */
-export const META_KEY = {
-  mark: META.MARK,
-  iif: META.IIF,
-  iifname: META.IIFNAME,
-  nftrace: META.NFTRACE,
-  skuid: META.SKUID,
-  nfproto: META.NFPROTO,
-  l4proto: META.L4PROTO,
-} as const;
-export const CT_MARK = CT.MARK;
-export const CT_KEY = { state: CT.STATE, direction: CT.DIRECTION, status: CT.STATUS } as const;
-export const FIB_DADDR_TYPE = { result: FIB.ADDRTYPE, flags: FIB_FLAG.DADDR } as const;

@@ -1,4 +1,5 @@
 import type { Family } from '../inet/family.ts';
+import { DESTINATION_OFFSET, TCP_FLAG } from '../inet/header.ts';
 import { portBytes } from '../inet/port.ts';
 import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { type Bits, certain, guess } from './bits.ts';
@@ -54,7 +55,12 @@ export function arriving(
     family,
     protocol,
     network: networkHeader(family, protocol, STRANGER[family], way.addresses[family] ?? SOMEWHERE[family]),
-    transport: transportHeader(protocol, guess(portBytes(STRANGERS_PORT)), certain(portBytes(port)), SYN),
+    transport: transportHeader(
+      protocol,
+      guess(portBytes(STRANGERS_PORT)),
+      certain(portBytes(port)),
+      TCP_FLAG.syn,
+    ),
     input: way,
     output: undefined,
     local: true,
@@ -72,7 +78,12 @@ export function answering(
     family,
     protocol,
     network: networkHeader(family, protocol, way.addresses[family] ?? SOMEWHERE[family], STRANGER[family]),
-    transport: transportHeader(protocol, certain(portBytes(port)), guess(portBytes(STRANGERS_PORT)), SYN_ACK),
+    transport: transportHeader(
+      protocol,
+      certain(portBytes(port)),
+      guess(portBytes(STRANGERS_PORT)),
+      TCP_FLAG.syn | TCP_FLAG.ack,
+    ),
     input: undefined,
     output: way,
     local: false,
@@ -99,16 +110,13 @@ export function redirected(
   return {
     ...packet,
     network: to.address
-      ? overlay(packet.network, packet.family === 'ipv4' ? 16 : 24, to.address)
+      ? overlay(packet.network, DESTINATION_OFFSET[packet.family], to.address)
       : packet.network,
     transport: to.port ? overlay(packet.transport, 2, to.port) : packet.transport,
     local: to.local,
     translated: true,
   };
 }
-
-const SYN = 0x02;
-const SYN_ACK = 0x12;
 
 /** We cannot foretell options, which lie beyond the header. */
 function networkHeader(family: Family, protocol: Protocol, source: Buffer, destination: Buffer): Bits {

@@ -1,5 +1,16 @@
+import { ADDRESS_SIZE } from '../inet/family.ts';
+import { DESTINATION_OFFSET } from '../inet/header.ts';
+import { CT_DIRECTION } from '../inet/netfilter.ts';
 import { DecodeError } from '../netlink/attributes.ts';
 import type { Unknown } from '../nftables/expression.ts';
+import { NFT_BITWISE_MASK_XOR, NFTA_BITWISE } from '../nftables/expressions/bitwise.ts';
+import { NFTA_EXPR } from '../nftables/expressions/codec.ts';
+import { NFTA_CT } from '../nftables/expressions/ct.ts';
+import { NFTA_DYNSET } from '../nftables/expressions/dynset.ts';
+import { NFTA_FIB } from '../nftables/expressions/fib.ts';
+import { NFTA_LIMIT } from '../nftables/expressions/limit.ts';
+import { NFTA_META } from '../nftables/expressions/meta.ts';
+import { NFTA_PAYLOAD, PAYLOAD_BASES } from '../nftables/expressions/payload.ts';
 import {
   type Bits,
   both,
@@ -14,9 +25,9 @@ import {
   YES,
 } from './bits.ts';
 import { decides, GOES_ON, type Step, when } from './decision.ts';
-import { Fields } from './fields.ts';
-import type { Place } from './follow.ts';
-import { loadCt, loadFib, loadMeta, part } from './loads.ts';
+import { Fields, NFTA_XT } from './fields.ts';
+import { LONGEST, loadCt, loadFib, loadMeta, part } from './loads.ts';
+import type { Place } from './place.ts';
 import { followMatch, followTarget } from './xtables.ts';
 
 /**
@@ -39,7 +50,7 @@ type Follow = (fields: Fields, place: Place) => Step;
 const goesOn: Follow = () => GOES_ON;
 const undecided: Follow = () => decides({ does: 'unknown' });
 
-/** enum nft_limit_attributes, nft_connlimit_attributes, nft_quota_attributes: bit 0 of FLAGS inverts the match. */
+/** enum nft_limit_flags, nft_connlimit_flags, nft_quota_flags */
 const INVERTED = 1;
 const withinBounds =
   (flags: number): Follow =>
@@ -54,7 +65,6 @@ const loadsVague =
     registers.load(fields.register(type), vague(LONGEST));
     return GOES_ON;
   };
-const LONGEST = 16;
 
 const VARIANTS: Readonly<Record<string, Follow>> = {
   counter: goesOn,
@@ -70,9 +80,9 @@ const VARIANTS: Readonly<Record<string, Follow>> = {
   queue: undecided,
   synproxy: undecided,
   tproxy: undecided,
-  limit: withinBounds(5),
-  connlimit: withinBounds(2),
-  quota: withinBounds(2),
+  limit: withinBounds(NFTA_LIMIT.FLAGS),
+  connlimit: withinBounds(2), // NFTA_CONNLIMIT_FLAGS
+  quota: withinBounds(2), // NFTA_QUOTA_FLAGS
   hash: loadsVague(2),
   inner: loadsVague(2),
   numgen: loadsVague(1),
@@ -94,8 +104,17 @@ const VARIANTS: Readonly<Record<string, Follow>> = {
   dynset: meters,
   // iptables' own matches and targets, which iptables-nft keeps as they are
   match: (fields, { packet, written }) =>
-    when(followMatch(fields.text(1), fields.number(2), fields.bytes(3), packet, written)),
-  target: (fields, { packet }) => followTarget(fields.text(1), fields.number(2), fields.bytes(3), packet),
+    when(
+      followMatch(
+        fields.text(NFTA_XT.NAME),
+        fields.number(NFTA_XT.REV),
+        fields.bytes(NFTA_XT.INFO),
+        packet,
+        written,
+      ),
+    ),
+  target: (fields, { packet }) =>
+    followTarget(fields.text(NFTA_XT.NAME), fields.number(NFTA_XT.REV), fields.bytes(NFTA_XT.INFO), packet),
 };
 
 /** enum nft_nat_attributes: TYPE 1, REG_ADDR_MIN 3, REG_PROTO_MIN 5; enum nft_nat_types */
@@ -103,9 +122,7 @@ const NFT_NAT_DNAT = 1;
 
 function translate(fields: Fields, { packet, registers }: Place): Step {
   if (fields.number(1) !== NFT_NAT_DNAT) return GOES_ON;
-  const address = fields.has(3)
-    ? registers.read(fields.register(3), packet.family === 'ipv4' ? 4 : 16)
-    : undefined;
+  const address = fields.has(3) ? registers.read(fields.register(3), ADDRESS_SIZE[packet.family]) : undefined;
   const port = fields.has(5) ? registers.read(fields.register(5), 2) : undefined;
   return decides({ does: 'translate', to: { address, port, local: address === undefined && packet.local } });
 }
@@ -126,49 +143,51 @@ function loadsOption(fields: Fields, { registers }: Place): Step {
   return GOES_ON;
 }
 
-/** The positions of the destination address and the port in a packet's headers. */
-const DESTINATION = { ipv4: { at: 16, size: 4 }, ipv6: { at: 24, size: 16 } } as const;
-const NETWORK = 1;
-const TRANSPORT = 2;
-
-/** enum nft_payload_attributes: DREG 1, BASE 2, OFFSET 3, LEN 4, SREG 5. With SREG it writes, and may redirect the packet. */
+/** With SREG it writes, and may redirect the packet. */
 function writesHeader(fields: Fields, { packet, registers }: Place): Step {
-  if (!fields.has(5)) {
-    registers.load(fields.register(1), vague(LONGEST));
+  if (!fields.has(NFTA_PAYLOAD.SREG)) {
+    registers.load(fields.register(NFTA_PAYLOAD.DREG), vague(LONGEST));
     return GOES_ON;
   }
-  const [base, offset, length] = [fields.number(2), fields.number(3), fields.number(4)];
-  const written = registers.read(fields.register(5), length);
+  const base = fields.number(NFTA_PAYLOAD.BASE);
+  const [offset, length] = [fields.number(NFTA_PAYLOAD.OFFSET), fields.number(NFTA_PAYLOAD.LEN)];
+  const written = registers.read(fields.register(NFTA_PAYLOAD.SREG), length);
   const covers = (start: number, size: number) =>
     offset <= start && start + size <= offset + length ? part(written, start - offset, size) : undefined;
-  const port = base === TRANSPORT ? covers(2, 2) : undefined;
-  const { at, size } = DESTINATION[packet.family];
-  const address = base === NETWORK ? covers(at, size) : undefined;
+  const port = base === PAYLOAD_BASES.transport ? covers(2, 2) : undefined;
+  const address =
+    base === PAYLOAD_BASES.network
+      ? covers(DESTINATION_OFFSET[packet.family], ADDRESS_SIZE[packet.family])
+      : undefined;
   if (!port && !address) return GOES_ON;
   return decides({ does: 'translate', to: { address, port, local: address === undefined && packet.local } });
 }
 
-/** enum nft_meta_attributes: DREG 1, KEY 2 */
 function loadsMeta(fields: Fields, { packet, registers, written }: Place): Step {
-  if (!fields.has(1)) return GOES_ON;
-  return loads(fields, loadMeta(fields.number(2), packet, written), registers);
+  if (!fields.has(NFTA_META.DREG)) return GOES_ON;
+  return loads(fields, NFTA_META.DREG, loadMeta(fields.number(NFTA_META.KEY), packet, written), registers);
 }
 
-/** enum nft_ct_attributes: DREG 1, KEY 2, DIRECTION 3 */
 function loadsCt(fields: Fields, { packet, registers, written }: Place): Step {
-  if (!fields.has(1)) return GOES_ON;
-  const isReply = fields.has(3) && fields.bytes(3)[0] === 1;
-  return loads(fields, isReply ? vague(LONGEST) : loadCt(fields.number(2), packet, written), registers);
+  if (!fields.has(NFTA_CT.DREG)) return GOES_ON;
+  const isReply = fields.bytes(NFTA_CT.DIRECTION)[0] === CT_DIRECTION.reply;
+  const bits = isReply ? vague(LONGEST) : loadCt(fields.number(NFTA_CT.KEY), packet, written);
+  return loads(fields, NFTA_CT.DREG, bits, registers);
 }
 
-/** enum nft_fib_attributes: DREG 1, RESULT 2, FLAGS 3 */
 function loadsFib(fields: Fields, { packet, registers }: Place): Step {
-  return loads(fields, loadFib(fields.number(2), fields.number(3), packet), registers);
+  const bits = loadFib(fields.number(NFTA_FIB.RESULT), fields.number(NFTA_FIB.FLAGS), packet);
+  return loads(fields, NFTA_FIB.DREG, bits, registers);
 }
 
-function loads(fields: Fields, bits: Bits | undefined, registers: Place['registers']): Step {
+function loads(
+  fields: Fields,
+  register: number,
+  bits: Bits | undefined,
+  registers: Place['registers'],
+): Step {
   if (bits === undefined) return when(UNLIKELY);
-  registers.load(fields.register(1), bits);
+  registers.load(fields.register(register), bits);
   return GOES_ON;
 }
 
@@ -183,12 +202,14 @@ function comparesRange(fields: Fields, { registers }: Place): Step {
   return when(fields.number(2) === 0 ? within : not(within));
 }
 
-/** enum nft_bitwise_attributes: SREG 1, DREG 2, LEN 3, MASK 4, XOR 5, OP 6 (0: mask and xor) */
 function masks(fields: Fields, { registers }: Place): Step {
-  const length = fields.number(3);
-  const bits = registers.read(fields.register(1), length);
-  const plain = fields.number(6) === 0;
-  registers.load(fields.register(2), plain ? masked(bits, fields.value(4), fields.value(5)) : vague(length));
+  const length = fields.number(NFTA_BITWISE.LEN);
+  const bits = registers.read(fields.register(NFTA_BITWISE.SREG), length);
+  const plain = fields.number(NFTA_BITWISE.OP) === NFT_BITWISE_MASK_XOR;
+  registers.load(
+    fields.register(NFTA_BITWISE.DREG),
+    plain ? masked(bits, fields.value(NFTA_BITWISE.MASK), fields.value(NFTA_BITWISE.XOR)) : vague(length),
+  );
   return GOES_ON;
 }
 
@@ -206,14 +227,15 @@ function swaps(fields: Fields, { registers }: Place): Step {
   return GOES_ON;
 }
 
-/**
- * enum nft_dynset_attributes: EXPR 7, FLAGS 9 (1: inverted), EXPRESSIONS 10, each with an NFTA_EXPR_NAME 1 and
- * NFTA_EXPR_DATA 2. The element goes into the set, and the rule goes on if its meters allow.
- */
+/** The element goes into the set, and the rule goes on if its meters allow. Bit 0 of the flags inverts that. */
 function meters(fields: Fields, place: Place): Step {
-  const all = fields.has(10) ? fields.list(10) : fields.has(7) ? [fields.nested(7)] : [];
+  const all = fields.has(NFTA_DYNSET.EXPRESSIONS)
+    ? fields.list(NFTA_DYNSET.EXPRESSIONS)
+    : fields.has(NFTA_DYNSET.EXPR)
+      ? [fields.nested(NFTA_DYNSET.EXPR)]
+      : [];
   const match = all
-    .map(meter => VARIANTS[meter.text(1)]?.(meter.nested(2), place).match ?? LIKELY)
+    .map(meter => VARIANTS[meter.text(NFTA_EXPR.NAME)]?.(meter.nested(NFTA_EXPR.DATA), place).match ?? LIKELY)
     .reduce(both, YES);
-  return when(fields.number(9) & 1 ? not(match) : match);
+  return when(fields.number(NFTA_DYNSET.FLAGS) & INVERTED ? not(match) : match);
 }

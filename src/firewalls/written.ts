@@ -1,9 +1,11 @@
 import { DecodeError } from '../netlink/attributes.ts';
 import type { Expression } from '../nftables/expression.ts';
-import { Fields } from './fields.ts';
-import { CT_MARK, META_KEY } from './loads.ts';
+import { NFT_CT, NFTA_CT } from '../nftables/expressions/ct.ts';
+import { NFTA_DYNSET } from '../nftables/expressions/dynset.ts';
+import { META_KEYS, NFT_META, NFTA_META } from '../nftables/expressions/meta.ts';
+import { Fields, NFTA_XT } from './fields.ts';
+import { recentList } from './recent.ts';
 import type { ForeignTable } from './table.ts';
-import { recentList } from './xtables.ts';
 
 /**
  * State that some rule writes. What another rule reads there depends on earlier packets or on other rules, so we cannot
@@ -57,7 +59,7 @@ interface Found {
 
 function note(expression: Expression, sets: Set<string>, found: Found): void {
   if (expression.kind === 'dynset') sets.add(expression.set);
-  else if (expression.kind === 'meta' && 'sreg' in expression) found.meta.add(META_KEY[expression.key]);
+  else if (expression.kind === 'meta' && 'sreg' in expression) found.meta.add(META_KEYS[expression.key]);
   else if (expression.kind === 'unknown') {
     try {
       noteVariant(expression.name, new Fields(expression.raw), sets, found);
@@ -67,18 +69,17 @@ function note(expression: Expression, sets: Set<string>, found: Found): void {
   }
 }
 
-/** nft_dynset: SET_NAME 1; nft_meta: KEY 2, SREG 3; nft_ct: KEY 2, SREG 4; xt: NAME 1, INFO 3 */
 function noteVariant(name: string, fields: Fields, sets: Set<string>, found: Found): void {
-  if (name === 'dynset') sets.add(fields.text(1));
-  else if (name === 'meta' && fields.has(3)) found.meta.add(fields.number(2));
-  else if (name === 'ct' && fields.has(4)) found.ct.add(fields.number(2));
-  else if (name === 'match' && fields.text(1) === 'recent') {
-    const { list, writes } = recentList(fields.bytes(3));
+  if (name === 'dynset') sets.add(fields.text(NFTA_DYNSET.SET_NAME));
+  else if (name === 'meta' && fields.has(NFTA_META.SREG)) found.meta.add(fields.number(NFTA_META.KEY));
+  else if (name === 'ct' && fields.has(NFTA_CT.SREG)) found.ct.add(fields.number(NFTA_CT.KEY));
+  else if (name === 'match' && fields.text(NFTA_XT.NAME) === 'recent') {
+    const { list, writes } = recentList(fields.bytes(NFTA_XT.INFO));
     if (writes) found.recent.add(list);
   } else if (name === 'target') {
-    const target = fields.text(1);
-    if (target === 'MARK' || target === 'CONNMARK') found.meta.add(META_KEY.mark);
-    if (target === 'CONNMARK') found.ct.add(CT_MARK);
+    const target = fields.text(NFTA_XT.NAME);
+    if (target === 'MARK' || target === 'CONNMARK') found.meta.add(NFT_META.MARK);
+    if (target === 'CONNMARK') found.ct.add(NFT_CT.MARK);
     if (target === 'SET') found.ipset = true;
   }
 }

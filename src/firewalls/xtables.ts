@@ -1,3 +1,9 @@
+import { ADDRESS_TYPE } from '../inet/address.ts';
+import { ADDRESS_SIZE } from '../inet/family.ts';
+import { TCP_FLAGS_OFFSET } from '../inet/header.ts';
+import { portBytes } from '../inet/port.ts';
+import { NFT_CT } from '../nftables/expressions/ct.ts';
+import { NFT_META } from '../nftables/expressions/meta.ts';
 import {
   type Bits,
   both,
@@ -14,8 +20,9 @@ import {
 } from './bits.ts';
 import type { Step } from './decision.ts';
 import { decides, GOES_ON } from './decision.ts';
-import { CT_MARK, META_KEY, part } from './loads.ts';
+import { part } from './loads.ts';
 import type { Packet } from './packet.ts';
+import { recentList } from './recent.ts';
 import type { Written } from './written.ts';
 
 /**
@@ -29,12 +36,11 @@ const turned = (match: Match, invert: boolean | number) => (invert ? not(match) 
 
 /** Whether a port lies in one of the ranges, both ends included. */
 function inRanges(port: Bits, ranges: readonly (readonly [number, number])[]): Match {
-  const word = (value: number) => Buffer.from([value >>> 8, value & 0xff]);
   return any(
     ranges.map(([low, high]) =>
       both(
-        compares(port, word(low), sign => sign >= 0),
-        compares(port, word(high), sign => sign <= 0),
+        compares(port, portBytes(low), sign => sign >= 0),
+        compares(port, portBytes(high), sign => sign <= 0),
       ),
     ),
   );
@@ -66,7 +72,7 @@ const MATCHES: Readonly<Record<string, Decide>> = {
     if (packet.protocol !== 'tcp') return NO;
     const invert = info.readUInt8(11);
     const [mask, wanted] = [info.readUInt8(9), info.readUInt8(10)];
-    const { likely, sure } = part(packet.transport, 13, 1);
+    const { likely, sure } = part(packet.transport, TCP_FLAGS_OFFSET, 1);
     const equal = ((likely.readUInt8(0) ^ wanted) & mask) === 0;
     const flags = { likely: equal, sure: (mask & ~sure.readUInt8(0)) === 0 };
     const option = info.readUInt8(8) === 0 ? YES : UNKNOWN;
@@ -104,7 +110,10 @@ const MATCHES: Readonly<Record<string, Decide>> = {
       revision >= 1 ? info.readUInt32LE(4) : (info.readUInt32LE(4) && 1) | (info.readUInt32LE(8) && 2);
     const is = (mask: number, type: number, surely: boolean) =>
       mask === 0 ? undefined : { likely: (mask & (1 << type)) !== 0, sure: surely };
-    const sides = [is(from, 1, false), is(to, local ? 2 : 1, local)];
+    const sides = [
+      is(from, ADDRESS_TYPE.unicast, false),
+      is(to, ADDRESS_TYPE[local ? 'local' : 'unicast'], local),
+    ];
     return sides.reduce<Match>(
       (match, side, index) => (side ? both(match, turned(side, flags & (1 << index))) : match),
       YES,
@@ -125,8 +134,8 @@ const MATCHES: Readonly<Record<string, Decide>> = {
   set: (info, _, revision, { ipset }) =>
     revision === 0 || ipset ? UNKNOWN : turned(UNLIKELY, info.readUInt8(3) & 1),
   /** struct xt_mark_mtinfo1 {u32 mark, mask; u8 invert} */
-  mark: (info, _, __, { meta }) => (meta.has(META_KEY.mark) ? UNKNOWN : isZero(info)),
-  connmark: (info, _, __, { ct }) => (ct.has(CT_MARK) ? UNKNOWN : isZero(info)),
+  mark: (info, _, __, { meta }) => (meta.has(NFT_META.MARK) ? UNKNOWN : isZero(info)),
+  connmark: (info, _, __, { ct }) => (ct.has(NFT_CT.MARK) ? UNKNOWN : isZero(info)),
   /** struct xt_pkttype_info {int pkttype, invert}: PACKET_HOST is 0 */
   pkttype: info => turned(info.readInt32LE(0) === 0 ? YES : NO, info.readInt32LE(4)),
   /** struct xt_rpfilter_info {u8 flags}: XT_RPFILTER_INVERT */
@@ -150,23 +159,6 @@ const MATCHES: Readonly<Record<string, Decide>> = {
 function isZero(info: Buffer): Match {
   const likely = (info.readUInt32LE(0) & info.readUInt32LE(4)) === 0;
   return turned({ likely, sure: false }, info.readUInt8(8));
-}
-
-/**
- * struct xt_recent_mtinfo {u32 seconds, hit_count; u8 check_set, invert; char name[200]; …}: XT_RECENT_SET (which always
- * matches), XT_RECENT_UPDATE and XT_RECENT_REMOVE write to the list.
- */
-export function recentList(info: Buffer): {
-  readonly list: string;
-  readonly sets: boolean;
-  readonly writes: boolean;
-} {
-  const does = info.readUInt8(8);
-  return {
-    list: info.toString('latin1', 10, 210).replace(/\0.*$/s, ''),
-    sets: (does & 2) !== 0,
-    writes: (does & (2 | 4 | 8)) !== 0,
-  };
 }
 
 export function followMatch(
@@ -228,7 +220,7 @@ function natRange(name: string, revision: number, info: Buffer, { family, local 
   const compat = revision === 0 && family === 'ipv4';
   const flags = info.readUInt32LE(compat ? 4 : 0);
   const [addresses, ports] = compat ? [8, 16] : [4, 36];
-  const size = family === 'ipv4' ? 4 : 16;
+  const size = ADDRESS_SIZE[family];
   const spread = (at: number, length: number, next: number): Bits => {
     const first = info.subarray(at, at + length);
     return first.equals(info.subarray(next, next + length)) ? certain(first) : guess(first);

@@ -1,6 +1,6 @@
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
-import ipaddr from 'ipaddr.js';
 import type { Config } from '../config/types.ts';
+import { isLinkLocal, parseAddress } from '../inet/address.ts';
 import { type Link, readLinks } from '../netlink/link.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
 import { withConnection } from './access.ts';
@@ -12,7 +12,7 @@ export function interfaces(): Promise<readonly Link[]> {
 
 /** Addresses by interface, without those that only neighbours can reach. */
 export function reachableAddresses(): ReadonlyMap<string, readonly NetworkInterfaceInfo[]> {
-  const usable = ({ address }: NetworkInterfaceInfo) => ipaddr.parse(address).range() !== 'linkLocal';
+  const usable = ({ address }: NetworkInterfaceInfo) => !isLinkLocal(parseAddress(address));
   const all = Object.entries(networkInterfaces());
   return new Map(
     all

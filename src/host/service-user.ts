@@ -96,10 +96,10 @@ export function letRead(name: string, path: string): boolean {
   }
 }
 
-/** The folders of units. */
-const UNITS = ['/etc/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system'];
+/** The folders of units. Links in `*.wants` of the first one start them. */
+export const UNIT_FOLDERS = ['/etc/systemd/system', '/usr/lib/systemd/system', '/lib/systemd/system'];
 
 /** Whether systemd can start the services here. */
 export function hasServices(): boolean {
-  return UNITS.some(folder => existsSync(`${folder}/knockd-nft.service`));
+  return UNIT_FOLDERS.some(folder => existsSync(`${folder}/knockd-nft.service`));
 }

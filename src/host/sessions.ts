@@ -1,4 +1,4 @@
-import type { Family } from '../inet/family.ts';
+import { type Family, familyOf } from '../inet/family.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { TCP_STATE } from '../netlink/inet-diag.ts';
 import { listSockets } from './sockets.ts';
@@ -23,7 +23,7 @@ export const WITH_PEER =
  */
 export async function readSessions(diagnostics: Connection): Promise<Session[]> {
   return (await listSockets(diagnostics, 'tcp', WITH_PEER)).map(({ peer, peerPort, port }) => ({
-    family: peer.length === 4 ? 'ipv4' : 'ipv6',
+    family: familyOf(peer),
     peer,
     peerPort,
     port,

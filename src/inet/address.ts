@@ -2,6 +2,11 @@ import ipaddr from 'ipaddr.js';
 
 /** Addresses of 4 or 16 bytes in network order: their text, their masks, and what kinds of them there are. */
 
+/** The bytes of an address in text, without a zone. Throws if it is none. */
+export function parseAddress(text: string): Buffer {
+  return Buffer.from(ipaddr.parse(text).toByteArray());
+}
+
 /** As RFC 5952 has it, and as nft prints it. */
 export function formatAddress(address: Uint8Array): string {
   const parsed = ipaddr.fromByteArray([...address]);
@@ -45,3 +50,11 @@ export function isLinkLocal(address: Uint8Array): boolean {
   const { network, length } = LINK_LOCAL[address.length === 4 ? 'ipv4' : 'ipv6'];
   return masked(address.subarray(0, network.length), length).equals(network);
 }
+
+/** Whether the address is in no range of special purposes, such as private networks (ipaddr.js knows IANA's registries). */
+export function isPublic(address: Uint8Array): boolean {
+  return ipaddr.fromByteArray([...address]).range() === 'unicast';
+}
+
+/** RTN_* of include/uapi/linux/rtnetlink.h, under nft's names: what the routing table takes an address for. */
+export const ADDRESS_TYPE = { unicast: 1, local: 2, broadcast: 3, anycast: 4, multicast: 5 } as const;

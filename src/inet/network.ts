@@ -1,7 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
-import ipaddr from 'ipaddr.js';
-import { formatAddress, masked } from './address.ts';
-import type { Family } from './family.ts';
+import { formatAddress, masked, parseAddress, unmapped } from './address.ts';
+import { ADDRESS_SIZE, type Family } from './family.ts';
 import { bad, good, type Outcome } from './outcome.ts';
 
 /** A network. `address` has 4 or 16 bytes in network order, with 0 in all bits beyond `length`. */
@@ -20,18 +19,21 @@ export function readNetwork(written: string): Outcome<Network> {
   const text = slash === -1 ? written : written.slice(0, slash);
   const family = familyOf(text);
   if (family === undefined) return bad(notAnAddress(text), EXPECTED_NETWORK);
-  const parsed = ipaddr.parse(text);
-  const bits = family === 'ipv4' ? 32 : 128;
+  const address = parseAddress(text);
+  const bits = ADDRESS_SIZE[family] * 8;
   const length = slash === -1 ? bits : lengthOf(written.slice(slash + 1), bits);
   if (length === undefined) return bad('has a wrong length after "/"', `0 to ${bits}`);
-  if (parsed instanceof ipaddr.IPv6 && parsed.isIPv4MappedAddress()) {
+  const mapped = unmapped(address);
+  if (mapped.length < address.length) {
     const suffix = slash === -1 || length < 96 ? '' : `/${length - 96}`;
-    return bad('is an IPv4-mapped address', `IPv4: "${parsed.toIPv4Address()}${suffix}"`);
+    return bad('is an IPv4-mapped address', `IPv4: "${formatAddress(mapped)}${suffix}"`);
   }
-  const address = Uint8Array.from(parsed.toByteArray());
   const network: Network = { family, address: masked(address, length), length };
   if (!equalBytes(network.address, address)) {
-    return bad('has host bits set', `the network "${formatNetwork(network)}" or the address "${parsed}"`);
+    return bad(
+      'has host bits set',
+      `the network "${formatNetwork(network)}" or the address "${formatAddress(address)}"`,
+    );
   }
   return good(network);
 }
@@ -74,11 +76,12 @@ function compareNetworks(a: Network, b: Network): number {
 }
 
 function contains(outer: Network, inner: Network): boolean {
-  return (
-    outer.family === inner.family &&
-    outer.length <= inner.length &&
-    equalBytes(masked(inner.address, outer.length), outer.address)
-  );
+  return outer.length <= inner.length && isWithin(inner.address, outer);
+}
+
+/** Whether an address of any family belongs to the network. */
+export function isWithin(address: Uint8Array, network: Network): boolean {
+  return equalBytes(masked(address, network.length), network.address);
 }
 
 /** Node's own check is strict: four decimal numbers, none with a leading zero. But it allows zone ids. */

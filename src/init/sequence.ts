@@ -1,9 +1,8 @@
-import type { PortRange } from '../inet/port.ts';
+import { HIGHEST_PORT, type PortRange } from '../inet/port.ts';
 import type { Host } from './host.ts';
 
 /** The first port that needs no privileges. Below it are the well-known services. */
 const LOWEST = 1024;
-const HIGHEST = 65_535;
 /** With fewer ports than this to choose from, sequences would be easy to guess, or could not be made at all. */
 const ENOUGH = 1000;
 
@@ -19,7 +18,7 @@ export function freePorts(
   guarded: readonly PortRange[],
 ): readonly number[] {
   const used = new Set(listeners.map(({ port }) => port));
-  const unused = Array.from({ length: HIGHEST - LOWEST + 1 }, (_, index) => LOWEST + index).filter(
+  const unused = Array.from({ length: HIGHEST_PORT - LOWEST + 1 }, (_, index) => LOWEST + index).filter(
     port => !used.has(port) && !guarded.some(({ first, last }) => port >= first && port <= last),
   );
   const outside = unused.filter(port => port < ephemeral.first || port > ephemeral.last);

@@ -1,5 +1,4 @@
-import ipaddr from 'ipaddr.js';
-import { formatAddress } from '../inet/address.ts';
+import { formatAddress, isPublic } from '../inet/address.ts';
 import { formatPortRange, type PortRange } from '../inet/port.ts';
 import { wrap } from '../terminal/wrap.ts';
 import { type Handout, hostsLine } from '../users/handout.ts';
@@ -102,8 +101,7 @@ export function nextSteps(written: Written, width: number): string[] {
 /** The address at which the caller reaches this host; `HOST` if we do not know it, since there may be a NAT. */
 export function clientsWay(login: Login | undefined): string {
   if (!login) return 'HOST';
-  const [from, to] = [login.from, login.to].map(it => ipaddr.fromByteArray([...it]).range());
-  return to === 'unicast' || from !== 'unicast' ? formatAddress(login.to) : 'HOST';
+  return isPublic(login.to) || !isPublic(login.from) ? formatAddress(login.to) : 'HOST';
 }
 
 /** The command lines of this program for this configuration, and to try it. */

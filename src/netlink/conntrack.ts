@@ -1,4 +1,5 @@
-import { AF, type Family } from '../inet/family.ts';
+import { AF, type Family, familyOf } from '../inet/family.ts';
+import { IPS } from '../inet/netfilter.ts';
 import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { type AttributeReader, type AttributeWriter, required } from './attributes.ts';
 import { NLM_F, type Request } from './connection.ts';
@@ -53,7 +54,6 @@ const CTA = {
 const CTA_FILTER_ORIG_FLAGS = 1;
 /** Compares only the source address of CTA_TUPLE_ORIG (net/netfilter/nf_internals.h). */
 const CTA_FILTER_F_CTA_IP_SRC = 1;
-const IPS = { SEEN_REPLY: 2, ASSURED: 4, CONFIRMED: 8 } as const;
 const CTA_TUPLE = { IP: 1, PROTO: 2 } as const;
 const CTA_IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
 const CTA_PROTO = { NUM: 1, SRC_PORT: 2, DST_PORT: 3 } as const;
@@ -86,7 +86,7 @@ export function listFlows(family: Family): Request {
 /** Asks for the flows whose first packet came from that address, of 4 or 16 bytes. */
 export function listFlowsFrom(address: Buffer): Request {
   const [family, source] =
-    address.length === 4 ? ([AF.ipv4, CTA_IP.V4_SRC] as const) : ([AF.ipv6, CTA_IP.V6_SRC] as const);
+    familyOf(address) === 'ipv4' ? ([AF.ipv4, CTA_IP.V4_SRC] as const) : ([AF.ipv6, CTA_IP.V6_SRC] as const);
   return requestOf(
     message(IPCTNL_MSG_CT.GET, 0, writer => {
       writer.nested(CTA.TUPLE_ORIG, tuple => tuple.nested(CTA_TUPLE.IP, ip => ip.bytes(source, address)));
@@ -121,7 +121,7 @@ export function detourFlow({ family, protocol, answers, handle }: Flow): Request
     message(IPCTNL_MSG_CT.NEW, NLM_F.CREATE | NLM_F.EXCL, writer => {
       writeTuple(writer, CTA.TUPLE_ORIG, protocol, answers.source, answers.destination);
       writeTuple(writer, CTA.TUPLE_REPLY, protocol, answers.destination, answers.source);
-      writer.be32(CTA.STATUS, IPS.CONFIRMED | IPS.SEEN_REPLY | IPS.ASSURED);
+      writer.be32(CTA.STATUS, IPS.confirmed | IPS['seen-reply'] | IPS.assured);
       writer.be32(CTA.TIMEOUT, DETOUR_TIMEOUT);
       if (protocol === 'tcp')
         writer.nested(CTA.PROTOINFO, info =>
@@ -156,7 +156,7 @@ function writeTuple(
   to: Endpoint,
 ): void {
   const [source, destination] =
-    from.address.length === 4 ? [CTA_IP.V4_SRC, CTA_IP.V4_DST] : [CTA_IP.V6_SRC, CTA_IP.V6_DST];
+    familyOf(from.address) === 'ipv4' ? [CTA_IP.V4_SRC, CTA_IP.V4_DST] : [CTA_IP.V6_SRC, CTA_IP.V6_DST];
   writer.nested(type, tuple => {
     tuple.nested(CTA_TUPLE.IP, ip => {
       ip.bytes(source, from.address);
@@ -195,14 +195,14 @@ export function decodeFlow(payload: Buffer): Flow | undefined {
   const known = PROTOCOLS.get(protocol);
   if (known === undefined || source.address.length !== destination.address.length) return undefined;
   return {
-    family: source.address.length === 4 ? 'ipv4' : 'ipv6',
+    family: familyOf(source.address),
     protocol: known,
     source,
     destination,
     answers: { source: replies.source, destination: replies.destination },
     ended: ENDED.includes(tcp.state),
     fromStart: tcp.flags !== undefined && (tcp.flags & IP_CT_TCP_FLAG_BE_LIBERAL) === 0,
-    assured: (status & IPS.ASSURED) !== 0,
+    assured: (status & IPS.assured) !== 0,
     handle,
   };
 }

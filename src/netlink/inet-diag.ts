@@ -1,5 +1,5 @@
 import { unmapped } from '../inet/address.ts';
-import { AF } from '../inet/family.ts';
+import { ADDRESS_SIZE, AF } from '../inet/family.ts';
 import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { DecodeError } from './attributes.ts';
 import type { Connection, Request } from './connection.ts';
@@ -64,7 +64,7 @@ function request(type: number, family: number, protocol: Protocol, states: numbe
 function decodeSocket(protocol: Protocol, payload: Buffer): InetSocket {
   if (payload.length < INET_DIAG_MSG) throw new DecodeError('a socket is cut short');
   const addressFamily = payload.readUInt8(0);
-  const size = addressFamily === AF.ipv4 ? 4 : 16;
+  const size = ADDRESS_SIZE[addressFamily === AF.ipv4 ? 'ipv4' : 'ipv6'];
   return {
     protocol,
     state: payload.readUInt8(1),

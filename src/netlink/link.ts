@@ -2,11 +2,11 @@ import { AttributeReader, AttributeWriter, DecodeError } from './attributes.ts';
 import { type Connection, wholeDump } from './connection.ts';
 
 // include/uapi/linux/rtnetlink.h and if_link.h
-const RTM_GETLINK = 18;
+export const RTM_GETLINK = 18;
 /** `struct ifinfomsg {u8 family, pad; u16 type; i32 index; u32 flags, change}` */
-const IFINFOMSG = 16;
-const IFINFOMSG_INDEX = 4;
-const IFLA = {
+export const IFINFOMSG = 16;
+export const IFINFOMSG_INDEX = 4;
+export const IFLA = {
   IFNAME: 3,
   LINK: 5,
   MASTER: 10,

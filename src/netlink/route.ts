@@ -1,21 +1,16 @@
+import { ADDRESS_TYPE } from '../inet/address.ts';
 import { AF, familyOf } from '../inet/family.ts';
 import { AttributeReader, AttributeWriter } from './attributes.ts';
 import { type Connection, wholeDump } from './connection.ts';
 import { NetlinkError } from './errors.ts';
-import { readLinks } from './link.ts';
+import { IFINFOMSG, IFINFOMSG_INDEX, IFLA, RTM_GETLINK, readLinks } from './link.ts';
 
-// include/uapi/linux/rtnetlink.h, if_link.h
-const RTM_GETLINK = 18;
+// include/uapi/linux/rtnetlink.h
 const RTM_GETROUTE = 26;
 /** `struct rtmsg {u8 family, dst_len, src_len, tos, table, protocol, scope, type; u32 flags}` */
 const RTMSG = 12;
 const RTMSG_TYPE = 7;
 const RTA = { DST: 1, OIF: 4 } as const;
-const RTN_LOCAL = 2;
-/** `struct ifinfomsg {u8 family, pad; u16 type; i32 index; u32 flags, change}` */
-const IFINFOMSG = 16;
-const IFINFOMSG_INDEX = 4;
-const IFLA_IFNAME = 3;
 /** `struct tcmsg {u8 family; u8 pad[3]; i32 ifindex; u32 handle, parent, info}` */
 const RTM_GETQDISC = 38;
 const TCMSG = 20;
@@ -46,7 +41,7 @@ export async function routeTo(routes: Connection, address: Buffer): Promise<Rout
   let output: number | undefined;
   while (reader.next())
     if (reader.type === RTA.OIF && reader.size === 4) output = reader.bytes().readUInt32LE();
-  return { isLocal: payload.readUInt8(RTMSG_TYPE) === RTN_LOCAL, output };
+  return { isLocal: payload.readUInt8(RTMSG_TYPE) === ADDRESS_TYPE.local, output };
 }
 
 /** The name of an interface, on a socket of family NETLINK_ROUTE; undefined if it is gone. */
@@ -55,7 +50,7 @@ export async function interfaceName(routes: Connection, index: number): Promise<
   header.writeInt32LE(index, IFINFOMSG_INDEX);
   const payload = await ask(routes, RTM_GETLINK, 'interface', header);
   const reader = new AttributeReader(payload ?? header, IFINFOMSG);
-  while (reader.next()) if (reader.type === IFLA_IFNAME) return reader.string();
+  while (reader.next()) if (reader.type === IFLA.IFNAME) return reader.string();
   return undefined;
 }
 

@@ -1,4 +1,8 @@
-import { formatAddress } from '../inet/address.ts';
+import { ADDRESS_TYPE, formatAddress } from '../inet/address.ts';
+import { AF } from '../inet/family.ts';
+import { ICMP_TYPE, ICMPV6_TYPE, TCP_FLAG } from '../inet/header.ts';
+import { CT_DIRECTION, CT_STATE, IPS } from '../inet/netfilter.ts';
+import { IPPROTO } from '../inet/protocol.ts';
 import type { ByteOrder } from './userdata.ts';
 
 /**
@@ -31,10 +35,11 @@ function symbols(
   code: number,
   name: string,
   size: number,
-  names: Readonly<Record<number, string>>,
+  numbers: Readonly<Record<string, number>>,
   read = (value: Buffer) => value.readUIntBE(0, size),
 ): Datatype {
-  return { name, code, size, text: value => names[read(value)] ?? String(read(value)) };
+  const names = new Map(Object.entries(numbers).map(([word, number]) => [number, word]));
+  return { name, code, size, text: value => names.get(read(value)) ?? String(read(value)) };
 }
 
 /** A type whose values are sets of named bits. */
@@ -42,7 +47,7 @@ function bits(
   code: number,
   name: string,
   size: number,
-  names: readonly (readonly [number, string])[],
+  numbers: Readonly<Record<string, number>>,
   join: string,
 ) {
   return {
@@ -51,7 +56,7 @@ function bits(
     size,
     text: (value: Buffer) => {
       const set = size === 1 ? value.readUInt8(0) : value.readUInt32LE(0);
-      const known = names.filter(([bit]) => set & bit).map(([, word]) => word);
+      const known = Object.keys(numbers).filter(word => set & (numbers[word] ?? 0));
       return known.length > 0 ? known.join(join) : `0x${set.toString(16)}`;
     },
   } satisfies Datatype;
@@ -65,32 +70,14 @@ const decimal = (code: number, name: string, size: number): Datatype => ({
 });
 
 export const DATATYPES = {
-  nf_proto: symbols(2, 'nf_proto', 1, { 2: 'ipv4', 10: 'ipv6' }),
+  nf_proto: symbols(2, 'nf_proto', 1, AF),
   integer: { name: 'integer', code: 4, size: 4, text: value => `0x${value.toString('hex')}` },
   ipv4_addr: { name: 'ipv4_addr', code: 7, size: 4, text: formatAddress },
   ipv6_addr: { name: 'ipv6_addr', code: 8, size: 16, text: formatAddress },
-  inet_proto: symbols(12, 'inet_proto', 1, { 1: 'icmp', 2: 'igmp', 6: 'tcp', 17: 'udp', 58: 'ipv6-icmp' }),
+  inet_proto: symbols(12, 'inet_proto', 1, IPPROTO),
   inet_service: decimal(13, 'inet_service', 2),
-  icmp_type: symbols(14, 'icmp_type', 1, {
-    3: 'destination-unreachable',
-    8: 'echo-request',
-    11: 'time-exceeded',
-    12: 'parameter-problem',
-  }),
-  tcp_flag: bits(
-    15,
-    'tcp_flag',
-    1,
-    [
-      [0x01, 'fin'],
-      [0x02, 'syn'],
-      [0x04, 'rst'],
-      [0x08, 'psh'],
-      [0x10, 'ack'],
-      [0x20, 'urg'],
-    ],
-    ' | ',
-  ),
+  icmp_type: symbols(14, 'icmp_type', 1, ICMP_TYPE),
+  tcp_flag: bits(15, 'tcp_flag', 1, TCP_FLAG, ' | '),
   mark: {
     name: 'mark',
     code: 19,
@@ -107,47 +94,10 @@ export const DATATYPES = {
     text: value => (value.readUInt32LE(0) === 1 ? '"lo"' : String(value.readUInt32LE(0))),
   },
   uid: { name: 'uid', code: 24, size: 4, host: true, text: value => String(value.readUInt32LE(0)) },
-  ct_state: bits(
-    26,
-    'ct_state',
-    4,
-    [
-      [1, 'invalid'],
-      [2, 'established'],
-      [4, 'related'],
-      [8, 'new'],
-      [64, 'untracked'],
-    ],
-    ',',
-  ),
-  ct_dir: symbols(27, 'ct_dir', 1, { 0: 'original', 1: 'reply' }),
-  ct_status: bits(
-    28,
-    'ct_status',
-    4,
-    [
-      [1, 'expected'],
-      [2, 'seen-reply'],
-      [4, 'assured'],
-      [8, 'confirmed'],
-    ],
-    ',',
-  ),
-  icmpv6_type: symbols(29, 'icmpv6_type', 1, {
-    1: 'destination-unreachable',
-    2: 'packet-too-big',
-    3: 'time-exceeded',
-    4: 'parameter-problem',
-    128: 'echo-request',
-    130: 'mld-listener-query',
-    131: 'mld-listener-report',
-    132: 'mld-listener-done',
-    133: 'nd-router-solicit',
-    134: 'nd-router-advert',
-    135: 'nd-neighbor-solicit',
-    136: 'nd-neighbor-advert',
-    143: 'mld2-listener-report',
-  }),
+  ct_state: bits(26, 'ct_state', 4, CT_STATE, ','),
+  ct_dir: symbols(27, 'ct_dir', 1, CT_DIRECTION),
+  ct_status: bits(28, 'ct_status', 4, IPS, ','),
+  icmpv6_type: symbols(29, 'icmpv6_type', 1, ICMPV6_TYPE),
   ifname: {
     name: 'ifname',
     code: 41,
@@ -156,13 +106,7 @@ export const DATATYPES = {
     text: value =>
       JSON.stringify(value.length < 16 ? `${value.toString()}*` : value.toString().replace(/\0+$/, '')),
   },
-  fib_addrtype: symbols(
-    45,
-    'fib_addrtype',
-    4,
-    { 1: 'unicast', 2: 'local', 3: 'broadcast', 4: 'anycast', 5: 'multicast' },
-    value => value.readUInt32LE(0),
-  ),
+  fib_addrtype: symbols(45, 'fib_addrtype', 4, ADDRESS_TYPE, value => value.readUInt32LE(0)),
   /** Source and destination port in one value. nft writes and reads them as two. */
   udp_ports: {
     name: 'integer',

@@ -4,7 +4,7 @@ import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
 import { type Change, change } from './change.ts';
 import { keyText } from './datatype.ts';
-import { NFT_MSG } from './message.ts';
+import { NFT_MSG, NFTA_LIST_ELEM } from './message.ts';
 import { VERDICT } from './register.ts';
 import type { NftSet } from './set.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
@@ -29,7 +29,7 @@ export interface Element {
   readonly open?: boolean;
 }
 
-/** enum nft_set_elem_attributes, nft_set_elem_list_attributes, nft_list_attributes, nft_set_elem_flags */
+/** enum nft_set_elem_attributes, nft_set_elem_list_attributes, nft_set_elem_flags */
 const NFTA_SET_ELEM = {
   KEY: 1,
   DATA: 2,
@@ -40,7 +40,6 @@ const NFTA_SET_ELEM = {
   KEY_END: 10,
 } as const;
 const NFTA_SET_ELEM_LIST = { TABLE: 1, SET: 2, ELEMENTS: 3 } as const;
-const NFTA_LIST_ELEM = 1;
 const NFT_SET_ELEM = { INTERVAL_END: 1, CATCHALL: 2 } as const;
 /** libnftnl: NFTNL_UDATA_SET_ELEM_FLAGS with SET_ELEM_F_INTERVAL_OPEN */
 const OPEN_INTERVAL = Buffer.from([1, 4, 1, 0, 0, 0]);

@@ -1,7 +1,7 @@
 import { type AttributeReader, type AttributeWriter, required } from '../netlink/attributes.ts';
 import { type Bitwise, bitwise } from './expressions/bitwise.ts';
 import { type Cmp, cmp } from './expressions/cmp.ts';
-import type { Codec } from './expressions/codec.ts';
+import { type Codec, NFTA_EXPR } from './expressions/codec.ts';
 import { type Counter, counter } from './expressions/counter.ts';
 import { type Ct, ct } from './expressions/ct.ts';
 import { type Dynset, dynset } from './expressions/dynset.ts';
@@ -15,6 +15,7 @@ import { type Objref, objref } from './expressions/objref.ts';
 import { type Payload, payload } from './expressions/payload.ts';
 import { type Reject, reject } from './expressions/reject.ts';
 import { type Socket, socket } from './expressions/socket.ts';
+import { NFTA_LIST_ELEM } from './message.ts';
 import type { RuleText } from './rule-text.ts';
 
 /** One step of a rule. Its `kind` is the kernel's name for it. */
@@ -77,10 +78,6 @@ const UNKNOWN: Codec<Unknown> = {
 function codecOf(kind: string): Codec<Expression> {
   return (Object.hasOwn(CODECS, kind) ? CODECS[kind as Kind] : UNKNOWN) as Codec<Expression>;
 }
-
-/** enum nft_list_attributes and nft_expr_attributes */
-const NFTA_LIST_ELEM = 1;
-const NFTA_EXPR = { NAME: 1, DATA: 2 } as const;
 
 export function writeExpressions(
   writer: AttributeWriter,

@@ -35,7 +35,7 @@ export function intervalTexts(set: Pick<SetWithElements, 'types' | 'elements'>):
   return set.elements.flatMap((element, index) => {
     if (element.end) return [];
     const next = set.elements[index + 1];
-    const last = next ? before(next.key) : Buffer.alloc(element.key.length, 0xff);
+    const last = next ? keyBefore(next.key) : Buffer.alloc(element.key.length, 0xff);
     const first = keyText(set.types, element.key);
     if (last.equals(element.key)) return [first];
     const length = prefixLength(element.key, last);
@@ -53,7 +53,8 @@ function prefixLength(first: Buffer, last: Buffer): number | undefined {
 
 const number = (key: Buffer) => BigInt(`0x${key.toString('hex')}`);
 
-function before(key: Buffer): Buffer {
+/** The key right before this one. */
+export function keyBefore(key: Buffer): Buffer {
   return Buffer.from((number(key) - 1n).toString(16).padStart(key.length * 2, '0'), 'hex');
 }
 

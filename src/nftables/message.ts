@@ -26,3 +26,6 @@ export const NFT_MSG = {
   DELOBJ: message(20),
   GETFLOWTABLE: message(23),
 } as const;
+
+/** enum nft_list_attributes */
+export const NFTA_LIST_ELEM = 1;

@@ -14,7 +14,7 @@ export interface NamedCounter {
 /** enum nft_object_attributes and nft_counter_attributes */
 const NFTA_OBJ = { TABLE: 1, NAME: 2, TYPE: 3, DATA: 4 } as const;
 const NFTA_COUNTER = { BYTES: 1, PACKETS: 2 } as const;
-const NFT_OBJECT_COUNTER = 1;
+export const NFT_OBJECT_COUNTER = 1;
 
 export function newCounter(table: string, counter: NamedCounter): Change {
   const { name, packets, bytes } = counter;

@@ -1,8 +1,9 @@
+import { IPPROTO } from '../inet/protocol.ts';
 import { type AttributeReader, DecodeError, required } from '../netlink/attributes.ts';
 import { NLMSG_HEADER } from '../netlink/connection.ts';
 import { attributesOf, familyOf } from '../netlink/nfnetlink.ts';
 import { NFT_MSG } from './message.ts';
-import type { Verdict } from './verdict.ts';
+import { NFTA_VERDICT, VERDICT_CODES, type Verdict } from './verdict.ts';
 
 /** The multicast group for traces, include/uapi/linux/netfilter/nfnetlink.h. */
 export const NFNLGRP_NFTRACE = 9;
@@ -37,7 +38,7 @@ export interface TracedPacket {
   readonly output: number | undefined;
 }
 
-// include/uapi/linux/netfilter/nf_tables.h: enum nft_trace_attributes, nft_trace_types, nft_verdict_attributes, nft_verdicts
+// include/uapi/linux/netfilter/nf_tables.h: enum nft_trace_attributes, nft_trace_types
 const NFTA_TRACE = {
   TABLE: 1,
   CHAIN: 2,
@@ -52,12 +53,10 @@ const NFTA_TRACE = {
   POLICY: 16,
 } as const;
 const NFT_TRACETYPE = { POLICY: 1 } as const;
-const NFTA_VERDICT = { CODE: 1, CHAIN: 2 } as const;
 const VERDICTS: ReadonlyMap<number, Trace['verdict']> = new Map([
-  ...[[-1, 'continue'] as const, [-3, 'jump'] as const, [-4, 'goto'] as const, [-5, 'return'] as const],
+  ...Object.entries(VERDICT_CODES).map(([name, code]) => [code, name as Verdict['code']] as const),
   // include/uapi/linux/netfilter.h; the bits above these hold the number of a queue, or an errno
-  ...[[0, 'drop'] as const, [1, 'accept'] as const, [2, 'stolen'] as const],
-  ...[[3, 'queue'] as const, [4, 'repeat'] as const],
+  ...[[2, 'stolen'] as const, [3, 'queue'] as const, [4, 'repeat'] as const],
 ]);
 const NF_VERDICT_MASK = 0xff;
 
@@ -134,7 +133,11 @@ function decided(code: number): Pick<Trace, 'verdict' | 'target'> {
   return { verdict: required(verdict, `known verdict (${code})`), target: undefined };
 }
 
-const PROTOCOLS_WITH_PORTS: ReadonlySet<number> = new Set([6, 17, 33, 132, 136]);
+const PROTOCOLS_WITH_PORTS: ReadonlySet<number> = new Set([
+  IPPROTO.tcp,
+  IPPROTO.udp,
+  ...[33, 132, 136], // DCCP, SCTP, UDP-Lite
+]);
 
 /** The packet; undefined if it is neither IPv4 nor IPv6. It does not look through headers between IPv6 and the transport. */
 function decodePacket(

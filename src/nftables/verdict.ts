@@ -6,14 +6,14 @@ export type Verdict =
   | { readonly code: 'jump' | 'goto'; readonly chain: string };
 
 // include/uapi/linux/netfilter.h and netfilter/nf_tables.h, enum nft_verdicts
-const CODES = { drop: 0, accept: 1, continue: -1, jump: -3, goto: -4, return: -5 } as const;
+export const VERDICT_CODES = { drop: 0, accept: 1, continue: -1, jump: -3, goto: -4, return: -5 } as const;
 const NAMES = new Map<number, Verdict['code']>(
-  Object.entries(CODES).map(([name, code]) => [code, name as Verdict['code']]),
+  Object.entries(VERDICT_CODES).map(([name, code]) => [code, name as Verdict['code']]),
 );
 
 /** enum nft_data_attributes and nft_verdict_attributes */
 const NFTA_DATA = { VALUE: 1, VERDICT: 2 } as const;
-const NFTA_VERDICT = { CODE: 1, CHAIN: 2 } as const;
+export const NFTA_VERDICT = { CODE: 1, CHAIN: 2 } as const;
 
 /** The contents of a register: bytes, or a verdict. */
 export type Data = Buffer | Verdict;
@@ -24,7 +24,7 @@ export function writeData(writer: AttributeWriter, type: number, data: Data): vo
   if (Buffer.isBuffer(data)) writer.bytes(NFTA_DATA.VALUE, data);
   else {
     const nest = writer.open(NFTA_DATA.VERDICT);
-    writer.be32(NFTA_VERDICT.CODE, CODES[data.code]);
+    writer.be32(NFTA_VERDICT.CODE, VERDICT_CODES[data.code]);
     if ('chain' in data) writer.string(NFTA_VERDICT.CHAIN, data.chain);
     writer.close(nest);
   }

@@ -1,13 +1,12 @@
 import type { Config } from '../config/types.ts';
+import { ICMP_TYPE, ICMPV6_TYPE } from '../inet/header.ts';
+import { NF_IP_PRI } from '../inet/netfilter.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
 import { chain, type Statement } from './chain-parts.ts';
 import * as match from './match.ts';
 import { names } from './names.ts';
 import { looksIntoPayload } from './token-chains.ts';
-
-/** NF_IP_PRI_MANGLE: after connection tracking, before DNAT. */
-const PRIORITY_MANGLE = -150;
 
 /** Accepts packets from all other interfaces. The guards look only at these. */
 export function interfaces(patterns: readonly string[]): ChainWithRules {
@@ -46,7 +45,8 @@ export function baseChains(config: Config, automaton: Automaton, label: string):
   if (config.hook === 'prerouting')
     chains.unshift({
       ...chain('prerouting', ...prerouting),
-      hook: { name: 'prerouting', priority: PRIORITY_MANGLE, policy: 'accept' },
+      // after connection tracking, before DNAT
+      hook: { name: 'prerouting', priority: NF_IP_PRI.mangle, policy: 'accept' },
     });
   return chains.map(({ rules: [first, ...rest], ...base }) => ({
     ...base,
@@ -59,11 +59,27 @@ export function baseChains(config: Config, automaton: Automaton, label: string):
   }));
 }
 
-/** ICMP and ICMPv6 types (RFC 792, 1191, 4443, 2710, 3810, 4861) that a host needs to work. */
-const ICMP = [3, 8, 11, 12];
-const ICMPV6 = [1, 2, 3, 4, 128];
-const MLD = [130, 131, 132, 143];
-const NEIGHBOURS = [133, 134, 135, 136];
+/** What a host needs to work. */
+const ICMP = ['destination-unreachable', 'echo-request', 'time-exceeded', 'parameter-problem'] as const;
+const ICMPV6 = [
+  'destination-unreachable',
+  'packet-too-big',
+  'time-exceeded',
+  'parameter-problem',
+  'echo-request',
+] as const;
+const MLD = [
+  'mld-listener-query',
+  'mld-listener-report',
+  'mld-listener-done',
+  'mld2-listener-report',
+] as const;
+const NEIGHBOURS = [
+  'nd-router-solicit',
+  'nd-router-advert',
+  'nd-neighbor-solicit',
+  'nd-neighbor-advert',
+] as const;
 
 /** What a host that drops everything else needs: see section "policy" of the documentation. */
 function keptUnderDrop(): Statement[] {
@@ -72,10 +88,18 @@ function keptUnderDrop(): Statement[] {
     [...match.ctState('related'), ...match.accept],
     // the peer of a connection that both hosts open at the same moment (RFC 9293, 3.5)
     [...match.ctState('established'), ...match.isReply, ...match.accept],
-    ...ICMP.map(type => [...match.icmpType('ipv4', type), ...match.accept]),
-    ...ICMPV6.map(type => [...match.icmpType('ipv6', type), ...match.accept]),
-    ...MLD.map(type => [...match.icmpType('ipv6', type), ...match.fromLinkLocal('ipv6'), ...match.accept]),
-    ...NEIGHBOURS.map(type => [...match.icmpType('ipv6', type), ...match.hopLimit255, ...match.accept]),
+    ...ICMP.map(type => [...match.icmpType('ipv4', ICMP_TYPE[type]), ...match.accept]),
+    ...ICMPV6.map(type => [...match.icmpType('ipv6', ICMPV6_TYPE[type]), ...match.accept]),
+    ...MLD.map(type => [
+      ...match.icmpType('ipv6', ICMPV6_TYPE[type]),
+      ...match.fromLinkLocal('ipv6'),
+      ...match.accept,
+    ]),
+    ...NEIGHBOURS.map(type => [
+      ...match.icmpType('ipv6', ICMPV6_TYPE[type]),
+      ...match.hopLimit255,
+      ...match.accept,
+    ]),
     [...match.protocol('igmp'), ...match.accept],
     [...match.protocol('udp'), ...match.udpPorts(67, 68), ...match.accept],
     [

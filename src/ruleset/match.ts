@@ -1,5 +1,7 @@
-import { LINK_LOCAL, prefixMask } from '../inet/address.ts';
-import { AF, type Family } from '../inet/family.ts';
+import { ADDRESS_TYPE, LINK_LOCAL, prefixMask } from '../inet/address.ts';
+import { ADDRESS_SIZE, AF, type Family } from '../inet/family.ts';
+import { DESTINATION_OFFSET, SOURCE_OFFSET, TCP_FLAG, TCP_FLAGS_OFFSET, UDP_HEADER } from '../inet/header.ts';
+import { CT_DIRECTION, CT_STATE, IPS } from '../inet/netfilter.ts';
 import { portBytes } from '../inet/port.ts';
 import { IPPROTO } from '../inet/protocol.ts';
 import type { Expression } from '../nftables/expression.ts';
@@ -15,20 +17,12 @@ import { TOKEN_LENGTH } from '../token/read.ts';
 
 type Expressions = readonly Expression[];
 
-const TCP = { fin: 0x01, syn: 0x02, rst: 0x04, ack: 0x10 } as const;
-const CT_STATE = { invalid: 1, established: 2, related: 4 } as const;
-const CT_STATUS = { assured: 4, confirmed: 8 } as const;
-/** IP_CT_DIR_*, include/uapi/linux/netfilter/nf_conntrack_tuple_common.h */
-const CT_DIRECTION = { original: 0, reply: 1 } as const;
-const UDP_HEADER = 8;
 const TOKEN_IN = {
   datagram: { base: 'transport', offset: UDP_HEADER + TOKEN_OFFSET, length: TOKEN_LENGTH },
   segment: { base: 'inner', offset: TOKEN_OFFSET, length: TOKEN_LENGTH },
 } as const;
 /** The first register that a token leaves free. A token fills eight, and overwrites what stands in one of them. */
 const BEHIND_TOKEN = register(TOKEN_LENGTH / 4);
-/** RTN_* of include/uapi/linux/rtnetlink.h */
-const ADDRESS_TYPE = { unicast: 1, local: 2 } as const;
 
 /** A number as the kernel keeps it in a register of host order. */
 export function host32(value: number): Buffer {
@@ -96,16 +90,16 @@ export function ctState(state: keyof typeof CT_STATE): Expressions {
 export const isReply = isEqual({ kind: 'ct', key: 'direction', dreg: KEY }, byte(CT_DIRECTION.reply));
 
 /** `ct status assured`: for TCP, the handshake is over. A packet of an unknown flow, or an invalid one, never has this status. */
-export const assured = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS.assured);
+export const assured = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, IPS.assured);
 
 /** `ct status confirmed`: packets of a flow that was let in before, and nothing else. */
-export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, CT_STATUS.confirmed);
+export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, IPS.confirmed);
 
 /** `ct status & (assured | confirmed) == confirmed`: a flow that was let in before, and whose handshake is not over. */
 export const halfOpen: Expressions = [
   { kind: 'ct', key: 'status', dreg: KEY },
-  { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: host32(CT_STATUS.assured | CT_STATUS.confirmed) },
-  { kind: 'cmp', sreg: KEY, op: 'eq', value: host32(CT_STATUS.confirmed) },
+  { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: host32(IPS.assured | IPS.confirmed) },
+  { kind: 'cmp', sreg: KEY, op: 'eq', value: host32(IPS.confirmed) },
 ];
 
 /** `ct status assured ct direction original`: the client sends this, and the handshake proved its address. */
@@ -125,26 +119,30 @@ export function tcpPort(port: number): Expressions {
 function tcpFlags(mask: number, op: 'eq' | 'neq', value: number): Expressions {
   return [
     ...protocol('tcp'),
-    { kind: 'payload', base: 'transport', offset: 13, length: 1, dreg: KEY },
+    { kind: 'payload', base: 'transport', offset: TCP_FLAGS_OFFSET, length: 1, dreg: KEY },
     { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: byte(mask) },
     { kind: 'cmp', sreg: KEY, op, value: byte(value) },
   ];
 }
 
 /** `tcp flags & (syn | ack) == syn`: TCP that opens a connection, whatever its other flags. */
-export const tcpOpens = tcpFlags(TCP.syn | TCP.ack, 'eq', TCP.syn);
+export const tcpOpens = tcpFlags(TCP_FLAG.syn | TCP_FLAG.ack, 'eq', TCP_FLAG.syn);
 
 /** `tcp flags & (syn | ack) == syn | ack`: the answer of an open port. */
-export const tcpAgrees = tcpFlags(TCP.syn | TCP.ack, 'eq', TCP.syn | TCP.ack);
+export const tcpAgrees = tcpFlags(TCP_FLAG.syn | TCP_FLAG.ack, 'eq', TCP_FLAG.syn | TCP_FLAG.ack);
 
 /** `tcp flags & (fin | syn | rst | ack) != syn`: TCP that is no clean SYN. */
-export const tcpIsNoSyn = tcpFlags(TCP.fin | TCP.syn | TCP.rst | TCP.ack, 'neq', TCP.syn);
+export const tcpIsNoSyn = tcpFlags(
+  TCP_FLAG.fin | TCP_FLAG.syn | TCP_FLAG.rst | TCP_FLAG.ack,
+  'neq',
+  TCP_FLAG.syn,
+);
 
 /** `tcp flags & (fin | syn | rst) == 0x0`: TCP that neither opens nor ends a connection. */
-export const tcpGoesOn = tcpFlags(TCP.fin | TCP.syn | TCP.rst, 'eq', 0);
+export const tcpGoesOn = tcpFlags(TCP_FLAG.fin | TCP_FLAG.syn | TCP_FLAG.rst, 'eq', 0);
 
 /** `tcp flags & (fin | rst) == 0x0`: TCP that does not end a connection. */
-export const tcpEndsNot = tcpFlags(TCP.fin | TCP.rst, 'eq', 0);
+export const tcpEndsNot = tcpFlags(TCP_FLAG.fin | TCP_FLAG.rst, 'eq', 0);
 
 /**
  * `meta skuid != 4294967295`, at input: a TCP packet for a socket with a peer, which is the packet's source. The kernel looks
@@ -181,11 +179,11 @@ export interface Source {
 }
 
 function loadSource({ family: name, length }: Source, dreg: Register = KEY): Expressions {
-  const size = name === 'ipv4' ? 4 : 16;
+  const size = ADDRESS_SIZE[name];
   const load: Expression = {
     kind: 'payload',
     base: 'network',
-    offset: name === 'ipv4' ? 12 : 8,
+    offset: SOURCE_OFFSET[name],
     length: size,
     dreg,
   };
@@ -205,7 +203,7 @@ export function clientIn(source: Source, set: string): Expressions {
 
 /** `ip daddr @set` */
 export function addressedTo(name: Family, set: string): Expressions {
-  const [offset, length] = name === 'ipv4' ? [16, 4] : [24, 16];
+  const [offset, length] = [DESTINATION_OFFSET[name], ADDRESS_SIZE[name]];
   return [
     ...family(name),
     { kind: 'payload', base: 'network', offset, length, dreg: KEY },
@@ -220,7 +218,7 @@ export function clientNotIn(source: Source, set: string): Expressions {
 
 /** `ip saddr . tcp sport . tcp dport`, always with the whole address. */
 function loadConnection(name: Family): Expressions {
-  const words = name === 'ipv4' ? 1 : 4;
+  const words = ADDRESS_SIZE[name] / 4;
   return [
     ...loadSource({ family: name, length: words * 32 }),
     { kind: 'payload', base: 'transport', offset: 0, length: 2, dreg: register(words) },
@@ -387,11 +385,11 @@ export const hopLimit255 = isEqual(
 
 /** `ip saddr 169.254.0.0/16`, `ip6 saddr fe80::/10`. The family must have been matched. */
 export function fromLinkLocal(name: Family): Expressions {
-  return linkLocal(name, name === 'ipv4' ? 12 : 8);
+  return linkLocal(name, SOURCE_OFFSET[name]);
 }
 
 /** `ip6 daddr fe80::/10`. The family must have been matched. */
-export const toLinkLocal = linkLocal('ipv6', 24);
+export const toLinkLocal = linkLocal('ipv6', DESTINATION_OFFSET.ipv6);
 
 function linkLocal(name: Family, offset: number): Expressions {
   const { network, length } = LINK_LOCAL[name];

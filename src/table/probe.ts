@@ -1,3 +1,4 @@
+import { NF_IP_PRI } from '../inet/netfilter.ts';
 import { type Connection, wholeDump } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { attributesOf, requestOf } from '../netlink/nfnetlink.ts';
@@ -71,7 +72,7 @@ export async function probe(connection: Connection): Promise<string[]> {
 }
 
 function changes(probes: typeof PROBES): Change[] {
-  const hook = { name: 'prerouting', priority: -150, policy: 'accept' } as const;
+  const hook = { name: 'prerouting', priority: NF_IP_PRI.mangle, policy: 'accept' } as const;
   return [
     newTable({ name: TABLE, comment: undefined }),
     newCounter(TABLE, { name: COUNTER, packets: 0, bytes: 0 }),

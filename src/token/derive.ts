@@ -7,6 +7,9 @@ export const WINDOW = 60;
 /** How many windows ahead a client may go, in case its clock is behind the server's. The server has tokens for these. */
 export const AHEAD = 2;
 
+/** The realm of hosts whose file names none. */
+export const DEFAULT_REALM = 'default';
+
 /** The service that a token opens, and its secret of 32 bytes. */
 export interface TokenKey {
   readonly secret: Uint8Array;

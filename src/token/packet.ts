@@ -1,3 +1,6 @@
+/** The UDP port that tokens are sent to, unless the files say otherwise. */
+export const DEFAULT_PORT = 62201;
+
 /** Bytes before the token: as many as a browser's STUN request has before the user name. */
 export const TOKEN_OFFSET = 24;
 

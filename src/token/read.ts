@@ -1,11 +1,11 @@
+import { UDP_HEADER } from '../inet/header.ts';
+import { IPPROTO } from '../inet/protocol.ts';
 import { TOKEN_OFFSET } from './packet.ts';
 
 /** Bytes of a token: hexadecimal digits, as ASCII. */
 export const TOKEN_LENGTH = 32;
 
-/** IANA's numbers of the protocols that can stand before a token. */
-const TCP = 6;
-const UDP = 17;
+/** IANA's numbers of the headers that can stand between IPv6 and the transport. */
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
 const FRAGMENT = 44;
@@ -25,8 +25,8 @@ function dataOf(packet: Buffer): number | undefined {
   const transport = transportOf(packet);
   if (!transport) return undefined;
   const { protocol, at } = transport;
-  if (protocol === UDP) return at + 8;
-  if (protocol === TCP && at + 12 < packet.length) return at + (packet.readUInt8(at + 12) >> 4) * 4;
+  if (protocol === IPPROTO.udp) return at + UDP_HEADER;
+  if (protocol === IPPROTO.tcp && at + 12 < packet.length) return at + (packet.readUInt8(at + 12) >> 4) * 4;
   return undefined;
 }
 

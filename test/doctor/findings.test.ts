@@ -3,7 +3,7 @@ import t, { type Test } from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
 import { ConfigError, type Problem } from '../../src/config/problems.ts';
 import { examine } from '../../src/doctor/doctor.ts';
-import type { Facts, KernelFacts, ServiceFacts } from '../../src/doctor/facts.ts';
+import type { Facts, HostInterface, KernelFacts, ServiceFacts } from '../../src/doctor/facts.ts';
 import { type Finding, list, shellWord } from '../../src/doctor/finding.ts';
 import { flushesOf, unitsOf } from '../../src/doctor/flushes.ts';
 
@@ -11,11 +11,11 @@ const PATH = '/etc/knockd-nft.json';
 const text =
   '{ "services": { "ssh": { "ports": [22], "sequence": [10000, 2345, 3456, 1234] } }, "closed": "reject" }';
 const { config } = parseConfig(text, PATH, {});
-const eth0 = {
+const eth0: HostInterface = {
   name: 'eth0',
   index: 2,
   addresses: { ipv4: Buffer.from([192, 0, 2, 1]) },
-  networks: ['192.0.2.1/24'],
+  networks: [{ family: 'ipv4', address: Buffer.from([192, 0, 2, 0]), length: 24 }],
 };
 
 /** A host where all is well. */

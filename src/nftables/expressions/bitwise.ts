@@ -12,8 +12,8 @@ export interface Bitwise {
 }
 
 /** enum nft_bitwise_attributes. NFT_BITWISE_MASK_XOR is 0 and means `dreg = (sreg & mask) ^ xor`. */
-const NFTA_BITWISE = { SREG: 1, DREG: 2, LEN: 3, MASK: 4, XOR: 5, OP: 6 } as const;
-const NFT_BITWISE_MASK_XOR = 0;
+export const NFTA_BITWISE = { SREG: 1, DREG: 2, LEN: 3, MASK: 4, XOR: 5, OP: 6 } as const;
+export const NFT_BITWISE_MASK_XOR = 0;
 
 export const bitwise: Codec<Bitwise> = {
   encode(writer, { sreg, dreg, mask }) {

@@ -1,6 +1,9 @@
 import type { AttributeReader, AttributeWriter } from '../../netlink/attributes.ts';
 import type { RuleText } from '../rule-text.ts';
 
+/** enum nft_expr_attributes */
+export const NFTA_EXPR = { NAME: 1, DATA: 2 } as const;
+
 /**
  * How one kind of expression goes to and from the kernel and into nft's words.
  *

@@ -6,14 +6,27 @@ import type { Codec } from './codec.ts';
 /** Loads what connection tracking knows of the packet: a mask of bits in host order, or one byte for the direction. */
 export interface Ct {
   readonly kind: 'ct';
-  readonly key: keyof typeof KEYS;
+  readonly key: keyof typeof CT_KEYS;
   readonly dreg: Register;
 }
 
 /** enum nft_ct_keys */
-const KEYS = { state: 0, direction: 1, status: 2 } as const;
+export const NFT_CT = {
+  STATE: 0,
+  DIRECTION: 1,
+  STATUS: 2,
+  MARK: 3,
+  HELPER: 6,
+  L3PROTOCOL: 7,
+  PROTOCOL: 10,
+  PROTO_SRC: 11,
+  PROTO_DST: 12,
+  ZONE: 17,
+} as const;
+/** Those that this program writes. */
+export const CT_KEYS = { state: NFT_CT.STATE, direction: NFT_CT.DIRECTION, status: NFT_CT.STATUS } as const;
 const KEY_NAMES = new Map<number, Ct['key']>(
-  Object.entries(KEYS).map(([name, key]) => [key, name as Ct['key']]),
+  Object.entries(CT_KEYS).map(([name, key]) => [key, name as Ct['key']]),
 );
 const TYPES = {
   state: DATATYPES.ct_state,
@@ -21,11 +34,11 @@ const TYPES = {
   status: DATATYPES.ct_status,
 } as const;
 /** enum nft_ct_attributes */
-const NFTA_CT = { DREG: 1, KEY: 2, DIRECTION: 3, SREG: 4 } as const;
+export const NFTA_CT = { DREG: 1, KEY: 2, DIRECTION: 3, SREG: 4 } as const;
 
 export const ct: Codec<Ct> = {
   encode(writer, { key, dreg }) {
-    writer.be32(NFTA_CT.KEY, KEYS[key]);
+    writer.be32(NFTA_CT.KEY, CT_KEYS[key]);
     writer.be32(NFTA_CT.DREG, encodeRegister(dreg));
   },
   decode(reader) {

@@ -1,7 +1,7 @@
 import { formatDuration } from '../../inet/duration.ts';
 import { required } from '../../netlink/attributes.ts';
 import { decodeRegister, encodeRegister, type Register } from '../register.ts';
-import type { Codec } from './codec.ts';
+import { type Codec, NFTA_EXPR } from './codec.ts';
 import { type Limit, limit, limitText } from './limit.ts';
 
 /**
@@ -23,7 +23,7 @@ export interface Dynset {
 
 /** enum nft_dynset_ops, in its order; enum nft_dynset_attributes; enum nft_dynset_flags */
 const OPS = ['add', 'update', 'delete'] as const;
-const NFTA_DYNSET = {
+export const NFTA_DYNSET = {
   SET_NAME: 1,
   SET_ID: 2,
   OP: 3,
@@ -35,8 +35,6 @@ const NFTA_DYNSET = {
   EXPRESSIONS: 10,
 } as const;
 const NFT_DYNSET_F_EXPR = 2;
-/** enum nft_expr_attributes */
-const NFTA_EXPR = { NAME: 1, DATA: 2 } as const;
 
 export const dynset: Codec<Dynset> = {
   encode(writer, expression) {

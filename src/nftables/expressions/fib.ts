@@ -11,14 +11,14 @@ export interface Fib {
 }
 
 /** enum nft_fib_attributes, nft_fib_result and nft_fib_flags */
-const NFTA_FIB = { DREG: 1, RESULT: 2, FLAGS: 3 } as const;
-const NFT_FIB_RESULT_ADDRTYPE = 3;
-const NFTA_FIB_F_DADDR = 2;
+export const NFTA_FIB = { DREG: 1, RESULT: 2, FLAGS: 3 } as const;
+export const NFT_FIB_RESULT = { OIF: 1, OIFNAME: 2, ADDRTYPE: 3 } as const;
+export const NFTA_FIB_F = { DADDR: 2, PRESENT: 32 } as const;
 
 export const fib: Codec<Fib> = {
   encode(writer, { dreg }) {
-    writer.be32(NFTA_FIB.FLAGS, NFTA_FIB_F_DADDR);
-    writer.be32(NFTA_FIB.RESULT, NFT_FIB_RESULT_ADDRTYPE);
+    writer.be32(NFTA_FIB.FLAGS, NFTA_FIB_F.DADDR);
+    writer.be32(NFTA_FIB.RESULT, NFT_FIB_RESULT.ADDRTYPE);
     writer.be32(NFTA_FIB.DREG, encodeRegister(dreg));
   },
   decode(reader) {
@@ -30,7 +30,7 @@ export const fib: Codec<Fib> = {
       else if (reader.type === NFTA_FIB.RESULT) result = reader.be32();
       else if (reader.type === NFTA_FIB.FLAGS) flags = reader.be32();
     }
-    if (result !== NFT_FIB_RESULT_ADDRTYPE || flags !== NFTA_FIB_F_DADDR) return undefined;
+    if (result !== NFT_FIB_RESULT.ADDRTYPE || flags !== NFTA_FIB_F.DADDR) return undefined;
     return { kind: 'fib', result: 'daddr type', dreg: decodeRegister(required(dreg, 'fib register')) };
   },
   text({ dreg }, rule) {

@@ -15,7 +15,7 @@ const UNIT_NAMES = new Map<number, Limit['unit']>(
   Object.entries(UNITS).map(([name, seconds]) => [seconds, name as Limit['unit']]),
 );
 /** enum nft_limit_attributes; enum nft_limit_type; enum nft_limit_flags */
-const NFTA_LIMIT = { RATE: 1, UNIT: 2, BURST: 3, TYPE: 4, FLAGS: 5 } as const;
+export const NFTA_LIMIT = { RATE: 1, UNIT: 2, BURST: 3, TYPE: 4, FLAGS: 5 } as const;
 const NFT_LIMIT_PKTS = 0;
 
 export const limit: Codec<Limit> = {

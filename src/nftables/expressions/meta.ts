@@ -8,13 +8,43 @@ export type Meta =
   | { readonly kind: 'meta'; readonly key: MetaKey; readonly dreg: Register }
   | { readonly kind: 'meta'; readonly key: MetaKey; readonly sreg: Register };
 
-export type MetaKey = keyof typeof KEYS;
+export type MetaKey = keyof typeof META_KEYS;
 
 /** enum nft_meta_keys */
-const KEYS = { mark: 3, iif: 4, iifname: 6, skuid: 10, nftrace: 12, nfproto: 15, l4proto: 16 } as const;
-const KEY_NAMES = new Map<number, MetaKey>(Object.entries(KEYS).map(([name, key]) => [key, name as MetaKey]));
+export const NFT_META = {
+  LEN: 0,
+  PROTOCOL: 1,
+  PRIORITY: 2,
+  MARK: 3,
+  IIF: 4,
+  OIF: 5,
+  IIFNAME: 6,
+  OIFNAME: 7,
+  IIFTYPE: 8,
+  SKUID: 10,
+  SKGID: 11,
+  NFTRACE: 12,
+  NFPROTO: 15,
+  L4PROTO: 16,
+  PKTTYPE: 19,
+  IIFGROUP: 21,
+  SECPATH: 25,
+} as const;
+/** Those that this program writes. */
+export const META_KEYS = {
+  mark: NFT_META.MARK,
+  iif: NFT_META.IIF,
+  iifname: NFT_META.IIFNAME,
+  skuid: NFT_META.SKUID,
+  nftrace: NFT_META.NFTRACE,
+  nfproto: NFT_META.NFPROTO,
+  l4proto: NFT_META.L4PROTO,
+} as const;
+const KEY_NAMES = new Map<number, MetaKey>(
+  Object.entries(META_KEYS).map(([name, key]) => [key, name as MetaKey]),
+);
 /** enum nft_meta_attributes */
-const NFTA_META = { DREG: 1, KEY: 2, SREG: 3 } as const;
+export const NFTA_META = { DREG: 1, KEY: 2, SREG: 3 } as const;
 
 const OPERANDS = {
   mark: { text: 'meta mark', type: DATATYPES.mark },
@@ -29,10 +59,10 @@ const OPERANDS = {
 export const meta: Codec<Meta> = {
   encode(writer, expression) {
     if ('dreg' in expression) {
-      writer.be32(NFTA_META.KEY, KEYS[expression.key]);
+      writer.be32(NFTA_META.KEY, META_KEYS[expression.key]);
       writer.be32(NFTA_META.DREG, encodeRegister(expression.dreg));
     } else {
-      writer.be32(NFTA_META.KEY, KEYS[expression.key]);
+      writer.be32(NFTA_META.KEY, META_KEYS[expression.key]);
       writer.be32(NFTA_META.SREG, encodeRegister(expression.sreg));
     }
   },

@@ -1,4 +1,5 @@
 import { required } from '../../netlink/attributes.ts';
+import { NFT_OBJECT_COUNTER } from '../named-counter.ts';
 import type { Codec } from './codec.ts';
 
 /** Counts in a named counter, which outlives the rule. */
@@ -9,7 +10,6 @@ export interface Objref {
 
 /** enum nft_objref_attributes */
 const NFTA_OBJREF = { IMM_TYPE: 1, IMM_NAME: 2 } as const;
-const NFT_OBJECT_COUNTER = 1;
 
 export const objref: Codec<Objref> = {
   encode(writer, { counter }) {

@@ -6,17 +6,17 @@ import type { Codec } from './codec.ts';
 /** Loads bytes of the packet: `length` bytes at `offset` of a header. */
 export interface Payload {
   readonly kind: 'payload';
-  readonly base: keyof typeof BASES;
+  readonly base: keyof typeof PAYLOAD_BASES;
   readonly offset: number;
   readonly length: number;
   readonly dreg: Register;
 }
 
 /** enum nft_payload_bases */
-const BASES = { link: 0, network: 1, transport: 2, inner: 3 } as const;
+export const PAYLOAD_BASES = { link: 0, network: 1, transport: 2, inner: 3 } as const;
 const BASE_NAMES = ['link', 'network', 'transport', 'inner'] as const;
 /** enum nft_payload_attributes */
-const NFTA_PAYLOAD = { DREG: 1, BASE: 2, OFFSET: 3, LEN: 4, SREG: 5 } as const;
+export const NFTA_PAYLOAD = { DREG: 1, BASE: 2, OFFSET: 3, LEN: 4, SREG: 5 } as const;
 
 /** Fields by `base+offset:length`, and the protocol that must be known before the name fits (null: any with ports). */
 const FIELDS = [
@@ -41,7 +41,7 @@ const FIELDS = [
 export const payload: Codec<Payload> = {
   encode(writer, { base, offset, length, dreg }) {
     writer.be32(NFTA_PAYLOAD.DREG, encodeRegister(dreg));
-    writer.be32(NFTA_PAYLOAD.BASE, BASES[base]);
+    writer.be32(NFTA_PAYLOAD.BASE, PAYLOAD_BASES[base]);
     writer.be32(NFTA_PAYLOAD.OFFSET, offset);
     writer.be32(NFTA_PAYLOAD.LEN, length);
   },

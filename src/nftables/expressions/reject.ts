@@ -10,7 +10,7 @@ export interface Reject {
 type IcmpAnswer = 'port unreachable' | 'admin prohibited';
 
 /** enum nft_reject_attributes, nft_reject_types and nft_reject_inet_code */
-const NFTA_REJECT = { TYPE: 1, ICMP_CODE: 2 } as const;
+export const NFTA_REJECT = { TYPE: 1, ICMP_CODE: 2 } as const;
 const NFT_REJECT_TCP_RST = 1;
 const NFT_REJECT_ICMPX_UNREACH = 2;
 const NFT_REJECT_ICMPX = { 'port unreachable': 1, 'admin prohibited': 3 } as const;
