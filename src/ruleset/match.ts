@@ -317,12 +317,6 @@ export const tokenNotIn = (set: string, where: TokenIn): Expressions => [
   { kind: 'lookup', set, sreg: KEY, inverted: true },
 ];
 
-/** `@ih,192,256 @tokens` */
-export const tokenIn = (set: string, where: TokenIn): Expressions => [
-  loadToken(where),
-  { kind: 'lookup', set, sreg: KEY },
-];
-
 /** `meta mark set @th,256,256 map @tokens` */
 export const markFromToken = (map: string, where: TokenIn): Expressions => [
   loadToken(where),

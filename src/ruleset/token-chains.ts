@@ -44,12 +44,14 @@ export function token(config: Config): ChainWithRules {
 /**
  * Looks for tokens in the data of running connections to some ports. It looks only at data from clients whose address the
  * handshake proved, because a forged SYN with data would open otherwise. Marks of packets without a token stay as they are.
+ * Before Linux 6.4 a map can only be asked for what it holds, so the first look sets the mark, which nothing uses.
  */
 export function tokenPayload(config: Config): ChainWithRules[] {
   return [
     {
       name: 'token_segment',
       rules: [
+        rule(match.clearMark),
         ...noLinkLocal.map(statement => rule(statement)),
         useOnce(config, 'segment'),
         rule(match.clearMark),
@@ -62,7 +64,7 @@ export function tokenPayload(config: Config): ChainWithRules[] {
         rule(
           match.ctState('established'),
           match.provenClient,
-          match.tokenIn(names.tokens, 'segment'),
+          match.markFromToken(names.tokens, 'segment'),
           match.goto('token_segment'),
         ),
       ],

@@ -295,3 +295,21 @@ t.test('no difference and no status ever holds a port of a sequence', t => {
   );
   t.end();
 });
+
+t.test('each look-up is one that every kernel takes: maps are asked for what they hold', async () => {
+  fc.assert(
+    fc.property(written, file => {
+      const vpn = { ports: ['51820/udp'], tokens: { alice: 'a1'.repeat(32) } };
+      const all = { ...file, services: { ...file.services, vpn }, token: { payload: ['80/tcp'] } };
+      const { chains, sets } = compile(read(all), '0');
+      const maps = new Set(sets.filter(({ data }) => data !== undefined).map(({ name }) => name));
+      for (const { name, rules } of chains)
+        for (const expression of rules.flatMap(({ expressions }) => expressions))
+          if (expression.kind === 'lookup' && expression.dreg === undefined)
+            assert.ok(
+              !maps.has(expression.set),
+              `chain ${name} asks map ${expression.set} as if it were a set`,
+            );
+    }),
+  );
+});
