@@ -2,6 +2,7 @@ import { unkeptText, withdrawLeft } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold, runningSupervisor, writeHold } from '../host/hold.ts';
 import { unload } from '../table/load.ts';
+import { readKernel } from '../table/read.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import { type Context, EXIT } from './context.ts';
 
@@ -17,7 +18,7 @@ export async function unloadCommand(context: Context, force: boolean): Promise<n
   }
   if (supervisor !== undefined) writeHold(context.env, { reason: 'unloaded by hand', until: null });
   const tables = await withKernel(async ({ connection }) => {
-    const unkept = await withdrawLeft(connection, undefined, context.env);
+    const unkept = await withdrawLeft(connection, await readKernel(connection), undefined, context.env);
     if (unkept !== undefined) context.tell(`knockd-nft: ${unkeptText(unkept)}`);
     return unload(connection);
   }).catch(error => {

@@ -4,6 +4,7 @@ import type { Access } from '../host/access.ts';
 import { readPlain } from '../host/files.ts';
 import { lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
+import { readGeneration } from '../nftables/transaction.ts';
 import { compile } from '../ruleset/compile.ts';
 import { decompile, tokenPlaces } from '../ruleset/program.ts';
 import type { KnownClient } from '../table/clients.ts';
@@ -11,7 +12,7 @@ import { explain } from '../table/explain.ts';
 import { droppedText } from '../table/fit.ts';
 import { type Loaded, load } from '../table/load.ts';
 import { revokePlaces } from '../table/openings.ts';
-import { readKernel } from '../table/read.ts';
+import { type Kernel, readKernel } from '../table/read.ts';
 import { VERSION } from '../version.ts';
 import { type Feeding, feed, type TokensWanted, tokensWanted, withdraw } from './feed.ts';
 import { hasTokens } from './kernel.ts';
@@ -81,9 +82,12 @@ async function put(
   tokens: TokensWanted | undefined,
   { env, remembered = [], mayCommit = () => {}, watched = false }: Options,
 ): Promise<Loaded & { readonly feeding: Fed }> {
-  const unkept = await withdrawLeft(connection, wanted, env);
-  await revokeNameless(connection, wanted);
-  const loaded = await load(connection, wanted, sessions, remembered, mayCommit);
+  const kernel = await readKernel(connection);
+  const unkept = await withdrawLeft(connection, kernel, wanted, env);
+  await revokeNameless(connection, kernel, wanted);
+  const isAsRead = (await readGeneration(connection)) === kernel.generation;
+  const read = isAsRead ? kernel : undefined;
+  const loaded = await load(connection, wanted, sessions, remembered, mayCommit, read);
   const { generation } = loaded;
   try {
     const gone = goneUsers(loaded.before, wanted);
@@ -104,11 +108,11 @@ async function put(
  */
 export async function withdrawLeft(
   connection: Access['connection'],
+  { ours }: Kernel,
   wanted: Ruleset | undefined,
   env: NodeJS.ProcessEnv,
 ): Promise<string | undefined> {
   let unkept: string | undefined;
-  const { ours } = await readKernel(connection);
   for (const ruleset of ours)
     if (hasTokens(ruleset) && !(wanted && ruleset.table.name === wanted.table.name && hasTokens(wanted)))
       unkept = (await withdraw(connection, ruleset.table.name, env)) ?? unkept;
@@ -119,8 +123,11 @@ export async function withdrawLeft(
  * A service whose last user goes has no map of users afterwards, so its clients lose their users' names. Openings by tokens
  * that lead nowhere any more are therefore revoked before the load. The load does not depend on it.
  */
-async function revokeNameless(connection: Access['connection'], wanted: Ruleset): Promise<void> {
-  const { ours } = await readKernel(connection);
+async function revokeNameless(
+  connection: Access['connection'],
+  { ours }: Kernel,
+  wanted: Ruleset,
+): Promise<void> {
   const before = ours.find(({ table }) => table.name === wanted.table.name);
   const maps = new Set(wanted.sets.map(({ name }) => name));
   if (before?.sets.every(({ name }) => maps.has(name))) return;

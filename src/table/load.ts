@@ -17,7 +17,7 @@ import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
 import { merged, planFarewell, unknownTo } from './farewell.ts';
 import { type Dropped, older } from './fit.ts';
 import { plan, recreatedState } from './plan.ts';
-import { refuseForgetful } from './probe.ts';
+import { isSince, RESIZES_SETS, refuseForgetful } from './probe.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
 import { nextStage } from './stages.ts';
@@ -51,6 +51,7 @@ const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
  *
  * `sessions` is asked for the running connections only if ports begin to be guarded. `remembered` clients are let in again
  * if the table has to be made. `mayCommit` is called before each transaction, after the ruleset was read, and may throw.
+ * `read` is the ruleset if the caller has just read it.
  * Throws {@link ForeignTableError}, CannotChangeError on a kernel that is too old, NetlinkError if the kernel refuses, and
  * StaleGenerationError if other programs never pause.
  */
@@ -60,13 +61,16 @@ export async function load(
   sessions: () => Promise<readonly Session[]>,
   remembered: readonly KnownClient[] = [],
   mayCommit: () => void = () => {},
+  read?: Kernel,
 ): Promise<Loaded> {
+  let known = read;
   await refuseForgetful(connection, release());
   const commits = new Commits(connection);
   let spare = 0;
   let atOnce = false;
   const step = async (sizeInPlace: boolean): Promise<Loaded & { readonly done: boolean }> => {
-    const kernel = await readKernel(connection);
+    const kernel = known ?? (await readKernel(connection));
+    known = undefined; // another program may have written since
     const { changes, ...planned } = await planLoad(connection, kernel, wanted, sessions, {
       remembered,
       sizeInPlace,
@@ -113,8 +117,9 @@ export async function load(
   };
   try {
     const loaded = await all(true);
-    // kernels before Linux 6.5 ignore a set's new size: there we make the sets again, the plain way
-    if (loaded.objects === 0 || (await retry(() => haveSizes(connection, wanted)))) return loaded;
+    // an older kernel ignores a set's new size: there we make the sets again, the plain way
+    if (loaded.objects === 0 || isSince(RESIZES_SETS, release())) return loaded;
+    if (await retry(() => haveSizes(connection, wanted))) return loaded;
     return { ...loaded, generation: (await all(false)).generation };
   } catch (error) {
     throw commits.done > 0 ? new HalfDoneError(error) : error;

@@ -85,14 +85,24 @@ function changes(probes: typeof PROBES): Change[] {
 /** The first Linux that keeps a table's comment. */
 const KEEPS_COMMENTS = { major: 5, minor: 10 } as const;
 
+/** The first Linux that gives a set that is there a size. */
+export const RESIZES_SETS = { major: 6, minor: 5 } as const;
+
+/** Whether the kernel of this release calls itself this version or newer. */
+export function isSince(
+  { major, minor }: { readonly major: number; readonly minor: number },
+  release: string,
+): boolean {
+  const [its = 0, lesser = 0] = release.split('.').map(Number);
+  return its > major || (its === major && lesser >= minor);
+}
+
 /**
  * Throws {@link CannotChangeError} where the kernel forgets a table's comment: we would not know ours again. Only one that calls
  * itself older (`release`) than those that keep it is tried, by a table that is there for a moment.
  */
 export async function refuseForgetful(connection: Connection, release: string): Promise<void> {
-  const [major = 0, minor = 0] = release.split('.').map(Number);
-  const { major: first, minor: least } = KEEPS_COMMENTS;
-  if (major > first || (major === first && minor >= least)) return;
+  if (isSince(KEEPS_COMMENTS, release)) return;
   if (!(await keepsComments(connection)))
     throw new CannotChangeError(
       `Linux ${release} forgets the comments of tables, by which knockd-nft knows its own: Linux 5.10 or newer is needed; nothing was changed`,

@@ -190,7 +190,8 @@ export async function restore(
     const remembered = withoutRevoked(env, clients, seen);
     return loadWarnings(await applyAgain(access, former, { env: state, remembered }));
   }
-  const unkept = await withdrawLeft(access.connection, undefined, state);
-  await unload(access.connection);
+  const { connection } = access;
+  const unkept = await withdrawLeft(connection, await readKernel(connection), undefined, state);
+  await unload(connection);
   return unkeptTexts({ is: 'none', unkept });
 }
