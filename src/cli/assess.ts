@@ -1,5 +1,6 @@
 import { ConfigError, formatProblem, type Problem, UnreadableError, warningOf } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
+import { windowsFor } from '../config/tokens.ts';
 import type { Config } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
 import { type Hold, holdText, readHold, readTroubles } from '../host/hold.ts';
@@ -9,11 +10,12 @@ import { count } from '../ruleset/describe.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clientsIn, headline, knockers } from '../ruleset/status-text.ts';
 import { observe } from '../table/observe.ts';
+import { beginOf } from '../token/derive.ts';
 import { VERSION } from '../version.ts';
 import type { STATES } from './context.ts';
 import { failureOf } from './failure.ts';
 import { readableWarnings } from './readable.ts';
-import { type TokenStatus, tokenStatus } from './token-status.ts';
+import { countUsers, type TokenStatus, tokenStatus } from './token-status.ts';
 
 export interface Assessment {
   readonly state: keyof typeof STATES;
@@ -22,8 +24,6 @@ export interface Assessment {
   /** The counts, if the kernel could be read. */
   readonly perfdata?: string;
 }
-
-const HOUR = 60 * 60 * 1000;
 
 /** Whether all is well: the file is in force and guards something, and nothing is about to change that. */
 export async function assess(path: string, env: NodeJS.ProcessEnv): Promise<Assessment> {
@@ -39,9 +39,8 @@ export async function assess(path: string, env: NodeJS.ProcessEnv): Promise<Asse
     const warnings = [...readableWarnings(path, env), ...(await astrayWarnings(config, path))];
     const assessed = judge({
       ...seen,
-      guardsNothing: config.services.length > 0 && config.services.every(({ ports }) => ports.length === 0),
       tokens: loaded && tokenStatus(config, counters, env),
-      soon: Date.now() + (config.token.hours * HOUR) / 4,
+      soon: Date.now() + beginOf(windowsFor(countUsers(config.services), config.token.hours)) / 4,
       warnings: [...warnings.map(formatProblem), ...readTroubles(env).map(({ what }) => what)],
     });
     return { ...assessed, ...measured };
@@ -76,8 +75,6 @@ interface Seen {
   readonly hold: Hold | undefined;
   /** Why the file cannot be used. */
   readonly unusable?: string;
-  /** No service has ports, so the file means to guard nothing. */
-  readonly guardsNothing?: boolean;
   readonly tokens?: TokenStatus | undefined;
   /** If the tokens end before this moment, the administrator should look. In milliseconds of the epoch. */
   readonly soon?: number;
@@ -85,11 +82,11 @@ interface Seen {
 }
 
 function judge(seen: Seen): Assessment {
-  const { status, hold, unusable, guardsNothing = false, tokens, soon = 0, warnings = [] } = seen;
+  const { status, hold, unusable, tokens, soon = 0, warnings = [] } = seen;
   const critical = (text: string): Assessment => ({ state: 'CRITICAL', text });
   const warning = (text: string): Assessment => ({ state: 'WARNING', text });
   const held = hold ? `; held: ${holdText(hold)}` : '';
-  if (!status.loaded || !(status.guarded || guardsNothing))
+  if (!status.loaded || status.guarded === false)
     return critical(`${headline(status, hold !== undefined)}${held}`);
   if (hold) return warning(`held: ${holdText(hold)}`);
   if (unusable !== undefined) return critical(unusable);
@@ -102,9 +99,11 @@ function judge(seen: Seen): Assessment {
   if (first !== undefined) return warning(first);
   const services = Object.values(status.services);
   const guarded = services.filter(({ ports }) => ports.length > 0).length;
-  const others = services.length - guarded;
-  const only = others > 0 ? `, ${count(others, 'service')} without ports` : '';
-  return { state: 'OK', text: `${count(guarded, 'service')} guarded${only}, ${clientsIn(status).length} in` };
+  const events = services.length - guarded;
+  const only = events > 0 ? `, ${count(events, 'service')} without ports` : '';
+  const from = tokens?.from == null ? '' : `; tokens open from ${tokens.from} on`;
+  const text = `${count(guarded, 'service')} guarded${only}, ${clientsIn(status).length} in${from}`;
+  return { state: 'OK', text };
 }
 
 /** As monitors draw it: `in=2 knocking=0 wrong_knocks=4c`. */

@@ -32,6 +32,7 @@ export async function doctorTraceCommand(context: Context, word: string, time = 
   const ended = new AbortController();
   const end = () => ended.abort();
   process.once('SIGINT', end).once('SIGTERM', end);
+  const events = new Set(read.services.filter(({ ports }) => ports.length === 0).map(({ name }) => name));
   const trails: Trail[] = [];
   await withKernel(async ({ connection }) => {
     const options = { address, milliseconds: span.value, signal: ended.signal };
@@ -45,10 +46,10 @@ export async function doctorTraceCommand(context: Context, word: string, time = 
         for (const met of trail.met) print(`  ${paint(colour(met), metText(met))}`);
       }
       if (trails.length === MOST) tell(`${MOST} packets came, which is enough`);
-      if (trails.length >= MOST || conclude(name, [trail]).in) ended.abort();
+      if (trails.length >= MOST || conclude(name, [trail], events).in) ended.abort();
     }
   });
-  const conclusion = conclude(name, trails);
+  const conclusion = conclude(name, trails, events);
   print(json ? JSON.stringify({ address: name, ...conclusion }) : conclusion.sentence);
   return conclusion.in ? EXIT.DONE : EXIT.FAILED;
 }

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { ConfigError, formatProblem, warningOf } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
 import { withSecrets } from '../config/secrets.ts';
+import type { Config } from '../config/types.ts';
 import { type Applied, apply, type Fed, unkeptTexts } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import { endHold, follows, type Hold, readHold, runningSupervisor, writeHold } from '../host/hold.ts';
@@ -11,6 +12,7 @@ import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
 import { decompile, programOf } from '../ruleset/program.ts';
+import { opens } from '../ruleset/sets.ts';
 import { droppedText } from '../table/fit.ts';
 import type { Loaded } from '../table/load.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
@@ -44,7 +46,7 @@ export async function loadCommand(
       }),
     );
   else {
-    context.print(headline(event, wanted, config.services.length, loaded));
+    context.print(headline(event, wanted, guardsText(config), loaded));
     for (const change of changes) context.print(`  ${changeText(change)}`);
     const tokens = tokensText(feeding);
     if (tokens !== undefined) context.print(tokens);
@@ -135,14 +137,19 @@ export function tokensText(feeding: Fed): string | undefined {
   }
 }
 
+function guardsText({ services }: Config): string {
+  const guarded = services.filter(opens).length;
+  const events = services.length - guarded;
+  return `guards ${count(guarded, 'service')}${events > 0 ? `, ${events} without ports` : ''}`;
+}
+
 function headline(
   event: string,
   { table }: Ruleset,
-  services: number,
+  guards: string,
   { transactions, objects, sessions }: Loaded,
 ): string {
   const kept = sessions > 0 ? `, ${count(sessions, 'running connection')} kept` : '';
-  if (event === 'unchanged')
-    return `unchanged: table inet ${table.name} guards ${count(services, 'service')}`;
-  return `${event}: table inet ${table.name} guards ${count(services, 'service')} (${count(objects, 'object')} in ${transactions === 1 ? 'one transaction' : `${transactions} transactions`}${kept})`;
+  if (event === 'unchanged') return `unchanged: table inet ${table.name} ${guards}`;
+  return `${event}: table inet ${table.name} ${guards} (${count(objects, 'object')} in ${transactions === 1 ? 'one transaction' : `${transactions} transactions`}${kept})`;
 }

@@ -2,7 +2,8 @@ import type { Config } from '../config/types.ts';
 import { readBook } from '../feeder/book.ts';
 import { hasTrustedClock } from '../feeder/clock.ts';
 import { lastWindow } from '../feeder/feed-plan.ts';
-import { beginOf } from '../token/derive.ts';
+import { UNKNOWN_WINDOWS } from '../feeder/ledger.ts';
+import { beginOf, windowAt } from '../token/derive.ts';
 
 /** How the tokens stand, as `status --json` has it. */
 export interface TokenStatus {
@@ -10,6 +11,8 @@ export interface TokenStatus {
   readonly users: Readonly<Record<string, readonly string[]>>;
   /** When the last token in the kernel ends; null if that is not known, or if there is none. */
   readonly until: string | null;
+  /** When tokens begin to open, if earlier ones may have been used and are left out; else null. */
+  readonly from: string | null;
   /** Packets with a wrong token, and with one that was used before, since the table was made. */
   readonly wrong: number;
   readonly repeated: number;
@@ -28,27 +31,31 @@ export function tokenStatus(
   const { ledger, missing } = readBook(env);
   const until = ledger?.fed ? beginOf(ledger.fed.until + 1) : undefined;
   const now = Date.now();
-  const from = ledger ? beginOf(ledger.floor + 1) : 0;
   const everybodyIsFresh = Object.values(ledger?.fed?.users ?? {}).every(({ fresh }) => fresh);
+  const left = ledger?.fed && !everybodyIsFresh ? beginOf(ledger.floor + 1) : 0;
+  const from = left > now ? new Date(left).toISOString() : null;
   const trouble = [
     ...(missing === undefined ? [] : [`there is no record of used ones: ${missing}`]),
     ...(hasTrustedClock() ? [] : ['they wait: the clock is not synchronized, and this machine has no other']),
     ...(ledger && !ledger.fed ? ['they are not fed'] : []),
     ...(ledger?.fed ? ending(ledger.fed.until, lastWindow(now, countUsers(having), token.hours), now) : []),
-    ...(from > now && ledger?.fed && !everybodyIsFresh
-      ? [`those before ${new Date(from).toISOString()} are left out: some may have been used`]
+    // after a first load or a boot it is so for a few minutes, which is no trouble
+    ...(from !== null && left > beginOf(windowAt(now) + UNKNOWN_WINDOWS + 1)
+      ? [`the clock was ahead when they were recorded, so none opens before ${from}`]
       : []),
   ];
   return {
     users: Object.fromEntries(having.map(({ name, tokens }) => [name, tokens.map(({ user }) => user)])),
     until: until === undefined ? null : new Date(until).toISOString(),
+    from,
     wrong: counters.get('wrong_tokens') ?? 0,
     repeated: counters.get('repeated_tokens') ?? 0,
     trouble,
   };
 }
 
-function countUsers(services: Config['services']): number {
+/** How many users have tokens. */
+export function countUsers(services: Config['services']): number {
   return services.reduce((sum, { tokens }) => sum + tokens.length, 0);
 }
 
@@ -65,11 +72,12 @@ function ending(until: number, wanted: number, now: number): readonly string[] {
   ];
 }
 
-export function tokenStatusLines({ users, until, wrong, repeated, trouble }: TokenStatus): string[] {
+export function tokenStatusLines({ users, until, from, wrong, repeated, trouble }: TokenStatus): string[] {
   const names = Object.entries(users).map(([service, names]) => `${service} (${names.join(', ')})`);
   return [
     `tokens: ${names.join('; ')}${until === null ? '' : `, until ${until}`}`,
     `wrong tokens: ${wrong}, repeated: ${repeated}`,
+    ...(from === null ? [] : [`TOKENS: those before ${from} are left out: some may have been used`]),
     ...trouble.map(it => `TOKENS: ${it}`),
   ];
 }

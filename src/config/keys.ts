@@ -87,7 +87,7 @@ export const FILE = {
     dictionary(service(), {
       what: 'service',
       least: 0,
-      ifEmpty: 'there is no service, so nothing is guarded',
+      ifEmpty: 'there is no service, so no port is guarded',
     }),
     {
       required: true,

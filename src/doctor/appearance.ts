@@ -5,7 +5,7 @@ import type { Interface } from '../firewalls/packet.ts';
 import type { PortRange } from '../inet/port.ts';
 import { type Checked, type Finding, list } from './finding.ts';
 import { type Look, lookOfReject, unlikeness } from './look.ts';
-import { chainName, type Surroundings } from './passage.ts';
+import { chainName, guardedRanges, type Surroundings } from './passage.ts';
 
 /**
  * How the unused ports next to the guarded ones look. A guarded port that looks different shows a scanner where to look.
@@ -132,7 +132,10 @@ function isAfter(priority: number, { chain: { hook } }: Visit): boolean {
 export function checkAppearance(config: Config, around: Surroundings, path: string): Checked {
   return {
     name: 'appearance',
-    fine: 'guarded ports look like those beside them',
+    fine:
+      guardedRanges(config).length > 0
+        ? 'guarded ports look like those beside them'
+        : 'there are no guarded ports',
     findings: mismatches(config, around).map(mismatch => finding(mismatch, path)),
   };
 }

@@ -18,9 +18,9 @@ export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'confi
   };
 }
 
-/** Whether there is no service. Then this is the only problem inside the file that we report. */
+/** Whether there is no service, nor a policy. Then this is the only problem inside the file that we report. */
 function guardsNothing(config: Config | undefined): boolean {
-  return config !== undefined && config.services.length === 0;
+  return config !== undefined && config.services.length === 0 && config.policy === 'accept';
 }
 
 function nothingGuarded(path: string): Finding {

@@ -11,6 +11,7 @@ import {
   type Guarded,
   guardedRanges,
   guardedText,
+  guardsPorts,
   hostText,
   type Surroundings,
 } from './passage.ts';
@@ -29,7 +30,7 @@ export function checkGuarded(
   const here = guardedRanges(config).filter(({ range }) => !elsewhere.has(range));
   return {
     name: 'guarded ports',
-    fine: 'services listen there',
+    fine: guardedRanges(config).length > 0 ? 'services listen there' : 'there are none',
     findings: [
       ...interfacesMissing(config, host, path),
       ...nothingListens(here, host),
@@ -40,11 +41,11 @@ export function checkGuarded(
   };
 }
 
-function interfacesMissing({ interfaces }: Config, { looked, ways }: HostFacts, path: string): Finding[] {
+function interfacesMissing(config: Config, { looked, ways }: HostFacts, path: string): Finding[] {
   if (looked.astray.length === 0) return [];
   const seemsGuarded = looked.astray.filter(({ is }) => is !== 'absent');
   const nothing = looksNowhere(looked);
-  const meant = interfaces.flatMap(pattern => meantBy(pattern, looked.astray));
+  const meant = config.interfaces.flatMap(pattern => meantBy(pattern, looked.astray));
   const names = meant.length > 0 ? [...new Set(meant)] : ways.map(({ name }) => name);
   const finding = (id: FindingId, severity: Severity, astray: readonly Astray[], why: string) => ({
     id,
@@ -59,7 +60,7 @@ function interfacesMissing({ interfaces }: Config, { looked, ways }: HostFacts, 
         'no-interface',
         'broken',
         nothing ? looked.astray : seemsGuarded,
-        'only packets that come in by the interfaces of these names are looked at: the others find every port open',
+        `only packets that come in by the interfaces of these names are looked at${guardsPorts(config) ? ': the others find every port open' : ', knocks and tokens as well'}`,
       ),
     ];
   return [

@@ -13,6 +13,7 @@ import {
   chainName,
   type Doorman,
   type Guarded,
+  guardedRanges,
   guardedText,
   isBefore,
   type Passage,
@@ -58,7 +59,7 @@ export function checkOthers(
   const through = (doorman: Doorman) => doors.filter(({ visit }) => visit.doorman === doorman);
   return {
     name: 'other tables',
-    fine: fine(around),
+    fine: fine(config, around),
     findings: [
       ...groups(forwarded).map(group => goesAround(group, path)),
       ...groups(mayForward).map(group => mayGoAround(group, path)),
@@ -73,9 +74,12 @@ export function checkOthers(
   };
 }
 
-function fine({ tables }: Surroundings): string {
+function fine(config: Config, { tables }: Surroundings): string {
   if (tables.length === 0) return 'there are none';
-  return `${count(tables.length, 'table')} of others let clients in to the guarded ports`;
+  const others = `${count(tables.length, 'table')} of others`;
+  return guardedRanges(config).length > 0
+    ? `${others} let clients in to the guarded ports`
+    : `${others}, and no guarded ports`;
 }
 
 /** What one command mends, in groups: those of one chain, or of all chains that ufw made. */

@@ -37,6 +37,11 @@ export function guardedRanges({ services }: Config): Guarded[] {
   return services.flatMap(service => service.ports.map(range => ({ service, range })));
 }
 
+/** Whether the file guards anything. One that cannot be used may. */
+export function guardsPorts(config: Config | undefined): boolean {
+  return !config || config.policy === 'drop' || guardedRanges(config).length > 0;
+}
+
 /** What a chain does with clients: lets them in, keeps out all or all but some, or we cannot tell. */
 export type Doorman = 'in' | 'some' | 'unknown' | 'out';
 

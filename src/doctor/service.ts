@@ -4,6 +4,7 @@ import { holdText, type Trouble } from '../host/hold.ts';
 import type { Facts, KernelFacts, ServiceFacts, TableFacts } from './facts.ts';
 import { type Checked, type Finding, shellWord } from './finding.ts';
 import type { Flush } from './flushes.ts';
+import { guardsPorts } from './passage.ts';
 
 type Known = Pick<Facts, 'config' | 'file' | 'kernel' | 'service'>;
 
@@ -17,18 +18,25 @@ export function checkTable({ config, file, service }: Omit<Known, 'kernel'>, tab
   return {
     name: 'table',
     fine: `inet ${name} is loaded${table.inSync ? ', as the file says' : ''}`,
-    findings: tableFindings(name, service.hold ? { ...table, inSync: null } : table, load, file.path),
+    findings: tableFindings(name, service.hold ? { ...table, inSync: null } : table, load, file.path, config),
   };
 }
 
-function tableFindings(name: string, table: TableFacts, load: string, path: string): Finding[] {
+function tableFindings(
+  name: string,
+  table: TableFacts,
+  load: string,
+  path: string,
+  config: Config | undefined,
+): Finding[] {
+  const guards = guardsPorts(config);
   if (table.is === 'foreign')
     return [
       {
         id: 'table-foreign',
         severity: 'broken',
         what: `there is a table inet ${name} that is not ours`,
-        why: 'it is left alone, so ours cannot be loaded: nothing is guarded',
+        why: `it is left alone, so ours cannot be loaded: ${guards ? 'nothing is guarded' : UNSEEN}`,
         mend: `"table": "knockd_nft"  in ${path}`,
       },
     ];
@@ -38,7 +46,7 @@ function tableFindings(name: string, table: TableFacts, load: string, path: stri
         id: 'not-loaded',
         severity: 'broken',
         what: `table inet ${name} is not loaded`,
-        why: 'nothing is guarded: every port is open unless something else closes it',
+        why: guards ? 'nothing is guarded: every port is open unless something else closes it' : UNSEEN,
         mend: load,
       },
     ];
@@ -55,6 +63,9 @@ function tableFindings(name: string, table: TableFacts, load: string, path: stri
   return [];
 }
 
+/** The loss without our table, if no service has ports. */
+const UNSEEN = 'no knock is seen, and no token';
+
 /** Checks what brings the table back after a reboot, or after another tool's flush. */
 export function checkService({ config, file, kernel, service }: Known): Checked {
   const { supervisor, hold, troubles, systemd, groupOwner } = service;
@@ -68,10 +79,10 @@ export function checkService({ config, file, kernel, service }: Known): Checked 
       mend: hold.until === null ? reload(service, file.path) : 'knockd-nft confirm',
     });
   findings.push(...troubles.map(trouble => troubled(trouble, service, file.path)));
-  if (systemd && !(systemd.installed && systemd.enabled)) findings.push(notAtBoot(systemd.installed));
+  if (systemd && !(systemd.installed && systemd.enabled)) findings.push(notAtBoot(systemd.installed, config));
   if (supervisor === undefined) findings.push(noSupervisor(service, file.path));
   else if (supervisor.config !== resolve(file.path)) findings.push(otherFile(supervisor.config));
-  for (const flush of systemd?.flushes ?? []) findings.push(flushes(flush, supervisor !== undefined));
+  for (const flush of systemd?.flushes ?? []) findings.push(flushes(flush, supervisor !== undefined, config));
   if (config && groupOwner === 'other') findings.push(groupTaken(config, file.path));
   return { name: 'service', fine: `the supervisor runs (process ${supervisor?.pid})`, findings };
 }
@@ -94,12 +105,12 @@ function troubled({ what, since }: Trouble, service: ServiceFacts, path: string)
   };
 }
 
-function notAtBoot(installed: boolean): Finding {
+function notAtBoot(installed: boolean, config: Config | undefined): Finding {
   return {
     id: 'not-at-boot',
     severity: 'risk',
     what: 'nothing loads the table when the machine starts',
-    why: 'after a reboot the guarded ports are open to every client',
+    why: `after a reboot ${guardsPorts(config) ? 'the guarded ports are open to every client' : UNSEEN}`,
     mend: installed
       ? 'systemctl enable knockd-nft-load knockd-nft'
       : 'apt install ./knockd-nft_VERSION_ARCHITECTURE.deb, which brings the services ("npm run deb" makes it)',
@@ -127,12 +138,17 @@ function otherFile(path: string): Finding {
 }
 
 /** If the file makes no table itself, it includes others, and they decide what to write. */
-function flushes({ unit, when, file, tables }: Flush, supervised: boolean): Finding {
+function flushes(
+  { unit, when, file, tables }: Flush,
+  supervised: boolean,
+  config: Config | undefined,
+): Finding {
+  const lost = guardsPorts(config) ? 'the guarded ports are open' : UNSEEN;
   const common = {
     severity: supervised ? 'note' : 'risk',
     why: supervised
-      ? 'the supervisor puts it back within a second; until then the guarded ports are open'
-      : 'the guarded ports are open from then on',
+      ? `the supervisor puts it back within a second; until then ${lost}`
+      : `${lost} from then on`,
   } as const;
   if (when === 'it loads' && file !== undefined) {
     const own = tables.map(table => `table ${table}\\ndelete table ${table}`).join('\\n');

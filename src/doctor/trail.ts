@@ -2,6 +2,7 @@ import type { Config, Service } from '../config/types.ts';
 import { formatPortRange } from '../inet/port.ts';
 import { IPPROTO } from '../inet/protocol.ts';
 import type { Trace, TracedPacket } from '../nftables/trace.ts';
+import { serviceOfOpen } from '../ruleset/names.ts';
 import { list } from './finding.ts';
 import { knocksOf } from './knocks.ts';
 import { guardedRanges, guardedText } from './passage.ts';
@@ -91,8 +92,15 @@ export interface Conclusion {
   readonly sentence: string;
 }
 
-/** A client is in if a packet to a guarded port went all the way, and so did its answer. */
-export function conclude(address: string, trails: readonly Trail[]): Conclusion {
+/**
+ * A client is in if a packet to a guarded port went all the way, and so did its answer; or if it opened one of `events`, the
+ * services without ports.
+ */
+export function conclude(
+  address: string,
+  trails: readonly Trail[],
+  events: ReadonlySet<string> = new Set(),
+): Conclusion {
   const visits = trails.filter(({ meaning }) => meaning.is === 'visit');
   const answer = trails.findLast(it => it.meaning.is === 'answer' && stopOf(it));
   const through = visits.find(it => !stopOf(it));
@@ -120,6 +128,9 @@ export function conclude(address: string, trails: readonly Trail[]): Conclusion 
       `${address} was kept out of ${last.meaning.to} by its guard, since ${whyClosed(last.meaning.service, trails).join(', and ')}`,
     );
   }
+  const told = trails.flatMap(opened).find(service => events.has(service));
+  if (told !== undefined)
+    return { in: true, sentence: `${address} opened ${told}, which has no ports: it is only an event` };
   const knocks = trails.filter(({ meaning }) => meaning.is === 'knock');
   if (knocks.length > 0)
     return out(`${address} knocked, and then sent nothing to a guarded port: ${lostText(knocks)}`);
@@ -141,6 +152,14 @@ function doing({ rule, verdict }: Met): string {
   return rule === 'policy' ? `${verdict}s it by its policy` : `${verdict}s it: ${rule}`;
 }
 
+/** The services that a knock or a token opened. */
+function opened({ met }: Trail): readonly string[] {
+  return met.flatMap(({ ours, verdict }) => {
+    const service = ours ? serviceOfOpen(verdict.replace(/^(goto|jump) /, '')) : undefined;
+    return service === undefined ? [] : [service];
+  });
+}
+
 /** By neither of the ways that open a service. */
 function whyClosed(service: Service, trails: readonly Trail[]): readonly string[] {
   const { sequences, tokens } = service;
@@ -160,8 +179,8 @@ function tokensText(trails: readonly Trail[]): string {
 function fateText(trail: Trail): string {
   const stop = stopOf(trail);
   if (stop && !reached(trail)) return `${place(stop)} ${doing(stop)}, before we see it`;
+  if (opened(trail).length > 0) return 'one opened a service';
   const ours = trail.met.filter(({ ours }) => ours);
-  if (ours.some(({ verdict }) => /^(goto|jump) open_/.test(verdict))) return 'one opened a service';
   const left = ours.find(({ chain, verdict }) => chain === 'token' && verdict === 'return');
   if (left?.rule.includes('wrong_tokens'))
     return 'one came that does not stand ready: of another minute (are both clocks right?), service, realm or secret';

@@ -22,7 +22,7 @@ export function headline(
 ): string {
   if (!loaded) return 'not loaded: nothing is guarded';
   const mend = inSync === false && !held ? ': "knockd-nft load" puts it right' : '';
-  const open = guarded ? '' : '; NOTHING IS GUARDED';
+  const open = guarded === false ? '; NOTHING IS GUARDED' : '';
   return `table inet ${table}: ${SYNC.get(inSync)}${mend}${open}`;
 }
 

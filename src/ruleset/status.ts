@@ -12,8 +12,11 @@ export interface Status {
   readonly loaded: boolean;
   /** Whether the kernel has what the file says; null if the file could not be read. */
   readonly inSync: boolean | null;
-  /** Whether the table keeps a port closed. It keeps none without services, nor if no packet comes in by its `interfaces`. */
-  readonly guarded: boolean;
+  /**
+   * Whether the table keeps a port closed. It keeps none without services, nor if no packet comes in by its `interfaces`. Null
+   * if all is well, but there is nothing to guard: no service has ports.
+   */
+  readonly guarded: boolean | null;
   readonly table: string;
   readonly services: Readonly<Record<string, ServiceStatus>>;
   readonly knocking: readonly Knocking[];
@@ -120,9 +123,11 @@ export function emptyStatus(table: string): Status {
   };
 }
 
-function isGuarding(program: Program, interfaces: readonly string[] | undefined): boolean {
+function isGuarding(program: Program, interfaces: readonly string[] | undefined): boolean | null {
   const reached = interfaces?.some(name => isLookedAt(program, name)) ?? true;
-  return (reached || program.interfaces.length === 0) && guardedPorts(program).size > 0;
+  if (!program.guards || !(reached || program.interfaces.length === 0)) return false;
+  if (guardedPorts(program).size > 0 || program.policy === 'drop') return true;
+  return program.services.size > 0 ? null : false;
 }
 
 /** A step of a sequence that leads to a place. */

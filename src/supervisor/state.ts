@@ -61,6 +61,8 @@ export interface InForce {
   readonly generation: number;
   readonly table: string;
   readonly services: readonly string[];
+  /** Those of them without ports. */
+  readonly events: readonly string[];
   /** Of NFLOG. */
   readonly group: number;
 }

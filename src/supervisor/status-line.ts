@@ -3,7 +3,7 @@ import type { Fed } from '../feeder/apply.ts';
 import { holdText } from '../host/hold.ts';
 import { NOTHING_LOOKED_AT } from '../host/interfaces.ts';
 import { nextRepair } from './pauses.ts';
-import type { State } from './state.ts';
+import type { InForce, State } from './state.ts';
 
 /** A problem, and since when, as `monotonic` counts. */
 export interface Trouble {
@@ -30,9 +30,8 @@ export function statusLine(
   const { hold, inForce, file, path, events, look } = state;
   if (hold) return `held: ${holdText(hold)}`;
   const table = tableTrouble(state, now);
-  const services = inForce?.services.join(', ') || 'nothing';
   const guarding = inForce
-    ? `${table || nowhere ? 'should guard' : 'guarding'} ${services}; ${clients} in`
+    ? `${purpose(inForce, table !== undefined || nowhere)}; ${clients} in`
     : 'nothing is loaded yet';
   const wrong = table ?? fileTrouble(state);
   const standing = wrong
@@ -44,6 +43,15 @@ export function statusLine(
   const until = tokens.is === 'fed' ? [`tokens until ${new Date(tokens.until).toISOString()}`] : [];
   const unreached = inForce && nowhere ? [`"interfaces": ${NOTHING_LOOKED_AT}`] : [];
   return [...unreached, guarding, standing, ...until, ...also].join('; ');
+}
+
+/** `guarding ssh, web; telling of wake` */
+function purpose({ services, events }: InForce, isLost: boolean): string {
+  const guarded = services.filter(name => !events.includes(name));
+  const [guard, tell] = isLost ? ['should guard', 'should tell of'] : ['guarding', 'telling of'];
+  const guards =
+    guarded.length > 0 || events.length === 0 ? [`${guard} ${guarded.join(', ') || 'nothing'}`] : [];
+  return [...guards, ...(events.length > 0 ? [`${tell} ${events.join(', ')}`] : [])].join('; ');
 }
 
 /** All that is wrong at this moment, the worst first. */

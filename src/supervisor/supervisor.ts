@@ -235,7 +235,9 @@ export class Supervisor {
       return;
     }
     const { event, generation, table, services, log } = outcome.load;
-    const inForce = { generation, table, services: [...services.keys()], group: log.group };
+    const names = [...services.keys()];
+    const onlyEvents = names.filter(name => services.get(name)?.openFor === null);
+    const inForce = { generation, table, services: names, events: onlyEvents, group: log.group };
     await this.#events.listen(log.group); // a reader of "loaded" may knock at once; `listen` tells if it fails
     this.#happens({ is: 'loaded', inForce, unchanged: event === 'unchanged' }, outcome.load);
   }

@@ -81,7 +81,7 @@ function titleLine({ status }: Story, now: Date, width: number): Line {
   const whole = headline(status);
   const title = whole.length > width ? whole.replace(/^table inet /, '') : whole;
   const clock = clockText(now).padStart(width - title.length);
-  const asWanted = status.guarded && status.inSync === true;
+  const asWanted = status.guarded !== false && status.inSync === true;
   return {
     text: clock.length > clockText(now).length ? title + clock : title,
     style: asWanted ? 'bold' : ['bold', 'red'],

@@ -84,20 +84,35 @@ t.test(
       token: { hours: 1 },
     });
     await load();
-    await check(1, /^WARNING: tokens: those before .* are left out/, 'of a first load');
     const book = join(run, 'tokens.json');
-    const lasting = (minutes: number) => {
+    const record = (change: (ledger: { fed: object }, window: number) => object) => {
       const ledger = JSON.parse(readFileSync(book, 'utf8')) as { fed: object };
-      const fed = { ...ledger.fed, until: windowAt(Date.now()) + minutes };
-      writeFileSync(book, JSON.stringify({ ...ledger, fed }));
+      writeFileSync(book, JSON.stringify({ ...ledger, ...change(ledger, windowAt(Date.now())) }));
     };
+    const lasting = (minutes: number) =>
+      record(({ fed }, window) => ({ fed: { ...fed, until: window + minutes } }));
+    await check(0, /^OK: 1 service guarded, 0 in; tokens open from \S+ on/, 'the minutes after a first load');
+    const shown = await world.knockd(['status'], {
+      env: { RUNTIME_DIRECTORY: run, STATE_DIRECTORY: run },
+    });
+    t.match(shown.stdout, /^TOKENS: those before \S+ are left out: some may have been used$/m);
+    record((_, window) => ({ floor: window + 60 }));
+    await check(1, /^WARNING: tokens: the clock was ahead .* so none opens before /, 'an hour');
+    record((_, window) => ({ floor: window - 60 }));
+    await check(0, /^OK: 1 service guarded, 0 in \|/, 'all are fed');
     lasting(10);
     await check(1, /^WARNING: tokens run out at .*: no new ones are fed/, 'soon');
     lasting(-2);
     await check(2, /^CRITICAL: tokens ran out: no new ones were fed/, 'now');
-    world.write({ services: { wake: { ports: [], sequence: [10000, 2345, 3456, 1234] } } });
+    const users = Object.fromEntries(
+      Array.from({ length: 1000 }, (_, index) => [
+        `u${index}`,
+        (0x1000 + index).toString(16).padStart(64, 'b'),
+      ]),
+    );
+    world.write({ services: { ssh: { ports: [22], tokens: users } } });
     await load();
-    await check(0, /^OK: 0 services guarded, 1 service without ports, 0 in/, 'nothing is to be guarded');
+    await check(0, /^OK: 1 service guarded/, 'so many that their tokens fit for two hours only');
     world.write(good);
     mkdirSync(join(run, 'events')); // where the supervisor would have its socket
     const supervisor = world.startKnockd(['run'], { RUNTIME_DIRECTORY: run, STATE_DIRECTORY: run });
@@ -113,6 +128,36 @@ t.test(
     const { status, stdout } = await world.knockd(['status', '--check', '--nagios']);
     t.equal(status, 3, 'a wrong word');
     t.equal(stdout, '');
+  },
+);
+
+t.test(
+  'services without ports are all well where they are loaded, and nothing is to be guarded',
+  { skip },
+  async t => {
+    const { world, check, load } = await monitored(t);
+    const wake = { ports: [], sequence: [10000, 2345, 3456, 1234] };
+    const status = async () => (await world.knockd(['status'])).stdout;
+    world.write({ services: { wake } });
+    t.match((await load()).stdout, /^loaded: table inet knockd guards 0 services, 1 without ports /);
+    await check(0, /^OK: 0 services guarded, 1 service without ports, 0 in/, 'loaded');
+    t.match(await status(), /^table inet knockd: as the configuration says\n/);
+    t.equal(JSON.parse((await world.knockd(['status', '--json'])).stdout).guarded, null);
+    const watch = world.startKnockd(['watch', '--json']);
+    t.match(JSON.parse(await watch.line(/./)), { inSync: true, guarded: null });
+    await world.nft('add table inet knockd { flags dormant; }');
+    t.match(JSON.parse(await watch.line(/"table"/)), { event: 'table', guarded: false });
+    await watch.stop();
+    await check(2, /^CRITICAL: .*NOTHING IS GUARDED/, 'the table sleeps, so that no knock is seen');
+    await world.nft('flush ruleset');
+    await check(2, /^CRITICAL: not loaded/, 'another program removed it');
+    world.write({ services: { wake }, interfaces: ['enp3s0'] });
+    await load();
+    await check(2, /^CRITICAL: .*NOTHING IS GUARDED/, 'no knock comes in by the interfaces');
+    world.write({ services: { wake }, policy: 'drop' });
+    await load();
+    await check(0, /^OK: /, 'all other ports are closed');
+    t.equal(JSON.parse((await world.knockd(['status', '--json'])).stdout).guarded, true);
   },
 );
 

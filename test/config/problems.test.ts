@@ -617,7 +617,7 @@ t.test('a message is one line: FILE:LINE:COLUMN, severity, text', t => {
   const [problem] = problemsOf('{ "services": {} }');
   t.equal(
     problem && formatProblem(problem),
-    'FILE:1:15: warning: services: there is no service, so nothing is guarded',
+    'FILE:1:15: warning: services: there is no service, so no port is guarded',
   );
   t.throws(() => parseConfig('[]', '/etc/knockd-nft.json', {}), {
     message: '/etc/knockd-nft.json:1:1: the file: this is an array; expected an object',

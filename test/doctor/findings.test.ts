@@ -87,6 +87,41 @@ t.test('where all is well, there is a line for each check and no finding', async
   t.strictSame(findings(well), []);
 });
 
+t.test('where no service has ports, nothing is said of guarded ones', async t => {
+  const wake = '{ "services": { "wake": { "ports": [], "sequence": [7000, 5001, 9002] } } }';
+  const events: Facts = {
+    ...well,
+    config: parseConfig(wake, PATH, {}).config,
+    host: { ...well.host, listeners: [] },
+  };
+  const fine = examine(events).map(({ name, fine }) => `${name}: ${fine}`);
+  t.ok(fine.includes('guarded ports: there are none'), fine.join('; '));
+  t.ok(fine.includes('appearance: there are no guarded ports'), fine.join('; '));
+  t.strictSame(findings(events), []);
+  const flush = {
+    unit: 'nftables.service',
+    when: 'it loads',
+    file: '/etc/nftables.conf',
+    tables: [],
+  } as const;
+  const without: readonly Facts[] = [
+    { ...events, kernel: { ...read, table: { is: 'not loaded', inSync: false } } },
+    { ...events, kernel: { ...read, table: { is: 'foreign', inSync: false } } },
+    { ...events, service: { ...service, systemd: { installed: true, enabled: false, flushes: [flush] } } },
+  ];
+  for (const { id, why } of without.flatMap(findings)) t.match(why, /no knock is seen, and no token/, id);
+});
+
+t.test('a policy guards, also without services', async t => {
+  const closed: Facts = {
+    ...well,
+    config: parseConfig('{ "services": {}, "policy": "drop" }', PATH, {}).config,
+  };
+  t.notOk(findings(closed).some(({ id }) => id === 'nothing-guarded'));
+  const lost = findings({ ...closed, kernel: { ...read, table: { is: 'not loaded', inSync: false } } });
+  t.match(lost, [{ id: 'not-loaded', why: /nothing is guarded/ }]);
+});
+
 function problemsOf(text: string): readonly Problem[] {
   try {
     return parseConfig(text, PATH, {}).warnings;

@@ -43,6 +43,25 @@ async function serving(t: Test, config: object = { services: { ssh } }): Promise
   return world;
 }
 
+t.test(
+  'a client that opens a service without ports is told so, and the trace ends at once',
+  needs,
+  async t => {
+    const wake = { ports: [], sequence: ['10000/tcp', '2345/udp'] };
+    const world = await serving(t, { services: { wake } });
+    const running = await tracing(world, world.client.ipv4);
+    await world.host('client').knock(world.server.ipv4, wake.sequence);
+    const { status, stdout } = await running.ended;
+    t.match(
+      stdout,
+      new RegExp(`\n${world.client.ipv4} opened wake, which has no ports: it is only an event\n$`),
+    );
+    t.equal(status, 0);
+    const first = await traced(world, () => world.host('client').knock(world.server.ipv4, ['10000/tcp']));
+    t.equal(first.status, 1, 'one knock opens nothing');
+  },
+);
+
 t.test('a client that gets in is told to be in, at once, and all that its packets met', needs, async t => {
   const world = await serving(t);
   for (const family of families) {

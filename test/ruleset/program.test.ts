@@ -100,7 +100,7 @@ t.test('a fresh table has its services, nobody in them, and nothing counted', t 
       assert.deepEqual(status, {
         loaded: true,
         inSync: true,
-        guarded: config.services.length > 0,
+        guarded: config.services.length > 0 || config.policy === 'drop',
         table: 'knockd',
         services: Object.fromEntries(
           config.services.map(({ name, ports }) => [

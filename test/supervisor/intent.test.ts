@@ -11,7 +11,7 @@ const BESIDE = { tokens: { is: 'none' }, stream: undefined, nowhere: false, unke
 
 const FILE = '/etc/knockd-nft.json';
 const problem: Problem = { severity: 'error', file: FILE, line: 2, column: 3, message: 'is wrong' };
-const inForce = { generation: 7, table: 'knockd', services: ['ssh'], group: 22 };
+const inForce = { generation: 7, table: 'knockd', services: ['ssh'], events: [], group: 22 };
 const held: Hold = { reason: 'unloaded by hand', until: null };
 
 type Step = Event extends infer E ? (E extends unknown ? Omit<E, 'now' | 'hold'> : never) : never;
