@@ -6,16 +6,18 @@
  * `tap run` cannot take its place: it puts a loader of its own into each Node.js process that a test starts, by NODE_OPTIONS,
  * thus also into the program under test, which then takes more than twice as long to start, and more memory.
  *
- * A file that leaves anything behind has failed: a process, a folder, a note in the folders of the host.
+ * A file that leaves anything behind has failed: a process, a folder, a note in the folders of the host. What programs note in the
+ * home of their user goes into one that is thrown away.
  */
 import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const cache = process.env.npm_config_cache ?? join(homedir(), '.npm');
 const jobs = 3; // of two cores: much of the time is waiting
 const timeout = 600; // seconds for a file; tap's own is 30
 const slow = ['kernel/', 'system/', 'supervisor/']; // they go first, so that no long one is left alone at the end
@@ -45,10 +47,11 @@ function processesOf(folder) {
   return found;
 }
 
-/** The files in the folders that the whole machine shares. */
+/** The files in the folders that the whole machine shares, and in that of the clone. */
 function hostNotes() {
   const of = folder => (existsSync(folder) ? readdirSync(folder).map(name => join(folder, name)) : []);
   return [
+    ...of(root),
     ...of('/run/netns'),
     ...of('/run/knockd-nft'),
     ...of('/var/lib/knockd-nft'),
@@ -70,8 +73,14 @@ async function leftovers(folder, before) {
 }
 
 /** Everything that a program printed, and its exit status. */
-function run(file, folder) {
-  const env = { ...process.env, TAP_TIMEOUT: String(timeout), TMPDIR: folder };
+function run(file, folder, home) {
+  const env = {
+    ...process.env,
+    TAP_TIMEOUT: String(timeout),
+    TMPDIR: folder,
+    HOME: home,
+    npm_config_cache: cache,
+  };
   const hung = { timeout: (timeout + 60) * 1000, killSignal: 'SIGKILL' };
   const child = spawn(process.execPath, ['--enable-source-maps', file], { cwd: root, env, ...hung });
   let tap = '';
@@ -120,12 +129,14 @@ async function report(name) {
   const file = join(root, 'build/test', name.replace(/\.ts$/, '.js'));
   const start = performance.now();
   const folder = mkdtempSync(join(tmpdir(), 'test-'));
-  chmodSync(folder, 0o1777); // some tests are another user for a while
+  const home = mkdtempSync(join(tmpdir(), 'home-'));
+  for (const path of [folder, home]) chmodSync(path, 0o1777); // some tests are another user for a while
   const before = hostNotes();
   const result = existsSync(file)
-    ? await run(file, folder)
+    ? await run(file, folder, home)
     : { tap: '', errors: `${file} is not built`, status: 1 };
   const counts = count(result);
+  rmSync(home, { recursive: true, force: true });
   const left = await leftovers(folder, before);
   counts.failed += left.length;
   result.errors += left.map(line => `\n${line}`).join('');

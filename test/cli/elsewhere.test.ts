@@ -41,7 +41,9 @@ function laptop(t: Test, played: string, mode: number) {
     file('c.json'),
   ];
   const page = ['page', '--host', '192.0.2.1', '--service', 'ssh', '--secret-file', file('secret')];
-  return { page, call: (...words: readonly string[]) => run([...command, ...words]) };
+  // a path of Windows is a file's name here, and what is noted of a knock goes into the working folder
+  const alone = { cwd: folder, env: { HOME: folder } };
+  return { page, call: (...words: readonly string[]) => run([...command, ...words], alone) };
 }
 
 for (const [system, played] of Object.entries(SYSTEMS))

@@ -96,11 +96,21 @@ export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): 
 /** Runs a program to its end. After `timeout` milliseconds (60,000) it is killed, which gives status 137. */
 export function run(
   command: readonly string[],
-  options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv; readonly timeout?: number } = {},
+  options: {
+    readonly input?: string;
+    readonly env?: NodeJS.ProcessEnv;
+    readonly cwd?: string;
+    readonly timeout?: number;
+  } = {},
 ): Promise<Result> {
   const [program = '', ...args] = command;
-  const { input = '', env, timeout = 60_000 } = options;
-  const child = spawn(program, args, { env: { ...environment, ...env }, timeout, killSignal: 'SIGKILL' });
+  const { input = '', env, timeout = 60_000, ...where } = options;
+  const child = spawn(program, args, {
+    env: { ...environment, ...env },
+    timeout,
+    killSignal: 'SIGKILL',
+    ...where,
+  });
   child.stdin.on('error', () => {}).end(input); // it need not read
   return finished(child);
 }

@@ -50,7 +50,10 @@ for (const [system, cpu] of [
       t.same(readdirSync(join(modules, '@koromix')), [`koffi-${system}-${cpu}`], 'and nothing for others');
     const played = join(prefix, 'system.cjs');
     writeFileSync(played, `Object.defineProperty(process, 'platform', { value: '${system}' })`);
-    const call = (...words: readonly string[]) => run([process.execPath, '-r', played, command, ...words]);
+    // a path of Windows is a file's name here, and what is noted of a knock goes into the working folder
+    const alone = { cwd: prefix, env: { HOME: prefix } };
+    const call = (...words: readonly string[]) =>
+      run([process.execPath, '-r', played, command, ...words], alone);
     t.match(await call('knock', '127.0.0.1', '4000', '3000/udp'), { status: 0, stdout: /^knocked on/ });
     t.match(await call('load'), { status: 1, stderr: /^knockd-nft: only Linux is supported/ });
   });
