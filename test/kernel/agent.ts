@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Reach, ReachOptions, Reply, Request, Requests } from './host.ts';
-import { deafListener, stayOnOneProcessor } from './libc.ts';
+import { deafListener, sendFrames, stayOnOneProcessor } from './libc.ts';
 import { ask, capture, control, flood, knock, probe, relay, send, sweep } from './traffic.ts';
 
 const silence = 400; // ms
@@ -133,7 +133,7 @@ async function listenUdp(port: number, address: string): Promise<Requests['liste
   const listener = { arrived: 0, close: () => void socket.close() };
   socket.on('message', (message, from) => {
     listener.arrived++;
-    socket.send(message, from.port, from.address, () => {}); // it does not matter if the asker is gone
+    if (from.port > 0) socket.send(message, from.port, from.address, () => {}); // it does not matter if the asker is gone
   });
   socket.bind(port, address);
   await once(socket, 'listening');
@@ -212,6 +212,13 @@ const handlers: Handlers = {
   knock,
   send,
   control,
+  async frames({ from, frames }) {
+    sendFrames(
+      from,
+      frames.map(frame => Buffer.from(frame, 'hex')),
+    );
+    return null;
+  },
   flood,
   sweep,
   capture,

@@ -101,6 +101,7 @@ export interface Requests {
   readonly knock: [KnockOptions & { address: string; knocks: readonly string[] }, null];
   readonly send: [{ packets: readonly Packet[] }, Sent];
   readonly control: [{ messages: readonly ControlMessage[] }, Sent];
+  readonly frames: [{ from: string; frames: readonly string[] }, null];
   readonly flood: [FloodOptions, Sent];
   readonly sweep: [SweepOptions, Sent];
   readonly capture: [CaptureOptions, readonly Seen[]];
@@ -149,6 +150,8 @@ export interface Host {
   send(packets: readonly Packet[]): Promise<Sent>;
   /** Sends ICMP, ICMPv6 and IGMP. */
   control(messages: readonly ControlMessage[]): Promise<Sent>;
+  /** Sends Ethernet frames from an interface, `eth0` by default. */
+  frames(frames: readonly Uint8Array[], from?: string): Promise<void>;
   flood(options: FloodOptions): Promise<Sent>;
   /** Sends a SYN or a datagram to each port. */
   sweep(options: SweepOptions): Promise<Sent>;
@@ -232,6 +235,8 @@ export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Ho
     knock: async (address, knocks, options) => void (await call('knock', { ...options, address, knocks })),
     send: packets => call('send', { packets }),
     control: messages => call('control', { messages }),
+    frames: async (frames, from = 'eth0') =>
+      void (await call('frames', { from, frames: frames.map(frame => Buffer.from(frame).toString('hex')) })),
     flood: options => call('flood', options),
     sweep: options => call('sweep', options),
     capture: options => call('capture', options),

@@ -36,6 +36,8 @@ const libc = {
   setsockopt: library.func('int setsockopt(int, int, int, void *, unsigned int)'),
   ioctl: library.func('int ioctl(int, unsigned long, void *)'),
   recv: library.func('long recv(int, void *, size_t, int)'),
+  send: library.func('long send(int, void *, size_t, int)'),
+  ifNametoindex: library.func('unsigned int if_nametoindex(const char *)'),
   setns: library.func('int setns(int, int)'),
   schedGetaffinity: library.func('int sched_getaffinity(int, size_t, void *)'),
   schedSetaffinity: library.func('int sched_setaffinity(int, size_t, void *)'),
@@ -204,6 +206,20 @@ export class PacketReceiver {
 
   close(): void {
     libc.close(this.#socket);
+  }
+}
+
+/** Sends Ethernet frames, as they are, from an interface of this network namespace. */
+export function sendFrames(interfaceName: string, frames: readonly Uint8Array[]): void {
+  const socket = check('packet socket', libc.socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  const name = Buffer.alloc(20); // struct sockaddr_ll
+  name.writeUInt16LE(AF_PACKET, 0);
+  name.writeInt32LE(libc.ifNametoindex(interfaceName), 4);
+  try {
+    check('bind', libc.bind(socket, name, name.length));
+    for (const frame of frames) check('send', libc.send(socket, frame, frame.length, 0));
+  } finally {
+    libc.close(socket);
   }
 }
 

@@ -73,6 +73,17 @@ export function addressBytes(address: string): Uint8Array {
   return Uint8Array.from(ipaddr.parse(address).toByteArray());
 }
 
+/** The address that many addresses later. */
+export function addressAfter(first: string, distance: number): string {
+  const bytes = ipaddr.parse(first).toByteArray();
+  for (let at = bytes.length - 1, carry = distance; at >= 0 && carry > 0; at--) {
+    const sum = (bytes[at] ?? 0) + (carry & 0xff);
+    bytes[at] = sum & 0xff;
+    carry = (carry >>> 8) + (sum >>> 8);
+  }
+  return ipaddr.fromByteArray(bytes).toString();
+}
+
 function sum16(bytes: Uint8Array, start: number): number {
   let sum = start;
   for (let i = 0; i < bytes.length; i += 2) sum += ((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0);
@@ -83,6 +94,11 @@ function fold(sum: number): number {
   let folded = sum;
   while (folded > 0xffff) folded = (folded & 0xffff) + Math.floor(folded / 0x10000);
   return folded;
+}
+
+/** The checksum of IP and its like over whole bytes, in which its own place is 0. */
+export function checksum(bytes: Uint8Array, start = 0): number {
+  return ~fold(sum16(bytes, start)) & 0xffff;
 }
 
 function transport(packet: AddressedPacket): Buffer {
@@ -111,9 +127,9 @@ export function encodePacket(packet: AddressedPacket): Buffer {
   const body = transport(packet);
   const protocol = protocolNumbers[packet.protocol];
   const pseudoHeader = sum16(to, sum16(from, protocol + body.length));
-  const checksum = ~fold(sum16(body, pseudoHeader)) & 0xffff;
+  const right = checksum(body, pseudoHeader);
   const checksumAt = packet.protocol === 'tcp' ? 16 : 6;
-  body.writeUInt16BE(checksum ^ (packet.badChecksum ? 0x5555 : 0) || 0xffff, checksumAt);
+  body.writeUInt16BE(right ^ (packet.badChecksum ? 0x5555 : 0) || 0xffff, checksumAt);
   return Buffer.concat([
     from.length === 4
       ? ipv4Header(from, to, protocol, packet.ttl ?? 64, body.length)
@@ -132,7 +148,7 @@ export function encodeControlMessage(message: ControlMessage): Buffer {
   ]);
   const protocol = protocolNumbers[message.protocol];
   const start = message.protocol === 'icmpv6' ? sum16(to, sum16(from, protocol + body.length)) : 0;
-  body.writeUInt16BE(~fold(sum16(body, start)) & 0xffff, 2);
+  body.writeUInt16BE(checksum(body, start), 2);
   const header = from.length === 4 ? ipv4Header : ipv6Header;
   return Buffer.concat([header(from, to, protocol, message.ttl, body.length), body]);
 }
@@ -146,7 +162,7 @@ function ipv4Header(from: Uint8Array, to: Uint8Array, protocol: number, ttl: num
   header[9] = protocol;
   header.set(from, 12);
   header.set(to, 16);
-  header.writeUInt16BE(~fold(sum16(header, 0)) & 0xffff, 10);
+  header.writeUInt16BE(checksum(header), 10);
   return header;
 }
 

@@ -2,11 +2,11 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import ipaddr from 'ipaddr.js';
 import type { FloodOptions, Requests, Sent, SweepOptions } from './host.ts';
 import { PacketReceiver, PacketSender } from './libc.ts';
 import {
   type AddressedPacket,
+  addressAfter,
   answerTo,
   decodePacket,
   encodeControlMessage,
@@ -106,16 +106,6 @@ function sweepPorts(order: SweepOptions['order'], random: () => number): Uint16A
       [ports[last], ports[other]] = [ports[other] ?? 0, ports[last] ?? 0];
     }
   return ports;
-}
-
-function addressAfter(first: string, distance: number): string {
-  const bytes = ipaddr.parse(first).toByteArray();
-  for (let at = bytes.length - 1, carry = distance; at >= 0 && carry > 0; at--) {
-    const sum = (bytes[at] ?? 0) + (carry & 0xff);
-    bytes[at] = sum & 0xff;
-    carry = (carry >>> 8) + (sum >>> 8);
-  }
-  return ipaddr.fromByteArray(bytes).toString();
 }
 
 /** The packets of a flood, one after the other. */

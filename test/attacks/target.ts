@@ -1,0 +1,140 @@
+/** The server that the attacks are tried on, and an independent witness of what passes its guards. */
+import ipaddr from 'ipaddr.js';
+import type { Test } from 'tap';
+import type { Status } from '../../src/ruleset/status.ts';
+import type { Listener } from '../kernel/host.ts';
+import { families, patient } from '../kernel/loaded.ts';
+import { SECRETS, type TokenWorld, tokenWorld } from '../kernel/token-world.ts';
+import { missing, type WorldOptions } from '../kernel/world.ts';
+import { type Mac, macOf } from './frames.ts';
+
+export const needs = { skip: missing('namespaces', 'nft', 'knockd') };
+
+/** Ports of the target, by protocol. Nothing listens where a knock or a token goes, nor beside. */
+export const PORTS = {
+  tcp: { open: 80, drop: 22, reject: 8080, knock: 10000, later: 2345, neighbour: 9999 },
+  udp: { open: 5353, drop: 53, reject: 54, knock: 7001, later: 7003, token: 62201, neighbour: 62202 },
+} as const;
+
+/** Each first knock is of both protocols, so that each shape of either can be one. */
+const services = {
+  ssh: { ports: [22, '53/udp'], sequence: [10000, 2345, 3456, 1234], ...patient },
+  web: {
+    ports: [8080, '54/udp'],
+    sequence: ['7001/udp', '7003/udp', '7002/udp', '7004/udp'],
+    closed: 'reject',
+    ...patient,
+  },
+  vpn: { ports: [2022], tokens: SECRETS, ...patient },
+};
+/** How to open each, for `Host.knock`. */
+export const SEQUENCES = {
+  ssh: ['10000/tcp', '2345/tcp', '3456/tcp', '1234/tcp'],
+  web: ['7001/udp', '7003/udp', '7002/udp', '7004/udp'],
+} as const;
+
+/** What the target has loaded: a gate, a small firewall, and guards before DNAT. */
+export const CONFIGS = {
+  'policy accept': {},
+  'policy drop': { policy: 'drop', public: [80, '5353/udp'] },
+  'hook prerouting': { hook: 'prerouting' },
+} as const;
+
+/** Counts what comes to this host before any rule of ours, and what is let in after all of them, by source and port. */
+const WITNESS = `table inet witness {
+${families
+  .map(family => {
+    const type = `${family}_addr`;
+    return `set came_${family} { type ${type}; size 65535; flags dynamic; }
+set passed_${family} { type ${type} . inet_proto . inet_service; size 65535; flags dynamic; }`;
+  })
+  .join('\n')}
+chain early {
+  type filter hook prerouting priority -450;
+  iif lo accept
+  add @came_ipv4 { ip saddr }
+  add @came_ipv6 { ip6 saddr }
+}
+chain input {
+  type filter hook input priority 10;
+  add @passed_ipv4 { ip saddr . meta l4proto . th dport }
+  add @passed_ipv6 { ip6 saddr . meta l4proto . th dport }
+}
+}`;
+
+export interface Target extends TokenWorld {
+  /** Loads a configuration, as one of {@link CONFIGS}, and forgets everything that was. */
+  reload(config?: object): Promise<void>;
+  /** The sources of what came, and `source protocol port` of what passed. */
+  witnessed(): Promise<{ readonly came: ReadonlySet<string>; readonly passed: ReadonlySet<string> }>;
+  state(): Promise<Status>;
+  /** Everybody who is in any service. */
+  inside(): Promise<readonly string[]>;
+  /** How much arrived at the guarded listeners. */
+  arrived(): Promise<number>;
+  readonly macs: { readonly client: Mac; readonly server: Mac };
+}
+
+export async function createTarget(t: Pick<Test, 'teardown'>, options: WorldOptions = {}): Promise<Target> {
+  const world = await tokenWorld(t, options);
+  const shell = async (host: string, script: string) => {
+    const { status, stdout, stderr } = await world.run(host, 'sh', ['-c', script]);
+    if (status !== 0) throw new Error(`${script}: ${stderr}`);
+    return stdout.trim();
+  };
+  // each port answers as often as it is asked
+  await shell('server', 'echo 0 >/proc/sys/net/ipv4/icmp_ratemask');
+  const mac = async (host: string) => macOf(await shell(host, 'cat /sys/class/net/eth0/address'));
+  const macs = { client: await mac('client'), server: await mac('server') };
+  const server = world.host('server');
+  const guarded: Listener[] = [];
+  for (const protocol of ['tcp', 'udp'] as const) {
+    const { open, drop, reject } = PORTS[protocol];
+    await server.listen(open, { protocol });
+    for (const port of [drop, reject]) guarded.push(await server.listen(port, { protocol }));
+  }
+  guarded.push(await server.listen(2022));
+  for (const family of families) await world.host('client').connect(world.server[family], 80); // they know each other now
+
+  const members = async (set: string): Promise<readonly (readonly string[])[]> => {
+    const { stdout } = await world.run('server', 'nft', ['-nj', 'list', 'set', 'inet', 'witness', set]);
+    const { nftables } = JSON.parse(stdout);
+    const elements: readonly unknown[] = nftables[1].set.elem ?? [];
+    return elements.map(element => {
+      const { val = element } = (element as { elem?: { val: unknown } }).elem ?? {};
+      return typeof val === 'string' ? [val] : (val as { concat: readonly unknown[] }).concat.map(String);
+    });
+  };
+  const target: Target = Object.assign(world, {
+    macs,
+    async reload(config: object = CONFIGS['policy accept']) {
+      await world.run('server', 'nft', ['flush', 'ruleset']);
+      await world.run('server', 'conntrack', ['-F']);
+      await world.loadFresh({ services, token: { hours: 1 }, ...config });
+      await world.nft(WITNESS.replaceAll('; }', '\n }'));
+    },
+    async witnessed() {
+      const of = async (kind: string) =>
+        (await Promise.all(families.map(family => members(`${kind}_${family}`)))).flat();
+      const join = (all: readonly (readonly string[])[]) =>
+        new Set(all.map(([from = '', ...rest]) => [ipaddr.parse(from).toString(), ...rest].join(' ')));
+      return { came: join(await of('came')), passed: join(await of('passed')) };
+    },
+    async state() {
+      const { stdout, stderr } = await world.knockd(['status', '--json'], { env: world.env });
+      if (!stdout) throw new Error(stderr);
+      return JSON.parse(stdout) as Status;
+    },
+    async inside() {
+      const { services } = await target.state();
+      return Object.entries(services)
+        .flatMap(([name, { clients }]) => clients.map(({ address }) => `${name} ${address}`))
+        .sort();
+    },
+    async arrived() {
+      const all = await Promise.all(guarded.map(listener => listener.arrived()));
+      return all.reduce((sum, count) => sum + count, 0);
+    },
+  });
+  return target;
+}
