@@ -1,28 +1,14 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
+import { numbers } from '../numbers.ts';
+import { descriptors, privateMemory } from '../process-figures.ts';
 import { knocks, skip, ssh, supervised, until } from './supervised.ts';
-
-/** A generator of numbers that are the same in every run (Park and Miller). */
-function numbers(seed: number): (below: number) => number {
-  let state = seed;
-  return below => {
-    state = (state * 48271) % 0x7fffffff;
-    return state % below;
-  };
-}
-
-const privateMemory = (pid: number): number =>
-  [...readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8').matchAll(/^Private_\w+:\s+(\d+) kB/gm)].reduce(
-    (sum, [, kilobytes]) => sum + Number(kilobytes),
-    0,
-  );
-const descriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
 
 t.test('500 edits in a row, good and bad: the kernel ends up with the last good one', { skip }, async t => {
   const { world, supervisor, event } = await supervised(t, { services: { ssh } });
-  const next = numbers(42);
+  const next = numbers(42).below;
   const good = () => JSON.stringify({ services: { ssh: { ...ssh, ports: [1 + next(900)] } } });
   let memory = 0;
   let files = 0;
