@@ -3,6 +3,7 @@ import { missing } from '../test/kernel/world.ts';
 import { benchClient } from './client.ts';
 import { benchLoad } from './load.ts';
 import { benchPackets } from './packets.ts';
+import { benchPeers } from './peers/peers.ts';
 import { benchSupervisor } from './supervisor.ts';
 import { benchTokens } from './tokens.ts';
 import { benchTrial } from './trial.ts';
@@ -25,6 +26,7 @@ try {
   if (chosen.includes('client')) await benchClient(t);
   if (chosen.includes('tokens')) await benchTokens(t);
   if (chosen.includes('large')) await benchLoad(t, true);
+  if (chosen.includes('peers')) await benchPeers(t);
 } finally {
   for (const end of ends) await end();
 }

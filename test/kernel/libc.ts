@@ -98,6 +98,7 @@ export class PacketSender {
   readonly #names = new Map<string, Buffer>();
   #family: 4 | 16 = 4;
   #filled = 0;
+  #flushed = 0;
   sent = 0;
 
   constructor() {
@@ -145,7 +146,14 @@ export class PacketSender {
       }
     }
     this.sent += this.#filled;
+    this.#flushed = this.#filled;
     this.#filled = 0;
+  }
+
+  /** Sends once more what the last flush sent, which costs no more than the system call. */
+  repeat(): void {
+    this.#filled = this.#flushed;
+    this.flush();
   }
 
   #socket(): number {

@@ -1,0 +1,149 @@
+/**
+ * What the rivals are configured with, as text: for so many services as in `subjects.ts`, a sequence of four each, IPv4, in five
+ * seconds, open for ten.
+ */
+import { guardedPort, knocksOf } from '../subjects.ts';
+
+const list = (services: number) => [...Array(services).keys()];
+
+/** Behind all of them, the same: the first guarded port is reached by who gets there, SPA's port too, all else is dropped. */
+export const behind = `table inet behind {
+	chain input {
+		type filter hook input priority 100; policy drop;
+		tcp dport ${guardedPort(0)} accept
+		udp dport 62201 accept
+		meta l4proto ipv6-icmp accept
+	}
+}
+`;
+
+/** What a daemon opens: guarded ports shut by one rule, for `iptables-restore`. */
+export function iptablesGuard(services: number): string {
+  return `*filter
+-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+-A INPUT -p tcp --dport ${guardedPort(0)}:${guardedPort(services - 1)} -j DROP
+COMMIT
+`;
+}
+
+/** The same with a set of clients, whose time the kernel keeps, for `nft -f`. */
+export function nftGuard(services: number): string {
+  return `table ip guard {
+	set clients { type ipv4_addr . inet_service; flags timeout; size 65535; }
+	chain input {
+		type filter hook input priority 0; policy accept;
+		ct state established,related accept
+		ip saddr . tcp dport @clients accept
+		tcp dport ${guardedPort(0)}-${guardedPort(services - 1)} drop
+	}
+}
+`;
+}
+
+/** knockd.conf: with commands as its manual page has them, or with one that puts the client into the set. */
+export function knockdConf(services: number, by: 'iptables' | 'nft'): string {
+  const doors = list(services).map(service => {
+    const port = guardedPort(service);
+    const rule = `INPUT -s %IP% -p tcp --dport ${port} -j ACCEPT`;
+    const commands =
+      by === 'iptables'
+        ? [
+            `start_command = /sbin/iptables -I ${rule}`,
+            'cmd_timeout = 10',
+            `stop_command = /sbin/iptables -D ${rule}`,
+          ]
+        : [`command = /usr/sbin/nft add element ip guard clients { %IP% . ${port} timeout 10s }`];
+    const lines = [
+      `sequence = ${knocksOf(service).join(',')}`,
+      'seq_timeout = 5',
+      'tcpflags = syn',
+      ...commands,
+    ];
+    return `[service${service}]\n${lines.map(line => `  ${line}\n`).join('')}`;
+  });
+  return `[options]\n${doors.join('\n')}`;
+}
+
+export interface SpaKeys {
+  readonly key: string;
+  readonly hmac: string;
+}
+
+/** access.conf: a stanza with keys for each service. */
+export function accessConf(keys: readonly SpaKeys[]): string {
+  const stanzas = keys.map(
+    ({ key, hmac }, service) => `SOURCE ANY
+OPEN_PORTS tcp/${guardedPort(service)}
+KEY_BASE64 ${key}
+HMAC_KEY_BASE64 ${hmac}
+FW_ACCESS_TIMEOUT 10
+`,
+  );
+  return stanzas.join('\n');
+}
+
+/**
+ * `recent`, after the recipe of the Arch wiki, which forgets a client at a wrong port; one list for each step of each service. For
+ * `iptables-restore`.
+ */
+export function recent(services: number): string {
+  const rules = list(services).flatMap(service => {
+    const [first, second, third, fourth] = knocksOf(service);
+    const port = guardedPort(service);
+    const name = (step: number | 'in') => `s${service}_${step}`;
+    const next = (knock: number, from: number, to: number | 'in') => [
+      `-A INPUT -p tcp -m conntrack --ctstate NEW --dport ${knock} -m recent --rcheck --seconds 5 --name ${name(from)} -j ${name(to)}`,
+      `-A INPUT -p tcp -m conntrack --ctstate NEW -m recent --name ${name(from)} --remove -j DROP`,
+    ];
+    return [
+      `-A INPUT -p tcp -m conntrack --ctstate NEW --dport ${port} -m recent --rcheck --seconds 10 --name ${name('in')} -j ACCEPT`,
+      `-A INPUT -p tcp -m conntrack --ctstate NEW -m recent --name ${name('in')} --remove -j DROP`,
+      ...next(fourth, 3, 'in'),
+      ...next(third, 2, 3),
+      ...next(second, 1, 2),
+      `-A INPUT -p tcp -m conntrack --ctstate NEW --dport ${first} -m recent --name ${name(1)} --set -j DROP`,
+      `-A INPUT -p tcp --dport ${port} -j DROP`,
+      ...([2, 3, 'in'] as const).map(step => `-A ${name(step)} -m recent --name ${name(step)} --set -j DROP`),
+    ];
+  });
+  const chains = list(services).flatMap(service => [2, 3, 'in'].map(step => `:s${service}_${step} - [0:0]`));
+  return `*filter
+${chains.join('\n')}
+-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+${rules.join('\n')}
+COMMIT
+`;
+}
+
+/** The article's rules at their best: a map leads from a port to its rule, and two sets of a fixed size serve all services. */
+export function articleByMap(services: number): string {
+  const steps = list(services).flatMap(service => {
+    const [first, second, third, fourth] = knocksOf(service);
+    const progress = (next: number) => `update @progress { ip saddr . ${next} timeout 5s } drop`;
+    const known = 'ip saddr . tcp dport @progress';
+    return [
+      [first, progress(second)],
+      [second, `${known} ${progress(third)}`],
+      [third, `${known} ${progress(fourth)}`],
+      [fourth, `${known} update @clients { ip saddr . ${guardedPort(service)} timeout 10s } drop`],
+    ] as const;
+  });
+  const ways = [
+    ...list(services).map(service => `${guardedPort(service)} : goto guarded`),
+    ...steps.map(([port]) => `${port} : goto knock${port}`),
+  ];
+  return `table inet filter {
+	set progress { type ipv4_addr . inet_service; flags dynamic,timeout; size 65535; }
+	set clients { type ipv4_addr . inet_service; flags dynamic,timeout; size 65535; }
+	chain guarded {
+		ip saddr . tcp dport @clients accept
+		drop
+	}
+${steps.map(([port, rule]) => `\tchain knock${port} { ${rule}; }\n`).join('')}	chain input {
+		type filter hook input priority 0; policy accept;
+		ct state established,related accept
+		tcp dport vmap { ${ways.join(', ')} }
+	}
+}
+`;
+}
