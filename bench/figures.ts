@@ -6,8 +6,8 @@ export function quantile(values: readonly number[], part: number): number {
   return sorted[Math.floor((sorted.length - 1) * part)] ?? Number.NaN;
 }
 
-/** Prints columns, the first to the left, the others to the right. */
-export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+/** Columns, the first to the left, the others to the right, indented by two. */
+export function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
   const widths = head.map((title, column) =>
     Math.max(title.length, ...rows.map(row => (row[column] ?? '').length)),
   );
@@ -15,7 +15,11 @@ export function printTable(head: readonly string[], rows: readonly (readonly str
     cells.map((cell, column) =>
       column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
     );
-  for (const row of [head, ...rows]) console.log(`  ${line(row).join('  ')}`);
+  return [head, ...rows].map(row => `  ${line(row).join('  ')}`.trimEnd());
+}
+
+export function printTable(head: readonly string[], rows: readonly (readonly string[])[]): void {
+  console.log(tableOf(head, rows).join('\n'));
 }
 
 /** `1.05 x` */

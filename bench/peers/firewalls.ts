@@ -83,30 +83,36 @@ FW_ACCESS_TIMEOUT 10
 }
 
 /**
- * `recent`, after the recipe of the Arch wiki, which forgets a client at a wrong port; one list for each step of each service. For
- * `iptables-restore`.
+ * `recent`, after the recipe with chains GATE1 to PASSED that DigitalOcean published: a list for each step of each service. A wrong
+ * port takes a client out of its list; who is in gets one connection. For `iptables-restore`.
  */
 export function recent(services: number): string {
+  const chains = list(services).flatMap(service =>
+    ['', '_gate1', '_gate2', '_gate3', '_gate4', '_passed'].map(name => `:s${service}${name} - [0:0]`),
+  );
   const rules = list(services).flatMap(service => {
-    const [first, second, third, fourth] = knocksOf(service);
+    const name = `s${service}`;
     const port = guardedPort(service);
-    const name = (step: number | 'in') => `s${service}_${step}`;
-    const next = (knock: number, from: number, to: number | 'in') => [
-      `-A INPUT -p tcp -m conntrack --ctstate NEW --dport ${knock} -m recent --rcheck --seconds 5 --name ${name(from)} -j ${name(to)}`,
-      `-A INPUT -p tcp -m conntrack --ctstate NEW -m recent --name ${name(from)} --remove -j DROP`,
-    ];
+    const gates = knocksOf(service).flatMap((knock, index) => [
+      ...(index > 0 ? [`-A ${name}_gate${index + 1} -m recent --name ${name}_${index} --remove`] : []),
+      `-A ${name}_gate${index + 1} -p tcp --dport ${knock} -m recent --name ${name}_${index + 1} --set -j DROP`,
+      index > 0
+        ? `-A ${name}_gate${index + 1} -g ${name}_gate1`
+        : `-A ${name}_gate1 -p tcp --dport ${port} -j DROP`,
+    ]);
     return [
-      `-A INPUT -p tcp -m conntrack --ctstate NEW --dport ${port} -m recent --rcheck --seconds 10 --name ${name('in')} -j ACCEPT`,
-      `-A INPUT -p tcp -m conntrack --ctstate NEW -m recent --name ${name('in')} --remove -j DROP`,
-      ...next(fourth, 3, 'in'),
-      ...next(third, 2, 3),
-      ...next(second, 1, 2),
-      `-A INPUT -p tcp -m conntrack --ctstate NEW --dport ${first} -m recent --name ${name(1)} --set -j DROP`,
-      `-A INPUT -p tcp --dport ${port} -j DROP`,
-      ...([2, 3, 'in'] as const).map(step => `-A ${name(step)} -m recent --name ${name(step)} --set -j DROP`),
+      `-A INPUT -j ${name}`,
+      `-A ${name} -m recent --rcheck --seconds 10 --name ${name}_4 -g ${name}_passed`,
+      `-A ${name} -m recent --rcheck --seconds 5 --name ${name}_3 -g ${name}_gate4`,
+      `-A ${name} -m recent --rcheck --seconds 5 --name ${name}_2 -g ${name}_gate3`,
+      `-A ${name} -m recent --rcheck --seconds 5 --name ${name}_1 -g ${name}_gate2`,
+      `-A ${name} -g ${name}_gate1`,
+      ...gates,
+      `-A ${name}_passed -m recent --name ${name}_4 --remove`,
+      `-A ${name}_passed -p tcp --dport ${port} -j ACCEPT`,
+      `-A ${name}_passed -g ${name}_gate1`,
     ];
   });
-  const chains = list(services).flatMap(service => [2, 3, 'in'].map(step => `:s${service}_${step} - [0:0]`));
   return `*filter
 ${chains.join('\n')}
 -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT

@@ -26,6 +26,8 @@ const CONNECTS = 7;
 const RATES = [100_000, 300_000, 500_000] as const;
 const FLOODS = [1_000, 50_000] as const;
 const FLOOD_CLIENTS = 12;
+/** More than any set holds. */
+const FLOOD_SOURCES = 500_000;
 
 export function spread(values: readonly number[]): Spread {
   return {
@@ -152,7 +154,7 @@ export async function measureRates(world: World, contenders: readonly Contender[
   );
 }
 
-/** Packets from 65,000 forged addresses that look like a first knock, while true clients come, one after the other. */
+/** Packets from many forged addresses that look like a first knock, while true clients come, one after the other. */
 async function flood(world: World, { rival, standing }: Contender, wanted: number): Promise<Flood> {
   const { flood: packet } = rival;
   const to = world.addresses(rival.host).ipv4;
@@ -164,7 +166,7 @@ async function flood(world: World, { rival, standing }: Contender, wanted: numbe
     to,
     knocks: [packet.payload === undefined ? `${packet.port}/tcp` : `${packet.port}/udp`],
     ...(packet.payload !== undefined && { payloads: [packet.payload] }),
-    sources: { first: '198.18.0.1', count: 65_000 },
+    sources: { first: '100.64.0.1', count: FLOOD_SOURCES },
     count: wanted * seconds,
     rate: wanted,
   });
