@@ -5,7 +5,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { readDurationWord } from '../../src/config/duration.ts';
+import { readDurationWord } from '../../src/inet/duration.ts';
 import { FIGURES, thirds } from './measure.ts';
 import { SABOTAGES } from './sabotage.ts';
 import { cannotSoak, type Soaked, soak } from './soak.ts';
