@@ -1,4 +1,4 @@
-import { realpathSync } from 'node:fs';
+import { realpathSync, statSync } from 'node:fs';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import koffi from 'koffi';
 import { parseConfig } from '../config/parse.ts';
@@ -25,11 +25,11 @@ import type { Dropped } from '../table/fit.ts';
 import { readSets, withState } from '../table/read.ts';
 import { withoutRevoked } from '../table/revocations.ts';
 import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
-import { allKnown, byHand, type Known, type PackedClients, pack } from './clients.ts';
+import { allKnown, byHand, countOf, type Known, type PackedClients, pack } from './clients.ts';
 
 /**
- * One load, in a thread of its own. Reading, compiling and comparing a large configuration would hold up the event loop for
- * too long, and the thread gives its memory back when it ends.
+ * One load, in a thread of its own if it is large. Reading, compiling and comparing a large configuration would hold up the
+ * event loop for too long, and the thread gives its memory back when it ends.
  */
 export interface Job {
   /** The file to load, or the bytes that were loaded from it before. */
@@ -117,8 +117,27 @@ function findTrim(): (pad: number) => void {
 /** A load that takes this long hangs, in milliseconds. */
 const LONGEST = 5 * 60_000;
 
-/** Runs a job in a thread of this program. There is an outcome, however the thread ends. */
+/**
+ * The most bytes of a configuration, and the most clients, that are loaded without a thread: to start one takes several times
+ * as long as such a load.
+ */
+const SMALL = { bytes: 16 * 1024, clients: 1000 } as const;
+
+/** Only a file of this size is known to be read at once, and only after a first load is it known who is in. */
+function isSmall({ source, known, prefix }: Job): boolean {
+  if (!prefix || countOf(known.packed) + known.recent.length > SMALL.clients) return false;
+  if ('bytes' in source) return source.bytes.length <= SMALL.bytes;
+  try {
+    const file = statSync(source.path);
+    return file.isFile() && file.size <= SMALL.bytes;
+  } catch {
+    return false;
+  }
+}
+
+/** Runs a job, in a thread of this program unless it is small. There is an outcome, however the thread ends. */
 export async function runJob(job: Job): Promise<Outcome> {
+  if (isSmall(job)) return work(job).finally(() => giveBackMemory(0));
   try {
     return await new Promise<Outcome>((resolve, reject) => {
       const transferList = [job.known.packed.bytes.buffer];
