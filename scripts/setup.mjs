@@ -52,6 +52,9 @@ const testPackages = {
   firewalld: ['firewalld', 'firewall-cmd'],
   fail2ban: ['fail2ban-server', 'fail2ban-client'],
   ufw: ['ufw'],
+  // what it is attacked with
+  nmap: ['nmap'],
+  hping3: ['hping3'],
   // what one-time tokens are sent with
   dash: ['dash'],
   busybox: ['busybox'],
