@@ -68,3 +68,15 @@ t.test('a client stays in when others remove the rules, unless nobody remembers 
   line.exposes();
   t.equal(line.expected(opening, moment(8000)), 'either', 'but not without both');
 });
+
+t.test('knocks that end while the table changes its name may count only when that is done', async t => {
+  const { line, at } = timeline();
+  at(900);
+  const settled = line.saves({ ...rules, table: 'door' });
+  at(2000);
+  settled();
+  t.equal(line.expected(opening, moment(1500)), 'either');
+  t.equal(line.expected(opening, moment(2500)), 'open');
+  t.equal(line.expected({ ...opening, by: 'sequence for a single use' }, moment(2500)), 'either');
+  t.equal(line.expected({ from: 500, to: 510, by: 'sequence' }, moment(1500)), 'open', 'who was in stays in');
+});

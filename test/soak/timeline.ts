@@ -131,13 +131,15 @@ export class Timeline {
   #changesMeanwhile(opening: Opening, attempt: Span): boolean {
     const differ = (span: Span, key: 'hook' | 'table') =>
       new Set(this.#possible(span).map(rules => rules[key])).size > 1;
+    // knocks that end while the new table reads what the former one knows are known to the former one alone, for a moment
+    const isBetweenTables = differ(opening, 'table');
     switch (opening.by) {
       case 'sequence':
-        return false;
-      case 'sequence for a single use': // a packet that is between two hooks when these change may be the one use
-        return differ({ from: opening.from, to: attempt.to }, 'hook');
-      case 'token': // no token opens while the table changes its name
-        return differ(opening, 'table');
+        return isBetweenTables && differ(attempt, 'table');
+      case 'sequence for a single use': // also a packet that is between two hooks when these change may be the one use
+        return isBetweenTables || differ({ from: opening.from, to: attempt.to }, 'hook');
+      case 'token': // none opens at that moment
+        return isBetweenTables;
     }
   }
 }
