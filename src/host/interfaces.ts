@@ -1,6 +1,7 @@
 import { type NetworkInterfaceInfo, networkInterfaces } from 'node:os';
 import type { Config } from '../config/types.ts';
 import { isLinkLocal, parseAddress } from '../inet/address.ts';
+import { covers } from '../inet/interface.ts';
 import { type Link, readLinks } from '../netlink/link.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
 import { withConnection } from './access.ts';
@@ -19,11 +20,6 @@ export function reachableAddresses(): ReadonlyMap<string, readonly NetworkInterf
       .map(([name, list = []]) => [name, list.filter(usable)] as const)
       .filter(([, list]) => list.length > 0),
   );
-}
-
-/** Whether a name of the configuration, perhaps with a wildcard at its end, covers an interface. */
-export function covers(pattern: string, name: string): boolean {
-  return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
 /**

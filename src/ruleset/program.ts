@@ -1,7 +1,7 @@
 import type { Config } from '../config/types.ts';
-import { covers } from '../host/interfaces.ts';
 import { readDuration } from '../inet/duration.ts';
 import { ADDRESS_SIZE, FAMILIES, type Family } from '../inet/family.ts';
+import { covers } from '../inet/interface.ts';
 import { mergePortRanges, type Port, type PortRange } from '../inet/port.ts';
 import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { DATATYPES, keyText } from '../nftables/datatype.ts';
