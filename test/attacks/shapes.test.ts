@@ -4,13 +4,12 @@ import { families, look } from '../kernel/loaded.ts';
 import { type AddressedPacket, addressAfter, type Protocol } from '../kernel/packet.ts';
 import { frame } from './frames.ts';
 import { SHAPES, type Shape } from './shapes.ts';
-import { CONFIGS, createTarget, needs, PORTS, SEQUENCES, type Target } from './target.ts';
+import { CONFIGS, createTarget, heard, needs, PORTS, SEQUENCES, type Target } from './target.ts';
 
 type Family = (typeof families)[number];
 
 /** Addresses behind the client, which the server routes to it, so that each packet has a source of its own. */
 const FIRST = { ipv4: '198.18.0.1', ipv6: '2001:db8::1' } as const;
-const MARKER = { ipv4: '198.19.255.1', ipv6: '2001:db8:ffff::1' } as const;
 const NUMBER = { tcp: 6, udp: 17 } as const;
 
 interface Case {
@@ -47,25 +46,9 @@ function framesOf(target: Target, { shape, family, from }: Case, port: number): 
 }
 
 /** Sends each case to that port. Returns what came back to its source, as `look`; `silence` if nothing did. */
-async function answers(
-  target: Target,
-  cases: readonly Case[],
-  port: number,
-  milliseconds = 150,
-): Promise<readonly string[]> {
-  const client = target.host('client');
-  const captured = client.capture({ milliseconds });
-  await client.frames(cases.flatMap(one => framesOf(target, one, port)));
-  // what is open answers last, so everything before has been answered by then
-  for (const family of families)
-    await client.send([
-      { protocol: 'tcp', to: target.server[family], from: MARKER[family], port: PORTS.tcp.open },
-    ]);
-  const seen = await captured;
-  if (!families.every(family => seen.some(({ to }) => to === MARKER[family]))) {
-    if (milliseconds > 5000) throw new Error(`nothing comes back from the open port, ${port} was asked`);
-    return answers(target, cases, port, 2 * milliseconds);
-  }
+async function answers(target: Target, cases: readonly Case[], port: number): Promise<readonly string[]> {
+  const frames = cases.flatMap(one => framesOf(target, one, port));
+  const seen = await heard(target, frames);
   return cases.map(
     ({ from }) =>
       seen

@@ -4,6 +4,7 @@ import type { Test } from 'tap';
 import type { Status } from '../../src/ruleset/status.ts';
 import type { Listener } from '../kernel/host.ts';
 import { families, patient } from '../kernel/loaded.ts';
+import type { Seen } from '../kernel/packet.ts';
 import { SECRETS, type TokenWorld, tokenWorld } from '../kernel/token-world.ts';
 import { missing, type WorldOptions } from '../kernel/world.ts';
 import { type Mac, macOf } from './frames.ts';
@@ -32,6 +33,31 @@ export const SEQUENCES = {
   ssh: ['10000/tcp', '2345/tcp', '3456/tcp', '1234/tcp'],
   web: ['7001/udp', '7003/udp', '7002/udp', '7004/udp'],
 } as const;
+
+/** Addresses behind the client, from which the open port is asked after the others. */
+const MARKER = { ipv4: '198.19.255.1', ipv6: '2001:db8:ffff::1' } as const;
+
+/**
+ * Sends frames from the client. Returns what came back until the open port had answered. If it does not in time, sends all
+ * once more, and waits for longer.
+ */
+export async function heard(
+  target: Target,
+  frames: readonly Uint8Array[],
+  milliseconds = 150,
+): Promise<readonly Seen[]> {
+  const client = target.host('client');
+  const captured = client.capture({ milliseconds });
+  await client.frames(frames);
+  for (const family of families)
+    await client.send([
+      { protocol: 'tcp', to: target.server[family], from: MARKER[family], port: PORTS.tcp.open },
+    ]);
+  const seen = await captured;
+  if (families.every(family => seen.some(({ to }) => to === MARKER[family]))) return seen;
+  if (milliseconds > 10_000) throw new Error('the open port does not answer');
+  return heard(target, frames, 2 * milliseconds);
+}
 
 /** What the target has loaded: a gate, a small firewall, and guards before DNAT. */
 export const CONFIGS = {
