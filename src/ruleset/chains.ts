@@ -39,9 +39,7 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
   return [
     ...(closed.has('drop') ? [chain('closed_drop', match.drop)] : []),
     ...(closed.has('reject') ? [closedReject()] : []),
-    ...(closed.has('prohibited')
-      ? [chain('closed_prohibited', [{ kind: 'reject', with: 'admin prohibited' }])]
-      : []),
+    ...(closed.has('prohibited') ? [closedProhibited()] : []),
     chain('forget', ...forget(config)),
     ...timeouts('start').map(timeout => start(config, timeout)),
     ...timeouts('wait').map(timeout => wait(config, timeout)),
@@ -61,12 +59,28 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
   ];
 }
 
+/**
+ * A host is silent when a packet for many hosts comes to a closed port. In `input` the kernel keeps `reject` from answering
+ * such a packet. In `prerouting` it has not seen yet whom the packet is for.
+ */
+const toManyIsDropped: readonly Statement[] = (['broadcast', 'multicast'] as const).map(type => [
+  ...match.toMany(type),
+  ...match.drop,
+]);
+
 function closedReject(): ChainWithRules {
   return chain(
     'closed_reject',
+    // TCP does not know anycast addresses either
+    [...match.protocol('tcp'), ...match.notToUs, ...match.drop],
     [...match.protocol('tcp'), { kind: 'reject', with: 'tcp reset' }],
+    ...toManyIsDropped,
     [{ kind: 'reject', with: 'port unreachable' }],
   );
+}
+
+function closedProhibited(): ChainWithRules {
+  return chain('closed_prohibited', ...toManyIsDropped, [{ kind: 'reject', with: 'admin prohibited' }]);
 }
 
 /** Takes a client back to the start. */

@@ -166,6 +166,10 @@ export const toOthers: Expressions = isEqual(
   host32(ADDRESS_TYPE.unicast),
 );
 
+/** `fib daddr type broadcast` */
+export const toMany = (type: 'broadcast' | 'multicast'): Expressions =>
+  isEqual({ kind: 'fib', result: 'daddr type', dreg: KEY }, host32(ADDRESS_TYPE[type]));
+
 /** `socket wildcard <= 1`: the packet has a socket. */
 export const someoneListens: Expressions = [
   { kind: 'socket', key: 'wildcard', dreg: KEY },

@@ -143,7 +143,10 @@ export class Model {
   /** What a packet to a guarded port meets. */
   #visit(service: Service, packet: Packet): Seen {
     const client = this.client(packet);
-    const closed = SHOWN[service.closed][packet.protocol === 'tcp' ? 'tcp' : 'udp'];
+    const shown = SHOWN[service.closed][packet.protocol === 'tcp' ? 'tcp' : 'udp'];
+    const { addressType } = packet;
+    const unheard = shown === 'reset' ? addressType !== 'local' : addressType === 'broadcast';
+    const closed = unheard ? 'drop' : shown;
     const isIn = this.opening(service.name, client) !== undefined;
     if (packet.protocol === 'udp' && packet.ctStatusConfirmed && packet.ctState !== 'invalid')
       return 'accept';
