@@ -19,6 +19,7 @@ export const NFT_MSG = {
   NEWSETELEM: message(12),
   GETSETELEM: message(13),
   DELSETELEM: message(14),
+  NEWGEN: message(15),
   GETGEN: message(16),
   TRACE: message(17),
   NEWOBJ: message(18),

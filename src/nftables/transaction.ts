@@ -42,7 +42,8 @@ export async function readGeneration(connection: Connection): Promise<number> {
   return decodeGeneration((await connection.request(getGeneration)).payload);
 }
 
-function decodeGeneration(payload: Buffer): number {
+/** From the payload of an answer or of a notification. */
+export function decodeGeneration(payload: Buffer): number {
   const reader = attributesOf(payload);
   while (reader.next()) if (reader.type === NFTA_GEN_ID) return reader.be32();
   return 0;

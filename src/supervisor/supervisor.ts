@@ -15,10 +15,7 @@ import {
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import { masked } from '../inet/address.ts';
 import type { Sample } from '../metrics/sample.ts';
-import { Connection } from '../netlink/connection.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
-import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
-import { readGeneration } from '../nftables/transaction.ts';
 import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { USED } from '../ruleset/token-chains.ts';
@@ -27,6 +24,7 @@ import { VERSION } from '../version.ts';
 import { Around } from './around.ts';
 import { Clients } from './clients.ts';
 import { cameAt, Events } from './events.ts';
+import { Generation } from './generation.ts';
 import { decide, type Effect, type Event } from './intent.ts';
 import { type LoadOutcome, runJob } from './job.ts';
 import { type Journal, logOf, openJournal } from './journal.ts';
@@ -84,7 +82,11 @@ export class Supervisor {
     paths: [],
     watches: [],
   };
-  #generation: Connection | undefined;
+  readonly #generation = new Generation(
+    () => this.#state.inForce?.table,
+    told => this.#happens(told),
+    text => this.#journal.note('warn', text),
+  );
   /** The last two ticks. We were not stopped then. */
   #ticks: readonly [before: number, last: number] = [0, 0];
   #status = '';
@@ -149,7 +151,7 @@ export class Supervisor {
     this.#watchSecrets([]);
     this.#events.close();
     this.#tokens.close();
-    this.#generation?.close();
+    this.#generation.close();
     retractSupervisor(this.#env);
     this.#metrics.remove();
     this.#notify.send('STOPPING=1');
@@ -185,7 +187,7 @@ export class Supervisor {
         this.#journal.note(effect.level, effect.message);
         break;
       case 'ask':
-        void this.#ask(effect.anew);
+        void this.#generation.ask(effect.anew);
         break;
       case 'listen':
         void this.#listen(effect.group);
@@ -267,31 +269,6 @@ export class Supervisor {
     } else if (load.event !== 'unchanged') tellRepair(this.#journal, load, this.#clients.size);
     tellDropped(this.#journal, load);
     void tellByHand(this.#journal, load);
-  }
-
-  /** Asks the kernel whether another program changed the ruleset. */
-  async #ask(anew: boolean): Promise<void> {
-    if (anew) this.#hangUp();
-    try {
-      this.#generation ??= new Connection(openSocket(NETLINK_NETFILTER));
-    } catch (error) {
-      this.#nextTurn({ is: 'no generation', message: messageOf(error) });
-      return;
-    }
-    const connection = this.#generation;
-    try {
-      const generation = await readGeneration(connection);
-      if (connection === this.#generation) this.#happens({ is: 'generation', generation });
-    } catch (error) {
-      if (connection !== this.#generation) return; // we ask on another one by now
-      this.#hangUp();
-      this.#happens({ is: 'no generation', message: messageOf(error) });
-    }
-  }
-
-  #hangUp(): void {
-    this.#generation?.close();
-    this.#generation = undefined;
   }
 
   async #listen(group: number): Promise<void> {
@@ -380,7 +357,7 @@ export class Supervisor {
   #sample(): Promise<Sample> {
     const found = troubles(this.#state, monotonic(), this.#beside()).length;
     const beside = { tokens: this.#tokens.standing, troubles: found, lost: this.#lost };
-    return takeSample(this.#generation, this.#state, this.#loaded, this.#clients, beside);
+    return takeSample(this.#generation.connection, this.#state, this.#loaded, this.#clients, beside);
   }
 
   #show(now: number): void {
@@ -406,8 +383,4 @@ export class Supervisor {
       this.#notes = notes;
     } catch {}
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

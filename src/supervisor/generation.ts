@@ -1,0 +1,88 @@
+import { Connection } from '../netlink/connection.ts';
+import { type KernelSocket, NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
+import { Losses, NFNLGRP_NFTABLES } from '../nftables/notification.ts';
+import { readGeneration } from '../nftables/transaction.ts';
+
+type Told =
+  | { readonly is: 'generation'; readonly generation: number }
+  | { readonly is: 'no generation'; readonly message: string };
+
+/**
+ * The ruleset's generation, by which we know that another program changed the ruleset. We ask for it. And where another program
+ * takes our table away, the kernel notifies us at once, since until we put it back all ports are open.
+ */
+export class Generation {
+  /** The table in force; undefined if there is none. */
+  readonly #table: () => string | undefined;
+  readonly #tell: (told: Told) => void;
+  readonly #warn: (message: string) => void;
+  #asking: Connection | undefined;
+  #hearing: KernelSocket | undefined;
+  #isDeaf = false;
+
+  constructor(table: () => string | undefined, tell: (told: Told) => void, warn: (message: string) => void) {
+    this.#table = table;
+    this.#tell = tell;
+    this.#warn = warn;
+  }
+
+  /** On which we asked last; undefined if that failed. */
+  get connection(): Connection | undefined {
+    return this.#asking;
+  }
+
+  /** Tells the answer; `anew` asks on another socket. */
+  async ask(anew: boolean): Promise<void> {
+    this.#hear();
+    if (anew) this.#hangUp();
+    let connection: Connection | undefined;
+    try {
+      this.#asking ??= new Connection(openSocket(NETLINK_NETFILTER));
+      connection = this.#asking;
+      const generation = await readGeneration(connection);
+      if (connection === this.#asking) this.#tell({ is: 'generation', generation });
+    } catch (error) {
+      if (connection !== this.#asking) return; // we ask on another one by now
+      this.#hangUp();
+      const message = messageOf(error);
+      setImmediate(() => this.#tell({ is: 'no generation', message }));
+    }
+  }
+
+  close(): void {
+    this.#hangUp();
+    this.#hearing?.close();
+    this.#hearing = undefined;
+  }
+
+  #hangUp(): void {
+    this.#asking?.close();
+    this.#asking = undefined;
+  }
+
+  /** Without notifications we still ask, so it is tried again with each question, and told once. */
+  #hear(): void {
+    if (this.#hearing) return;
+    try {
+      const socket = openSocket(NETLINK_NETFILTER, NFNLGRP_NFTABLES);
+      const losses = new Losses();
+      socket.onDatagram(datagram => {
+        const table = this.#table();
+        if (table === undefined) return;
+        for (const generation of losses.in(datagram, table)) this.#tell({ is: 'generation', generation });
+      });
+      this.#hearing = socket;
+      this.#isDeaf = false;
+    } catch (error) {
+      if (!this.#isDeaf)
+        this.#warn(
+          `the kernel does not notify of changes (${messageOf(error)}): they are seen a second later`,
+        );
+      this.#isDeaf = true;
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
