@@ -8,6 +8,7 @@ import { readHosts } from '../src/client/hosts.ts';
 import { parseConfig } from '../src/config/parse.ts';
 import { configSchema } from '../src/config/schema.ts';
 import { EVENTS } from '../src/events/event.ts';
+import { FEATURES, type Feature, FIRST_LINUX } from '../src/nftables/feature.ts';
 
 const HANDBOOK = 'docs/operating.md';
 const INSIDE = 'docs/how-it-works.md';
@@ -95,6 +96,22 @@ t.test('the handbook and the manual page have every event and every file', async
   }
   for (const [, path = ''] of text.get(HANDBOOK)?.matchAll(/^\| `(\/\S+\w)` \|/gm) ?? [])
     if (!path.endsWith('.schema.json')) t.match(manual.replaceAll('\\', ''), `.I ${path}\n`);
+});
+
+t.test('the handbook has every feature of the kernel, and every document the same first Linux', async t => {
+  const features: readonly Feature[] = Object.values(FEATURES);
+  for (const { what, modules, since, without = 'no table can be loaded' } of features)
+    t.match(text.get(HANDBOOK), `\n| ${what} | ${modules.join(', ')} | ${since} | ${without} |\n`);
+  const floors = FILES.flatMap(file =>
+    [...(text.get(file) ?? '').matchAll(/Linux\s+([\d.]+)\s+or\s+newer/g)].map(
+      ([, floor]) => `${file}: ${floor}`,
+    ),
+  );
+  t.ok(floors.length > 0);
+  t.strictSame(
+    floors,
+    floors.map(floor => floor.replace(/[\d.]+$/, FIRST_LINUX)),
+  );
 });
 
 t.test('every example of a file is one that is accepted', async t => {

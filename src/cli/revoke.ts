@@ -8,6 +8,7 @@ import { formatAddress } from '../inet/address.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
+import { FEATURES, type Feature } from '../nftables/feature.ts';
 import { count } from '../ruleset/describe.ts';
 import { isAllowed } from '../ruleset/program.ts';
 import { CannotChangeError } from '../table/errors.ts';
@@ -81,10 +82,12 @@ function withParts<T>(netfilter: Connection, use: (parts: Parts) => Promise<T>):
 
 function notCut(error: unknown): never {
   if (!(error instanceof NetlinkError)) throw error;
-  const why = isLacking(error)
-    ? 'this kernel lacks the module tcp_diag; load it and revoke again'
-    : error.message;
+  const why = isLacking(error) ? withoutModules(FEATURES.tcp_diag) : error.message;
   throw new CannotChangeError(`the openings are revoked, but nothing could be cut: ${why}`);
+}
+
+function withoutModules({ modules }: Feature): string {
+  return `this kernel lacks the module ${modules.join(', ')}; load it and revoke again`;
 }
 
 function result({ openings }: Revoked, done: Cut | undefined) {
@@ -149,7 +152,7 @@ function tellWhatGoesOn(
     );
   if (done.tracksOn)
     tell(
-      'knockd-nft: the openings are revoked, but forwarded connections and UDP could not be cut: this kernel lacks the module nf_conntrack_netlink; load it and revoke again',
+      `knockd-nft: the openings are revoked, but forwarded connections and UDP could not be cut: ${withoutModules(FEATURES.ctnetlink)}`,
     );
   return first || done.anew > 0 || done.tracksOn ? EXIT.FAILED : EXIT.DONE;
 }

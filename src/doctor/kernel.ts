@@ -1,9 +1,8 @@
+import { FEATURES, FIRST_LINUX, featureText, NEEDED_MODULES } from '../nftables/feature.ts';
 import type { Facts } from './facts.ts';
 import type { Checked, Finding } from './finding.ts';
 
-/** Newer kernels have some of them built in, under no name. */
-const MODULES =
-  'modprobe -a nf_tables nft_counter nft_ct nft_fib_inet nft_limit nft_log nft_objref nft_reject_inet nft_socket nfnetlink_log';
+const MODPROBE = `modprobe -a ${NEEDED_MODULES.join(' ')}`;
 
 /** Checks that we may ask the kernel, and that it has nf_tables and all features of our table. */
 export function checkKernel({ kernel, host }: Pick<Facts, 'kernel' | 'host'>): Checked {
@@ -15,17 +14,17 @@ function lack(feature: string): Finding {
     id: 'kernel-feature',
     severity: 'broken',
     what: `the kernel lacks ${feature}`,
-    why: 'the table cannot be loaded without it; Linux 5.10 or newer has all that is needed',
-    mend: MODULES,
+    why: `the table cannot be loaded without it; Linux ${FIRST_LINUX} or newer has all that is needed`,
+    mend: MODPROBE,
   };
 }
 
 const NO_DIAGNOSTICS: Finding = {
   id: 'kernel-feature',
   severity: 'note',
-  what: 'the kernel lacks the module tcp_diag',
-  why: '"revoke --cut" cannot end connections without it',
-  mend: 'modprobe tcp_diag',
+  what: `the kernel lacks ${featureText(FEATURES.tcp_diag)}`,
+  why: FEATURES.tcp_diag.without,
+  mend: `modprobe -a ${FEATURES.tcp_diag.modules.join(' ')}`,
 };
 
 function findings(kernel: Facts['kernel']): Finding[] {
@@ -47,7 +46,7 @@ function findings(kernel: Facts['kernel']): Finding[] {
           severity: 'broken',
           what: `the kernel has no nf_tables here: ${kernel.reason}`,
           why: 'it is what does all the knocking',
-          mend: MODULES,
+          mend: MODPROBE,
         },
       ];
     case 'read':

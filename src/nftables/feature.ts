@@ -1,32 +1,108 @@
 import type { NetlinkError } from '../netlink/errors.ts';
 import { GENERATION } from './transaction.ts';
 
-/** What an expression needs from the kernel. If it is missing, the kernel answers ENOENT or EOPNOTSUPP. */
-const REQUIREMENTS: Readonly<Record<string, string>> = {
-  ct: 'connection tracking in nf_tables (module nft_ct, Linux 3.14)',
-  dynset: 'sets that packets write and delete from (CONFIG_NF_TABLES, Linux 5.4)',
-  fib: 'the fib expression (module nft_fib_inet, Linux 4.10)',
-  limit: 'rate limits (module nft_limit, Linux 3.13)',
-  log: 'logging to userspace (modules nft_log and nfnetlink_log, Linux 3.17)',
-  objref: 'named counters (module nft_objref, Linux 4.10)',
-  payload: 'data behind the header of TCP ("payload" of tokens, Linux 5.16)',
-  reject: 'reject in the hook (module nft_reject_inet; in prerouting since Linux 5.9)',
-  socket: 'the socket expression with "wildcard" (module nft_socket, Linux 5.10)',
-};
+/** A part of the kernel that the program uses. */
+export interface Feature {
+  readonly what: string;
+  /** The modules that have it, on kernels where it is not built in. */
+  readonly modules: readonly string[];
+  /** The first Linux with it. */
+  readonly since: string;
+  /** What goes on without it, and what does not; undefined if no table can be loaded then. */
+  readonly without?: string;
+}
 
-/** The feature that a kernel lacks if it refused something, and the first Linux with it; undefined for other errors. */
-export function missingFeature({ code, failure: { part, subject } }: NetlinkError): string | undefined {
-  const isUnsupported = code === 'EOPNOTSUPP' || code === 'ENOTSUP'; // Node's name for the same
-  if (part) return isUnsupported || code === 'ENOENT' ? requirementOf(part.kind) : undefined;
+/** All that the program wants of the kernel. The keys of expressions are their kinds. */
+export const FEATURES = {
+  nf_tables: { what: 'nf_tables', modules: ['nf_tables'], since: '3.13' },
+  inet: { what: 'tables of family inet, CONFIG_NF_TABLES_INET', modules: ['nf_tables'], since: '3.14' },
+  comment: {
+    what: 'comments of tables, by which knockd-nft knows its own',
+    modules: ['nf_tables'],
+    since: '5.10',
+  },
+  ct: { what: 'connection tracking in nf_tables', modules: ['nft_ct'], since: '3.14' },
+  dynset: { what: 'sets that packets write and delete from', modules: ['nf_tables'], since: '5.4' },
+  fib: { what: 'the fib expression', modules: ['nft_fib_inet'], since: '4.10' },
+  limit: { what: 'rate limits', modules: ['nft_limit'], since: '3.13' },
+  log: { what: 'logging to userspace', modules: ['nft_log', 'nfnetlink_log'], since: '3.17' },
+  objref: { what: 'named counters', modules: ['nft_objref', 'nft_counter'], since: '4.10' },
+  reject: { what: 'reject in the hook prerouting', modules: ['nft_reject_inet'], since: '5.9' },
+  socket: { what: 'the socket expression with "wildcard"', modules: ['nft_socket'], since: '5.10' },
+  payload: {
+    what: 'data behind the header of TCP, for "payload" of tokens',
+    modules: ['nf_tables'],
+    since: '5.16',
+    without: '"token.payload" is refused; tokens in datagrams work',
+  },
+  tcp_diag: {
+    what: 'a list of TCP connections by which they can be ended',
+    modules: ['tcp_diag'],
+    since: '4.5',
+    without: '"revoke --cut" ends no connection, and says so; a load finds the connections in /proc',
+  },
+  ctnetlink: {
+    what: 'the list of tracked connections',
+    modules: ['nf_conntrack_netlink'],
+    since: '2.6.14',
+    without: '"revoke --cut" ends only TCP connections to this host itself, and says so',
+  },
+  owner: {
+    what: 'tables that go with their owner',
+    modules: ['nf_tables'],
+    since: '5.12',
+    without:
+      'the table of a "doctor --trace" that was killed stays until the next one; it traces nothing then',
+  },
+  size: {
+    what: 'another size for a set that is there',
+    modules: ['nf_tables'],
+    since: '6.5',
+    without: 'other "limits" make the sets anew, with the clients that are in; and each set takes 1 MiB more',
+  },
+} as const satisfies Readonly<Record<string, Feature>>;
+
+/** `rate limits (module nft_limit, Linux 3.13)` */
+export function featureText({ what, modules, since }: Feature): string {
+  return `${what} (module${modules.length > 1 ? 's' : ''} ${modules.join(' and ')}, Linux ${since})`;
+}
+
+const ALL: readonly Feature[] = Object.values(FEATURES);
+
+/** The modules without which no table can be loaded; newer kernels have some of them built in, under no name. */
+export const NEEDED_MODULES: readonly string[] = [
+  ...new Set(ALL.filter(({ without }) => without === undefined).flatMap(({ modules }) => modules)),
+];
+
+/** The first Linux with all that a load needs: `5.10`. */
+export const FIRST_LINUX: string = ALL.filter(({ without }) => without === undefined)
+  .map(({ since }) => since)
+  .reduce((one, other) => (isOlder(one, other) ? other : one));
+
+/** Whether a release, as `uname -r` says it, is older than `since`. */
+export function isOlder(release: string, since: string): boolean {
+  const [major = 0, minor = 0] = release.split('.').map(Number);
+  const [first = 0, least = 0] = since.split('.').map(Number);
+  return major < first || (major === first && minor < least);
+}
+
+/** The feature that a kernel lacks if it refused something; undefined for other errors. */
+export function missingFeature({
+  code,
+  failure: { part, subject },
+}: Pick<NetlinkError, 'code' | 'failure'>): Feature | undefined {
+  // the second is Node's name for the same
+  const isUnsupported = code === 'EOPNOTSUPP' || code === 'ENOTSUP';
+  const isAbsent = isUnsupported || code === 'ENOENT';
+  if (part) return isAbsent ? featureOf(part.kind) : undefined;
   // nobody answers for the subsystem (net/netfilter/nfnetlink.c)
-  if (subject === GENERATION && code === 'EINVAL') return 'nf_tables (module nf_tables, Linux 3.13)';
-  if (subject.startsWith('table ') && isUnsupported) return INET;
+  if (subject === GENERATION && code === 'EINVAL') return FEATURES.nf_tables;
+  if (subject.startsWith('table ') && isUnsupported) return FEATURES.inet;
+  if (subject.startsWith('counter ') && isAbsent) return FEATURES.objref;
   return undefined;
 }
 
-export const INET = 'tables of family inet (CONFIG_NF_TABLES_INET, Linux 3.14)';
-
-/** The feature behind a kind of expression, and the first Linux with it; undefined for kinds that every kernel has. */
-export function requirementOf(kind: string): string | undefined {
-  return REQUIREMENTS[kind];
+/** The feature behind a kind of expression; undefined for kinds that every kernel has. */
+function featureOf(kind: string): Feature | undefined {
+  return new Map<string, Feature>(Object.entries(FEATURES)).get(kind);
 }

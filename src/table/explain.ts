@@ -4,7 +4,7 @@ import {
   TransactionTooLargeError,
   UnansweredError,
 } from '../netlink/errors.ts';
-import { missingFeature } from '../nftables/feature.ts';
+import { featureText, missingFeature } from '../nftables/feature.ts';
 import { CannotChangeError, ForeignTableError, HalfDoneError, TrialError } from './errors.ts';
 
 /** Whether the kernel refused because this process may not change its ruleset. */
@@ -21,7 +21,7 @@ export function explain(error: unknown): string | undefined {
   if (isNotPermitted(error)) return 'not permitted: this needs the capability CAP_NET_ADMIN (run it as root)';
   if (error instanceof NetlinkError) {
     const lacking = missingFeature(error);
-    return `the kernel refuses ${error.message}${lacking ? `: it lacks ${lacking}` : ''}; nothing was changed`;
+    return `the kernel refuses ${error.message}${lacking ? `: it lacks ${featureText(lacking)}` : ''}; nothing was changed`;
   }
   if (error instanceof StaleGenerationError)
     return 'other programs keep changing the ruleset; nothing was changed, try again';

@@ -7,6 +7,7 @@ import { portBytes } from '../inet/port.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import type { Element } from '../nftables/element.ts';
+import { FEATURES, isOlder } from '../nftables/feature.ts';
 import { byName, type Ruleset } from '../nftables/ruleset.ts';
 import { deleteTable, newTable, type Table } from '../nftables/table.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
@@ -17,7 +18,7 @@ import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
 import { merged, planFarewell, unknownTo } from './farewell.ts';
 import { type Dropped, older } from './fit.ts';
 import { plan, recreatedState } from './plan.ts';
-import { isSince, RESIZES_SETS, refuseForgetful } from './probe.ts';
+import { refuseForgetful } from './probe.ts';
 import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
 import { nextStage } from './stages.ts';
@@ -118,7 +119,7 @@ export async function load(
   try {
     const loaded = await all(true);
     // an older kernel ignores a set's new size: there we make the sets again, the plain way
-    if (loaded.objects === 0 || isSince(RESIZES_SETS, release())) return loaded;
+    if (loaded.objects === 0 || !isOlder(release(), FEATURES.size.since)) return loaded;
     if (await retry(() => haveSizes(connection, wanted))) return loaded;
     return { ...loaded, generation: (await all(false)).generation };
   } catch (error) {

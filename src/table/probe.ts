@@ -6,7 +6,7 @@ import { newChain } from '../nftables/chain.ts';
 import type { Change } from '../nftables/change.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { Expression } from '../nftables/expression.ts';
-import { INET, requirementOf } from '../nftables/feature.ts';
+import { FEATURES, featureText, isOlder } from '../nftables/feature.ts';
 import { newCounter } from '../nftables/named-counter.ts';
 import { newRule } from '../nftables/rule.ts';
 import { newSet } from '../nftables/set.ts';
@@ -28,7 +28,7 @@ const SET = {
 } as const;
 
 /** A rule for each kind of expression that a kernel may lack. */
-const PROBES: readonly (readonly [kind: string, expressions: readonly Expression[]])[] = [
+const PROBES: readonly (readonly [kind: keyof typeof FEATURES, expressions: readonly Expression[]])[] = [
   ['ct', match.ctState('established')],
   ['fib', match.notToUs],
   ['socket', match.someoneListens],
@@ -62,12 +62,9 @@ export async function probe(connection: Connection): Promise<string[]> {
   // each transaction costs the kernel some milliseconds, and nearly every kernel has all features
   if (!(await refused(PROBES))) return [];
   const without = await refused([]);
-  if (without) return [`${INET}: ${without.message}`];
+  if (without) return [`${featureText(FEATURES.inet)}: ${without.message}`];
   const lacking: string[] = [];
-  for (const one of PROBES) {
-    const error = await refused([one]);
-    if (error) lacking.push(requirementOf(one[0]) ?? error.message);
-  }
+  for (const one of PROBES) if (await refused([one])) lacking.push(featureText(FEATURES[one[0]]));
   return lacking;
 }
 
@@ -82,30 +79,16 @@ function changes(probes: typeof PROBES): Change[] {
   ];
 }
 
-/** The first Linux that keeps a table's comment. */
-const KEEPS_COMMENTS = { major: 5, minor: 10 } as const;
-
-/** The first Linux that gives a set that is there a size. */
-export const RESIZES_SETS = { major: 6, minor: 5 } as const;
-
-/** Whether the kernel of this release calls itself this version or newer. */
-export function isSince(
-  { major, minor }: { readonly major: number; readonly minor: number },
-  release: string,
-): boolean {
-  const [its = 0, lesser = 0] = release.split('.').map(Number);
-  return its > major || (its === major && lesser >= minor);
-}
-
 /**
  * Throws {@link CannotChangeError} where the kernel forgets a table's comment: we would not know ours again. Only one that calls
  * itself older (`release`) than those that keep it is tried, by a table that is there for a moment.
  */
 export async function refuseForgetful(connection: Connection, release: string): Promise<void> {
-  if (isSince(KEEPS_COMMENTS, release)) return;
+  const { since } = FEATURES.comment;
+  if (!isOlder(release, since)) return;
   if (!(await keepsComments(connection)))
     throw new CannotChangeError(
-      `Linux ${release} forgets the comments of tables, by which knockd-nft knows its own: Linux 5.10 or newer is needed; nothing was changed`,
+      `Linux ${release} forgets the comments of tables, by which knockd-nft knows its own: Linux ${since} or newer is needed; nothing was changed`,
     );
 }
 

@@ -223,7 +223,7 @@ t.test('a kernel that we may not ask, that has no nf_tables, or not all of it', 
 
 t.test('a kernel that cannot end connections is named by its module, and guards all the same', async t => {
   t.match(findings(withKernel({ ...read, canCut: false })), [
-    { id: 'kernel-feature', severity: 'note', what: /module tcp_diag/, mend: 'modprobe tcp_diag' },
+    { id: 'kernel-feature', severity: 'note', what: /module tcp_diag/, mend: 'modprobe -a tcp_diag' },
   ]);
 });
 

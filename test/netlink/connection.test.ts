@@ -19,7 +19,7 @@ import {
 import type { Message } from '../../src/netlink/nfnetlink.ts';
 import type { Socket } from '../../src/netlink/socket.ts';
 import { newChain } from '../../src/nftables/chain.ts';
-import { missingFeature } from '../../src/nftables/feature.ts';
+import { featureText, missingFeature } from '../../src/nftables/feature.ts';
 import { register } from '../../src/nftables/register.ts';
 import { newRule, type Rule } from '../../src/nftables/rule.ts';
 import { newTable } from '../../src/nftables/table.ts';
@@ -447,12 +447,13 @@ t.test('a feature that the kernel lacks is named, with the Linux that has it', a
     ['limit', /Linux 3\.13/],
     ['log', /Linux 3\.17/],
     ['objref', /Linux 4\.10/],
-    ['payload', /"payload" of tokens, Linux 5\.16/],
+    ['payload', /"payload" of tokens.*Linux 5\.16/],
     ['reject', /nft_reject_inet/],
   ] as const)
     for (const errno of [ENOENT, EOPNOTSUPP]) {
       const error = refused(errno, { name: 'expression 3', kind });
-      t.match(missingFeature(error), words);
+      const feature = missingFeature(error);
+      t.match(feature && featureText(feature), words);
       t.match(failureOf(error), {
         exit: 1,
         lines: [
@@ -467,7 +468,10 @@ t.test('a kernel without nf_tables, or without its tables for both families, is 
   const { connection } = connect(([only]) => (only ? [answer(only, EINVAL)] : []));
   const refusal: unknown = await readGeneration(connection).catch(error => error);
   t.match(failureOf(refusal), { exit: 1, lines: [/it lacks nf_tables \(module nf_tables/] });
-  t.match(told('table knockd', EOPNOTSUPP), [/it lacks tables of family inet \(CONFIG_NF_TABLES_INET/]);
+  t.match(told('table knockd', EOPNOTSUPP), [/it lacks tables of family inet.*CONFIG_NF_TABLES_INET/]);
+  t.match(told('counter ssh_opened', ENOENT), [
+    /it lacks named counters \(modules nft_objref and nft_counter/,
+  ]);
   t.notMatch(told('chain input', EINVAL), [/lacks/]);
 });
 
