@@ -32,18 +32,23 @@ export async function revokeCommand(
   const said = readRevokeWords(words, options.all);
   if (options.cut) process.on('SIGHUP', () => {}); // of our own terminal, when that is cut
   const login = options.cut ? sshConnection(context.env) : undefined;
+  let unnoted: string | undefined;
   const { revoked, done } = await withKernel(async ({ connection: netfilter }) => {
     const revoked = await revoke(netfilter, ruleset => readRevocation(said, ruleset), {
       connections: options.cut,
       approve: async revoked => {
         await spareOwnLogin(netfilter, revoked, login);
-        noteRevocation(context.env, revoked);
+        unnoted = noteRevocation(context.env, revoked);
       },
     });
     return { revoked, done: options.cut ? await cutAll(netfilter, revoked).catch(notCut) : undefined };
   });
   if (context.json) context.print(JSON.stringify(result(revoked, done)));
   else for (const line of [...openingLines(revoked, done), ...untrackedLines(done)]) context.print(line);
+  if (unnoted !== undefined)
+    context.tell(
+      `knockd-nft: this cannot be noted (${unnoted}): if the table is removed within seconds, the supervisor or an undo may let in again whom it remembers`,
+    );
   return tellWhatGoesOn(context, revoked, done);
 }
 

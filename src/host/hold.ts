@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { readPlain, writeWhole } from './files.ts';
+import { holdsNothing, readPlain, writeWhole } from './files.ts';
 import { ownNetwork } from './network.ts';
 import { startOf } from './proc.ts';
 
@@ -17,7 +17,7 @@ export function runtimeFolder({ RUNTIME_DIRECTORY }: NodeJS.ProcessEnv): string 
   return RUNTIME_DIRECTORY?.split(':')[0] || '/run/knockd-nft';
 }
 
-const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
+export const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
 /** The socket that other programs read events from. */
 export const eventsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'events');
 /** For node_exporter's textfile collector. */
@@ -26,7 +26,7 @@ const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor
 
 /**
  * The hold that is in force; undefined if there is none, if it is over, or if its content makes no sense. If it seems to be
- * there but cannot be read at this moment, the result is `unreadable`.
+ * there but cannot be read at this moment, the result is `unreadable`; without that it throws.
  */
 export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | undefined {
   let text: string;
@@ -35,7 +35,9 @@ export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | unde
     if (!statSync(holdPath(env), { throwIfNoEntry: false })) return undefined;
     text = readPlain(holdPath(env));
   } catch (error) {
-    return isMissing(error) ? undefined : unreadable;
+    if (holdsNothing(error)) return undefined;
+    if (unreadable) return unreadable;
+    throw error;
   }
   try {
     const { reason, until } = JSON.parse(text) as Partial<Hold>;
@@ -47,10 +49,6 @@ export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | unde
   }
 }
 
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
-}
-
 /** `trying /etc/knockd-nft.json.new, until 2026-11-23T12:00:30.000Z` */
 export function holdText({ reason, until }: Hold): string {
   return until === null ? reason : `${reason}, until ${new Date(until).toISOString()}`;
@@ -59,6 +57,12 @@ export function holdText({ reason, until }: Hold): string {
 export function writeHold(env: NodeJS.ProcessEnv, hold: Hold): void {
   mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
   writeWhole(holdPath(env), JSON.stringify(hold), { mode: 0o644 }); // the supervisor is another user
+}
+
+/** Ends a hold, or goes back to the one that was there before a change that failed. */
+export function bringBackHold(env: NodeJS.ProcessEnv, before: Hold | undefined): void {
+  if (before) writeHold(env, before);
+  else endHold(env);
 }
 
 /** Ends a hold. It does not matter if there is none, or if its file cannot be removed. */
@@ -119,15 +123,21 @@ export interface RunningSupervisor {
   readonly config: string;
 }
 
-/** The supervisor of this network, if one runs. Another process may have got its number, so the start time must match. */
+/**
+ * The supervisor of this network, if one runs. Another process may have got its number, so the start time must match. Throws if
+ * that cannot be read at this moment.
+ */
 export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | undefined {
+  let text: string;
   try {
-    const [number, config = '', start, network] = readPlain(pidPath(env)).split('\n');
-    const pid = Number(number);
-    return start && startOf(pid) === start && network === ownNetwork() ? { pid, config } : undefined;
-  } catch {
-    return undefined;
+    text = readPlain(pidPath(env));
+  } catch (error) {
+    if (holdsNothing(error)) return undefined;
+    throw error;
   }
+  const [number, config = '', start, network] = text.split('\n');
+  const pid = Number(number);
+  return start && startOf(pid) === start && network === ownNetwork() ? { pid, config } : undefined;
 }
 
 /** Whether a supervisor follows the file of that path, also if links lead there. */

@@ -78,10 +78,10 @@ function setOption(fd: number, level: number, name: number, value: number): bool
  * With a `group`, the socket also gets what the kernel sends to all members of that group.
  */
 export function openSocket(protocol: number, group?: number): KernelSocket {
-  const raw = openRaw(protocol);
+  const raw = refusing(() => new RawNetlinkSocket(protocol, OPTIONS));
   let fd: number;
   try {
-    fd = findDescriptor(protocol, raw.address().port);
+    fd = findDescriptor(protocol, refusing(() => raw.address()).port);
     if (!setOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)) throw refused(koffi.errno());
   } catch (error) {
     raw.close();
@@ -124,9 +124,10 @@ function refused(errno: number): NetlinkError {
   return new NetlinkError({ subject: 'netlink socket', errno });
 }
 
-function openRaw(protocol: number): RawNetlinkSocket {
+/** The package's own errors have an errno. */
+function refusing<T>(call: () => T): T {
   try {
-    return new RawNetlinkSocket(protocol, OPTIONS);
+    return call();
   } catch (error) {
     throw error instanceof Error && 'errno' in error ? refused(Number(error.errno)) : error;
   }

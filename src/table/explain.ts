@@ -32,7 +32,7 @@ export function explain(error: unknown): string | undefined {
     error instanceof TrialError
   )
     return error.message;
-  if (isFileError(error)) {
+  if (isSystemError(error)) {
     const next = NEXT.get(error.code);
     return `${error.message}${next === undefined ? '' : `: ${next}`}`;
   }
@@ -45,7 +45,7 @@ const NEXT: ReadonlyMap<string, string> = new Map([
   ['ENOSPC', 'make room there, and try again'],
 ]);
 
-/** An error about a file or folder of the system: `EROFS: read-only file system, open '/etc/…'`. */
-function isFileError(error: unknown): error is Error & { readonly code: string } {
-  return error instanceof Error && 'path' in error && 'syscall' in error && 'code' in error;
+/** The system refused a call, mostly about a file: `EROFS: read-only file system, open '/etc/…'`. */
+function isSystemError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'syscall' in error && 'code' in error;
 }

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { monotonic } from '../host/clock.ts';
-import { readPlain, writeWhole } from '../host/files.ts';
+import { holdsNothing, readPlain, writeWhole } from '../host/files.ts';
 import { runtimeFolder } from '../host/hold.ts';
 import { masked } from '../inet/address.ts';
 import type { Family } from '../inet/family.ts';
@@ -28,14 +28,21 @@ const MOST = 1000;
 /** How long a revocation may take after its note, in milliseconds. */
 const SLACK = 10_000;
 
-/** Call this before you revoke. If the folder is not writable, no process remembers clients either. */
-export function noteRevocation(env: NodeJS.ProcessEnv, revoked: Revoked): void {
+/**
+ * Call this before you revoke. Returns why there is no note; undefined if there is. A revocation does not wait for a full disk.
+ * If this user may not write the folder, no process of theirs remembers clients there, so there is nothing to say.
+ */
+export function noteRevocation(env: NodeJS.ProcessEnv, revoked: Revoked): string | undefined {
   const lines = notesOf(revoked).map(note => JSON.stringify(note));
   try {
     mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
     const all = [...readLines(env), ...lines].slice(-Math.max(MOST, lines.length));
     writeWhole(notesPath(env), `${all.join('\n')}\n`, { mode: 0o644 }); // the supervisor is another user
-  } catch {}
+    return undefined;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EACCES') return undefined;
+    return error instanceof Error ? error.message : String(error);
+  }
 }
 
 function notesOf({ ruleset, revocation, openings }: Revoked): Note[] {
@@ -50,15 +57,20 @@ function notesOf({ ruleset, revocation, openings }: Revoked): Note[] {
   return openings.map(opening => ({ ...common, services: [opening.service], client: clientOf(opening) }));
 }
 
+/** None if there are no notes. Throws if they are there and cannot be read. */
 function readLines(env: NodeJS.ProcessEnv): string[] {
   try {
     return readPlain(notesPath(env)).split('\n').filter(Boolean);
-  } catch {
-    return [];
+  } catch (error) {
+    if (holdsNothing(error)) return [];
+    throw error;
   }
 }
 
-/** The clients, which were in at the time `seen` as {@link monotonic} counts, without those that were revoked since. */
+/**
+ * The clients, which were in at the time `seen` as {@link monotonic} counts, without those that were revoked since. None if
+ * nobody can know who was revoked: the guard does not wait for that, and who is left out may knock again.
+ */
 export function withoutRevoked(
   env: NodeJS.ProcessEnv,
   clients: readonly KnownClient[],
@@ -66,9 +78,13 @@ export function withoutRevoked(
 ): readonly KnownClient[] {
   if (clients.length === 0) return clients;
   const now = monotonic();
-  const notes = readLines(env)
-    .flatMap(readNote)
-    .filter(({ at }) => at > seen - SLACK && at <= now); // a later one is from before a reboot
+  let lines: readonly string[];
+  try {
+    lines = readLines(env);
+  } catch {
+    return [];
+  }
+  const notes = lines.flatMap(readNote).filter(({ at }) => at > seen - SLACK && at <= now); // a later one is from before a reboot
   return clients.filter(client => !notes.some(note => isMeant(note, client)));
 }
 

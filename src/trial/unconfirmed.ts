@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { ConfigError } from '../config/problems.ts';
-import { readPlain, writeState } from '../host/files.ts';
+import { ConfigError, UnreadableError } from '../config/problems.ts';
+import { holdsNothing, readPlain, writeState } from '../host/files.ts';
 import { stateFolder } from '../host/last-good.ts';
 import { TrialError } from '../table/errors.ts';
 
@@ -17,11 +17,13 @@ function unconfirmedPath(env: NodeJS.ProcessEnv): string | undefined {
 /** How many to remember. An administrator who edits and tries again may go back to an earlier content. */
 const MOST = 100;
 
+/** None if there is no such file. Throws if it is there and cannot be read. */
 function readHashes(path: string): string[] {
   try {
     return readPlain(path).trim().split('\n');
-  } catch {
-    return [];
+  } catch (error) {
+    if (holdsNothing(error)) return [];
+    throw error;
   }
 }
 
@@ -58,9 +60,18 @@ export function isUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): boolea
   return path !== undefined && readHashes(path).includes(hashOf(bytes));
 }
 
-/** Throws {@link ConfigError} for a content that was tried and not confirmed. */
+/** Throws {@link ConfigError} for a content that was tried and not confirmed, or if nobody can know that at this moment. */
 export function refuseUnconfirmed(env: NodeJS.ProcessEnv, file: string, bytes: Uint8Array): void {
-  if (!isUnconfirmed(env, bytes)) return;
+  try {
+    if (!isUnconfirmed(env, bytes)) return;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : error;
+    throw new UnreadableError(
+      file,
+      `whether this content was confirmed cannot be read (${why}); expected a readable file there, or "knockd-nft load --force"`,
+      { missing: false, permission: false },
+    );
+  }
   const message =
     'this content was tried and not confirmed; expected a change, "knockd-nft try" again, or "knockd-nft load --force"';
   throw new ConfigError([{ severity: 'error', file, line: null, column: null, message }]);
