@@ -8,13 +8,14 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 export interface FileRights {
   readonly mode: number;
@@ -43,6 +44,8 @@ export function readPlain(path: string): string {
   const descriptor = openPlain(path);
   try {
     return readFileSync(descriptor, 'utf8');
+  } catch (error) {
+    throw namingPath(error, path);
   } finally {
     closeSync(descriptor);
   }
@@ -52,24 +55,85 @@ export function readPlain(path: string): string {
  * Writes a file whole or not at all, whatever the umask. The folder may belong to a user with fewer rights than ours (like
  * systemd's folders of the service). A link in its place is replaced, never followed.
  */
-export function writeWhole(path: string, data: string | Uint8Array, { mode, uid, gid }: FileRights): void {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+export function writeWhole(path: string, data: string | Uint8Array, rights: FileRights): void {
+  const temporary = writeTemporary(path, data, rights);
+  try {
+    renameSync(temporary, path);
+  } catch (error) {
+    removeTemporary(temporary);
+    throw error;
+  }
+}
+
+/**
+ * Writes a file next to `path`, to be given that name, and returns its own name. It is on the disk when this returns. What a
+ * process that was killed left there goes: it may hold secrets.
+ */
+export function writeTemporary(
+  path: string,
+  data: string | Uint8Array,
+  { mode, uid, gid }: FileRights,
+): string {
+  removeLeftovers(path);
+  const temporary = `${path}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
   const descriptor = openSync(temporary, 'wx', 0o600);
   try {
     writeFileSync(descriptor, data);
     if (uid !== undefined && gid !== undefined) fchownSync(descriptor, uid, gid);
     fchmodSync(descriptor, mode);
     fsyncSync(descriptor);
-    renameSync(temporary, path);
+    return temporary;
   } catch (error) {
-    rmSync(temporary, { force: true });
+    removeTemporary(temporary);
     throw namingPath(error, path);
   } finally {
-    closeSync(descriptor);
+    try {
+      closeSync(descriptor);
+    } catch {} // fsync(2) has said whether it is on the disk
   }
 }
 
-/** Adds the path to an error of writing, such as that of a full disk, which does not name the file. */
+/**
+ * Whether a file that could not be read holds nothing for us: there is none, or it is none of ours. Of any other failure, such
+ * as that of a disk, nobody knows what the file says.
+ */
+export function holdsNothing(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === undefined || NOTHING.has(String(code));
+}
+
+const NOTHING: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'ELOOP']);
+
+/** If that fails, a later write removes it. */
+export function removeTemporary(temporary: string): void {
+  try {
+    rmSync(temporary, { force: true });
+  } catch {}
+}
+
+/** Removes the temporary files of processes that ended before they could. */
+function removeLeftovers(path: string): void {
+  try {
+    for (const name of readdirSync(dirname(path))) {
+      if (!name.startsWith(`${basename(path)}.`)) continue;
+      const [, pid] = TEMPORARY.exec(name.slice(basename(path).length)) ?? [];
+      if (pid !== undefined && hasEnded(Number(pid))) removeTemporary(join(dirname(path), name));
+    }
+  } catch {} // a later write may see the folder
+}
+
+const TEMPORARY = /^\.(\d+)\.[0-9a-f]{12}\.tmp$/;
+
+function hasEnded(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ESRCH';
+  }
+}
+
+/** Adds the path to an error of reading or writing, such as that of a full disk, which does not name the file. */
 function namingPath(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || 'path' in error) return error;
   return Object.assign(error, { message: `${error.message} '${path}'`, path });

@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { accessSync, constants, linkSync, lstatSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { accessSync, constants, linkSync, lstatSync, readFileSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { writeWhole } from '../host/files.ts';
+import { removeTemporary, writeTemporary } from '../host/files.ts';
 import { isPackaged } from './document.ts';
 
 /** The place for a new configuration. */
@@ -59,10 +58,10 @@ export function findPlace(
  * that appeared meanwhile. Returns the path of the copy if it replaced a file.
  */
 export function writePlace({ path, replaces }: Place, text: string): string | null {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}`;
+  let temporary: string | undefined;
   try {
     const gid = process.geteuid?.() === 0 ? serviceGroup() : undefined;
-    writeWhole(temporary, text, { mode: 0o640, ...(gid === undefined ? {} : { uid: 0, gid }) });
+    temporary = writeTemporary(path, text, { mode: 0o640, ...(gid === undefined ? {} : { uid: 0, gid }) });
     if (!replaces) {
       linkSync(temporary, path); // unlike a rename, it fails if there is a file
       return null;
@@ -73,7 +72,7 @@ export function writePlace({ path, replaces }: Place, text: string): string | nu
   } catch (error) {
     throw refusal(path, error);
   } finally {
-    rmSync(temporary, { force: true });
+    if (temporary !== undefined) removeTemporary(temporary);
   }
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deserialize, serialize } from 'node:v8';
 import { monotonic } from '../host/clock.ts';
-import { openPlain, writeWhole } from '../host/files.ts';
+import { openPlain, removeTemporary, writeTemporary, writeWhole } from '../host/files.ts';
 import { type Hold, readHold, runtimeFolder } from '../host/hold.ts';
 import { tryLock } from '../host/lock.ts';
 import { ownNetwork } from '../host/network.ts';
@@ -213,19 +213,19 @@ function isAt(path: string, descriptor: number): boolean {
 /** Writes down a new trial and claims it. Throws like {@link refuseSecondTrial}. */
 export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): Claim {
   mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
-  const own = `${trialPath(env)}.${trial.id}`;
-  writeWhole(own, encode(trial), SECRET);
-  const descriptor = openPlain(own);
+  const own = writeTemporary(trialPath(env), encode(trial), SECRET);
+  let descriptor: number | undefined;
   try {
+    descriptor = openPlain(own);
     tryLock(descriptor);
     linkSync(own, trialPath(env)); // unlike a rename, it fails if there is one
     return claimOf(env, descriptor, trial);
   } catch (error) {
-    closeSync(descriptor);
+    if (descriptor !== undefined) closeSync(descriptor);
     if (codeOf(error) !== 'EEXIST') throw error;
     refuseSecond();
   } finally {
-    rmSync(own);
+    removeTemporary(own);
   }
 }
 
