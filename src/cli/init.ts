@@ -25,6 +25,7 @@ import { chooseSequences, freePorts } from '../init/sequence.ts';
 import { shippedConfiguration } from '../init/shipped.ts';
 import { clientsWay, nextSteps } from '../init/steps.ts';
 import { NetlinkError } from '../netlink/errors.ts';
+import { isNotPermitted } from '../table/explain.ts';
 import { NoAnswerError } from '../terminal/ask.ts';
 import { textWidth } from '../terminal/wrap.ts';
 import { handoutOf } from '../users/handout.ts';
@@ -86,7 +87,7 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   const found = findServices(host);
   const services = options.service && readServices(options.service, found);
   const answers = await complete(context, { services, allow, user }, host, found, options.yes);
-  const draft = await disguised(makeDraft(answers, knocks, host, found), example);
+  const draft = await disguised(makeDraft(answers, knocks, host, found), example, context);
   const text = writeDraft(example, draft);
   const { config: meant } = parseConfig(text, place.path, {});
   await noteSecrets(draft, context);
@@ -208,11 +209,13 @@ function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly
 }
 
 /** Gives each service the look of the ports beside it, as `doctor` judges it, if we may read the tables of others. */
-async function disguised(draft: Draft, example: string): Promise<Draft> {
+async function disguised(draft: Draft, example: string, { tell }: Context): Promise<Draft> {
   const { config } = parseConfig(writeDraft(example, draft), '', {});
   const tables = await withKernel(({ connection }) => readForeign(connection)).catch(error => {
-    if (error instanceof NetlinkError) return undefined; // not permitted, or no nf_tables
-    throw error;
+    if (!(error instanceof NetlinkError)) throw error;
+    if (!isNotPermitted(error))
+      tell(`the ports beside cannot be looked at (${error.message}): "closed" is "${draft.closed}"`);
+    return undefined;
   });
   if (!tables) return draft;
   const around = surroundings(await readWays(config), { tables, unseen: [] });

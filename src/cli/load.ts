@@ -6,7 +6,17 @@ import { withSecrets } from '../config/secrets.ts';
 import type { Config } from '../config/types.ts';
 import { type Applied, apply, type Fed, unkeptTexts } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
-import { endHold, follows, type Hold, readHold, runningSupervisor, writeHold } from '../host/hold.ts';
+import {
+  bringBackHold,
+  endHold,
+  follows,
+  type Hold,
+  holdPath,
+  holdText,
+  readHold,
+  runningSupervisor,
+  writeHold,
+} from '../host/hold.ts';
 import { interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
@@ -83,7 +93,7 @@ export async function putInForce(
   const applied = await withKernel(access =>
     apply(access, config, { env, mayCommit: () => refuseWhileTrying(env) }),
   ).catch(error => {
-    if (hold && !before) endHold(env);
+    if (hold) bringBackHold(env, before);
     throw error;
   });
   const kept = hold ? undefined : lastGoodPath(env);
@@ -93,6 +103,11 @@ export async function putInForce(
   for (const dropped of applied.dropped) tell(droppedText(dropped));
   for (const message of unkeptTexts(applied.feeding)) tell(`knockd-nft: ${message}`);
   if (!hold) endHold(env);
+  const held = hold ? undefined : readHold(env);
+  if (held)
+    tell(
+      `knockd-nft: the hold cannot be removed (${holdText(held)}), so a supervisor goes on leaving the kernel as it is: remove ${holdPath(env)}`,
+    );
   for (const message of (await interfaceTroubles(config)).texts)
     tell(formatProblem(warningOf(path, message)));
   return applied;
@@ -131,7 +146,10 @@ export function tokensText(feeding: Fed): string | undefined {
       return `tokens: not fed: ${feeding.message}`;
     case 'fed': {
       const { users, until, from, why } = feeding;
-      const gap = from === undefined ? '' : `, from ${new Date(from).toISOString()} on: ${why}`;
+      const gap =
+        from === undefined
+          ? ''
+          : `, from ${new Date(from).toISOString()} on${why === undefined ? '' : `: ${why}`}`;
       return `tokens: ${count(users, 'user')}, until ${new Date(until).toISOString()}${gap}`;
     }
   }

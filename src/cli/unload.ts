@@ -1,6 +1,6 @@
-import { unkeptText, withdrawLeft } from '../feeder/apply.ts';
+import { unkeptText, withdrawing } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
-import { endHold, runningSupervisor, writeHold } from '../host/hold.ts';
+import { bringBackHold, readHold, runningSupervisor, writeHold } from '../host/hold.ts';
 import { unload } from '../table/load.ts';
 import { readKernel } from '../table/read.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
@@ -16,13 +16,15 @@ export async function unloadCommand(context: Context, force: boolean): Promise<n
     );
     return EXIT.FAILED;
   }
+  const before = readHold(context.env);
   if (supervisor !== undefined) writeHold(context.env, { reason: 'unloaded by hand', until: null });
-  const tables = await withKernel(async ({ connection }) => {
-    const unkept = await withdrawLeft(connection, await readKernel(connection), undefined, context.env);
-    if (unkept !== undefined) context.tell(`knockd-nft: ${unkeptText(unkept)}`);
-    return unload(connection);
-  }).catch(error => {
-    if (supervisor !== undefined) endHold(context.env);
+  const tables = await withKernel(async ({ connection }) =>
+    withdrawing(connection, await readKernel(connection), undefined, context.env, unkept => {
+      if (unkept !== undefined) context.tell(`knockd-nft: ${unkeptText(unkept)}`);
+      return unload(connection);
+    }),
+  ).catch(error => {
+    if (supervisor !== undefined) bringBackHold(context.env, before);
     throw error;
   });
   if (context.json) context.print(JSON.stringify({ event: 'unloaded', tables }));

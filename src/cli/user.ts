@@ -72,7 +72,9 @@ export async function userCommand(
   const effect = await effectOf(path, before.config, env);
   const changed = await change(context, path, verb, named, options);
   for (const left of changed.left) tell(`${left} is no longer needed: rm ${shellWord(left)}`);
-  const done = await takeEffect(context, path, effect);
+  const done = await takeEffect(context, path, effect).catch(notInForce(path));
+  const status = done.inForce === 'failed' ? EXIT.FAILED : EXIT.DONE;
+  if (status !== EXIT.DONE) tell(`knockd-nft: ${done.text}`);
   const said = { remove: 'removed', add: 'added', rotate: 'rotated' }[verb];
   const { config } = readConfig(path, env);
   const handout =
@@ -82,12 +84,12 @@ export async function userCommand(
   if (context.json) {
     const value = handout && (await handoutValue(handout, options.page));
     context.print(JSON.stringify({ event: said, ...named, file: path, inForce: done.inForce, ...value }));
-    return EXIT.DONE;
+    return status;
   }
   context.print(`${said}: ${user} of ${service}, in ${path}`);
-  context.print(done.text);
+  if (status === EXIT.DONE) context.print(done.text);
   if (handout) context.print(await handoutLines(handout, options, env));
-  return EXIT.DONE;
+  return status;
 }
 
 async function show(
@@ -208,11 +210,20 @@ function isSame(a: string, b: string): boolean {
   return existsSync(a) && existsSync(b) ? realpathSync(a) === realpathSync(b) : resolve(a) === resolve(b);
 }
 
-async function takeEffect(
-  context: Context,
-  path: string,
-  effect: Effect,
-): Promise<{ readonly inForce: 'now' | 'soon' | 'no'; readonly text: string }> {
+interface InForce {
+  readonly inForce: 'now' | 'soon' | 'no' | 'failed';
+  readonly text: string;
+}
+
+/** The file is changed by now, whatever became of the kernel. */
+const notInForce =
+  (path: string) =>
+  (error: unknown): InForce => ({
+    inForce: 'failed',
+    text: `NOT IN FORCE YET: ${error instanceof Error ? error.message : error}; to put it in force: knockd-nft --config ${shellWord(path)} load`,
+  });
+
+async function takeEffect(context: Context, path: string, effect: Effect): Promise<InForce> {
   switch (effect.is) {
     case 'supervised':
       makeReadable(path, context);

@@ -8,6 +8,7 @@ import { readGeneration } from '../nftables/transaction.ts';
 import { compile } from '../ruleset/compile.ts';
 import { decompile, tokenPlaces } from '../ruleset/program.ts';
 import type { KnownClient } from '../table/clients.ts';
+import { HalfDoneError } from '../table/errors.ts';
 import { explain } from '../table/explain.ts';
 import { droppedText } from '../table/fit.ts';
 import { type Loaded, load } from '../table/load.ts';
@@ -83,11 +84,12 @@ async function put(
   { env, remembered = [], mayCommit = () => {}, watched = false }: Options,
 ): Promise<Loaded & { readonly feeding: Fed }> {
   const kernel = await readKernel(connection);
-  const unkept = await withdrawLeft(connection, kernel, wanted, env);
-  await revokeNameless(connection, kernel, wanted);
-  const isAsRead = (await readGeneration(connection)) === kernel.generation;
-  const read = isAsRead ? kernel : undefined;
-  const loaded = await load(connection, wanted, sessions, remembered, mayCommit, read);
+  const { unkept, ...loaded } = await withdrawing(connection, kernel, wanted, env, async unkept => {
+    await revokeNameless(connection, kernel, wanted);
+    const isAsRead = (await readGeneration(connection)) === kernel.generation;
+    const read = isAsRead ? kernel : undefined;
+    return { unkept, ...(await load(connection, wanted, sessions, remembered, mayCommit, read)) };
+  });
   const { generation } = loaded;
   try {
     const gone = goneUsers(loaded.before, wanted);
@@ -103,20 +105,32 @@ async function put(
 }
 
 /**
- * Takes out the tokens of tables that are about to be removed, or whose sets are. Without `wanted` these are all tables. Returns
- * why the used ones cannot be recorded; undefined if they were.
+ * Takes out the tokens of tables that are about to be removed, or whose sets are, and then does that. Without `wanted` these are
+ * all tables. `remove` gets why the used ones cannot be recorded; undefined if they were. Throws {@link HalfDoneError} if it fails
+ * when tokens were taken out.
  */
-export async function withdrawLeft(
+export async function withdrawing<T>(
   connection: Access['connection'],
   { ours }: Kernel,
   wanted: Ruleset | undefined,
   env: NodeJS.ProcessEnv,
-): Promise<string | undefined> {
-  let unkept: string | undefined;
-  for (const ruleset of ours)
-    if (hasTokens(ruleset) && !(wanted && ruleset.table.name === wanted.table.name && hasTokens(wanted)))
-      unkept = (await withdraw(connection, ruleset.table.name, env)) ?? unkept;
-  return unkept;
+  remove: (unkept: string | undefined) => Promise<T>,
+): Promise<T> {
+  const left = ours.filter(
+    ruleset =>
+      hasTokens(ruleset) && !(wanted && ruleset.table.name === wanted.table.name && hasTokens(wanted)),
+  );
+  let begun = false;
+  try {
+    let unkept: string | undefined;
+    for (const { table } of left) {
+      unkept = (await withdraw(connection, table.name, env)) ?? unkept;
+      begun = true;
+    }
+    return await remove(unkept);
+  } catch (error) {
+    throw begun && !(error instanceof HalfDoneError) ? new HalfDoneError(error) : error;
+  }
 }
 
 /**

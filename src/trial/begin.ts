@@ -2,7 +2,7 @@ import type { Config } from '../config/types.ts';
 import { apply, loadWarnings } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
-import { endHold, readHold, writeHold } from '../host/hold.ts';
+import { bringBackHold, readHold, writeHold } from '../host/hold.ts';
 import { ownNetwork } from '../host/network.ts';
 import { startOf } from '../host/proc.ts';
 import type { Session } from '../host/sessions.ts';
@@ -112,8 +112,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
 /** Undoes the trial, even if the undoer did so before and the load then replaced what it had restored. */
 async function abandon(env: NodeJS.ProcessEnv, access: Access, { trial, drop }: Claim): Promise<void> {
   await restore(access, env, trial);
-  if (trial.hold) writeHold(env, trial.hold);
-  else endHold(env);
+  bringBackHold(env, trial.hold ?? undefined);
   drop({ is: 'undone' });
 }
 

@@ -2,13 +2,14 @@ import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
+import { formatProblem } from '../config/problems.ts';
 import { withSecrets } from '../config/secrets.ts';
-import { applyAgain, loadWarnings, unkeptTexts, withdrawLeft } from '../feeder/apply.ts';
+import { applyAgain, loadWarnings, unkeptTexts, withdrawing } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import { rightsOf } from '../host/edit-file.ts';
 import { writeWhole } from '../host/files.ts';
-import { endHold, readHold, writeHold } from '../host/hold.ts';
+import { bringBackHold, endHold, readHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import { compile } from '../ruleset/compile.ts';
 import { TrialError } from '../table/errors.ts';
@@ -132,12 +133,13 @@ async function confirm(
   const remembered = withState(env, trial);
   forgetUnconfirmed(remembered, trial.bytes);
   const kept = lastGoodPath(remembered);
-  if (kept !== undefined) {
-    const text = Buffer.from(trial.bytes).toString();
-    keepLastGood(kept, withSecrets(text, parseConfig(text, trial.config, env).config));
-  }
+  const text = Buffer.from(trial.bytes).toString();
+  const unkept =
+    kept === undefined
+      ? []
+      : keepLastGood(kept, withSecrets(text, parseConfig(text, trial.config, env).config));
   endHold(env);
-  return [];
+  return unkept.map(formatProblem);
 }
 
 /** The environment with the state folder that the trial was begun with. */
@@ -171,8 +173,7 @@ function isStill(candidate: string, bytes: Uint8Array): boolean {
 
 async function undo(access: Access, env: NodeJS.ProcessEnv, trial: Trial): Promise<readonly string[]> {
   const warnings = await restore(access, env, trial);
-  if (trial.hold) writeHold(env, trial.hold);
-  else endHold(env);
+  bringBackHold(env, trial.hold ?? undefined);
   if (!trial.hold && readHold(env))
     throw new TrialError('the hold that stops the supervisor cannot be removed');
   return warnings;
@@ -191,7 +192,8 @@ export async function restore(
     return loadWarnings(await applyAgain(access, former, { env: state, remembered }));
   }
   const { connection } = access;
-  const unkept = await withdrawLeft(connection, await readKernel(connection), undefined, state);
-  await unload(connection);
-  return unkeptTexts({ is: 'none', unkept });
+  return withdrawing(connection, await readKernel(connection), undefined, state, async unkept => {
+    await unload(connection);
+    return unkeptTexts({ is: 'none', unkept });
+  });
 }
