@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deserialize, serialize } from 'node:v8';
 import t from 'tap';
-import { callsOf, errorOf, runFailing, some } from './failing-calls.ts';
 import { ssh, sshKnocks, status, until } from './loaded.ts';
 import { lacking } from './process.ts';
 import { candidate, enough, loaded, reach, rules, runtime, startTry, trying } from './trying.ts';
-import { missing, type World } from './world.ts';
+import { missing } from './world.ts';
 
 const skip = missing('namespaces', 'nft', 'knockd');
 t.jobs = 2;
@@ -16,60 +15,7 @@ t.jobs = 2;
 const before = { services: { ssh }, allow: ['10.77.0.2'] };
 const lockout = { services: { ssh: { ...ssh, sequence: [11000, 2345, 3456, 1234] } } };
 
-/** Ends what `try` started, by its trial's id. */
-async function killUndoer(world: World, id: string): Promise<void> {
-  const { stdout } = await world.run('server', 'pgrep', ['--full', `undo --id ${id}`]);
-  const pids = stdout.trim().split('\n').filter(Boolean);
-  if (pids.length < 2) throw new Error(`no shell and no program look after ${id}`);
-  await world.run('server', 'kill', ['-KILL', ...pids]);
-}
-
-/** From the first look at the notes to their removal. */
-const WORK = { from: /json\.run\/trial"/, to: /unlink\(.*json\.run\/trial"/ };
-
 const idOf = (notes: Buffer) => notes.subarray(0, 12).toString();
-
-t.test(
-  'whatever call to the system fails, once, what was tried is undone',
-  { skip: skip || lacking('strace', 'pgrep') },
-  async t => {
-    const { world } = await loaded(t, before);
-    const env = runtime(world);
-    const [trial, hold] = ['trial', 'hold'].map(name => join(env.RUNTIME_DIRECTORY, name));
-    if (!trial || !hold) return;
-    const was = await rules(world);
-    const command = startTry(world, [candidate(world, lockout), '--for', '1s'], env);
-    await command.line(trying);
-    const notes = readFileSync(trial);
-    const id = idOf(notes);
-    await killUndoer(world, id);
-    await command.stop('SIGKILL');
-    const held = JSON.stringify({ reason: 'trying', until: Date.now() + 3_600_000 });
-    const tried = await world.list();
-    const again = async (): Promise<void> => {
-      writeFileSync(trial, notes, { mode: 0o600 });
-      writeFileSync(hold, held);
-      rmSync(join(env.RUNTIME_DIRECTORY, 'tried'), { force: true });
-      await world.nft(`flush ruleset\n${tried}`);
-    };
-    const undo = [process.execPath, 'dist/knockd-nft.cjs', '--config', world.configFile, 'undo', '--id', id];
-    await again();
-    const calls = await callsOf(world, WORK, ['env', `RUNTIME_DIRECTORY=${env.RUNTIME_DIRECTORY}`, ...undo]);
-    t.equal(await rules(world), was, 'without a fault');
-    t.ok(calls.length > 100);
-    for (const call of some(calls, Number(process.env.KNOCKD_NFT_FAULTS ?? 2))) {
-      await again();
-      const { status } = await runFailing(world, call, undo, env);
-      // who started it starts it again
-      const ended =
-        status === 0 ? 0 : (await world.run('server', undo[0] ?? '', undo.slice(1), { env })).status;
-      const what = `${errorOf(call)} of ${call.name} ${call.number} (${status})`;
-      t.same([status === 137, ended], [false, 0], `${what}: it ended`);
-      t.equal(await rules(world), was, `${what}: the rules are back`);
-      t.notOk(existsSync(trial) || existsSync(hold), 'and nothing is left of it');
-    }
-  },
-);
 
 t.test(
   'what looks after a trial is started again when it ends',
