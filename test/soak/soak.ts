@@ -59,7 +59,7 @@ const LEAST_PAUSE = 1000; // ms between two samples
 /** Ends with the first violation. */
 export async function soak(t: Pick<Test, 'teardown'>, options: SoakOptions): Promise<Soaked> {
   const { seed, seconds, print } = options;
-  const world = await tokenWorld(t, { clients: ['client', 'stranger'] });
+  const world = await tokenWorld(t, { clients: ['client', 'stranger', 'person'] });
   const { env } = world;
   const folders = Object.values(env);
   const diary = new Diary(print);

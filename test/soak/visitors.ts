@@ -232,7 +232,7 @@ export async function realClients({ world, diary }: Visited, next: Numbers): Pro
     const to = world.server[next.of(families)];
     const knocks = KNOCKS.ssh.map(String);
     const args = ['knock', to, ...knocks, '--wait', String(PORTS.ssh), '--timeout', '30s'];
-    const { status, stderr } = await world.knockd(args, { host: 'client', config: false });
+    const { status, stderr } = await world.knockd(args, { host: 'person', config: false });
     diary.count('runs of knockd-nft knock');
     if (status !== 0) diary.violation(`knockd-nft ${args.join(' ')} ended with ${status}: ${stderr}`);
   }
