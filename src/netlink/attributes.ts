@@ -186,6 +186,11 @@ export class AttributeReader {
     return this.buffer.readUInt32BE(this.expect(4));
   }
 
+  /** In host order, as rtnetlink has its numbers. */
+  u32(): number {
+    return this.buffer.readUInt32LE(this.expect(4));
+  }
+
   be64(): bigint {
     return this.buffer.readBigUInt64BE(this.expect(8));
   }
@@ -204,6 +209,13 @@ export class AttributeReader {
   nested(): AttributeReader {
     return new AttributeReader(this.buffer, this.#value, this.#valueEnd);
   }
+}
+
+/** The attributes behind the fixed header of a message, which has `size` bytes. Throws {@link DecodeError} if it is cut short. */
+export function attributesBehind(payload: Buffer, size: number): AttributeReader {
+  if (payload.length < size)
+    throw new DecodeError(`a message has ${payload.length} bytes instead of at least ${size}`);
+  return new AttributeReader(payload, size);
 }
 
 /** The value, or a {@link DecodeError} that names what is missing. */

@@ -1,4 +1,4 @@
-import { AttributeReader, AttributeWriter, DecodeError } from './attributes.ts';
+import { AttributeWriter, attributesBehind } from './attributes.ts';
 import { type Connection, wholeDump } from './connection.ts';
 
 // include/uapi/linux/rtnetlink.h and if_link.h
@@ -49,7 +49,7 @@ export async function readLinks(routes: Connection): Promise<readonly Link[]> {
 }
 
 function decodeLink(payload: Buffer): Link {
-  if (payload.length < IFINFOMSG) throw new DecodeError('an interface is cut short');
+  const reader = attributesBehind(payload, IFINFOMSG);
   const found = {
     index: payload.readInt32LE(IFINFOMSG_INDEX),
     name: '',
@@ -60,17 +60,16 @@ function decodeLink(payload: Buffer): Link {
     lower: undefined as number | undefined,
     hasXdp: false,
   };
-  const reader = new AttributeReader(payload, IFINFOMSG);
   while (reader.next())
     switch (reader.type) {
       case IFLA.IFNAME:
         found.name = reader.string();
         break;
       case IFLA.MASTER:
-        found.master = reader.bytes().readUInt32LE();
+        found.master = reader.u32();
         break;
       case IFLA.LINK:
-        found.lower = reader.bytes().readUInt32LE();
+        found.lower = reader.u32();
         break;
       case IFLA.XDP: {
         const xdp = reader.nested();

@@ -1,4 +1,4 @@
-import { AttributeReader, AttributeWriter } from './attributes.ts';
+import { type AttributeReader, AttributeWriter, attributesBehind } from './attributes.ts';
 import type { Request } from './connection.ts';
 import type { Part } from './errors.ts';
 
@@ -29,12 +29,12 @@ export function nfgenmsg(family: number, resource = 0): Buffer {
 
 /** The attributes of a message that the kernel sent. */
 export function attributesOf(payload: Buffer): AttributeReader {
-  return new AttributeReader(payload, NFGENMSG);
+  return attributesBehind(payload, NFGENMSG);
 }
 
 /** The family of a message that the kernel sent. */
 export function familyOf(payload: Buffer): number {
-  return payload.readUInt8(0);
+  return payload[0] ?? NFPROTO.UNSPEC;
 }
 
 /**

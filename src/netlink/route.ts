@@ -1,6 +1,6 @@
 import { ADDRESS_TYPE } from '../inet/address.ts';
 import { AF, familyOf } from '../inet/family.ts';
-import { AttributeReader, AttributeWriter } from './attributes.ts';
+import { AttributeWriter, attributesBehind } from './attributes.ts';
 import { type Connection, wholeDump } from './connection.ts';
 import { NetlinkError } from './errors.ts';
 import { IFINFOMSG, IFINFOMSG_INDEX, IFLA, RTM_GETLINK, readLinks } from './link.ts';
@@ -36,11 +36,10 @@ export async function routeTo(routes: Connection, address: Buffer): Promise<Rout
   writer.raw(header);
   writer.bytes(RTA.DST, address);
   const payload = await ask(routes, RTM_GETROUTE, 'route', writer.finish());
-  if (!payload || payload.length < RTMSG) return NOWHERE;
-  const reader = new AttributeReader(payload, RTMSG);
+  if (!payload) return NOWHERE;
+  const reader = attributesBehind(payload, RTMSG);
   let output: number | undefined;
-  while (reader.next())
-    if (reader.type === RTA.OIF && reader.size === 4) output = reader.bytes().readUInt32LE();
+  while (reader.next()) if (reader.type === RTA.OIF) output = reader.u32();
   return { isLocal: payload.readUInt8(RTMSG_TYPE) === ADDRESS_TYPE.local, output };
 }
 
@@ -49,7 +48,7 @@ export async function interfaceName(routes: Connection, index: number): Promise<
   const header = Buffer.alloc(IFINFOMSG);
   header.writeInt32LE(index, IFINFOMSG_INDEX);
   const payload = await ask(routes, RTM_GETLINK, 'interface', header);
-  const reader = new AttributeReader(payload ?? header, IFINFOMSG);
+  const reader = attributesBehind(payload ?? header, IFINFOMSG);
   while (reader.next()) if (reader.type === IFLA.IFNAME) return reader.string();
   return undefined;
 }
@@ -69,8 +68,8 @@ export async function readHooks(routes: Connection): Promise<DeviceHook[]> {
   const names = new Map(links.map(({ index, name }) => [index, name]));
   const qdiscs = { type: RTM_GETQDISC, flags: 0, subject: 'qdiscs', payload: Buffer.alloc(TCMSG) };
   for (const { payload } of await wholeDump(routes, qdiscs)) {
+    const reader = attributesBehind(payload, TCMSG);
     const name = names.get(payload.readInt32LE(TCMSG_IFINDEX));
-    const reader = new AttributeReader(payload, TCMSG);
     while (reader.next())
       if (reader.type === TCA_KIND && name !== undefined && /^(clsact|ingress)$/.test(reader.string()))
         hooks.push({ interface: name, program: 'tc' });
