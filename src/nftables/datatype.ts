@@ -31,6 +31,13 @@ export interface Expressed {
 /** Bits for one type in the number of a concatenation. */
 const TYPE_BITS = 6;
 
+const hex = (value: Buffer) => `0x${value.toString('hex')}`;
+
+/** The text of a value that has the size of its type. Rules of others may compare any number of bytes. */
+function sized(size: number, text: (value: Buffer) => string): (value: Buffer) => string {
+  return value => (value.length === size ? text(value) : hex(value));
+}
+
 function symbols(
   code: number,
   name: string,
@@ -39,7 +46,7 @@ function symbols(
   read = (value: Buffer) => value.readUIntBE(0, size),
 ): Datatype {
   const names = new Map(Object.entries(numbers).map(([word, number]) => [number, word]));
-  return { name, code, size, text: value => names.get(read(value)) ?? String(read(value)) };
+  return { name, code, size, text: sized(size, value => names.get(read(value)) ?? String(read(value))) };
 }
 
 /** A type whose values are sets of named bits. */
@@ -54,11 +61,11 @@ function bits(
     name,
     code,
     size,
-    text: (value: Buffer) => {
+    text: sized(size, value => {
       const set = size === 1 ? value.readUInt8(0) : value.readUInt32LE(0);
       const known = Object.keys(numbers).filter(word => set & (numbers[word] ?? 0));
       return known.length > 0 ? known.join(join) : `0x${set.toString(16)}`;
-    },
+    }),
   } satisfies Datatype;
 }
 
@@ -66,14 +73,14 @@ const decimal = (code: number, name: string, size: number): Datatype => ({
   name,
   code,
   size,
-  text: value => String(value.readUIntBE(0, size)),
+  text: sized(size, value => String(value.readUIntBE(0, size))),
 });
 
 export const DATATYPES = {
   nf_proto: symbols(2, 'nf_proto', 1, AF),
-  integer: { name: 'integer', code: 4, size: 4, text: value => `0x${value.toString('hex')}` },
-  ipv4_addr: { name: 'ipv4_addr', code: 7, size: 4, text: formatAddress },
-  ipv6_addr: { name: 'ipv6_addr', code: 8, size: 16, text: formatAddress },
+  integer: { name: 'integer', code: 4, size: 4, text: hex },
+  ipv4_addr: { name: 'ipv4_addr', code: 7, size: 4, text: sized(4, formatAddress) },
+  ipv6_addr: { name: 'ipv6_addr', code: 8, size: 16, text: sized(16, formatAddress) },
   inet_proto: symbols(12, 'inet_proto', 1, IPPROTO),
   inet_service: decimal(13, 'inet_service', 2),
   icmp_type: symbols(14, 'icmp_type', 1, ICMP_TYPE),
@@ -85,15 +92,15 @@ export const DATATYPES = {
     host: true,
     // EXPR_META, NFT_META_MARK
     of: { text: 'meta mark', type: 9, fields: [3] },
-    text: value => `0x${value.readUInt32LE(0).toString(16).padStart(8, '0')}`,
+    text: sized(4, value => `0x${value.readUInt32LE(0).toString(16).padStart(8, '0')}`),
   },
   iface_index: {
     name: 'iface_index',
     code: 20,
     size: 4,
-    text: value => (value.readUInt32LE(0) === 1 ? '"lo"' : String(value.readUInt32LE(0))),
+    text: sized(4, value => (value.readUInt32LE(0) === 1 ? '"lo"' : String(value.readUInt32LE(0)))),
   },
-  uid: { name: 'uid', code: 24, size: 4, host: true, text: value => String(value.readUInt32LE(0)) },
+  uid: { name: 'uid', code: 24, size: 4, host: true, text: sized(4, value => String(value.readUInt32LE(0))) },
   ct_state: bits(26, 'ct_state', 4, CT_STATE, ','),
   ct_dir: symbols(27, 'ct_dir', 1, CT_DIRECTION),
   ct_status: bits(28, 'ct_status', 4, IPS, ','),
@@ -112,14 +119,14 @@ export const DATATYPES = {
     name: 'integer',
     code: 4,
     size: 4,
-    text: value => `${value.readUInt16BE(0)} udp dport ${value.readUInt16BE(2)}`,
+    text: sized(4, value => `${value.readUInt16BE(0)} udp dport ${value.readUInt16BE(2)}`),
   },
   /** The first half of an address. For a /16, nft compares no more of it. */
   ipv4_half: {
     name: 'integer',
     code: 4,
     size: 2,
-    text: value => `${value.readUInt8(0)}.${value.readUInt8(1)}.0.0/16`,
+    text: sized(2, value => `${value.readUInt8(0)}.${value.readUInt8(1)}.0.0/16`),
   },
   /** 32 bytes of a datagram, starting at byte 24 of its data. */
   token: {
@@ -128,7 +135,7 @@ export const DATATYPES = {
     size: 32,
     // EXPR_PAYLOAD: no protocol, no field, the transport header (PROTO_BASE_TRANSPORT_HDR), offset and length in bits
     of: { text: '@th,256,256', type: 7, fields: [0, 0, 3, 256, 256] },
-    text: value => `0x${value.toString('hex')}`,
+    text: hex,
   },
   /** A number in one byte, such as a hop limit or the wildcard of a socket. */
   byte: decimal(4, 'integer', 1),

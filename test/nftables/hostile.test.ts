@@ -286,3 +286,12 @@ t.test(
     );
   },
 );
+
+t.test('a value has a text, whatever its size: rules of others compare any bytes with any register', t => {
+  for (const type of Object.values(DATATYPES))
+    for (const size of [0, 1, 2, 3, 4, 5, 16, 32, 40])
+      t.type(type.text(Buffer.alloc(size, 1)), 'string', `${type.name}, ${size} bytes`);
+  t.equal(DATATYPES.inet_service.text(Buffer.from([1])), '0x01');
+  t.equal(DATATYPES.inet_service.text(Buffer.from([0, 22])), '22');
+  t.end();
+});
