@@ -2,12 +2,13 @@ import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { SECRET } from '../config/secret.ts';
 import { monotonic } from '../host/clock.ts';
 import { readPlain, writeState } from '../host/files.ts';
 import { stateFolder } from '../host/last-good.ts';
 import { tryLock } from '../host/lock.ts';
 import { type TokenKey, windowAt } from '../token/derive.ts';
-import { type Ledger, type Moment, NO_FRESH, newLedger, skipUnknown, withFresh } from './ledger.ts';
+import { type Fed, type Ledger, type Moment, NO_FRESH, newLedger, skipUnknown, withFresh } from './ledger.ts';
 
 /** Where the ledger is kept. */
 function bookPath(env: NodeJS.ProcessEnv): string | undefined {
@@ -137,19 +138,42 @@ function blank(missing: string): Omit<Book, 'write'> {
 /** Throws for anything but a whole ledger. */
 function parseLedger(text: string): Ledger {
   const ledger: Ledger = { fresh: NO_FRESH, ...JSON.parse(text) };
-  const numbers = [ledger.time, ledger.offset, ledger.floor];
+  const { machine, time, offset, clean, floor, used, nobodys, fed, fresh } = ledger;
   const whole =
-    typeof ledger.machine === 'string' &&
-    typeof ledger.clean === 'boolean' &&
-    numbers.every(Number.isFinite) &&
-    typeof ledger.used === 'object' &&
-    ledger.used !== null &&
-    Array.isArray(ledger.nobodys) &&
-    typeof ledger.fresh?.boot === 'string' &&
-    Array.isArray(ledger.fresh.keys);
+    isText(machine) &&
+    typeof clean === 'boolean' &&
+    [time, offset, floor].every(Number.isFinite) &&
+    isRecord(used) &&
+    Object.values(used).every(windows => Array.isArray(windows) && windows.every(Number.isSafeInteger)) &&
+    isTexts(nobodys) &&
+    (fed === null || isFed(fed)) &&
+    isRecord(fresh) &&
+    isText(fresh.boot) &&
+    isTexts(fresh.keys);
   if (!whole) throw new Error('the record of used tokens is damaged');
   return ledger;
 }
+
+function isFed(fed: Fed): boolean {
+  return (
+    isRecord(fed) &&
+    isText(fed.table) &&
+    isText(fed.id) &&
+    Number.isSafeInteger(fed.until) &&
+    isRecord(fed.users) &&
+    Object.values(fed.users).every(
+      user =>
+        isRecord(user) &&
+        isTexts([user.user, user.realm, user.service]) &&
+        isText(user.secret) &&
+        SECRET.test(user.secret),
+    )
+  );
+}
+
+const isText = (value: unknown) => typeof value === 'string';
+const isTexts = (value: unknown) => Array.isArray(value) && value.every(isText);
+const isRecord = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
