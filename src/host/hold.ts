@@ -24,6 +24,9 @@ export const eventsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), '
 export const metricsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'metrics.prom');
 const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor.pid');
 
+/** The last moment that a Date can have, in milliseconds of the epoch (ECMA-262, time values). */
+const LAST = 8.64e15;
+
 /**
  * The hold that is in force; undefined if there is none, if it is over, or if its content makes no sense. If it seems to be
  * there but cannot be read at this moment, the result is `unreadable`; without that it throws.
@@ -42,7 +45,7 @@ export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | unde
   try {
     const { reason, until } = JSON.parse(text) as Partial<Hold>;
     if (typeof reason !== 'string') return undefined;
-    if (typeof until === 'number') return until > Date.now() ? { reason, until } : undefined;
+    if (typeof until === 'number') return until > Date.now() && until <= LAST ? { reason, until } : undefined;
     return { reason, until: null };
   } catch {
     return undefined;
