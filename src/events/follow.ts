@@ -47,7 +47,7 @@ async function* messages(socket: Socket): AsyncGenerator<Message, void> {
     const lines = (rest + chunk).split('\n');
     rest = lines.pop() ?? '';
     for (const line of lines) {
-      const read = parse(line);
+      const read = readEvent(line);
       if (read?.event === 'snapshot') yield { is: 'connected', snapshot: read };
       else if (read) yield { is: 'told', told: read, line };
     }
@@ -55,9 +55,13 @@ async function* messages(socket: Socket): AsyncGenerator<Message, void> {
 }
 
 /** Undefined for an event that we do not know, since the supervisor may be of another version. */
-function parse(line: string): Told | Snapshot | undefined {
-  const read = JSON.parse(line) as Told | Snapshot;
-  return read.event === 'snapshot' || Object.hasOwn(EVENTS, read.event) ? read : undefined;
+export function readEvent(line: string): Told | Snapshot | undefined {
+  try {
+    const read = JSON.parse(line) as Told | Snapshot | null;
+    return read && (read.event === 'snapshot' || Object.hasOwn(EVENTS, read.event)) ? read : undefined;
+  } catch {
+    return undefined; // no JSON
+  }
 }
 
 /** How long a supervisor may take to answer, in milliseconds. One that was stopped never does. */
