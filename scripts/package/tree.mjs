@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { compileIn } from '../compile.mjs';
 import { koffiFor, nodeFor, root } from './runtime.mjs';
 
 export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
@@ -72,6 +73,9 @@ export function scriptText(name, values = {}) {
 export function stage(folder, cpu) {
   const tree = treeIn(folder);
   stageProgram(tree, cpu);
+  // what V8 compiles is for the CPU that compiles it
+  const node = cpu === process.arch ? join(nodeFor(cpu), 'bin/node') : undefined;
+  compileIn(join(folder, 'usr/lib/knockd-nft'), node);
   stageModules(tree, cpu);
   stageManuals(tree);
   openFolders(folder);
@@ -85,7 +89,7 @@ function stageProgram(tree, cpu) {
   tree.copy(join(root, 'dist/knockd-nft.cjs'), `${program}/dist/knockd-nft.cjs`, 0o755);
   tree.write(
     'usr/bin/knockd-nft',
-    `#!/bin/sh\nexec /${program}/bin/node /${program}/dist/knockd-nft.cjs "$@"\n`,
+    `#!/bin/sh\nexec /${program}/bin/node /${program}/compiled/knockd-nft.cjs "$@"\n`,
     0o755,
   );
   for (const unit of readdirSync(join(root, 'systemd')).filter(name => /\.(service|timer)$/.test(name)))

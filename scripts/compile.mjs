@@ -1,0 +1,66 @@
+/** Makes the folder `compiled` beside `dist`: a way to start the program, and what V8 compiles of it, with the flags of each unit. */
+import { spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** A service of each kind. */
+const EXAMPLE = {
+  services: {
+    ssh: { ports: [22], tokens: { alice: '00'.repeat(32) } },
+    web: { ports: [443], sequences: { bob: [7000, '8000/udp', 9000] } },
+  },
+};
+
+/** None, as on a command line, and what the units give to Node.js. */
+function flagsOfUnits() {
+  const lines = readdirSync(join(root, 'systemd'))
+    .filter(name => name.endsWith('.service'))
+    .flatMap(name => [
+      ...readFileSync(join(root, 'systemd', name), 'utf8').matchAll(/bin\/node (--.*?) \//g),
+    ]);
+  return new Set(['', ...lines.map(([, flags]) => flags)]);
+}
+
+/** For the program in `folder`, as `node` runs it. Without `node` there is only the way to start it, which does not need the rest. */
+export function compileIn(folder, node) {
+  const compiled = join(folder, 'compiled');
+  rmSync(compiled, { recursive: true, force: true });
+  mkdirSync(compiled);
+  copyFileSync(join(root, 'scripts/compile/start.cjs'), join(compiled, 'knockd-nft.cjs'));
+  chmodSync(join(compiled, 'knockd-nft.cjs'), 0o755);
+  if (node === undefined) return;
+  const temporary = mkdtempSync(join(tmpdir(), 'knockd-nft-'));
+  try {
+    const example = join(temporary, 'example.json');
+    writeFileSync(example, JSON.stringify(EXAMPLE), { mode: 0o600 });
+    for (const flags of flagsOfUnits()) {
+      const words = flags.split(' ').filter(word => word !== '');
+      const kept = join(compiled, `code${words.join('')}`);
+      const program = join(folder, 'dist/knockd-nft.cjs');
+      const { status, stderr } = spawnSync(
+        node,
+        [...words, join(root, 'scripts/compile/keep.cjs'), program, example, kept],
+        { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] },
+      );
+      if (status !== 0) throw new Error(`${node} ${flags}: ${stderr}`);
+      chmodSync(kept, 0o644);
+    }
+  } finally {
+    rmSync(temporary, { recursive: true });
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) compileIn(root, process.execPath);
