@@ -9,7 +9,7 @@ const { Script } = require('node:vm');
 
 const [node, , program, configuration, kept] = process.argv;
 const bytes = readFileSync(program);
-const source = wrap(bytes.latin1Slice().replace(/^#!/, '//')); // as start.cjs has it
+const source = wrap(bytes.toString('latin1').replace(/^#!/, '//')); // as start.cjs has it
 const script = new Script(source, { filename: program });
 process.argv = [node, program, '--config', configuration, 'render'];
 process.on('exit', () =>

@@ -13,7 +13,7 @@ function compiled() {
     const kept = readFileSync(`${__dirname}/code${process.execArgv.join('')}`);
     const bytes = readFileSync(program);
     if (!createHash('sha256').update(bytes).digest().equals(kept.subarray(0, 32))) return undefined;
-    const source = require('node:module').wrap(bytes.latin1Slice().replace(/^#!/, '//'));
+    const source = require('node:module').wrap(bytes.toString('latin1').replace(/^#!/, '//'));
     const options = { filename: program, cachedData: kept.subarray(32) };
     return new (require('node:vm').Script)(source, options).runInThisContext();
   } catch {
