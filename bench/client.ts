@@ -1,6 +1,6 @@
 /** What the client's side costs: `proxy` beside nc, and a login through it beside one without. */
 import { writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { loadedWorld } from '../test/kernel/loaded.ts';
 import { lacking } from '../test/kernel/process.ts';
 import { cannotSshd, startSshd } from '../test/kernel/sshd.ts';
@@ -8,12 +8,13 @@ import { createWorld, type World } from '../test/kernel/world.ts';
 import { printTable, quantile, ratio } from './figures.ts';
 import { measure } from './measure.ts';
 import type { Command, Measured } from './runner.ts';
+import { program } from './subjects.ts';
 
 const ROUNDS = 7;
 const MEBIBYTES = 1024;
 const THROUGH_SSH = 256;
 const nothing = ['true'];
-const proxy = [process.execPath, resolve('dist/knockd-nft.cjs'), 'proxy'];
+const proxy = [process.execPath, program, 'proxy'];
 
 type Teardown = Parameters<typeof createWorld>[0];
 

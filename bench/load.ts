@@ -1,12 +1,12 @@
 /** What a load costs: ours beside `nft -f` on what `render` prints, and beside a bare start of node. */
 import { writeFileSync } from 'node:fs';
 import { freemem } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createWorld, type World } from '../test/kernel/world.ts';
 import { printTable, quantile, ratio } from './figures.ts';
 import { measure } from './measure.ts';
 import type { Command } from './runner.ts';
-import { configuration } from './subjects.ts';
+import { bareNode, configuration, program } from './subjects.ts';
 
 const COUNTS = [1, 100, 1000] as const;
 const ROUNDS = 11;
@@ -16,9 +16,6 @@ const ENOUGH = 8 * 2 ** 30;
 /** 10,000 sequences, as 2,500 services with 4 users; the size of the sets of clients is nft's burden. */
 const LARGE = { services: 2500, users: 4, clients: 256, rounds: 3 } as const;
 
-const program = resolve('dist/knockd-nft.cjs');
-const nothing = ['true'];
-const bareNode: Command = { command: [process.execPath, '-e', '0'], cleanup: nothing };
 const cleanup = ['nft', 'delete', 'table', 'inet', 'knockd'];
 
 /** Ours and nft's way to load the same configuration. */

@@ -1,15 +1,17 @@
-/** `npm run bench`: `packets`, `load`, `supervisor`, `trial`, `client`, `tokens` and `large` as words choose; without a word, all but the last. */
+/** `npm run bench`: `packets`, `load`, `supervisor`, `trial`, `client`, `status`, `tokens` and `large` as words choose; without a word, all but the last. */
 import { missing } from '../test/kernel/world.ts';
 import { benchClient } from './client.ts';
 import { benchLoad } from './load.ts';
 import { benchPackets } from './packets.ts';
 import { benchPeers } from './peers/peers.ts';
+import { benchStatus } from './status.ts';
 import { benchSupervisor } from './supervisor.ts';
 import { benchTokens } from './tokens.ts';
 import { benchTrial } from './trial.ts';
 
 const words = process.argv.slice(2);
-const chosen = words.length > 0 ? words : ['packets', 'load', 'supervisor', 'trial', 'client', 'tokens'];
+const chosen =
+  words.length > 0 ? words : ['packets', 'load', 'supervisor', 'trial', 'client', 'status', 'tokens'];
 const why = missing('namespaces', 'nft', 'knockd');
 if (why) {
   console.error(`cannot measure: ${why}`);
@@ -24,6 +26,7 @@ try {
   if (chosen.includes('supervisor')) await benchSupervisor(t);
   if (chosen.includes('trial')) await benchTrial(t);
   if (chosen.includes('client')) await benchClient(t);
+  if (chosen.includes('status')) await benchStatus(t);
   if (chosen.includes('tokens')) await benchTokens(t);
   if (chosen.includes('large')) await benchLoad(t, true);
   if (chosen.includes('peers')) await benchPeers(t);

@@ -1,4 +1,11 @@
-/** What is measured: configurations of many services, and the article's ruleset for as many. */
+/** What is measured: the program, configurations of many services, and the article's ruleset for as many. */
+import { resolve } from 'node:path';
+import type { Command } from './runner.ts';
+
+/** As packages and units start it. */
+export const program = resolve('compiled/knockd-nft.cjs');
+
+export const bareNode: Command = { command: [process.execPath, '-e', '0'], cleanup: ['true'] };
 
 export interface ServiceConfig {
   readonly ports: readonly number[];

@@ -1,12 +1,11 @@
 /** What the supervisor costs: from a save to the kernel's new ruleset, its memory, and what it does when nothing happens. */
 import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createWorld, type World } from '../test/kernel/world.ts';
 import { knocks } from '../test/supervisor/supervised.ts';
 import { printTable, quantile, ratio } from './figures.ts';
-import { configuration } from './subjects.ts';
+import { configuration, program } from './subjects.ts';
 import { work } from './work.ts';
 
 const COUNTS = [1, 100, 1000] as const;
@@ -14,9 +13,8 @@ const ROUNDS = 7;
 const EVENTS = 10_000;
 const IDLE_SECONDS = 60;
 /** As in systemd/knockd-nft.service. */
-export const FLAGS = ['--jitless', '--max-semi-space-size=1', '--single-threaded-gc'];
+export const FLAGS = ['--jitless', '--max-semi-space-size=1', '--single-threaded-gc', '--optimize-for-size'];
 export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' };
-export const program = resolve('dist/knockd-nft.cjs');
 
 const built = (name: string) => new URL(name, import.meta.url).href;
 
@@ -25,11 +23,11 @@ type Supervisor = ReturnType<World['start']>;
 async function supervise(
   world: World,
   config: object,
-  flags: readonly string[] = FLAGS,
+  environment: NodeJS.ProcessEnv = {},
 ): Promise<Supervisor> {
   world.write(config);
-  const words = [...flags, program, '--config', world.configFile, 'run'];
-  const supervisor = world.start('server', process.execPath, words, ENVIRONMENT);
+  const words = [...FLAGS, program, '--config', world.configFile, 'run'];
+  const supervisor = world.start('server', process.execPath, words, { ...ENVIRONMENT, ...environment });
   await supervisor.line(/"event":"(loaded|unchanged|swapped)"/, 60_000);
   return supervisor;
 }
@@ -50,7 +48,7 @@ export async function benchSupervisor(t: Parameters<typeof createWorld>[0]): Pro
   for (const count of COUNTS) {
     const world = await createWorld(t);
     const config = configuration(count);
-    const supervisor = await supervise(world, config, [...FLAGS, '--import', built('./loop.js')]);
+    const supervisor = await supervise(world, config, { NODE_OPTIONS: `--import ${built('./loop.js')}` });
     const generations = world.start('server', process.execPath, [fileURLToPath(built('./generation.js'))]);
     const times: number[] = [];
     for (let round = 1; round <= ROUNDS; round++) {

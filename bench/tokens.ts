@@ -14,8 +14,8 @@ import { printTable, quantile, ratio } from './figures.ts';
 import { measure } from './measure.ts';
 import { nft, sendStreams, track } from './packets.ts';
 import type { Stream } from './sender.ts';
-import { behind } from './subjects.ts';
-import { ENVIRONMENT, FLAGS, memory, program } from './supervisor.ts';
+import { behind, program } from './subjects.ts';
+import { ENVIRONMENT, FLAGS, memory } from './supervisor.ts';
 import { work } from './work.ts';
 
 const RACES = 100_000;
