@@ -1,7 +1,7 @@
-import { isMainThread } from 'node:worker_threads';
 import { type Command, CommanderError, Option, program } from 'commander';
 import { COMMANDS, type CommandSpec, type Options } from './cli/commands.ts';
 import { EXIT, STATES } from './cli/context.ts';
+import { THREAD } from './supervisor/thread.ts';
 import { writeLines } from './terminal/harmless.ts';
 import { VERSION } from './version.ts';
 
@@ -103,8 +103,9 @@ function endQuietly(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): voi
 }
 
 async function start(): Promise<void> {
-  // the supervisor's loads are threads of this same file
-  if (!isMainThread) return (await import('./supervisor/job.ts')).serveJob();
+  // large loads of the supervisor are threads of this same file; every other start saves the 2 ms to ask for that
+  if (process.argv[2] === THREAD && !(await import('node:worker_threads')).isMainThread)
+    return (await import('./supervisor/job.ts')).serveJob();
   process.stdout.on('error', endQuietly);
   process.stderr.on('error', endQuietly);
   process.exitCode = await main(process.argv.slice(2));

@@ -26,6 +26,7 @@ import { readSets, withState } from '../table/read.ts';
 import { withoutRevoked } from '../table/revocations.ts';
 import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { allKnown, byHand, countOf, type Known, type PackedClients, pack } from './clients.ts';
+import { THREAD } from './thread.ts';
 
 /**
  * One load, in a thread of its own if it is large. Reading, compiling and comparing a large configuration would hold up the
@@ -119,9 +120,9 @@ const LONGEST = 5 * 60_000;
 
 /**
  * The most bytes of a configuration, and the most clients, that are loaded without a thread: to start one takes several times
- * as long as such a load.
+ * as long as such a load. A hundred services have so many bytes, and hold up the event loop for a tenth of a second.
  */
-const SMALL = { bytes: 16 * 1024, clients: 1000 } as const;
+const SMALL = { bytes: 8 * 1024, clients: 1000 } as const;
 
 /** Only a file of this size is known to be read at once, and only after a first load is it known who is in. */
 function isSmall({ source, known, prefix }: Job): boolean {
@@ -141,7 +142,8 @@ export async function runJob(job: Job): Promise<Outcome> {
   try {
     return await new Promise<Outcome>((resolve, reject) => {
       const transferList = [job.known.packed.bytes.buffer];
-      const thread = new Worker(realpathSync(process.argv[1] ?? ''), { workerData: job, transferList });
+      const program = realpathSync(process.argv[1] ?? '');
+      const thread = new Worker(program, { argv: [THREAD], workerData: job, transferList });
       const timer = setTimeout(() => {
         reject(new Error('the load does not end'));
         void thread.terminate();
