@@ -11,8 +11,8 @@ import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { tokenDatagram } from '../../src/token/packet.ts';
 import { environment, lacking } from '../../test/kernel/process.ts';
 import type { World } from '../../test/kernel/world.ts';
-import { article, configuration, conntrackOnly, guardedPort, knocksOf } from '../subjects.ts';
-import { ENVIRONMENT, FLAGS, program } from '../supervisor.ts';
+import { article, configuration, conntrackOnly, guardedPort, knocksOf, program } from '../subjects.ts';
+import { ENVIRONMENT, FLAGS } from '../supervisor.ts';
 import {
   accessConf,
   articleByMap,

@@ -3,7 +3,7 @@
  * branches become the corpus, and one that shows a fault joins it. `--seed N` begins with the same changes.
  */
 import { parseArgs } from 'node:util';
-import { readDurationWord } from '../../src/config/duration.ts';
+import { readDurationWord } from '../../src/inet/duration.ts';
 import { numbers } from '../numbers.ts';
 import { keepFinding, readCorpus, writeCorpus } from './corpus.ts';
 import { fuzz, reduced } from './fuzzer.ts';

@@ -6,6 +6,7 @@ import { ConfigError } from '../../../src/config/problems.ts';
 import { rulesetText } from '../../../src/nftables/text.ts';
 import { compile } from '../../../src/ruleset/compile.ts';
 import { differences } from '../../../src/ruleset/describe.ts';
+import { decompile, programOf } from '../../../src/ruleset/program.ts';
 import { readStatus } from '../../../src/ruleset/status.ts';
 
 const secret = '3f'.repeat(32);
@@ -24,7 +25,7 @@ export function fuzz(data: Buffer): void {
     const ruleset = compile(config, '1.0.0');
     rulesetText(ruleset);
     readStatus(ruleset, true);
-    const changed = differences(ruleset, compile(config, '1.0.0'));
+    const changed = differences(decompile(ruleset), programOf(config));
     if (changed.length > 0) throw new Error(`it differs from itself: ${JSON.stringify(changed)}`);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
