@@ -1,6 +1,5 @@
 import { realpathSync, statSync } from 'node:fs';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
-import koffi from 'koffi';
 import { parseConfig } from '../config/parse.ts';
 import { ConfigError, type Problem, UnreadableError } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
@@ -13,6 +12,7 @@ import { monotonic } from '../host/clock.ts';
 import { readHold } from '../host/hold.ts';
 import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood } from '../host/last-good.ts';
+import { giveBackMemory } from '../host/memory.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
@@ -104,17 +104,6 @@ function refuseWhileHeld(): void {
   if (hold) throw new HeldError();
 }
 
-/** malloc_trim(3) gives memory that a thread left in the C library's heap back to the system. musl does not have it. */
-const giveBackMemory = findTrim();
-
-function findTrim(): (pad: number) => void {
-  try {
-    return koffi.load(null).func('int malloc_trim(size_t pad)');
-  } catch {
-    return () => {};
-  }
-}
-
 /** A load that takes this long hangs, in milliseconds. */
 const LONGEST = 5 * 60_000;
 
@@ -152,7 +141,7 @@ export async function runJob(job: Job): Promise<Outcome> {
       thread.once('error', reject);
       thread.once('exit', () => {
         clearTimeout(timer);
-        giveBackMemory(0);
+        giveBackMemory();
         reject(new Error('the thread of the load ended without an answer'));
       });
     });
