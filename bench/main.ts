@@ -1,9 +1,10 @@
-/** `npm run bench`: `packets`, `load`, `supervisor`, `trial`, `client`, `status`, `tokens` and `large` as words choose; without a word, all but the last. */
+/** `npm run bench`: `packets`, `load`, `supervisor`, `trial`, `client`, `status`, `tokens`, `runtime`, `large` and `peers` as words choose; without a word, all but the last three. */
 import { missing } from '../test/kernel/world.ts';
 import { benchClient } from './client.ts';
 import { benchLoad } from './load.ts';
 import { benchPackets } from './packets.ts';
 import { benchPeers } from './peers/peers.ts';
+import { benchRuntime } from './runtime.ts';
 import { benchStatus } from './status.ts';
 import { benchSupervisor } from './supervisor.ts';
 import { benchTokens } from './tokens.ts';
@@ -28,6 +29,7 @@ try {
   if (chosen.includes('client')) await benchClient(t);
   if (chosen.includes('status')) await benchStatus(t);
   if (chosen.includes('tokens')) await benchTokens(t);
+  if (chosen.includes('runtime')) await benchRuntime(t);
   if (chosen.includes('large')) await benchLoad(t, true);
   if (chosen.includes('peers')) await benchPeers(t);
 } finally {
