@@ -1,5 +1,5 @@
 /**
- * Makes a fresh clone ready: npm packages, the build, and with the argument `test` or `kernels` what these need of the
+ * Makes a fresh clone ready: npm packages, the build, and with an argument, such as `test`, what that purpose needs of the
  * system. Runs before `npm start` and `npm test`, so it imports nothing that would have to be installed, and does
  * nothing that is done already.
  */
@@ -77,6 +77,7 @@ const purposes = {
     'wireguard-go': ['wireguard-go'],
     curl: ['curl'],
   },
+  peers: { ...testPackages, 'fwknop-server': ['fwknopd'], 'fwknop-client': ['fwknop'] },
   packages: { ...testPackages, debootstrap: ['debootstrap'], rpm: ['rpmbuild', 'rpm'] },
   prometheus: {
     ...testPackages,

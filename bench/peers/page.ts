@@ -28,7 +28,8 @@ const fenced = (rows: readonly string[]) => ['```', ...rows, '```'].join('\n');
 const fine = (value: number | undefined) =>
   number(value, value !== undefined && value < 10 ? (value < 1 ? 2 : 1) : 0);
 
-function section(report: Report): string {
+/** What stands between the markers. */
+export function section(report: Report): string {
   const { date, machine, load, seconds, versions, rivals, skipped } = report;
   const parts = [
     `Measured on ${date} in one run of ${number(seconds / 60)} minutes: ${machine}; load average ${load[0].toFixed(1)} at its start, ${load[1].toFixed(1)} at its

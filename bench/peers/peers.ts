@@ -1,8 +1,8 @@
 /** `npm run bench -- peers`: knockd-nft beside other ways to knock, in one run; writes what came of it into docs/. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { VERSION } from '../../src/version.ts';
 import { environment } from '../../test/kernel/process.ts';
 import { createWorld } from '../../test/kernel/world.ts';
@@ -18,8 +18,11 @@ import {
   measureRates,
   prepareClient,
 } from './measures.ts';
+import { pictures, section, withPeers } from './page.ts';
 import type { Report } from './report.ts';
 import { rivals } from './rivals.ts';
+
+const PAGE = 'docs/benchmarks.md';
 
 type Teardown = Parameters<typeof createWorld>[0];
 
@@ -77,7 +80,15 @@ export async function benchPeers(t: Teardown): Promise<void> {
   };
   mkdirSync(resolve('build/peers'), { recursive: true });
   writeFileSync(resolve('build/peers/report.json'), JSON.stringify(report, null, 1));
-  console.log(JSON.stringify(report, null, 1));
+  writePage(report);
+}
+
+/** Into docs/, and prints what the page says. */
+function writePage(report: Report): void {
+  const page = withPeers(readFileSync(PAGE, 'utf8'), report);
+  writeFileSync(PAGE, page);
+  for (const [name, svg] of Object.entries(pictures(report))) writeFileSync(join('docs', name), svg);
+  console.log(`\n${section(report)}\n${PAGE} and its pictures are written; ${report.skipped.length} skipped`);
 }
 
 function versions(): Readonly<Record<string, string>> {

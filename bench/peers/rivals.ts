@@ -24,7 +24,7 @@ import {
 } from './firewalls.ts';
 
 /** Milliseconds in which a daemon has to be ready. */
-const READY = 60_000;
+const READY = 30_000;
 
 /** A packet that a client sends to be let in; without a payload, a SYN. */
 export interface Knock {
