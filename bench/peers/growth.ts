@@ -1,5 +1,4 @@
 /** What more services cost: to load them, in memory, and for a packet that has nothing to do with them. */
-import { freemem } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createWorld } from '../../test/kernel/world.ts';
 import { quantile } from '../figures.ts';
@@ -13,8 +12,6 @@ import type { Rival, Standing } from './rivals.ts';
 
 export const COUNTS = [1, 10, 100, 1000] as const;
 const ROUNDS = 150;
-/** Bytes: with 1,000 services the recipe takes 4 GiB of kernel memory. */
-const ENOUGH = 8 * 2 ** 30;
 
 type Loaded = Omit<Growth, 'unrelated' | 'running'> & { readonly host: string };
 
@@ -48,10 +45,6 @@ async function grow(
   for (const rival of rivals) {
     const { host, name } = rival;
     const what = `${name} with ${services} services`;
-    if (host === 'article' && services === 1000 && freemem() < ENOUGH) {
-      skip(`${what}: it needs 4 GiB of kernel memory, and more must be free`);
-      continue;
-    }
     await nft(world, host, behind);
     const stood: Standing[] = [];
     const times = services < 1000 ? 3 : 2;

@@ -25,9 +25,7 @@ const ROUNDS = 40;
 const CONNECTS = 7;
 const RATES = [100_000, 300_000, 500_000] as const;
 const FLOODS = [1_000, 50_000] as const;
-const FLOOD_CLIENTS = 12;
-/** More than any set holds. */
-const FLOOD_SOURCES = 500_000;
+const FLOOD_CLIENTS = 10;
 
 export function spread(values: readonly number[]): Spread {
   return {
@@ -134,8 +132,8 @@ export async function measureRates(world: World, contenders: readonly Contender[
       pids,
     })),
     rates: RATES,
-    rounds: 3,
-    seconds: 1,
+    rounds: 5,
+    seconds: 0.6,
   };
   const pumped = await program<readonly Pumped[]>(world, './pump.js', plan);
   return Object.fromEntries(
@@ -159,21 +157,31 @@ async function flood(world: World, { rival, standing }: Contender, wanted: numbe
   const { flood: packet } = rival;
   const to = world.addresses(rival.host).ipv4;
   const visits = visitsOf(world, rival, FLOOD_CLIENTS, { gap: 50, every: 20, patience: 1000 });
-  const seconds = 7;
   const spent = () => standing.pids.reduce((sum, pid) => sum + work(pid).seconds, 0);
   const before = { spent: spent(), memory: pss(standing.pids) };
-  const flooding = world.host(CLIENT).flood({
-    to,
-    knocks: [packet.payload === undefined ? `${packet.port}/tcp` : `${packet.port}/udp`],
-    ...(packet.payload !== undefined && { payloads: [packet.payload] }),
-    sources: { first: '100.64.0.1', count: FLOOD_SOURCES },
-    count: wanted * seconds,
-    rate: wanted,
-  });
+  const sent = { packets: 0, seconds: 0 };
+  let visiting = true;
   const start = performance.now();
-  await delay(1000); // what fills up is full
-  const visited = await program<readonly Visited[]>(world, './visitor.js', visits);
-  const sent = await flooding;
+  /** Until the last client has come, each second from other addresses: after two, more than any set holds. */
+  const flooding = (async () => {
+    for (let second = 0; visiting; second++) {
+      const slice = await world.host(CLIENT).flood({
+        to,
+        knocks: [packet.payload === undefined ? `${packet.port}/tcp` : `${packet.port}/udp`],
+        ...(packet.payload !== undefined && { payloads: [packet.payload] }),
+        sources: { first: `100.${64 + (second % 64)}.0.1`, count: wanted },
+        count: wanted,
+        rate: wanted,
+      });
+      sent.packets += slice.packets;
+      sent.seconds += slice.seconds;
+    }
+  })();
+  await delay(2000);
+  const visited = await program<readonly Visited[]>(world, './visitor.js', visits).finally(() => {
+    visiting = false;
+  });
+  await flooding;
   const took = (performance.now() - start) / 1000;
   const opened = visited.flatMap(({ opened }) => (opened === null ? [] : [opened]));
   return {

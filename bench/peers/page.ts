@@ -101,7 +101,7 @@ function rates(report: Report): readonly string[] {
     '### Packets that have nothing to do with it',
     `Half of the packets belong to 64 running connections to a port that is not guarded, half are SYNs to a port that nobody names. One thread sends
 them at ${wanted.map(rate => number(rate / 1000)).join(', ')} thousand a second, or as many as it can. For each rate: the thousands a second that were reached, then nanoseconds of CPU for a packet,
-sender, wire and receiver together, median (quartiles) of rounds of a second, to connection tracking only. Last, what the daemon
+sender, wire and receiver together, median (quartiles) of five rounds, to connection tracking only. Last, what the daemon
 took at the highest rate, in percent of a core.`,
     fenced(
       tableOf(
@@ -184,7 +184,7 @@ function floods(report: Report): readonly string[] {
   });
   return [
     '### A flood',
-    `Forged packets from half a million addresses: first knocks, or for fwknop and tokens a datagram of the right form with a wrong
+    `Forged packets, each from another address: first knocks, or for fwknop and tokens a datagram of the right form with a wrong
 secret. Meanwhile clients come, one after the other, with 50 ms between two knocks: how many get in, within a second, and the median of their
 milliseconds. The daemon's CPU is in percent of a core, its memory from before to after.`,
     fenced(tables),
@@ -213,8 +213,9 @@ function tricks(report: Report): readonly string[] {
   );
   return [
     '### Who is let in',
-    `"opens": a connection was accepted afterwards. ${names.map(name => `"${SHORT[name]}": ${TRICKS[name]}`).join('; ')}. Datagrams are swept by UDP,
-and have no order.`,
+    `"opens": a connection was accepted afterwards. Datagrams are swept by UDP, and have no order. What shuffled sweeps open, they open by chance.
+The columns:`,
+    names.map(name => `- ${SHORT[name]}: ${TRICKS[name]}`).join('\n'),
     fenced(tableOf(['', ...names.map(name => SHORT[name])], rows)),
   ];
 }
