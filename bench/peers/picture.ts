@@ -92,7 +92,7 @@ export function bars(title: string, unit: string, list: readonly Bar[]): string 
 export function lines(title: string, unit: string, list: readonly Line[]): string {
   const height = 320;
   const bottom = height - 32;
-  const left = 64;
+  const left = 96;
   const width = WIDTH - left - RIGHT - 16;
   const columns = [...new Set(list.flatMap(({ points }) => points.map(([at]) => at)))].toSorted(
     (a, b) => a - b,
