@@ -10,6 +10,7 @@ export const NUMBER = {
   hopByHop: 0,
   ipv4: 4,
   tcp: 6,
+  udp: 17,
   dccp: 33,
   ipv6: 41,
   routing: 43,
@@ -128,6 +129,15 @@ export function asProtocol(packet: Buffer, protocol: number, body = bodyOf(packe
 /** The packet within another one of the same addresses. */
 export function encapsulated(packet: Buffer, protocol: number, header = Buffer.alloc(0)): Buffer {
   return asProtocol(packet, protocol, Buffer.concat([header, packet]));
+}
+
+/** A datagram with any bytes, without a checksum, which IPv4 permits. */
+export function datagram(packet: AddressedPacket, data: Buffer): Buffer {
+  const bytes = encodePacket(packet);
+  const header = Buffer.from(bodyOf(bytes).subarray(0, 8));
+  header.writeUInt16BE(8 + data.length, 4);
+  header.writeUInt16BE(0, 6);
+  return asProtocol(bytes, NUMBER.udp, Buffer.concat([header, data]));
 }
 
 /** 6 bytes. */

@@ -1,0 +1,176 @@
+/** Packets that come by other ways than plain Ethernet frames for this host: tagged, bridged, in a tunnel. */
+import { existsSync } from 'node:fs';
+import t from 'tap';
+import { until } from '../kernel/loaded.ts';
+import type { AddressedPacket } from '../kernel/packet.ts';
+import { datagram, frame, macOf, plain } from './frames.ts';
+import { createTarget, needs, PORTS, SEQUENCES, type Target } from './target.ts';
+
+async function shell(target: Target, script: string): Promise<string> {
+  const { status, stdout, stderr } = await target.run('server', 'sh', ['-ec', script]);
+  if (status !== 0) throw new Error(`${script}: ${stderr}`);
+  return stdout.trim();
+}
+
+const NUMBER = { tcp: 6, udp: 17 } as const;
+
+t.test('tagged frames are guarded, and those for a VLAN that is not here are nothing', needs, async t => {
+  const target = await createTarget(t);
+  await target.reload();
+  const send = (from: string, port: number, vlan: number) =>
+    target.host('client').frames([
+      frame(plain({ protocol: 'tcp', to: target.server.ipv4, from, port, sourcePort: 1 }), {
+        to: target.macs.server,
+        from: target.macs.client,
+        vlan,
+      }),
+    ]);
+  for (const port of [PORTS.tcp.open, PORTS.tcp.drop]) {
+    await send('198.18.0.1', port, 0);
+    await send('198.18.0.2', port, 5);
+  }
+  for (const knock of SEQUENCES.ssh) {
+    await send('198.18.0.1', Number.parseInt(knock, 10), 0);
+    await send('198.18.0.2', Number.parseInt(knock, 10), 5);
+  }
+  t.same(await target.inside(), ['ssh 198.18.0.1'], 'priority alone, tag 0, is no other network');
+  const { passed } = await target.witnessed();
+  t.ok(passed.has('198.18.0.1 6 80'), 'the control');
+  t.notOk(passed.has('198.18.0.1 6 22'));
+  t.same(
+    [...passed].filter(it => it.startsWith('198.18.0.2')),
+    [],
+  );
+});
+
+t.test('what comes out of a tunnel is guarded like what came without', needs, async t => {
+  const target = await createTarget(t);
+  await target.reload();
+  const mac = await shell(
+    target,
+    `ip link add vx0 type vxlan id 7 local ${target.server.ipv4} dstport 4789 dev eth0
+     ip link set vx0 up
+     ip addr add 10.99.0.1/24 dev vx0
+     cat /sys/class/net/vx0/address`,
+  );
+  const vxlan = Buffer.from([8, 0, 0, 0, 0, 0, 7, 0]);
+  const send = async (
+    ports: readonly number[],
+    { protocol = 'tcp', to = '10.99.0.1', from = '10.99.0.9' } = {},
+  ) =>
+    target.host('client').frames(
+      ports.map(port => {
+        const inner = plain({ protocol, to, from, port, sourcePort: 1000 } as AddressedPacket);
+        const within = frame(inner, { to: macOf(mac), from: macOf('02:00:00:00:00:09') });
+        const [server, client] = [target.server.ipv4, target.client.ipv4];
+        const outer = { protocol: 'udp', to: server, from: client, port: 4789, sourcePort: 4789 } as const;
+        return frame(datagram(outer, Buffer.concat([vxlan, within])), {
+          to: target.macs.server,
+          from: target.macs.client,
+        });
+      }),
+    );
+  for (const to of ['10.99.0.1', target.server.ipv4])
+    for (const protocol of ['tcp', 'udp'] as const) {
+      const { open, drop, reject } = PORTS[protocol];
+      const from = `10.99.0.${to === '10.99.0.1' ? 9 : 10}`;
+      await send([open, drop, reject], { protocol, to, from });
+      const passed = (await target.witnessed()).passed;
+      const through = [open, drop, reject].filter(port => passed.has(`${from} ${NUMBER[protocol]} ${port}`));
+      t.same(through, [open], `${protocol} to ${to}`);
+    }
+  await send(SEQUENCES.ssh.map(knock => Number.parseInt(knock, 10)));
+  t.same(await target.inside(), ['ssh 10.99.0.9'], 'a knock counts for who sent it, not for the tunnel');
+  t.equal(await target.arrived(), 0);
+});
+
+/** Puts the server's address on a bridge with a second port, and has netfilter track what is only bridged, as Docker does. */
+async function bridge(target: Target): Promise<void> {
+  await shell(
+    target,
+    `mac=$(cat /sys/class/net/eth0/address)
+     ip link add br0 address $mac type bridge mcast_snooping 0
+     ip link set br0 addrgenmode none
+     ip link add tap0 type veth peer name tap1
+     for port in tap0 tap1 br0; do ip link set $port up; done
+     ip addr flush dev eth0
+     ip link set eth0 master br0
+     ip link set tap0 master br0
+     ip addr add ${target.server.ipv4}/24 brd + dev br0
+     ip addr add ${target.server.ipv6}/64 dev br0 nodad
+     ip route replace default via ${target.client.ipv4}
+     ip -6 route replace default via ${target.client.ipv6}
+     for which in iptables ip6tables; do echo 1 >/proc/sys/net/bridge/bridge-nf-call-$which; done`,
+  );
+}
+
+/** The frame is for nobody, so the bridge passes it on to all its ports. */
+const NOBODY = macOf('02:00:00:00:00:99');
+const SOMEBODY = macOf('02:00:00:00:00:98');
+/** What the documentation has a host with such a bridge load. */
+const RULES = `table inet bridged {
+  chain forward {
+    type filter hook forward priority filter
+    fib daddr type local drop
+    fib saddr type local drop
+  }
+}`;
+
+const tracks = '/proc/sys/net/bridge/bridge-nf-call-iptables';
+const needsBridge = { skip: needs.skip || (!existsSync(tracks) && 'br_netfilter is not loaded') };
+
+t.test(
+  'a bridge that tracks its frames opens no TCP port, and with two rules no UDP port',
+  needsBridge,
+  async t => {
+    const target = await createTarget(t);
+    await bridge(target);
+    const client = target.host('client');
+    const { macs } = target;
+    let sourcePort = 30_000;
+    /** Two frames that the bridge passes on, one after the other way round, then one for the server. Says what came in. */
+    const through = async (protocol: 'tcp' | 'udp', port: number, first: 'ours' | 'an answer') => {
+      sourcePort++;
+      const [server, from] = [target.server.ipv4, target.client.ipv4];
+      const there = { protocol, to: server, from, port, sourcePort, payload: 'x' } as const;
+      const back = {
+        protocol,
+        to: from,
+        from: server,
+        port: sourcePort,
+        sourcePort: port,
+        payload: 'x',
+      } as const;
+      const pass = [frame(plain(there), { to: NOBODY, from: macs.client })];
+      const answer = [
+        frame(plain({ ...back, flags: ['syn', 'ack'], acknowledgment: 0x1000_0000 + sourcePort + 2 }), {
+          to: NOBODY,
+          from: SOMEBODY,
+        }),
+      ];
+      const last: AddressedPacket =
+        protocol === 'tcp' ? { ...there, sequence: 0x1000_0000 + sourcePort } : there;
+      await client.frames([
+        ...(first === 'ours' ? [...pass, ...answer] : answer),
+        frame(plain(last), { to: macs.server, from: macs.client }),
+      ]);
+      await client.frames([
+        frame(plain({ ...there, port: PORTS[protocol].open }), { to: macs.server, from: macs.client }),
+      ]);
+      const control = `${from} ${NUMBER[protocol]} ${PORTS[protocol].open}`;
+      const { passed } = await until(
+        () => target.witnessed(),
+        ({ passed }) => passed.has(control),
+      );
+      return passed.has(`${from} ${NUMBER[protocol]} ${port}`);
+    };
+    for (const first of ['ours', 'an answer'] as const) {
+      await target.reload();
+      t.equal(await through('tcp', PORTS.tcp.drop, first), false, `TCP, ${first} first`);
+      t.equal(await through('udp', PORTS.udp.drop, first), true, `UDP, ${first} first, without the rules`);
+      await target.reload();
+      await target.nft(RULES);
+      t.equal(await through('udp', PORTS.udp.drop, first), false, `UDP, ${first} first, with the rules`);
+    }
+  },
+);
