@@ -50,6 +50,12 @@ t.test('every link within the project leads somewhere', async t => {
     }
 });
 
+t.test('every test that is named exists', async t => {
+  for (const file of FILES)
+    for (const span of spans(file).filter(it => /^test\/.*\.ts$/.test(it)))
+      t.ok(existsSync(span), `${file}: ${span}`);
+});
+
 t.test('every command that is shown exists, with its options', async t => {
   const GLOBAL = ['--config', '--json', '--help', '--version'];
   const known = new Map(
