@@ -11,8 +11,6 @@ import {
   endHold,
   follows,
   type Hold,
-  holdPath,
-  holdText,
   readHold,
   runningSupervisor,
   writeHold,
@@ -102,12 +100,8 @@ export async function putInForce(
       tell(formatProblem(warning));
   for (const dropped of applied.dropped) tell(droppedText(dropped));
   for (const message of unkeptTexts(applied.feeding)) tell(`knockd-nft: ${message}`);
-  if (!hold) endHold(env);
-  const held = hold ? undefined : readHold(env);
-  if (held)
-    tell(
-      `knockd-nft: the hold cannot be removed (${holdText(held)}), so a supervisor goes on leaving the kernel as it is: remove ${holdPath(env)}`,
-    );
+  const unended = hold ? undefined : endHold(env);
+  if (unended !== undefined) tell(`knockd-nft: ${unended}`);
   for (const message of (await interfaceTroubles(config)).texts)
     tell(formatProblem(warningOf(path, message)));
   return applied;

@@ -17,7 +17,7 @@ export function runtimeFolder({ RUNTIME_DIRECTORY }: NodeJS.ProcessEnv): string 
   return RUNTIME_DIRECTORY?.split(':')[0] || '/run/knockd-nft';
 }
 
-export const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
+const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
 /** The socket that other programs read events from. */
 export const eventsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'events');
 /** For node_exporter's textfile collector. */
@@ -68,11 +68,15 @@ export function bringBackHold(env: NodeJS.ProcessEnv, before: Hold | undefined):
   else endHold(env);
 }
 
-/** Ends a hold. It does not matter if there is none, or if its file cannot be removed. */
-export function endHold(env: NodeJS.ProcessEnv): void {
+/** Ends a hold, if there is one. Returns a sentence if that is impossible, since a supervisor then goes on waiting. */
+export function endHold(env: NodeJS.ProcessEnv): string | undefined {
   try {
     rmSync(holdPath(env), { force: true });
-  } catch {}
+    return undefined;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : error;
+    return `the hold cannot be removed (${why}), so a supervisor leaves the kernel as it is until that ends: remove ${holdPath(env)}`;
+  }
 }
 
 /** Makes it known that a supervisor of `config` runs here. Throws if that cannot be written. */

@@ -138,8 +138,8 @@ async function confirm(
     kept === undefined
       ? []
       : keepLastGood(kept, withSecrets(text, parseConfig(text, trial.config, env).config));
-  endHold(env);
-  return unkept.map(formatProblem);
+  const unended = endHold(env);
+  return [...unkept.map(formatProblem), ...(unended === undefined ? [] : [unended])];
 }
 
 /** The environment with the state folder that the trial was begun with. */

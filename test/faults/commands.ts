@@ -151,7 +151,8 @@ export function commands(folder: string): Readonly<Record<string, Command>> {
         writeCandidate(world);
       },
     },
-    confirm: { words: ['confirm'], prepare: tried },
+    // a candidate that cannot be read again may have been edited, and stays
+    confirm: { words: ['confirm'], prepare: tried, copies: /^knockd-nft\.json\.new$/ },
     undo: { words: ['undo'], prepare: tried },
     'undo --id, which outlives try': {
       words: ['undo', '--id', TRIAL],

@@ -150,6 +150,17 @@ export async function runFaulty(
   };
 }
 
+/** Runs our program where a file cannot be opened, as on a disk that fails. */
+export async function runUnreadable(
+  world: World,
+  path: string,
+  words: readonly string[],
+  env: Env,
+): Promise<Result> {
+  const options = ['-P', path, '-e', 'signal=none', '-e', 'inject=openat:error=EIO'];
+  return (await underStrace(world, options, words, env)).result;
+}
+
 /** Runs our program without a fault: how it ends, and the calls that it makes after Node.js has read it. */
 export async function trace(
   world: World,

@@ -166,7 +166,7 @@ class Lab {
     if (status !== clean.status && /nothing was (changed|written)/.test(stderr) && changed.length > 0)
       wrong.push(`it says that nothing was changed: ${changed}`);
     if (status !== clean.status) return stderr.trim() === '' ? [...wrong, 'it does not say why'] : wrong;
-    if (stderr !== clean.stderr || /not fed|NOT IN FORCE|UNKNOWN/.test(stdout)) return wrong; // it says what is different
+    if (stderr !== clean.stderr || /not fed|, from .* on|NOT IN FORCE|UNKNOWN/.test(stdout)) return wrong; // it says what is different
     const lacking = [
       ...((await this.#isNew(state)) ? [] : ['rules']),
       ...(state.tokens === clean.state.tokens ? [] : ['tokens']),
@@ -199,7 +199,9 @@ class Lab {
     const { command, env, clean } = this.#given;
     const again = await this.#world.knockd(wordsOf(this.#world, command), { env });
     const said = `once more: ${again.status} ${again.stderr.trim()}`;
-    const named = /knockd-nft\b.* load\b|cannot be kept/.test(faulty.stdout + faulty.stderr + again.stderr);
+    const named = /knockd-nft\b.* load\b|cannot be (kept|removed)/.test(
+      faulty.stdout + faulty.stderr + again.stderr,
+    );
     if (again.status !== clean.status && (named || command.words[0] === 'user'))
       await this.#world.knockd(['load'], { env });
     const state = await stateNow(this.#world);
