@@ -5,7 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { createWorld } from '../test/kernel/world.ts';
 import { knocks } from '../test/supervisor/supervised.ts';
 import { printTable, quantile, ratio } from './figures.ts';
-import { ENVIRONMENT, program } from './supervisor.ts';
+import { program } from './subjects.ts';
+import { ENVIRONMENT } from './supervisor.ts';
 
 const ROUNDS = 5;
 /** By then V8 has collected what the start left. */

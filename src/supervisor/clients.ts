@@ -132,8 +132,13 @@ export class Clients {
     return {
       packed: { services, bytes: bytes.slice(this.#first * RECORD) },
       seen: this.#seen,
-      recent: [...this.#recent.values()],
+      recent: this.recent,
     };
+  }
+
+  /** Those that were let in since the kernel was read. */
+  get recent(): readonly KnownClient[] {
+    return [...this.#recent.values()];
   }
 
   /** A client was let in. If the kernel was read after that, the reading knows better. */
@@ -189,14 +194,22 @@ export interface ByHand {
   readonly revoked: readonly KnownClient[];
 }
 
-/** The changes by hand between `before` and the clients `read` from the kernel. The reading began at `begun`. */
-export function byHand(before: readonly KnownClient[], read: readonly KnownClient[], begun: number): ByHand {
+/**
+ * The changes by hand between `before` and the clients `read` from the kernel, by a load that began at `begun`. The reading was
+ * done at `done`.
+ */
+export function byHand(
+  before: readonly KnownClient[],
+  read: readonly KnownClient[],
+  begun: number,
+  done: number,
+): ByHand {
   const known = new Map(before.map(client => [clientId(client), client]));
   const there = new Set(read.map(clientId));
   return {
     granted: read.filter(client => client.granted && isLonger(client, known.get(clientId(client)))),
     revoked: [...known].flatMap(([id, client]) => {
-      const mayHaveExpired = client.until !== null && client.until <= begun + SLACK;
+      const mayHaveExpired = client.until !== null && client.until <= done + SLACK;
       return there.has(id) || mayHaveExpired || openedAt(client) >= begun ? [] : [client];
     }),
   };

@@ -127,7 +127,7 @@ function isSmall({ source, known, prefix }: Job): boolean {
 
 /** Runs a job, in a thread of this program unless it is small. There is an outcome, however the thread ends. */
 export async function runJob(job: Job): Promise<Outcome> {
-  if (isSmall(job)) return work(job).finally(() => giveBackMemory(0));
+  if (isSmall(job)) return work(job).finally(() => giveBackMemory());
   try {
     return await new Promise<Outcome>((resolve, reject) => {
       const transferList = [job.known.packed.bytes.buffer];
@@ -210,7 +210,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
       }),
     );
     const clients = await readClients(connection, wanted, monotonic());
-    const { granted, revoked } = byHand(before, clients, begun);
+    const { granted, revoked } = byHand(before, clients, begun, monotonic());
     /** Leaves out clients that are gone because their service is gone, or now counts clients in another way. */
     const isComparable = ({ service, family }: KnownClient) =>
       event !== 'loaded' &&

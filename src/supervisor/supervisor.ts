@@ -3,6 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import { formatProblem } from '../config/problems.ts';
 import type { Log } from '../config/types.ts';
 import type { Snapshot } from '../events/event.ts';
+import { withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import {
   announceSupervisor,
@@ -19,6 +20,9 @@ import type { LoggedPacket } from '../netlink/nflog.ts';
 import { clientText } from '../ruleset/client.ts';
 import { count } from '../ruleset/describe.ts';
 import { USED } from '../ruleset/token-chains.ts';
+import type { KnownClient } from '../table/clients.ts';
+import { putBack } from '../table/openings.ts';
+import { withoutRevoked } from '../table/revocations.ts';
 import { tokenOfPacket } from '../token/read.ts';
 import { VERSION } from '../version.ts';
 import { Around } from './around.ts';
@@ -250,6 +254,7 @@ export class Supervisor {
 
   #accept(load: LoadOutcome, { source, as }: Effect & { readonly do: 'accept' }): void {
     this.#loaded = load;
+    if (load.event === 'loaded') void this.#putBack(this.#clients.recent, load.begun);
     this.#clients.replace(load.clients, load.begun);
     this.#metrics.want(load.metrics);
     this.#tokens.fed(load.tokens, load.feeding, monotonic());
@@ -269,6 +274,20 @@ export class Supervisor {
     } else if (load.event !== 'unchanged') tellRepair(this.#journal, load, this.#clients.size);
     tellDropped(this.#journal, load);
     void tellByHand(this.#journal, load);
+  }
+
+  /** Clients that came in while the load had begun, by a table that another program then removed, are unknown to the load. */
+  async #putBack(recent: readonly KnownClient[], begun: number): Promise<void> {
+    const stillIn = withoutRevoked(this.#env, recent, begun);
+    if (stillIn.length === 0) return;
+    try {
+      await withKernel(({ connection }) => putBack(connection, stillIn));
+    } catch (error) {
+      this.#journal.note(
+        'warn',
+        `clients that came during the load are not let in again: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
   }
 
   async #listen(group: number): Promise<void> {

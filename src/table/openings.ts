@@ -1,15 +1,16 @@
+import { monotonic } from '../host/clock.ts';
 import { masked } from '../inet/address.ts';
 import { FAMILIES, type Family } from '../inet/family.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import type { Change } from '../nftables/change.ts';
-import { addElements, deleteElements, type Element, flushSet } from '../nftables/element.ts';
+import { addElements, deleteElements, type Element, flushSet, newElements } from '../nftables/element.ts';
 import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import type { Place } from '../ruleset/automaton.ts';
 import { clientsOf, clientText, placeOf } from '../ruleset/client.ts';
 import { CONNECTIONS, holds, names } from '../ruleset/names.ts';
 import { decompile, portsOf } from '../ruleset/program.ts';
-import { GRANTED } from './clients.ts';
+import { clientElements, GRANTED, type KnownClient } from './clients.ts';
 import { CannotChangeError, isFull } from './errors.ts';
 import { readKernel, withState } from './read.ts';
 import { Commits, retry } from './retry.ts';
@@ -223,6 +224,20 @@ export function revokePlaces(connection: Connection, places: ReadonlySet<number>
 export function clientKeys(whom: Whom, family: Family, openings: readonly Opening[]): ReadonlySet<string> {
   const clients: readonly { family: Family; key: Buffer }[] = whom.is === 'client' ? [whom] : openings;
   return new Set(clients.filter(it => it.family === family).map(({ key }) => key.toString('hex')));
+}
+
+/** Lets clients in again that our table does not have, since it was made anew while they came in by the former one. */
+export function putBack(connection: Connection, clients: readonly KnownClient[]): Promise<unknown> {
+  return changeState(connection, async ruleset => {
+    const wanted = clientElements(clients, monotonic());
+    const { sets } = await withState(connection, ruleset, name => wanted.has(name));
+    const changes = sets.flatMap(set => {
+      const there = new Set(set.elements.map(({ key }) => key.toString('hex')));
+      const missing = (wanted.get(set.name) ?? []).filter(({ key }) => !there.has(key.toString('hex')));
+      return newElements(ruleset.table.name, set, missing);
+    });
+    return { changes };
+  });
 }
 
 /** One transaction on our table, planned again if another program wrote in between. */

@@ -20,14 +20,16 @@ function all(clients: Clients): KnownClient[] {
 }
 
 t.test('who is gone before the time was revoked', async t => {
-  const { revoked, granted } = byHand([client(1), client(2), endless], [client(1)], NOW);
+  const { revoked, granted } = byHand([client(1), client(2), endless], [client(1)], NOW, NOW);
   t.same(revoked, [client(2), endless]);
   t.same(granted, []);
 });
 
 t.test('whose time was about to end was not', async t => {
   const ending = [client(1, { until: NOW + 900 }), client(2, { until: NOW - 900 })];
-  t.same(byHand(ending, [], NOW).revoked, []);
+  t.same(byHand(ending, [], NOW, NOW).revoked, []);
+  const later = client(1, { until: NOW + 5000 });
+  t.same(byHand([later], [], NOW, NOW + 4500).revoked, [], 'nor whose time ended during a long load');
 });
 
 t.test('a grant is one that is new, or ends later than before', async t => {
@@ -35,7 +37,7 @@ t.test('a grant is one that is new, or ends later than before', async t => {
   const same = client(2, { granted: true });
   const fresh = client(3, { granted: true });
   const knocked = client(4);
-  const { granted } = byHand([client(1), client(2)], [longer, same, fresh, knocked], NOW);
+  const { granted } = byHand([client(1), client(2)], [longer, same, fresh, knocked], NOW, NOW);
   t.same(granted, [longer, fresh]);
 });
 
