@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
+import './lacking.ts';
 import './loading.ts';
 import './supervising.ts';
 import './tokens.ts';
+import './sleeping.ts';
 
 test('kernel: no warning in its log', () => {
   const lines = spawnSync('dmesg', { encoding: 'utf8' }).stdout.split('\n');

@@ -21,6 +21,7 @@ import {
 const folder = dirname(world.configFile);
 const env = { RUNTIME_DIRECTORY: join(folder, 'run'), STATE_DIRECTORY: join(folder, 'state') };
 const guarded = { services: { ssh: services.ssh, admin: services.admin }, log: { refused: true } };
+const wider = { ...guarded, services: { ...guarded.services, ssh: { ...services.ssh, ports: [22, 80] } } };
 let supervisor: Running;
 const event = async (name: string) =>
   JSON.parse(await supervisor.line(new RegExp(`"event":"${name}"`), PATIENCE)) as Readonly<
@@ -53,9 +54,46 @@ test('supervisor: it puts back what a flush took, with who is in', async () => {
 });
 
 test('supervisor: it follows the file', async () => {
-  world.write({ ...guarded, services: { ...guarded.services, ssh: { ...services.ssh, ports: [22, 80] } } });
+  world.write(wider);
   await event('swapped');
   await isShut(stranger, server.ipv4, 80);
+});
+
+test('supervisor: a swap under packets opens nothing on its way', async () => {
+  let isSwapped = false;
+  const attempts = (async () => {
+    const answers: string[] = [];
+    while (!isSwapped) answers.push(await stranger.connect(server.ipv4, 22, { timeout: 100 }));
+    return answers;
+  })();
+  world.write({ ...wider, services: { ...wider.services, once: services.once } });
+  await event('swapped');
+  isSwapped = true;
+  assert.deepEqual([...new Set(await attempts)], ['silent']);
+});
+
+test('supervisor: watch tells of an opening from its first line on', async () => {
+  const watch = world.startKnockd(['watch', '--interval', '1h', '--json'], env);
+  await watch.line(/"event":"status"/, PATIENCE);
+  await stranger.knock(server.ipv4, knocksOf.once);
+  await watch.line(/"event":"opened".*"once"/, PATIENCE);
+  await watch.stop();
+});
+
+test('loader: with a file that is not valid, a boot loads the last good one', async () => {
+  assert.equal((await supervisor.stop()).status, 0);
+  await world.nft('flush ruleset');
+  world.write('{');
+  const {
+    status: ended,
+    stdout,
+    stderr,
+  } = await world.knockd(['load', '--last-good'], { env, timeout: PATIENCE });
+  assert.equal(ended, 0, `${stdout}${stderr}`);
+  await isShut(stranger, server.ipv4, 22);
+  world.write(wider);
+  supervisor = world.startKnockd(['run'], env);
+  await event('(loaded|swapped|unchanged)');
 });
 
 test('supervisor: it stops, and the table stays', async () => {
