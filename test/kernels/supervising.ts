@@ -76,7 +76,7 @@ test('supervisor: watch tells of an opening from its first line on', async () =>
   const watch = world.startKnockd(['watch', '--interval', '1h', '--json'], env);
   await watch.line(/"event":"status"/, PATIENCE);
   await stranger.knock(server.ipv4, knocksOf.once);
-  await watch.line(/"event":"opened".*"once"/, PATIENCE);
+  await watch.line(/"service":"once".*"event":"opened"/, PATIENCE);
   await watch.stop();
 });
 
