@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import koffi from 'koffi';
+import { adjtimex, LONG } from '../libc/libc.ts';
 
 /** struct timex (linux/timex.h) has at most 208 bytes; `status` stands behind `modes`, padded, and four longs. */
 const TIMEX = 208;
-const STATUS = 5 * koffi.sizeof('long');
+const STATUS = 5 * LONG;
 /** STA_UNSYNC: nothing keeps the clock in step with true time. */
 const STA_UNSYNC = 0x40;
 
@@ -16,7 +16,6 @@ export function hasTrustedClock(): boolean {
 }
 
 export function isSynchronized(): boolean {
-  const adjtimex = koffi.load(null).func('int adjtimex(void *buffer)');
   const buffer = Buffer.alloc(TIMEX); // `modes` 0: only reads
   return adjtimex(buffer) >= 0 && (buffer.readInt32LE(STATUS) & STA_UNSYNC) === 0;
 }

@@ -1,11 +1,10 @@
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
-import koffi from 'koffi';
+import { errno, flock } from '../libc/libc.ts';
 
 // sys/file.h
 const LOCK_EX = 2;
 const LOCK_NB = 4;
-
-const flock = koffi.load(null).func('int flock(int fd, int operation)');
 
 /**
  * Locks an open file, unless another process holds the lock (flock(2)). The kernel releases the lock when the file is closed,
@@ -13,9 +12,9 @@ const flock = koffi.load(null).func('int flock(int fd, int operation)');
  */
 export function tryLock(descriptor: number): boolean {
   if (flock(descriptor, LOCK_EX | LOCK_NB) === 0) return true;
-  const errno = koffi.errno();
-  if (errno === koffi.os.errno.EINTR) return tryLock(descriptor);
-  if (errno === koffi.os.errno.EWOULDBLOCK || errno === koffi.os.errno.EAGAIN) return false;
-  const [code, meaning] = getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, 'unknown error'];
+  const error = errno();
+  if (error === constants.errno.EINTR) return tryLock(descriptor);
+  if (error === constants.errno.EWOULDBLOCK || error === constants.errno.EAGAIN) return false;
+  const [code, meaning] = getSystemErrorMap().get(-error) ?? [`errno ${error}`, 'unknown error'];
   throw Object.assign(new Error(`${code}: ${meaning}, flock`), { code, syscall: 'flock' });
 }

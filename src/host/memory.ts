@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import koffi from 'koffi';
+import { madvise, mallocTrim } from '../libc/libc.ts';
 
 let collector: (() => void) | undefined;
 
@@ -20,30 +20,12 @@ export function collectGarbage(): void {
 /** MADV_DONTNEED, asm-generic/mman-common.h */
 const MADV_DONTNEED = 4;
 
-/** Of the C library; musl does not have malloc_trim(3). */
-function bind() {
-  const library = koffi.load(null);
-  const madvise: (address: number, size: number, advice: number) => number = library.func(
-    'int madvise(uintptr_t address, size_t size, int advice)',
-  );
-  try {
-    const trim: (pad: number) => void = library.func('int malloc_trim(size_t pad)');
-    return { madvise, trim };
-  } catch {
-    return { madvise, trim: () => {} };
-  }
-}
-
-let native: ReturnType<typeof bind> | undefined;
-
 /**
  * Gives back to the system what a thread that has ended left behind: its memory in the C library's heap, and pages of the
  * program's files, such as code that runs only at a load. The kernel maps them again when they are needed.
  */
 export function giveBackMemory(): void {
-  native ??= bind();
-  const { madvise, trim } = native;
-  trim(0);
+  mallocTrim();
   try {
     for (const { start, end } of unchangedMappings(readFileSync('/proc/self/smaps', 'latin1')))
       madvise(start, end - start, MADV_DONTNEED);

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import koffi from 'koffi';
 import { RawNetlinkSocket } from 'netlink/dist/raw.js';
+import { errno, getsockopt, setsockopt } from '../libc/libc.ts';
 import { NetlinkError, TransactionTooLargeError } from './errors.ts';
 
 /** A netlink socket: datagrams in and out, in order. */
@@ -50,14 +50,6 @@ const RECEIVE_BUFFER = 8 * 1024 * 1024;
 /** The size of a datagram that the kernel allows unasked: the smallest of the usual defaults. */
 const SEND_BUFFER = 128 * 1024;
 
-const setsockopt = koffi
-  .load(null)
-  .func('int setsockopt(int fd, int level, int name, const int *value, uint32_t size)');
-
-const getsockopt = koffi
-  .load(null)
-  .func('int getsockopt(int fd, int level, int name, void *value, _Inout_ uint32_t *size)');
-
 /** The number of lost datagrams; 0 if the kernel does not say. */
 function readDrops(fd: number): number {
   const memory = Buffer.alloc(MEMINFO);
@@ -82,7 +74,7 @@ export function openSocket(protocol: number, group?: number): KernelSocket {
   let fd: number;
   try {
     fd = findDescriptor(protocol, refusing(() => raw.address()).port);
-    if (!setOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)) throw refused(koffi.errno());
+    if (!setOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)) throw refused(errno());
   } catch (error) {
     raw.close();
     throw error;

@@ -1,8 +1,9 @@
-import koffi from 'koffi';
+import { constants } from 'node:os';
+import { errno, sendto, socket } from '../libc/libc.ts';
 
 /**
- * sd_notify(3): datagrams to the socket that systemd names in $NOTIFY_SOCKET. Node has no Unix datagrams, and the
- * packages that add them compile at installation. We have koffi for the netlink sockets anyway.
+ * sd_notify(3): datagrams to the socket that systemd names in $NOTIFY_SOCKET. Node.js has no Unix datagrams, and
+ * the packages that add them compile at installation.
  */
 export interface Notify {
   /** Sends `NAME=value` lines, such as `READY=1`. Does nothing without a service manager. */
@@ -24,11 +25,6 @@ const MOST = 64;
 export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const path = env.NOTIFY_SOCKET;
   if (!path || !/^[/@]/.test(path)) return { send: () => {}, watchdog: undefined };
-  const libc = koffi.load(null);
-  const socket = libc.func('int socket(int domain, int type, int protocol)');
-  const sendto = libc.func(
-    'intptr_t sendto(int fd, const void *data, size_t size, int flags, const void *address, uint32_t address_size)',
-  );
   // struct sockaddr_un {u16 family; char path[]}; an abstract name starts with NUL instead of @
   const name = Buffer.from(path);
   if (path.startsWith('@')) name[0] = 0;
@@ -42,8 +38,8 @@ export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const isSent = (data: Buffer): boolean => {
     if (fd < 0) fd = socket(AF_UNIX, SOCK_DGRAM_CLOEXEC, 0);
     if (sendto(fd, data, data.length, MSG_NOSIGNAL | MSG_DONTWAIT, address, address.length) >= 0) return true;
-    const { ENOENT, ECONNREFUSED } = koffi.os.errno;
-    return [ENOENT, ECONNREFUSED].includes(koffi.errno());
+    const { ENOENT, ECONNREFUSED } = constants.errno;
+    return [ENOENT, ECONNREFUSED].includes(errno());
   };
   const flush = (): void => {
     timer = undefined;
