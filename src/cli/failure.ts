@@ -1,6 +1,7 @@
 import { ClientError } from '../client/error.ts';
 import { ConfigError, formatProblem, UnreadableError } from '../config/problems.ts';
 import { EditError } from '../host/files.ts';
+import { RefusedError } from '../init/place.ts';
 import { UnsupportedError } from '../netlink/supported.ts';
 import { explain, isNotPermitted } from '../table/explain.ts';
 import { UserError } from '../users/change.ts';
@@ -24,6 +25,11 @@ export function failureOf(error: unknown): Failure {
     return {
       lines: error.problems.map(formatProblem),
       exit: error instanceof UnreadableError && error.permission ? EXIT.NOT_PERMITTED : EXIT.CONFIG,
+    };
+  if (error instanceof RefusedError)
+    return {
+      lines: [`knockd-nft: ${error.message}`],
+      exit: error.permission ? EXIT.NOT_PERMITTED : EXIT.FAILED,
     };
   if (error instanceof UsageError) return { lines: [`knockd-nft: ${error.message}`], exit: EXIT.USAGE };
   const known = explain(error);

@@ -69,6 +69,8 @@ export async function userCommand(
   const { env, tell } = context;
   refuseWhileTrying(env);
   const before = readConfig(path, env); // errors from before the change are told as they stand
+  // before the change: nothing may keep the secret from being printed afterwards
+  const host = verb === 'remove' ? '' : await hostName(options, env);
   const effect = await effectOf(path, before.config, env);
   const changed = await change(context, path, verb, named, options);
   for (const left of changed.left) tell(`${left} is no longer needed: rm ${shellWord(left)}`);
@@ -77,10 +79,7 @@ export async function userCommand(
   if (status !== EXIT.DONE) tell(`knockd-nft: ${done.text}`);
   const said = { remove: 'removed', add: 'added', rotate: 'rotated' }[verb];
   const { config } = readConfig(path, env);
-  const handout =
-    verb === 'remove'
-      ? undefined
-      : handoutOf(config, requireUser(config, named), user, await hostName(options, env));
+  const handout = verb === 'remove' ? undefined : handoutOf(config, requireUser(config, named), user, host);
   if (context.json) {
     const value = handout && (await handoutValue(handout, options.page));
     context.print(JSON.stringify({ event: said, ...named, file: path, inForce: done.inForce, ...value }));

@@ -300,3 +300,10 @@ t.test(
     for (const text of [json, plain, stdout, stderr]) t.notMatch(text, secret);
   },
 );
+
+t.test('an option that makes no sense changes nothing', { skip }, async t => {
+  const world = await fileWorld(t, { loaded: false });
+  const { status, stderr } = await call(world, 'user', 'add', 'ssh', 'alice', '--host', '-x y');
+  t.equal(status, 64, stderr);
+  t.equal(readFileSync(world.configFile, 'utf8'), FILE);
+});

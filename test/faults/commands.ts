@@ -15,6 +15,8 @@ export interface Command {
   readonly prepare: (world: World, env: Env) => Promise<void>;
   /** It makes secrets or sequences by chance, so each run ends in other rules: those of its file. */
   readonly chance?: true;
+  /** Its file fits the host, as far as that can be seen: a whole file may say something else. */
+  readonly fits?: true;
   /** It only looks, or prints. */
   readonly looks?: true;
   /** Nobody may be there to read what it prints. */
@@ -136,11 +138,12 @@ export function commands(folder: string): Readonly<Record<string, Command>> {
       chance: true,
     },
     'user remove': { words: ['user', 'remove', 'ssh', 'bob'], prepare: loaded },
-    init: { words: ['init', '--yes', '--tokens', 'laptop'], prepare: nothing, chance: true },
+    init: { words: ['init', '--yes', '--tokens', 'laptop'], prepare: nothing, chance: true, fits: true },
     'init --force': {
       words: ['init', '--yes', '--force'],
       prepare: loaded,
       chance: true,
+      fits: true,
       copies: /^knockd-nft\.json\.bak\d*$/,
     },
     import: { words: ['import', join(folder, 'knockd.conf')], prepare: knockdConf, looks: true },
