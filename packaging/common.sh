@@ -34,7 +34,7 @@ purge() {
     hex='[0-9a-f]'
     random=$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex$hex
     for file in /etc/knockd-nft.json /etc/knockd-nft.json.new; do
-        rm -f "$file" "$file".bak* "$file".$random "$file".$random.tmp "$file".$random.$random.tmp "$file".??????.tmp
+        rm -f "$file" "$file".bak* "$file".$random "$file".$random.tmp "$file".$random.$random.tmp "$file".[0-9]*.$random.tmp "$file".??????.tmp
     done
     rm -rf /var/lib/knockd-nft
 }

@@ -200,6 +200,7 @@ t.test('the Debian package', { skip: missing() }, async t => {
       '.new.bak',
       '.0123456789ab',
       '.new.0123456789ab.abcdef012345.tmp',
+      '.12345.abcdef012345.tmp',
     ])
       write(lab, { services: { ssh } }, `${CONFIG}${name}`);
     await succeed(lab, 'dpkg', '--purge', 'knockd-nft');
