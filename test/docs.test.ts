@@ -194,3 +194,22 @@ t.test('no file of the sources needs itself, through whichever others', async t 
     t.notOk(seen.has(path), path);
   }
 });
+
+t.test(
+  'what the first page has you type is what the test of the first steps types, in its order',
+  async t => {
+    const use =
+      (text.get('README.md') ?? '').match(/^Hide ssh on a server[\s\S]*?(?=^For Fedora)/m)?.[0] ?? '';
+    const commands = [...use.matchAll(/^ {4}([^#\s].*?)(?: +#.*)?$/gm)].map(([, command = '']) => command);
+    t.ok(commands.length > 8, `${commands.length} commands`);
+    const typed = [...(text.get('docs/getting-started.md') ?? '').matchAll(/^ {4}\w+@\w+:\S+\$ (.*)$/gm)].map(
+      ([, command = '']) => command,
+    );
+    let from = 0;
+    for (const command of commands) {
+      const at = typed.indexOf(command, from);
+      t.ok(at >= 0, command);
+      from = Math.max(from, at);
+    }
+  },
+);

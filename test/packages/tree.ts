@@ -1,5 +1,6 @@
 /** Root trees of distributions without Node.js, for the lab: made by debootstrap once, and kept in build/cache. */
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { lacking, run } from '../kernel/process.ts';
 import { missing } from '../system/lab.ts';
@@ -7,22 +8,21 @@ import { missing } from '../system/lab.ts';
 export type Suite = 'bookworm' | 'trixie';
 
 /** What is in it beside what every Debian has; the package manager of others, to be tried with ours. */
-const INCLUDED = ['systemd', 'systemd-sysv', 'dbus', 'iproute2', 'nftables', 'rpm'];
+const INCLUDED = [
+  ...['systemd', 'systemd-sysv', 'dbus', 'iproute2', 'nftables', 'rpm'],
+  ...['openssh-server', 'openssh-client'], // for getting-started
+];
 
 /** The folder of the tree. Throws what debootstrap says where it cannot be made. */
 export async function debian(suite: Suite): Promise<string> {
-  const folder = resolve(`build/cache/tree-${suite}`);
-  if (existsSync(folder)) return folder;
-  const made = resolve(`build/cache/.tree-${suite}-${process.pid}`);
-  const options = ['--variant=minbase', `--include=${INCLUDED.join()}`];
-  const { status, stdout, stderr } = await run(['debootstrap', ...options, suite, made], {
+  const version = createHash('sha256').update(INCLUDED.join()).digest('hex').slice(0, 8);
+  const folder = resolve(`build/cache/tree-${suite}-${version}`);
+  // several test files may want the same one: one makes it, and the others wait
+  const script = `[ -e ${folder} ] || { rm -rf ${folder}.new && debootstrap --variant=minbase --include=${INCLUDED.join()} ${suite} ${folder}.new && mv ${folder}.new ${folder}; }`;
+  const { status, stdout, stderr } = await run(['flock', `${folder}.lock`, 'sh', '-c', script], {
     timeout: 580_000,
   });
-  if (status !== 0) {
-    rmSync(made, { recursive: true, force: true });
-    throw new Error(`debootstrap ${suite}: ${stdout}${stderr}`);
-  }
-  renameSync(made, folder);
+  if (status !== 0 || !existsSync(folder)) throw new Error(`debootstrap ${suite}: ${stdout}${stderr}`);
   return folder;
 }
 
