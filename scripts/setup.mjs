@@ -76,6 +76,7 @@ const purposes = {
     'wireguard-tools': ['wg'],
     'wireguard-go': ['wireguard-go'],
     curl: ['curl'],
+    'docker.io': ['dockerd'],
   },
   peers: { ...testPackages, 'fwknop-server': ['fwknopd'], 'fwknop-client': ['fwknop'] },
   packages: { ...testPackages, debootstrap: ['debootstrap'], rpm: ['rpmbuild', 'rpm'] },
