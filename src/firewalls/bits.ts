@@ -42,8 +42,12 @@ export function guess(bytes: Uint8Array): Bits {
   return { likely: Buffer.from(bytes), sure: Buffer.alloc(bytes.length) };
 }
 
+/** The bytes of all registers together. No expression loads more, whatever it says. */
+const MOST = 64;
+
 export function vague(size: number): Bits {
-  return { likely: Buffer.alloc(size), sure: Buffer.alloc(size), vague: true };
+  const bytes = Math.min(size, MOST);
+  return { likely: Buffer.alloc(bytes), sure: Buffer.alloc(bytes), vague: true };
 }
 
 /** Whether all bits are certain. */
