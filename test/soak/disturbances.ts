@@ -58,6 +58,7 @@ export class Disturber {
     const disturber = new Disturber(here, next, world.startKnockd(['run'], { ...env, ...supervisorEnv }));
     await disturber.#inForce();
     settled();
+    disturber.#connectAllDeaf();
     return disturber;
   }
 
@@ -197,6 +198,7 @@ export class Disturber {
     settled();
     mended?.();
     lives();
+    this.#connectAllDeaf();
   }
 
   /** Has it read the file again. */
@@ -205,12 +207,22 @@ export class Disturber {
     this.#supervisor.signal('SIGHUP');
   }
 
-  /** One more reader that never reads, and the first ones leave. */
+  /** A reader that never reads takes the place of the one that came first. */
   #beDeaf(): void {
     this.#here.diary.operation('a reader of events that never reads');
+    this.#connectDeaf();
+    this.#deaf.shift()?.destroy();
+  }
+
+  /** As many as there always are. Those of a former supervisor are gone with it. */
+  #connectAllDeaf(): void {
+    for (const reader of this.#deaf.splice(0)) reader.destroy();
+    for (let left = DEAF; left > 0; left--) this.#connectDeaf();
+  }
+
+  #connectDeaf(): void {
     const reader = connect(eventsPath(this.#here.env)).pause();
     reader.on('error', () => reader.destroy()); // the supervisor is gone
     this.#deaf.push(reader);
-    if (this.#deaf.length > DEAF) this.#deaf.shift()?.destroy();
   }
 }

@@ -88,7 +88,9 @@ export async function soak(t: Pick<Test, 'teardown'>, options: SoakOptions): Pro
   const sample = async () => {
     await pause(diary, firstSample - diary.now());
     while (!diary.ended.aborted) {
-      samples.push(await measure(world, disturber.supervisor.pid, folders));
+      const measured = await measure(world, disturber.supervisor.pid, folders);
+      samples.push(measured);
+      diary.note(`measured: ${JSON.stringify(measured)}`);
       await pause(diary, Math.max((end - firstSample) / SAMPLES, LEAST_PAUSE));
     }
   };
