@@ -22,7 +22,9 @@ const number = (value: number | undefined, digits = 0) =>
 const quartiles = ({ quartiles: [low, high] }: Spread, digits = 0) =>
   `(${number(low, digits)}–${number(high, digits)})`;
 const times = (value: number | undefined, base: number | undefined) =>
-  value === undefined || base === undefined || !Number.isFinite(value / base) ? '-' : ratio(value, base);
+  value === undefined || base === undefined || !(base > TINY) ? '-' : ratio(value, base);
+/** What is smaller is noise, and nothing is compared with it. */
+const TINY = 0.05;
 const fenced = (rows: readonly string[]) => ['```', ...rows, '```'].join('\n');
 /** Milliseconds and the like: small ones with more digits. */
 const fine = (value: number | undefined) =>
@@ -157,7 +159,7 @@ areas for rules and sets, which other work of the machine disturbs by some MiB.`
       '',
       ...table(
         'kernel, MiB',
-        it => it.kernel.median,
+        it => Math.max(0, it.kernel.median),
         value => number(value, 1),
       ),
     ]),
