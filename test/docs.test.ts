@@ -162,31 +162,31 @@ t.test('the way through the sources names every folder, and no file that is not 
       );
 });
 
+/** The files of this project that a file imports, also only types from, and also when it runs. */
+function importsOf(path: string): readonly string[] {
+  const found = readFileSync(path, 'utf8').matchAll(/(?:\bfrom |\bimport\()'(\.[^']+)'/g);
+  return [...found].map(([, to = '']) => join(dirname(path), to));
+}
+
 t.test('each floor of the sources imports only from those below', async t => {
   const rows = inside.matchAll(/^\| (\d) \| `(\w+)\/` \|/gm);
   const floors = new Map([...rows].map(([, floor, folder = '']) => [folder, Number(floor)]));
   for (const path of sources) {
     const [top, own = '', file] = path.split('/');
     if (top !== 'src' || file === undefined || !path.endsWith('.ts')) continue;
-    for (const [, to = ''] of readFileSync(path, 'utf8').matchAll(/(?:from |import\()'(\.[^']+)'/g)) {
-      const [, other = ''] = join(dirname(path), to).split('/');
+    for (const to of importsOf(path)) {
+      const [, other = ''] = to.split('/');
       if (other === own || other === 'version.ts') continue;
       t.ok((floors.get(other) ?? 99) < (floors.get(own) ?? 0), `${path} imports from src/${other}`);
     }
   }
 });
 
-t.test('no file of the sources needs itself, through whichever others', async t => {
-  const files = sources.filter(path => path.endsWith('.ts'));
+t.test('no file needs itself, through whichever others, not even for a type', async t => {
   const imported = new Map(
-    files.map(path => {
-      const needed = readFileSync(path, 'utf8').matchAll(
-        /^(?:import|export) (?!type )[^;]*? from '(\.[^']+)'/gm,
-      );
-      return [path, [...needed].map(([, to = '']) => join(dirname(path), to))] as const;
-    }),
+    sources.filter(path => path.endsWith('.ts')).map(path => [path, importsOf(path)] as const),
   );
-  for (const path of files) {
+  for (const path of imported.keys()) {
     const seen = new Set<string>();
     const left = [...(imported.get(path) ?? [])];
     for (let next = left.pop(); next !== undefined; next = left.pop())

@@ -7,7 +7,18 @@ import { columns } from '../terminal/columns.ts';
 import { writeLines } from '../terminal/harmless.ts';
 import { painter } from '../terminal/paint.ts';
 import { textWidth, wrap } from '../terminal/wrap.ts';
-import type { Answers, Given } from './init.ts';
+
+/** The choices for the file. The rest is chance. */
+export interface Answers {
+  readonly services: readonly Choice[];
+  /** Addresses and networks, as in the file. */
+  readonly allow: readonly string[];
+  /** The user whom one-time tokens let in; null if a sequence does. */
+  readonly user: string | null;
+}
+
+/** The answers that options give; undefined if they give none. */
+export type Given = { readonly [Key in keyof Answers]: Answers[Key] | undefined };
 
 /** The facts for the questions. */
 export interface Asked {

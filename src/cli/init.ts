@@ -30,7 +30,7 @@ import { NoAnswerError } from '../terminal/ask.ts';
 import { textWidth } from '../terminal/wrap.ts';
 import { handoutOf } from '../users/handout.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
-import { askQuestions } from './init-questions.ts';
+import { type Answers, askQuestions, type Given } from './init-questions.ts';
 import { readableWarnings } from './readable.ts';
 
 /** The exit status that shells give for Ctrl-C. */
@@ -44,18 +44,6 @@ export interface InitOptions {
   readonly yes?: boolean;
   readonly tokens?: string;
 }
-
-/** The choices for the file. The rest is chance. */
-export interface Answers {
-  readonly services: readonly Choice[];
-  /** Addresses and networks, as in the file. */
-  readonly allow: readonly string[];
-  /** The user whom one-time tokens let in; null if a sequence does. */
-  readonly user: string | null;
-}
-
-/** The answers that options give; undefined if they give none. */
-export type Given = { readonly [Key in keyof Answers]: Answers[Key] | undefined };
 
 /** `init`: writes a first configuration. On a terminal it asks for what no option says. */
 export async function initCommand(context: Context, options: InitOptions): Promise<number> {

@@ -5,7 +5,7 @@ import type { Protocol } from '../inet/protocol.ts';
 import { AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import type { Expression, Unknown } from '../nftables/expression.ts';
 import { NFTA_REJECT } from '../nftables/expressions/reject.ts';
-import type { Rule } from '../nftables/rule.ts';
+import type { Rule } from '../nftables/ruleset.ts';
 
 /** The answer of a closed port: none, the kernel's own for a closed port, or ICMP of another kind. */
 export type Look = 'silence' | 'closed' | 'prohibited' | 'other ICMP';

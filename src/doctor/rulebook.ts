@@ -1,10 +1,11 @@
 import type { Connection } from '../netlink/connection.ts';
 import { attributesOf, familyOf, NFPROTO } from '../netlink/nfnetlink.ts';
 import { keyText } from '../nftables/datatype.ts';
-import { decodeElements, type Element, elementText, getElements } from '../nftables/element.ts';
+import { decodeElements, elementText, getElements } from '../nftables/element.ts';
 import { keyBefore } from '../nftables/interval.ts';
-import { decodeHandle, decodeRule, getRules, type Rule } from '../nftables/rule.ts';
-import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
+import { decodeHandle, decodeRule, getRules } from '../nftables/rule.ts';
+import type { Element, NftSet, Rule } from '../nftables/ruleset.ts';
+import { decodeSet, getSets } from '../nftables/set.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
 import { ruleText } from '../nftables/text.ts';
 import type { Trace } from '../nftables/trace.ts';

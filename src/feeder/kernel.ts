@@ -1,12 +1,13 @@
 /** The sets of tokens in the kernel: reads and fills them. */
+
 import { collectGarbage } from '../host/memory.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import { attributesOf } from '../netlink/nfnetlink.ts';
 import { newChain } from '../nftables/chain.ts';
 import type { Change } from '../nftables/change.ts';
-import { deleteElements, type Element, flushSet, newElements, newElementsOf } from '../nftables/element.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
+import { deleteElements, flushSet, newElements, newElementsOf } from '../nftables/element.ts';
+import type { Element, Ruleset } from '../nftables/ruleset.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import { START } from '../ruleset/automaton.ts';

@@ -1,5 +1,5 @@
 import type { Expression } from '../nftables/expression.ts';
-import type { Rule } from '../nftables/rule.ts';
+import type { Rule } from '../nftables/ruleset.ts';
 import type { ForeignTable } from './table.ts';
 
 export interface PortClasses {

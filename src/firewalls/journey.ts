@@ -1,5 +1,5 @@
 import { NF_IP_PRI } from '../inet/netfilter.ts';
-import type { Hook } from '../nftables/chain.ts';
+import type { Hook } from '../nftables/ruleset.ts';
 import { type Packet, redirected } from './packet.ts';
 import type { ForeignChain, ForeignTable } from './table.ts';
 import { type Fate, type Ruling, Walker } from './walk.ts';

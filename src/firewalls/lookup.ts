@@ -1,5 +1,5 @@
 import { splitKey } from '../nftables/datatype.ts';
-import type { Element } from '../nftables/element.ts';
+import type { Element } from '../nftables/ruleset.ts';
 import { type Bits, isSure, type Match, mayBe, NO, UNKNOWN, UNLIKELY, YES } from './bits.ts';
 import type { ForeignSet } from './table.ts';
 

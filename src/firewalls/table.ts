@@ -1,7 +1,4 @@
-import type { Chain } from '../nftables/chain.ts';
-import type { Element } from '../nftables/element.ts';
-import type { Rule } from '../nftables/rule.ts';
-import type { NftSet } from '../nftables/set.ts';
+import type { Chain, Element, NftSet, Rule } from '../nftables/ruleset.ts';
 
 /** Another program's table, in one of the families that see packets to this host. */
 export interface ForeignTable {

@@ -1,4 +1,4 @@
-import type { Rule } from '../nftables/rule.ts';
+import type { Rule } from '../nftables/ruleset.ts';
 import { both, type Match, YES } from './bits.ts';
 import type { Decision, Step, Translation } from './decision.ts';
 import { follow } from './follow.ts';

@@ -3,22 +3,17 @@ import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
 import { type Change, change } from './change.ts';
 import { NFT_MSG } from './message.ts';
-
-/** The hook of a base chain. `priority` may be negative. A lower one runs earlier. */
-export interface Hook {
-  readonly name: (typeof HOOKS)[number];
-  readonly priority: number;
-  readonly policy: 'accept' | 'drop';
-}
-
-export interface Chain {
-  readonly name: string;
-  /** Only base chains have one (of type filter). */
-  readonly hook?: Hook;
-}
+import type { Chain, Hook } from './ruleset.ts';
 
 /** enum nf_inet_hooks, in its order */
-const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting', 'ingress'] as const;
+const HOOKS = [
+  'prerouting',
+  'input',
+  'forward',
+  'output',
+  'postrouting',
+  'ingress',
+] as const satisfies readonly Hook['name'][];
 /** enum nft_chain_attributes and nft_hook_attributes */
 const NFTA_CHAIN = { TABLE: 1, NAME: 3, HOOK: 4, POLICY: 5, TYPE: 7 } as const;
 const NFTA_HOOK = { HOOKNUM: 1, PRIORITY: 2 } as const;

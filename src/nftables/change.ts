@@ -1,9 +1,5 @@
 import type { Message } from '../netlink/nfnetlink.ts';
-import type { Chain } from './chain.ts';
-import type { NamedCounter } from './named-counter.ts';
-import type { Rule } from './rule.ts';
-import type { NftSet } from './set.ts';
-import type { Table } from './table.ts';
+import type { Chain, NamedCounter, NftSet, Rule, Table } from './ruleset.ts';
 
 /** What a change of a transaction is about. The elements of a set are in the bytes of the message. */
 export type NftObject =

@@ -6,28 +6,9 @@ import { type Change, change } from './change.ts';
 import { keyText } from './datatype.ts';
 import { NFT_MSG, NFTA_LIST_ELEM } from './message.ts';
 import { VERDICT } from './register.ts';
-import type { NftSet } from './set.ts';
+import type { Element, NftSet } from './ruleset.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
 import { type Data, readData, readValue, verdictText, writeData } from './verdict.ts';
-
-/** One element of a set or map. Times are in milliseconds. */
-export interface Element {
-  readonly key: Buffer;
-  readonly data?: Data;
-  /** How long it lives in all; absent if it never expires. */
-  readonly timeout?: number;
-  /** How long it has left. */
-  readonly expires?: number;
-  readonly comment?: string;
-  /** In an interval set: the first key after a range. */
-  readonly end?: boolean;
-  /** The element that stands for all other keys (`*`). Its own key is empty. */
-  readonly all?: boolean;
-  /** In a set of ranges of several fields: the last key of the range, field by field. */
-  readonly last?: Buffer;
-  /** nft's mark on a range that goes up to the last address. */
-  readonly open?: boolean;
-}
 
 /** enum nft_set_elem_attributes, nft_set_elem_list_attributes, nft_set_elem_flags */
 const NFTA_SET_ELEM = {

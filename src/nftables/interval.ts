@@ -1,6 +1,5 @@
 import { keyText } from './datatype.ts';
-import type { Element } from './element.ts';
-import type { SetWithElements } from './ruleset.ts';
+import type { Element, SetWithElements } from './ruleset.ts';
 
 /**
  * The kernel keeps a set of ranges as a list of points: the start of each range, and the first key after it. nft also puts an

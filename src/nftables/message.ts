@@ -30,3 +30,6 @@ export const NFT_MSG = {
 
 /** enum nft_list_attributes */
 export const NFTA_LIST_ELEM = 1;
+
+/** The kind of object that a named counter is. */
+export const NFT_OBJECT_COUNTER = 1;

@@ -2,19 +2,12 @@ import { type AttributeReader, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
 import { type Change, change } from './change.ts';
-import { NFT_MSG } from './message.ts';
-
-/** A named counter. Rules count in it by its name, and it outlives them. */
-export interface NamedCounter {
-  readonly name: string;
-  readonly packets: number;
-  readonly bytes: number;
-}
+import { NFT_MSG, NFT_OBJECT_COUNTER } from './message.ts';
+import type { NamedCounter } from './ruleset.ts';
 
 /** enum nft_object_attributes and nft_counter_attributes */
 const NFTA_OBJ = { TABLE: 1, NAME: 2, TYPE: 3, DATA: 4 } as const;
 const NFTA_COUNTER = { BYTES: 1, PACKETS: 2 } as const;
-export const NFT_OBJECT_COUNTER = 1;
 
 export function newCounter(table: string, counter: NamedCounter): Change {
   const { name, packets, bytes } = counter;

@@ -1,6 +1,5 @@
 import { DATATYPES, type Datatype } from './datatype.ts';
 import { type Register, register, VERDICT } from './register.ts';
-import type { NftSet } from './set.ts';
 
 /** The content of a register in nft's words: something of the packet, or a constant. */
 type Operand =
@@ -9,6 +8,9 @@ type Operand =
 
 type Loaded = Exclude<Operand, { constant: Buffer }>;
 
+/** What the words of a rule need to know of a set. */
+type Typed = { readonly types: readonly Datatype[]; readonly data?: Datatype | typeof VERDICT };
+
 /**
  * The words of one rule, gathered while its expressions are read one after the other. Registers hold text instead of bytes.
  *
@@ -16,12 +18,12 @@ type Loaded = Exclude<Operand, { constant: Buffer }>;
  * since nft puts them in front of those words by itself.
  */
 export class RuleText {
-  readonly #sets: ReadonlyMap<string, NftSet>;
+  readonly #sets: ReadonlyMap<string, Typed>;
   readonly #registers = new Map<Register, Operand>();
   readonly #protocols = new Set<string>();
   readonly #words: { readonly text: string; readonly protocol?: string }[] = [];
 
-  constructor(sets: ReadonlyMap<string, NftSet>) {
+  constructor(sets: ReadonlyMap<string, Typed>) {
     this.#sets = sets;
   }
 

@@ -5,12 +5,8 @@ import type { Message } from '../netlink/nfnetlink.ts';
 import { type Change, change } from './change.ts';
 import { type Expression, readExpressions, sameExpression, writeExpressions } from './expression.ts';
 import { NFT_MSG } from './message.ts';
+import type { Rule } from './ruleset.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
-
-export interface Rule {
-  readonly expressions: readonly Expression[];
-  readonly comment?: string;
-}
 
 /** enum nft_rule_attributes */
 const NFTA_RULE = { TABLE: 1, CHAIN: 2, HANDLE: 3, EXPRESSIONS: 4, USERDATA: 7 } as const;

@@ -13,25 +13,8 @@ import {
 } from './datatype.ts';
 import { NFT_MSG } from './message.ts';
 import { VERDICT } from './register.ts';
+import type { NftSet } from './ruleset.ts';
 import { encodeByteOrders, encodeTypeof } from './userdata.ts';
-
-/** A set, or a map if it has `data`: what its elements hold. The kernel calls both sets, nft calls one with data a map. */
-export interface NftSet {
-  readonly name: string;
-  /** The types of the key, more than one for a concatenation; empty for a type that this program does not know. */
-  readonly types: readonly Datatype[];
-  readonly data?: Datatype | typeof VERDICT;
-  /** Packets add and remove elements. */
-  readonly dynamic: boolean;
-  /** Elements may have a time-out. */
-  readonly timeout: boolean;
-  /** Keys are the ends of ranges. */
-  readonly interval: boolean;
-  /** The most elements that it can hold, if there is a limit. */
-  readonly size?: number;
-  /** How many elements it had when we asked, if the kernel says (NFTA_SET_COUNT of later kernels). */
-  readonly count?: number;
-}
 
 /** enum nft_set_attributes, nft_set_flags, nft_set_desc_attributes */
 const NFTA_SET = {

@@ -3,19 +3,8 @@ import { NLM_F } from '../netlink/connection.ts';
 import type { Message } from '../netlink/nfnetlink.ts';
 import { type Change, change } from './change.ts';
 import { NFT_MSG } from './message.ts';
+import type { Table } from './ruleset.ts';
 import { decodeComment, encodeComment } from './userdata.ts';
-
-/** A table of family inet. Its comment is set when it is made, and never changes. */
-export interface Table {
-  readonly name: string;
-  readonly comment: string | undefined;
-  /** Its chains are not hooked in, so no packet reaches them. */
-  readonly dormant?: boolean;
-  /** Only the socket that made it may change it. The table goes when that socket is closed (Linux 5.12). */
-  readonly owner?: boolean;
-  /** The kernel's number for it. A table that is made anew gets another one. */
-  readonly handle?: bigint;
-}
 
 /** enum nft_table_attributes */
 const NFTA_TABLE = { NAME: 1, FLAGS: 2, HANDLE: 4, USERDATA: 6 } as const;

@@ -1,13 +1,20 @@
 import { AttributeReader, AttributeWriter } from '../netlink/attributes.ts';
-import type { Hook } from './chain.ts';
 import type { Change } from './change.ts';
-import { decodeElements, type Element, elementText } from './element.ts';
+import { decodeElements, elementText } from './element.ts';
 import { expressionText } from './expression.ts';
 import { intervalTexts } from './interval.ts';
-import type { Rule } from './rule.ts';
 import { RuleText } from './rule-text.ts';
-import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from './ruleset.ts';
-import { type NftSet, setText } from './set.ts';
+import {
+  byName,
+  type ChainWithRules,
+  type Element,
+  type Hook,
+  type NftSet,
+  type Rule,
+  type Ruleset,
+  type SetWithElements,
+} from './ruleset.ts';
+import { setText } from './set.ts';
 
 /** The ruleset as a script that `nft -f` loads, with the same effect as the messages. */
 export function rulesetText({ table, counters, sets, chains }: Ruleset): string {

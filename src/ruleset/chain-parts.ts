@@ -1,8 +1,7 @@
 import type { Config } from '../config/types.ts';
 import { FAMILIES } from '../inet/family.ts';
 import type { Expression } from '../nftables/expression.ts';
-import type { Rule } from '../nftables/rule.ts';
-import type { ChainWithRules } from '../nftables/ruleset.ts';
+import type { ChainWithRules, Rule } from '../nftables/ruleset.ts';
 import * as match from './match.ts';
 
 export type Statement = readonly Expression[];

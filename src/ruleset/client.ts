@@ -1,7 +1,6 @@
 import { FAMILIES, type Family } from '../inet/family.ts';
 import { formatNetwork } from '../inet/network.ts';
-import type { Element } from '../nftables/element.ts';
-import type { SetWithElements } from '../nftables/ruleset.ts';
+import type { Element, SetWithElements } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
 import { names } from './names.ts';
 

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Config, Service } from '../config/types.ts';
-import type { NamedCounter } from '../nftables/named-counter.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
+import type { NamedCounter, Ruleset } from '../nftables/ruleset.ts';
 import { compileAutomaton } from './automaton.ts';
 import { compileChains } from './chains.ts';
 import { MARK, names } from './names.ts';

@@ -1,7 +1,6 @@
 import { FAMILIES, type Family } from '../inet/family.ts';
 import { formatPortRange } from '../inet/port.ts';
-import type { Element } from '../nftables/element.ts';
-import { byName, type Ruleset } from '../nftables/ruleset.ts';
+import { byName, type Element, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
 import { clientsOf, clientText } from './client.ts';
 import { names } from './names.ts';

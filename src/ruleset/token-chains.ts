@@ -1,6 +1,5 @@
 import type { Config } from '../config/types.ts';
-import type { Rule } from '../nftables/rule.ts';
-import type { ChainWithRules } from '../nftables/ruleset.ts';
+import type { ChainWithRules, Rule } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
 import { noLinkLocal, rule } from './chain-parts.ts';
 import * as match from './match.ts';

@@ -1,6 +1,11 @@
-import type { Element } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
-import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
+import {
+  byName,
+  type ChainWithRules,
+  type Element,
+  type Ruleset,
+  type SetWithElements,
+} from '../nftables/ruleset.ts';
 import { jump, verdict } from '../ruleset/match.ts';
 import { names, ownerOf, serviceOfGuard } from '../ruleset/names.ts';
 import { chainOf, reachable, rewritten, setsOf } from './references.ts';

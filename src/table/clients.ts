@@ -1,7 +1,6 @@
 import type { monotonic } from '../host/clock.ts';
 import type { Family } from '../inet/family.ts';
-import type { Element } from '../nftables/element.ts';
-import { byName, type Ruleset } from '../nftables/ruleset.ts';
+import { byName, type Element, type Ruleset } from '../nftables/ruleset.ts';
 import { clientsOf } from '../ruleset/client.ts';
 import { host32 } from '../ruleset/match.ts';
 import { names } from '../ruleset/names.ts';

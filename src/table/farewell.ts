@@ -1,7 +1,7 @@
 import type { Connection } from '../netlink/connection.ts';
 import type { Change } from '../nftables/change.ts';
-import { deleteElements, type Element } from '../nftables/element.ts';
-import { byName, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
+import { deleteElements } from '../nftables/element.ts';
+import { byName, type Element, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import { deleteTable } from '../nftables/table.ts';
 import { ownerOf } from '../ruleset/names.ts';
 import type { Dropped } from './fit.ts';

@@ -1,4 +1,4 @@
-import type { Element } from '../nftables/element.ts';
+import type { Element } from '../nftables/ruleset.ts';
 
 /** Elements that a set of state has no room for. */
 export interface Dropped {

@@ -1,11 +1,18 @@
 import { deleteChain, newChain } from '../nftables/chain.ts';
 import type { Change } from '../nftables/change.ts';
-import { deleteElements, type Element, flushSet, newElements, sameElement } from '../nftables/element.ts';
+import { deleteElements, flushSet, newElements, sameElement } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { deleteCounter, newCounter } from '../nftables/named-counter.ts';
 import { flushChain, newRule, sameRule } from '../nftables/rule.ts';
-import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
-import { deleteSet, type NftSet, newSet, sameSet } from '../nftables/set.ts';
+import {
+  byName,
+  type ChainWithRules,
+  type Element,
+  type NftSet,
+  type Ruleset,
+  type SetWithElements,
+} from '../nftables/ruleset.ts';
+import { deleteSet, newSet, sameSet } from '../nftables/set.ts';
 import { deleteTable, newTable } from '../nftables/table.ts';
 import { holds, ownerOf } from '../ruleset/names.ts';
 import { chooseElements, type Dropped } from './fit.ts';

@@ -2,12 +2,22 @@ import { type Connection, type Reply, wholeDump } from '../netlink/connection.ts
 import { NetlinkError } from '../netlink/errors.ts';
 import { attributesOf, type Message, requestOf } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
-import { decodeElements, type Element, getElement, getElements } from '../nftables/element.ts';
-import { decodeCounter, getCounters, type NamedCounter } from '../nftables/named-counter.ts';
-import { decodeRule, getRules, type Rule } from '../nftables/rule.ts';
-import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
-import { decodeSet, getSets, type NftSet } from '../nftables/set.ts';
-import { decodeTable, getTables, type Table } from '../nftables/table.ts';
+import { decodeElements, getElement, getElements } from '../nftables/element.ts';
+import { decodeCounter, getCounters } from '../nftables/named-counter.ts';
+import { decodeRule, getRules } from '../nftables/rule.ts';
+import {
+  byName,
+  type ChainWithRules,
+  type Element,
+  type NamedCounter,
+  type NftSet,
+  type Rule,
+  type Ruleset,
+  type SetWithElements,
+  type Table,
+} from '../nftables/ruleset.ts';
+import { decodeSet, getSets } from '../nftables/set.ts';
+import { decodeTable, getTables } from '../nftables/table.ts';
 import { readGeneration } from '../nftables/transaction.ts';
 import { holdsConnections, MARK, ownerOf } from '../ruleset/names.ts';
 

@@ -1,8 +1,15 @@
 import { FAMILIES } from '../inet/family.ts';
-import type { Hook } from '../nftables/chain.ts';
-import { type Element, sameElement } from '../nftables/element.ts';
-import { type Rule, sameRule } from '../nftables/rule.ts';
-import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
+import { sameElement } from '../nftables/element.ts';
+import { sameRule } from '../nftables/rule.ts';
+import {
+  byName,
+  type ChainWithRules,
+  type Element,
+  type Hook,
+  type Rule,
+  type Ruleset,
+  type SetWithElements,
+} from '../nftables/ruleset.ts';
 import { sameSet } from '../nftables/set.ts';
 import { names, ownerOf } from '../ruleset/names.ts';
 import { decompile, guardedPorts } from '../ruleset/program.ts';

@@ -1,4 +1,5 @@
 /** Requests, dumps and transactions over a socket whose kernel is the test. */
+
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { failureOf } from '../../src/cli/failure.ts';
@@ -21,7 +22,8 @@ import type { Socket } from '../../src/netlink/socket.ts';
 import { newChain } from '../../src/nftables/chain.ts';
 import { featureText, missingFeature } from '../../src/nftables/feature.ts';
 import { register } from '../../src/nftables/register.ts';
-import { newRule, type Rule } from '../../src/nftables/rule.ts';
+import { newRule } from '../../src/nftables/rule.ts';
+import type { Rule } from '../../src/nftables/ruleset.ts';
 import { newTable } from '../../src/nftables/table.ts';
 import { ANY_GENERATION, commit, encodeBatch, readGeneration } from '../../src/nftables/transaction.ts';
 

@@ -18,6 +18,7 @@
  *       chain c { type filter hook input priority 0; RULE }
  *     }
  */
+
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import t from 'tap';
@@ -30,8 +31,9 @@ import { readExpressions, writeExpressions } from '../../src/nftables/expression
 import { prefixElements } from '../../src/nftables/interval.ts';
 import { decodeCounter, deleteCounter, newCounter } from '../../src/nftables/named-counter.ts';
 import { KEY, register, VERDICT } from '../../src/nftables/register.ts';
-import { decodeRule, flushChain, newRule, type Rule, sameRule } from '../../src/nftables/rule.ts';
-import { decodeSet, deleteSet, type NftSet, newSet } from '../../src/nftables/set.ts';
+import { decodeRule, flushChain, newRule, sameRule } from '../../src/nftables/rule.ts';
+import type { NftSet, Rule } from '../../src/nftables/ruleset.ts';
+import { decodeSet, deleteSet, newSet } from '../../src/nftables/set.ts';
 import { decodeTable, deleteTable, newTable } from '../../src/nftables/table.ts';
 import { ruleText } from '../../src/nftables/text.ts';
 import { expression } from './arbitrary.ts';

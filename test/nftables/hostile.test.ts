@@ -2,6 +2,7 @@
  * Whatever bytes come, the decoders give a value or a DecodeError: the native callback that brings them ends the
  * process for anything else, and a table may have been changed by anybody.
  */
+
 import fc from 'fast-check';
 import t from 'tap';
 import { AttributeReader, AttributeWriter, DecodeError } from '../../src/netlink/attributes.ts';
@@ -13,7 +14,8 @@ import { DATATYPES } from '../../src/nftables/datatype.ts';
 import { decodeElements, newElements } from '../../src/nftables/element.ts';
 import { decodeCounter, newCounter } from '../../src/nftables/named-counter.ts';
 import { decodeRule, newRule } from '../../src/nftables/rule.ts';
-import { decodeSet, type NftSet, newSet } from '../../src/nftables/set.ts';
+import type { NftSet } from '../../src/nftables/ruleset.ts';
+import { decodeSet, newSet } from '../../src/nftables/set.ts';
 import { decodeTable, newTable } from '../../src/nftables/table.ts';
 import { commit, readGeneration } from '../../src/nftables/transaction.ts';
 import { decodeComment } from '../../src/nftables/userdata.ts';

@@ -5,12 +5,12 @@
  *
  * It is simpler than the kernel in one thing: an expired element frees its room at once, not at the next garbage collection.
  */
+
 import type { Family } from '../../src/inet/family.ts';
 import { keySize } from '../../src/nftables/datatype.ts';
-import type { Element } from '../../src/nftables/element.ts';
 import type { Expression } from '../../src/nftables/expression.ts';
 import { type Register, VERDICT } from '../../src/nftables/register.ts';
-import type { ChainWithRules, Ruleset, SetWithElements } from '../../src/nftables/ruleset.ts';
+import type { ChainWithRules, Element, Ruleset, SetWithElements } from '../../src/nftables/ruleset.ts';
 import type { Data, Verdict } from '../../src/nftables/verdict.ts';
 
 export const TCP = { fin: 0x01, syn: 0x02, rst: 0x04, psh: 0x08, ack: 0x10 } as const;

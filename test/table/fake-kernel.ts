@@ -2,17 +2,26 @@
  * nf_tables as far as transactions need it. It applies messages one by one, minds which objects refer to which, and keeps all
  * of a transaction or nothing. After net/netfilter/nf_tables_api.c.
  */
+
 import { AttributeReader, AttributeWriter } from '../../src/netlink/attributes.ts';
 import type { Message } from '../../src/netlink/nfnetlink.ts';
-import { type Chain, decodeChain } from '../../src/nftables/chain.ts';
-import { decodeElements, type Element, sameElement } from '../../src/nftables/element.ts';
+import { decodeChain } from '../../src/nftables/chain.ts';
+import { decodeElements, sameElement } from '../../src/nftables/element.ts';
 import type { Expression } from '../../src/nftables/expression.ts';
 import { NFT_MSG } from '../../src/nftables/message.ts';
-import { decodeCounter, type NamedCounter } from '../../src/nftables/named-counter.ts';
-import { decodeRule, type Rule } from '../../src/nftables/rule.ts';
-import type { Ruleset } from '../../src/nftables/ruleset.ts';
-import { decodeSet, type NftSet, sameSet } from '../../src/nftables/set.ts';
-import { decodeTable, type Table } from '../../src/nftables/table.ts';
+import { decodeCounter } from '../../src/nftables/named-counter.ts';
+import { decodeRule } from '../../src/nftables/rule.ts';
+import type {
+  Chain,
+  Element,
+  NamedCounter,
+  NftSet,
+  Rule,
+  Ruleset,
+  Table,
+} from '../../src/nftables/ruleset.ts';
+import { decodeSet, sameSet } from '../../src/nftables/set.ts';
+import { decodeTable } from '../../src/nftables/table.ts';
 
 /** The kernel's answer to a message: `EBUSY: chain forget`. */
 export class Refused extends Error {

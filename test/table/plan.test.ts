@@ -1,14 +1,15 @@
 /** The one transaction that turns a table into another, committed to a kernel that minds what refers to what. */
+
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import t from 'tap';
 import type { Message } from '../../src/netlink/nfnetlink.ts';
 import { deleteChain } from '../../src/nftables/chain.ts';
-import { type Element, newElements } from '../../src/nftables/element.ts';
+import { newElements } from '../../src/nftables/element.ts';
 import { NFT_MSG } from '../../src/nftables/message.ts';
 import { deleteCounter } from '../../src/nftables/named-counter.ts';
-import type { Ruleset } from '../../src/nftables/ruleset.ts';
+import type { Element, Ruleset } from '../../src/nftables/ruleset.ts';
 import { deleteSet } from '../../src/nftables/set.ts';
 import { compile } from '../../src/ruleset/compile.ts';
 import { ownerOf } from '../../src/ruleset/names.ts';

@@ -1,9 +1,11 @@
 /** What a kernel lacks, asked of kernels that lack it: the one at hand has it all. */
+
 import t from 'tap';
 import { Connection, encodeHeader, NLMSG_HEADER } from '../../src/netlink/connection.ts';
 import { attributesOf } from '../../src/netlink/nfnetlink.ts';
 import { NFT_MSG } from '../../src/nftables/message.ts';
-import { decodeTable, type Table } from '../../src/nftables/table.ts';
+import type { Table } from '../../src/nftables/ruleset.ts';
+import { decodeTable } from '../../src/nftables/table.ts';
 import { probe, refuseForgetful } from '../../src/table/probe.ts';
 
 const [NLMSG_ERROR, NLMSG_DONE, NLM_F_ACK, GETGEN, BATCH_END, EOPNOTSUPP] = [2, 3, 4, (10 << 8) | 16, 17, 95];

@@ -1,5 +1,5 @@
 import { required } from '../../netlink/attributes.ts';
-import { NFT_OBJECT_COUNTER } from '../named-counter.ts';
+import { NFT_OBJECT_COUNTER } from '../message.ts';
 import type { Codec } from './codec.ts';
 
 /** Counts in a named counter, which outlives the rule. */
