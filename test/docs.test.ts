@@ -213,3 +213,20 @@ t.test(
     }
   },
 );
+t.test('no file exports what nobody else imports', async t => {
+  const imported = /\b(?:import|export)\s[^;]*?\bfrom '\.[^']+'|\bconst \{[^}]*\} = await import|\.\w+/g;
+  const declared = /^export (?:async )?(?:const|function\*?|class|interface|type) (\w+)/gm;
+  const code = [...sources, ...readdirSync('bench').map(name => join('bench', name))].filter(path =>
+    path.endsWith('.ts'),
+  );
+  const users = new Map<string, Set<string>>();
+  for (const path of code)
+    for (const [clause] of readFileSync(path, 'utf8').matchAll(imported))
+      for (const [name] of clause.matchAll(/\w+/g)) users.set(name, (users.get(name) ?? new Set()).add(path));
+  for (const path of code.filter(it => it.startsWith('src/')))
+    for (const [, name = ''] of readFileSync(path, 'utf8').matchAll(declared)) {
+      const others = new Set(users.get(name));
+      others.delete(path);
+      t.not(others.size, 0, `${path}: ${name}`);
+    }
+});

@@ -17,7 +17,7 @@ import { failureOf } from './failure.ts';
 import { readableWarnings } from './readable.ts';
 import { countUsers, type TokenStatus, tokenStatus } from './token-status.ts';
 
-export interface Assessment {
+interface Assessment {
   readonly state: keyof typeof STATES;
   /** One line. */
   readonly text: string;

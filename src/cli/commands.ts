@@ -39,7 +39,7 @@ export interface Options {
 }
 
 /** Headings of the help. */
-export type Group =
+type Group =
   | 'The configuration'
   | 'The kernel'
   | 'Who is in'

@@ -21,7 +21,7 @@ export interface Answers {
 export type Given = { readonly [Key in keyof Answers]: Answers[Key] | undefined };
 
 /** The facts for the questions. */
-export interface Asked {
+interface Asked {
   /** The services that others can reach on this host. */
   readonly found: readonly Found[];
   /** The service that most people want to hide. */

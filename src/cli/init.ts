@@ -36,7 +36,7 @@ import { readableWarnings } from './readable.ts';
 /** The exit status that shells give for Ctrl-C. */
 const INTERRUPTED = 130;
 
-export interface InitOptions {
+interface InitOptions {
   readonly service?: readonly string[];
   readonly knocks?: string;
   readonly allow?: readonly string[];

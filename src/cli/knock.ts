@@ -5,7 +5,7 @@ import { sendToken } from '../client/spending.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { adviceFor, openTarget, readTarget, readTcpPort, readTimeout, type Target } from './target.ts';
 
-export interface KnockOptions {
+interface KnockOptions {
   readonly gap?: string | undefined;
   /** True if no word follows. Then it is the port of the file. */
   readonly wait?: string | true | undefined;

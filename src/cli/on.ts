@@ -17,7 +17,7 @@ const MOST_AT_ONCE = 100;
 /** How often we may be refused. We may come at the instant when the socket is made but has no rights yet. */
 const REFUSALS = 3;
 
-export interface OnOptions {
+interface OnOptions {
   readonly service?: string;
   readonly timeout?: string;
   readonly atOnce?: string;

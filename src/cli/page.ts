@@ -12,7 +12,7 @@ import { DEFAULT_REALM } from '../token/derive.ts';
 import { DEFAULT_PORT } from '../token/packet.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 
-export interface PageOptions {
+interface PageOptions {
   readonly host?: string | undefined;
   readonly service?: string | undefined;
   readonly realm?: string | undefined;

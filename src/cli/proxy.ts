@@ -3,7 +3,7 @@ import { resolveHost } from '../client/resolve.ts';
 import { type Context, EXIT } from './context.ts';
 import { adviceFor, openTarget, readTarget, readTcpPort, readTimeout } from './target.ts';
 
-export interface ProxyOptions {
+interface ProxyOptions {
   readonly gap?: string | undefined;
   readonly timeout?: string | undefined;
 }

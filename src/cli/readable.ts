@@ -8,7 +8,7 @@ import { hasServices, keptFrom, letRead, SERVICE_USER } from '../host/service-us
 import type { Context } from './context.ts';
 
 /** Why the services cannot read the configuration that they follow, and what mends it. */
-export interface Unreadable {
+interface Unreadable {
   /** By the rights of the file itself, not by those of a folder on the way. */
   readonly byFile: boolean;
   readonly what: string;

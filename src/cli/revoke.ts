@@ -17,7 +17,7 @@ import { noteRevocation } from '../table/revocations.ts';
 import { type Context, EXIT } from './context.ts';
 import { readRevocation, readRevokeWords } from './whom.ts';
 
-export interface RevokeOptions {
+interface RevokeOptions {
   readonly all: boolean;
   /** End connections, too. */
   readonly cut: boolean;

@@ -2,7 +2,7 @@ import { type Hold, holdText, type RunningSupervisor, readHold, runningSuperviso
 import { readTrial } from '../trial/notes.ts';
 
 /** Our table's surroundings on this host, in the form of `status --json`. */
-export interface Standing {
+interface Standing {
   /** The supervisor of this network; null if none runs. */
   readonly supervisor: RunningSupervisor | null;
   readonly hold: Hold | null;

@@ -36,7 +36,7 @@ import { putInForce, tokensText } from './load.ts';
 import { makeReadable } from './readable.ts';
 import { handoutLines, handoutValue } from './user-lines.ts';
 
-export interface UserOptions {
+interface UserOptions {
   readonly sequence?: boolean;
   readonly knocks?: string;
   readonly host?: string;

@@ -20,7 +20,7 @@ export interface Client {
 }
 
 /** Names of services and users have no such characters. */
-export function isLikeAddress(word: string): boolean {
+function isLikeAddress(word: string): boolean {
   return /[.:/]|^\d/.test(word);
 }
 
@@ -58,7 +58,7 @@ export function readService(word: string, ruleset: Ruleset): string {
 }
 
 /** The words of `revoke`: `[SERVICE] ADDRESS|USER`, or with `all` `[SERVICE]`. No service means all services, no `whom` all clients. */
-export interface RevokeWords {
+interface RevokeWords {
   readonly service?: string;
   readonly whom?: string;
 }

@@ -73,7 +73,7 @@ export interface Trial {
 }
 
 /** Uses the key until the opening ends. Rejects with its signal, or when there is no hope. */
-export type Insist<K extends Key> = (door: Door<K>, patience: Patience, trial: Trial) => Promise<never>;
+type Insist<K extends Key> = (door: Door<K>, patience: Patience, trial: Trial) => Promise<never>;
 
 /** How long an open port has to answer before the first knock, in milliseconds. A closed port costs the same time. */
 const HEAD_START = 100;

@@ -15,7 +15,7 @@ import { DEFAULT_REALM, type TokenKey } from '../token/derive.ts';
 import { DEFAULT_PORT } from '../token/packet.ts';
 
 /** A host in the user's file. */
-export interface KnownHost {
+interface KnownHost {
   readonly name: string;
   /** The name or address to connect to. */
   readonly host: string;

@@ -21,7 +21,7 @@ interface Place {
   readonly start: string;
 }
 
-export interface Turn {
+interface Turn {
   /** Whether other processes were before us. */
   readonly waited: boolean;
   readonly end: () => void;

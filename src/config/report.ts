@@ -61,6 +61,6 @@ export function quote(text: string): string {
 }
 
 /** Escapes everything that is not printable ASCII or an ellipsis. */
-export function printable(text: string): string {
+function printable(text: string): string {
   return text.replace(/[^ -~\u2026]/g, letter => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

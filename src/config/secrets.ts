@@ -10,7 +10,7 @@ import type { Config } from './types.ts';
 const EXPECTED = '64 hexadecimal digits, or { "file": "/path/of/a/file/with/them" }';
 
 /** A secret as it is written: its bytes, or the name of the file that holds it. */
-export type WrittenSecret = { readonly bytes: Uint8Array } | { readonly file: string };
+type WrittenSecret = { readonly bytes: Uint8Array } | { readonly file: string };
 
 const inFile = object({
   file: { shape: anyString, required: true, doc: 'A file that holds the 64 digits and nothing else.' },

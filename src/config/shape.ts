@@ -82,7 +82,7 @@ export function object<K extends Keys>(keys: K): Shape<Values<K>> & { readonly k
   };
 }
 
-export interface Named<T> {
+interface Named<T> {
   readonly name: string;
   readonly at: Position;
   readonly value: T;
@@ -201,7 +201,7 @@ export const anyString: Shape<string> = {
   },
 };
 
-export function keySchema(key: Key | undefined): JsonSchema {
+function keySchema(key: Key | undefined): JsonSchema {
   if (key === undefined) return {};
   return {
     description: key.doc,

@@ -17,7 +17,7 @@ export interface PlacedToken {
 /** How many tokens the kernel's map holds. */
 export const MOST_TOKENS = 131_072;
 /** Windows that stand ready beyond the hours: those that just ended, and those for clients whose clocks are ahead. */
-export const SPARE_WINDOWS = 5;
+const SPARE_WINDOWS = 5;
 
 /** How many tokens of each user stand ready: enough for `hours`, or as many as fit. */
 export function windowsFor(users: number, hours: number): number {

@@ -20,7 +20,7 @@ export interface Visit {
   readonly greeting: string;
 }
 
-export interface VisitOptions {
+interface VisitOptions {
   readonly address: string;
   readonly port: number;
   /** How long to wait before it counts as silent, in milliseconds. */

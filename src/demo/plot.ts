@@ -20,7 +20,7 @@ export interface Plot {
 }
 
 /** A second service, which comes into the file while the supervisor watches it. */
-export interface AddedService {
+interface AddedService {
   readonly name: string;
   readonly port: number;
   readonly knocks: readonly Port[];

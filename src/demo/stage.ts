@@ -26,7 +26,7 @@ export class NoStageError extends Error {
 }
 
 /** What the narrator hears from the process that started it, as the first line on its stdin. */
-export interface Script {
+interface Script {
   /** The network namespace that the demo must leave alone. */
   readonly outside: string;
   /** Name and text of the configuration. */

@@ -17,7 +17,7 @@ interface Neighbours {
 }
 
 /** Services that look different from the ports next to them, if another value of `closed` comes closer. */
-export interface Mismatch {
+interface Mismatch {
   readonly services: readonly string[];
   readonly closed: Closed;
   /** The value that `closed` should have. */

@@ -14,7 +14,7 @@ export interface Flush {
 }
 
 /** The words of a unit's commands as systemd has them, including drop-ins. */
-export interface UnitCommands {
+interface UnitCommands {
   readonly unit: string;
   readonly loads: readonly string[];
   readonly stops: readonly string[];

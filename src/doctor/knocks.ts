@@ -8,7 +8,7 @@ import { forGood } from './mend.ts';
 import { chainName, type Doorman, isBefore, passage, type Surroundings } from './passage.ts';
 
 /** A knock, named by its place in the file, since its port is a secret. */
-export interface Knock extends Port {
+interface Knock extends Port {
   /** `services.ssh.sequence: knock 2` */
   readonly where: string;
 }

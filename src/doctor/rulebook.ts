@@ -13,7 +13,7 @@ import { MARK } from '../ruleset/names.ts';
 import { dump } from '../table/read.ts';
 
 /** A rule that a trace refers to. */
-export interface Named {
+interface Named {
   /** The rule as nft prints it. `# NAME` stands for a part that we do not understand. */
   readonly text: string;
   readonly rejects: boolean;

@@ -86,7 +86,7 @@ export function stopOf({ met }: Trail): Met | undefined {
 }
 
 /** The result: whether the client got in, and what kept it out. */
-export interface Conclusion {
+interface Conclusion {
   readonly in: boolean;
   /** It never contains a knock's port. */
   readonly sentence: string;

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isGroupRunning } from '../host/proc.ts';
 import type { Told } from './event.ts';
 
-export interface HookOptions {
+interface HookOptions {
   /** How long one run may take, with all that it started, in milliseconds. */
   readonly timeout: number;
   /** How many run at the same time. */

@@ -39,7 +39,7 @@ export interface Feed {
 const GRACE = 90_000;
 
 /** The first window that may open now or later: the one that ended last. */
-export function firstWindow(now: number): number {
+function firstWindow(now: number): number {
   return windowAt(now) - 1;
 }
 

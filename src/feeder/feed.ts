@@ -48,7 +48,7 @@ export type Feeding =
       readonly generation: number | undefined;
     };
 
-export interface FeedOptions {
+interface FeedOptions {
   readonly env: NodeJS.ProcessEnv;
   /** The ruleset's generation before, as far as it is known. */
   readonly generation?: number | undefined;

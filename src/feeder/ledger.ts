@@ -26,7 +26,7 @@ export interface Ledger {
 }
 
 /** Secrets that cannot have been used, since they were made on this boot and were in no kernel yet. */
-export interface Fresh {
+interface Fresh {
   readonly boot: string;
   /** Of {@link keyId}. */
   readonly keys: readonly string[];
@@ -109,7 +109,7 @@ export function skipUnknown(ledger: Ledger, window: number): Ledger {
 }
 
 /** A name for all that tokens are made from. Two users with the same name share their tokens. It tells nothing of the secret. */
-export function keyId({ secret, realm, service }: TokenKey): string {
+function keyId({ secret, realm, service }: TokenKey): string {
   return createHash('sha256').update(`fresh ${realm} ${service} `).update(secret).digest('hex');
 }
 

@@ -13,7 +13,7 @@ export interface Destination {
 }
 
 /** What happens to a client's first packet on its way to a program of this host. */
-export interface Arrival {
+interface Arrival {
   /** Its visits to all chains, as if none stopped it. The chains of `input` count only if it is still for this host. */
   readonly visits: readonly Visit[];
   /** The visit that changes its destination. */

@@ -6,7 +6,7 @@ import { type Fate, type Ruling, Walker } from './walk.ts';
 import { type Written, writtenBy } from './written.ts';
 
 /** Another program's base chain that packets of a family go through. */
-export interface Station {
+interface Station {
   readonly table: ForeignTable;
   readonly chain: ForeignChain & { readonly hook: Hook };
 }
@@ -23,11 +23,7 @@ export interface Visit extends Station {
 }
 
 /** The base chains at a hook that see packets of this family, in their order. */
-export function stations(
-  tables: readonly ForeignTable[],
-  family: Packet['family'],
-  hook: Hook['name'],
-): Station[] {
+function stations(tables: readonly ForeignTable[], family: Packet['family'], hook: Hook['name']): Station[] {
   const seeing = family === 'ipv4' ? 'ip' : 'ip6';
   return tables
     .filter(table => table.family === 'inet' || table.family === seeing)

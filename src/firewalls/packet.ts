@@ -14,7 +14,7 @@ export interface Interface {
 }
 
 /** What connection tracking has made of a packet at some point of its way. */
-export type Tracking = 'none' | 'new' | 'untracked';
+type Tracking = 'none' | 'new' | 'untracked';
 
 /** A stranger's packet that begins a flow, as far as we can foretell it, or the host's answer to it. */
 export interface Packet {

@@ -19,7 +19,7 @@ export interface Ruling {
 }
 
 /** The way of a packet through a chain and the chains that it leads to. */
-export interface Walk {
+interface Walk {
   /** The most likely ruling; undefined if the packet most likely leaves the chain undecided. */
   readonly likely: Ruling | undefined;
   /** Everything that may happen to such a packet. */

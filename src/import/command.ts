@@ -8,7 +8,7 @@ import { readNft } from './firewalls/nft.ts';
 import { readUfw } from './firewalls/ufw.ts';
 
 /** The effect of a whole command line of knockd.conf. */
-export interface CommandLine {
+interface CommandLine {
   /** What it opens; undefined if it opens nothing, or nothing that we could read. */
   readonly opening: Opening | undefined;
   /** Whether it takes back what another one opened. */

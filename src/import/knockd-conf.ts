@@ -1,11 +1,11 @@
 /** A line of knockd.conf that does not count in its place, or that knockd would not understand. */
-export interface LineProblem {
+interface LineProblem {
   /** Counts from 1. */
   readonly line: number;
   readonly message: string;
 }
 
-export interface Setting {
+interface Setting {
   readonly line: number;
   /** The value as written; '' for a setting without `=`. */
   readonly value: string;

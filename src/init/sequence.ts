@@ -7,7 +7,7 @@ const LOWEST = 1024;
 const ENOUGH = 1000;
 
 /** Returns a random whole number from 0 up to, but not including, `limit`. */
-export type Random = (limit: number) => number;
+type Random = (limit: number) => number;
 
 /**
  * Ports that are good for knocks: above the well-known ones, unused, not `guarded`, and outside the range for outgoing

@@ -30,7 +30,7 @@ export interface ServiceSample {
   readonly clients: number | undefined;
 }
 
-export interface TokenSample {
+interface TokenSample {
   /** When the last one in the kernel ends, in milliseconds of the epoch. */
   readonly until: number | undefined;
   readonly wrong: number;

@@ -4,7 +4,7 @@ import type { Sample, ServiceSample } from './sample.ts';
  * `openmetrics` is OpenMetrics 1.0. `prometheus` is the form that node_exporter's textfile collector reads. There a counter's
  * family has the name of its samples, and there are no units.
  */
-export type Format = 'openmetrics' | 'prometheus';
+type Format = 'openmetrics' | 'prometheus';
 
 interface Family {
   /** Without `knockd_nft_`, and `_total`. */

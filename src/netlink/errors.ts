@@ -7,7 +7,7 @@ const MORE_ERRNOS = new Map<number, readonly [string, string]>([
 ]);
 
 /** The name and the meaning of a (positive) errno: `['ENOENT', 'no such file or directory']`. */
-export function errnoName(errno: number): readonly [name: string, meaning: string] {
+function errnoName(errno: number): readonly [name: string, meaning: string] {
   return getSystemErrorMap().get(-errno) ?? MORE_ERRNOS.get(errno) ?? [`errno ${errno}`, 'unknown error'];
 }
 
@@ -17,7 +17,7 @@ export interface Part {
   readonly kind: string;
 }
 
-export interface NetlinkFailure {
+interface NetlinkFailure {
   /** The object of the request, in words: `chain guard_ssh: rule 2`. */
   readonly subject: string;
   /** Positive. */

@@ -18,7 +18,7 @@ const TCMSG_IFINDEX = 4;
 const TCA_KIND = 1;
 
 /** Where packets to an address go. */
-export interface Route {
+interface Route {
   /** Whether the address is this host's own, as `fib daddr type local` asks. */
   readonly isLocal: boolean;
   /** The index of the interface. */
@@ -54,7 +54,7 @@ export async function interfaceName(routes: Connection, index: number): Promise<
 }
 
 /** A program, or a place for some, that sees the packets of an interface before the rest of the kernel. */
-export interface DeviceHook {
+interface DeviceHook {
   readonly interface: string;
   readonly program: 'XDP' | 'tc';
 }

@@ -2,7 +2,7 @@ import type { Message } from '../netlink/nfnetlink.ts';
 import type { Chain, NamedCounter, NftSet, Rule, Table } from './ruleset.ts';
 
 /** What a change of a transaction is about. The elements of a set are in the bytes of the message. */
-export type NftObject =
+type NftObject =
   | { readonly kind: 'table'; readonly table: Pick<Table, 'name' | 'comment'> }
   | { readonly kind: 'counter'; readonly counter: Pick<NamedCounter, 'name'> & Partial<NamedCounter> }
   | { readonly kind: 'set' | 'elements'; readonly set: NftSet }

@@ -19,12 +19,10 @@ export interface Step {
 }
 
 /** The effect of reaching a place: wait at most `timeout` milliseconds for the next knock, or open a service. */
-export type Arrival =
-  | { readonly place: Place; readonly does: 'start' | 'wait'; readonly timeout: number }
-  | Opens;
+type Arrival = { readonly place: Place; readonly does: 'start' | 'wait'; readonly timeout: number } | Opens;
 
 /** A place at the end of a sequence, or one that a user's tokens lead to. */
-export interface Opens {
+interface Opens {
   readonly place: Place;
   readonly does: 'open';
   readonly service: string;

@@ -17,7 +17,7 @@ const KNOCK_BURST = 250;
 /** The shortest life of a meter, in milliseconds. It also outlives the longest pause allowed between two knocks. */
 const METER_TIMEOUT = 5000;
 /** How long a client stays on record after a wrong knock, in milliseconds. */
-export const MISTAKEN_TIMEOUT = 10 * 60 * 1000;
+const MISTAKEN_TIMEOUT = 10 * 60 * 1000;
 /** The most events a second for each service. */
 const OPENED_RATE = 100;
 const REFUSED_RATE = 10;

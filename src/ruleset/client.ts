@@ -10,7 +10,7 @@ export function clientText(family: Family, key: Buffer, length: number): string 
 }
 
 /** A client that is in, as the sets of its service have it. */
-export interface ClientElement {
+interface ClientElement {
   readonly family: Family;
   readonly element: Element;
   /** The place that let it in; null if the service does not tell clients apart, and for a client that was let in by hand. */

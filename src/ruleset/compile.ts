@@ -25,7 +25,7 @@ export function compile(config: Config, version: string): Ruleset {
 }
 
 /** Eight hex digits that change with any setting that affects the table. */
-export function fingerprint({ log: { level, format, ...log }, metrics, ...config }: Config): string {
+function fingerprint({ log: { level, format, ...log }, metrics, ...config }: Config): string {
   return createHash('sha256')
     .update(JSON.stringify({ ...config, log }))
     .digest('hex')

@@ -10,7 +10,7 @@ export const TRACE_TABLE = 'knockd_trace';
 export const TRACE_MARK = 'knockd-nft trace';
 
 /** The name of a set of which each family has one. */
-export type SetName = (family: Family) => string;
+type SetName = (family: Family) => string;
 
 export const names = {
   started: (family: Family) => `started_${family}`,
@@ -44,7 +44,7 @@ export const names = {
 } as const;
 
 /** Who writes the elements of a set: the configuration, packets (and people by hand), or the feeder of tokens. */
-export type Owner = 'program' | 'packets' | 'feeder';
+type Owner = 'program' | 'packets' | 'feeder';
 
 /**
  * Each kind of set or map, and its owner. A swap compares and replaces the elements that the program owns, and keeps the
@@ -69,7 +69,7 @@ const OWNERS = {
   arrivals: 'program',
 } as const satisfies Record<string, Owner>;
 
-export type Holds = keyof typeof OWNERS;
+type Holds = keyof typeof OWNERS;
 
 /** The kind of the set with this name; undefined for a name that {@link names} does not make. */
 export function holds(name: string): Holds | undefined {

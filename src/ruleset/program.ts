@@ -59,7 +59,7 @@ interface ServiceProgram {
 }
 
 /** A whole sequence as the table has it. */
-export interface CompiledSequence {
+interface CompiledSequence {
   readonly user: string | null;
   /** The places on the way. The last one opens the service. */
   readonly places: readonly Place[];

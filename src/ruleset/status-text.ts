@@ -26,7 +26,7 @@ export function headline(
   return `table inet ${table}: ${SYNC.get(inSync)}${mend}${open}`;
 }
 
-export interface ClientOf extends Client {
+interface ClientOf extends Client {
   readonly service: string;
 }
 

@@ -189,7 +189,7 @@ export class Clients {
 }
 
 /** Changes by hand, with `grant` and `revoke` or with another program. */
-export interface ByHand {
+interface ByHand {
   readonly granted: readonly KnownClient[];
   readonly revoked: readonly KnownClient[];
 }

@@ -32,7 +32,7 @@ import { THREAD } from './thread.ts';
  * One load, in a thread of its own if it is large. Reading, compiling and comparing a large configuration would hold up the
  * event loop for too long, and the thread gives its memory back when it ends.
  */
-export interface Job {
+interface Job {
   /** The file to load, or the bytes that were loaded from it before. */
   readonly source: { readonly path: string } | { readonly bytes: Uint8Array; readonly path: string };
   /** The clients to let in again if the table has to be made. */

@@ -53,7 +53,7 @@ export function openJournal(
 }
 
 /** Whether standard error is journald's socket, which $JOURNAL_STREAM names by device and inode. */
-export function isJournal({ JOURNAL_STREAM }: NodeJS.ProcessEnv): boolean {
+function isJournal({ JOURNAL_STREAM }: NodeJS.ProcessEnv): boolean {
   try {
     const { dev, ino } = fstatSync(2);
     return JOURNAL_STREAM === `${dev}:${ino}`;

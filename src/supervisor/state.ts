@@ -29,7 +29,7 @@ export interface State {
 export type Source = 'file' | 'in force' | 'last good';
 
 /** A load that runs; `stale` if its file has changed meanwhile. */
-export interface Job {
+interface Job {
   readonly source: Source;
   readonly stale: boolean;
 }
@@ -42,7 +42,7 @@ export interface Failure {
   readonly again: number;
 }
 
-export type Task =
+type Task =
   | { readonly is: 'done' }
   | { readonly is: 'due' }
   | { readonly is: 'failed'; readonly failure: Failure };
@@ -76,7 +76,7 @@ export interface Look {
   readonly failure: Failure | undefined;
 }
 
-export interface EventsState {
+interface EventsState {
   readonly group: number | undefined;
   readonly is: 'closed' | 'opening' | 'open';
   readonly failure: Failure | undefined;

@@ -11,7 +11,7 @@ export function droppedText({ set, count }: Dropped): string {
 }
 
 /** Where the elements of a set of state come from. */
-export interface Sources {
+interface Sources {
   /** From the set that it replaces. */
   readonly carried: readonly Element[];
   /** The networks of clients that are in, if a client is now less of an address than before. */

@@ -77,7 +77,7 @@ function planGrant(
 }
 
 /** Whose openings to revoke. */
-export type Whom =
+type Whom =
   | { readonly is: 'client'; readonly family: Family; readonly key: Buffer; readonly client: string }
   | { readonly is: 'user'; readonly name: string }
   | { readonly is: 'everybody' };

@@ -39,7 +39,7 @@ export function reachable({ chains, sets }: Ruleset, from: readonly ChainWithRul
 }
 
 /** New names for the sets and chains that rules refer to. */
-export interface Renaming {
+interface Renaming {
   readonly sets: ReadonlyMap<string, string>;
   readonly chains?: ReadonlyMap<string, string>;
 }

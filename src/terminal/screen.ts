@@ -12,7 +12,7 @@ export interface Listener {
 }
 
 /** The whole terminal, until it is closed. */
-export interface Screen {
+interface Screen {
   /** Lines and columns now. */
   readonly size: () => { readonly width: number; readonly height: number };
   /** Shows these lines, none wider than the screen. It writes only those that changed. */

@@ -2,7 +2,7 @@
 import { createHmac } from 'node:crypto';
 
 /** How long a token's window is, in seconds. */
-export const WINDOW = 60;
+const WINDOW = 60;
 
 /** How many windows ahead a client may go, in case its clock is behind the server's. The server has tokens for these. */
 export const AHEAD = 2;

@@ -26,7 +26,7 @@ import { armUndo, type Undoer } from './undoer.ts';
 import { beginWitness, type Start, sessionId } from './witness.ts';
 
 /** A trial that is asked for. */
-export interface Attempt {
+interface Attempt {
   readonly config: Config;
   readonly bytes: Uint8Array;
   /** The configuration that it is for, and the candidate's file, as absolute paths; null for a trial in place. */

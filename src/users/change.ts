@@ -9,7 +9,7 @@ export class UserError extends Error {
 }
 
 /** A user of a service, by their names. Both exist, or are going to. */
-export interface Named {
+interface Named {
   readonly service: string;
   readonly user: string;
 }
@@ -35,7 +35,7 @@ export interface Changed {
 }
 
 /** The service of that name. Throws {@link UserError} if there is none. */
-export function findService({ services }: Config, name: string): Service {
+function findService({ services }: Config, name: string): Service {
   const service = services.find(it => it.name === name);
   if (service) return service;
   const names = services.map(it => it.name).join(', ');

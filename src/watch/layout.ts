@@ -3,7 +3,7 @@ import { fittedColumns, type Give } from '../terminal/columns.ts';
 import type { Paint } from '../terminal/paint.ts';
 
 /** Undefined for plain text. */
-export type Style = Parameters<Paint>[0] | undefined;
+type Style = Parameters<Paint>[0] | undefined;
 
 /** A line of a screen before it is painted. */
 export interface Line {

@@ -16,7 +16,7 @@ import { type Seen, seenText } from './hearing.ts';
 import { deal, type Line, type Section, tableSection } from './layout.ts';
 import type { Story } from './story.ts';
 
-export interface Size {
+interface Size {
   /** Characters. */
   readonly width: number;
   /** Lines. */

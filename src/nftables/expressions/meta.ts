@@ -8,7 +8,7 @@ export type Meta =
   | { readonly kind: 'meta'; readonly key: MetaKey; readonly dreg: Register }
   | { readonly kind: 'meta'; readonly key: MetaKey; readonly sreg: Register };
 
-export type MetaKey = keyof typeof META_KEYS;
+type MetaKey = keyof typeof META_KEYS;
 
 /** enum nft_meta_keys */
 export const NFT_META = {
