@@ -1,4 +1,4 @@
-/** The command line as scripts see it (SPEC 5): exit statuses, streams, formats; and what it never prints. */
+/** The command line as scripts see it: exit statuses, streams, formats; and what it never prints. */
 import { spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-/** What an attack on earlier versions of the data plane found (`attack.md`, A1 to A8, A10): closed for good. */
+/** What an attack on earlier versions of the data plane found: closed for good. */
 import t from 'tap';
 import { families, knocking, load, loadedWorld, serviceOf, ssh, sshKnocks, status, until } from './loaded.ts';
 import type { Packet } from './packet.ts';
@@ -22,7 +22,7 @@ async function ftpHelper(world: World): Promise<boolean> {
   );
 }
 
-t.test("a helper's expectation opens no guarded port (A1)", { ...needsNft }, async t => {
+t.test("a helper's expectation opens no guarded port", { ...needsNft }, async t => {
   const world = await createWorld(t, { clients: ['client', 'stranger'] });
   // tap writes the reason into the options that the test was given
   if (!(await ftpHelper(world))) return t.plan(0, 'this kernel has no FTP helper (nf_conntrack_ftp)');
@@ -66,7 +66,7 @@ function own(to: string): string {
   return to.includes(':') ? 'fd77::2' : '10.77.0.2';
 }
 
-t.test("one source's storm of right and wrong knocks stops nobody else's (A3)", needs, async t => {
+t.test("one source's storm of right and wrong knocks stops nobody else's", needs, async t => {
   const clients = ['client', 'attacker'];
   const world = await loadedWorld(t, { services: { ssh } }, { clients });
   await world.host('server').listen(22);
@@ -92,7 +92,7 @@ t.test("one source's storm of right and wrong knocks stops nobody else's (A3)", 
   t.same((await serviceOf(world, 'ssh')).clients, ['10.77.0.2']);
 });
 
-t.test('of such a storm 250 knocks are looked at, and 20 a second (A3)', needs, async t => {
+t.test('of such a storm 250 knocks are looked at, and 20 a second', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   for (const family of families) {
     const knocks = ['10000/tcp', '1234/tcp'];
@@ -127,7 +127,7 @@ t.test(
   },
 );
 
-t.test('a carried session is no pass for new connections from its port (A6)', needs, async t => {
+t.test('a carried session is no pass for new connections from its port', needs, async t => {
   const world = await createWorld(t);
   await world.host('server').listen(22);
   const client = world.host('client');
@@ -153,7 +153,7 @@ t.test('a carried session is no pass for new connections from its port (A6)', ne
   t.equal((await serviceOf(world, 'ssh')).accepted, 0);
 });
 
-t.test("a client's own chatter does not put it back in mid-sequence (A7)", needs, async t => {
+t.test("a client's own chatter does not put it back in mid-sequence", needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   const client = world.host('client');
@@ -182,7 +182,7 @@ t.test("a client's own chatter does not put it back in mid-sequence (A7)", needs
   t.equal((await status(world)).wrongKnocks, 0);
 });
 
-t.test('a client in mid-sequence finishes during a spoofed flood of first knocks (A8)', needs, async t => {
+t.test('a client in mid-sequence finishes during a spoofed flood of first knocks', needs, async t => {
   const config = { services: { ssh }, limits: { progress: 4096, clients: 4096 } };
   const world = await loadedWorld(t, config, { clients: ['client', 'attacker'] });
   await world.host('server').listen(22);
@@ -209,7 +209,7 @@ t.test('a client in mid-sequence finishes during a spoofed flood of first knocks
   t.equal((await serviceOf(world, 'ssh')).opened, 2);
 });
 
-t.test('under policy drop an idle outgoing connection from before hears its peer (A10)', needs, async t => {
+t.test('under policy drop an idle outgoing connection from before hears its peer', needs, async t => {
   const world = await createWorld(t);
   const server = world.host('server');
   await world.host('client').listen(9000);

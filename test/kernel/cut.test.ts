@@ -1,4 +1,4 @@
-/** `revoke --cut`: connections end, and stay ended, and no others (SPEC 5, attack.md A9). */
+/** `revoke --cut`: connections end, and stay ended, and no others. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { families, load, loadedWorld, patient, ssh, sshKnocks, until } from './loaded.ts';

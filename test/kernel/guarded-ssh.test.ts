@@ -1,4 +1,4 @@
-/** The whole of SPEC 4.3, rules 9 and 11, at a real sshd: one opening, and a client that tries everything. */
+/** What guards promise, at a real sshd: one opening, and a client that tries everything. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { load, loadedWorld, serviceOf, ssh, sshKnocks, until } from './loaded.ts';

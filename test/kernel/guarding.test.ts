@@ -1,4 +1,4 @@
-/** SPEC 4.3, rules 8 to 10: what ports look like from outside, who is let in, and openings that serve once. */
+/** Guarding: what ports look like from outside, who is let in, and openings that serve once. */
 import t from 'tap';
 import {
   answers,
@@ -31,7 +31,7 @@ function probes(to: string, port: number): Packet[] {
 
 const knockPorts = { services: { ssh: { ...ssh, sequence: [10000, '7001/udp', 2345, '7003/udp'] } } };
 
-t.test('knock ports answer as their closed neighbours do, at every step (rule 8)', needs, async t => {
+t.test('knock ports answer as their closed neighbours do, at every step', needs, async t => {
   const world = await loadedWorld(t, knockPorts);
   for (const family of families) {
     const to = world.server[family];
@@ -46,7 +46,7 @@ t.test('knock ports answer as their closed neighbours do, at every step (rule 8)
   t.equal((await serviceOf(world, 'ssh')).opened, 2);
 });
 
-t.test('knock ports are as silent as their neighbours under policy drop (rule 8)', needs, async t => {
+t.test('knock ports are as silent as their neighbours under policy drop', needs, async t => {
   const world = await loadedWorld(t, { ...knockPorts, policy: 'drop' });
   for (const family of families) {
     const to = world.server[family];
@@ -59,7 +59,7 @@ t.test('knock ports are as silent as their neighbours under policy drop (rule 8)
   t.equal((await serviceOf(world, 'ssh')).opened, 2);
 });
 
-t.test('a listener on a knock port is reached as on any other port (rule 8)', needs, async t => {
+t.test('a listener on a knock port is reached as on any other port', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(2345);
   const client = world.host('client');
@@ -68,7 +68,7 @@ t.test('a listener on a knock port is reached as on any other port (rule 8)', ne
   t.same(await knocking(world), ['10.77.0.2 ssh 2/4'], 'and a knock it is');
 });
 
-t.test('a guarded port lets in clients and allowed sources, and counts (rule 9)', needs, async t => {
+t.test('a guarded port lets in clients and allowed sources, and counts', needs, async t => {
   const config = { services: { ssh }, allow: ['10.77.0.3', 'fd77::3'] };
   const world = await loadedWorld(t, config, { clients: ['client', 'friend', 'stranger'] });
   const listener = await world.host('server').listen(22);
@@ -86,7 +86,7 @@ t.test('a guarded port lets in clients and allowed sources, and counts (rule 9)'
   t.equal(await listener.arrived(), 6);
 });
 
-t.test('an established connection needs no opening any more (rule 9)', needs, async t => {
+t.test('an established connection needs no opening any more', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   const client = world.host('client');
@@ -101,7 +101,7 @@ t.test('an established connection needs no opening any more (rule 9)', needs, as
   }
 });
 
-t.test('a retransmitted SYN comes in after its opening is gone (rule 9)', needs, async t => {
+t.test('a retransmitted SYN comes in after its opening is gone', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   const client = world.host('client');
   const to = world.server.ipv4;
@@ -120,7 +120,7 @@ t.test('a retransmitted SYN comes in after its opening is gone (rule 9)', needs,
 
 const once = { services: { once: { ...ssh, singleUse: true } } };
 
-t.test('a single-use opening serves one connection (rule 10)', needs, async t => {
+t.test('a single-use opening serves one connection', needs, async t => {
   const world = await loadedWorld(t, once);
   await world.host('server').listen(22);
   const client = world.host('client');
@@ -136,7 +136,7 @@ t.test('a single-use opening serves one connection (rule 10)', needs, async t =>
   t.match(await serviceOf(world, 'once'), { opened: 2, accepted: 2 });
 });
 
-t.test('a single-use opening is used up by nothing but a SYN (rule 10)', needs, async t => {
+t.test('a single-use opening is used up by nothing but a SYN', needs, async t => {
   const world = await loadedWorld(t, once);
   await world.host('server').listen(22);
   const client = world.host('client');
@@ -150,7 +150,7 @@ t.test('a single-use opening is used up by nothing but a SYN (rule 10)', needs, 
   }
 });
 
-t.test('a single-use opening is not lost with a SYN that nobody answers (rule 10)', needs, async t => {
+t.test('a single-use opening is not lost with a SYN that nobody answers', needs, async t => {
   const world = await loadedWorld(t, once);
   const server = world.host('server');
   const client = world.host('client');
@@ -170,7 +170,7 @@ t.test('a single-use opening is not lost with a SYN that nobody answers (rule 10
   t.match(await serviceOf(world, 'once'), { clients: [], accepted: 1 });
 });
 
-t.test('a single-use datagram is answered, and so are those that follow it (rule 10)', needs, async t => {
+t.test('a single-use datagram is answered, and so are those that follow it', needs, async t => {
   const dns = { ports: ['53/udp'], sequence: ['7001/udp', 10000, 7003], singleUse: true, ...patient };
   const world = await loadedWorld(t, { services: { dns } });
   const listener = await world.host('server').listen(53, { protocol: 'udp' });

@@ -1,4 +1,4 @@
-/** `policy: "drop"` (SPEC 4.6): all that is not named is dropped, and a host needs more than it names. */
+/** `policy: "drop"`: all that is not named is dropped, and a host needs more than it names. */
 import t from 'tap';
 import { families, load, loadedWorld, ssh, sshKnocks, until } from './loaded.ts';
 import type { ControlMessage } from './packet.ts';

@@ -1,4 +1,4 @@
-/** `hook: "prerouting"` (SPEC 4.7): guarding ports that are forwarded, as Docker publishes them. */
+/** `hook: "prerouting"`: guarding ports that are forwarded, as Docker publishes them. */
 import t from 'tap';
 import { families, knocking, load, loadedWorld, serviceOf, ssh, sshKnocks, until } from './loaded.ts';
 import type { Packet } from './packet.ts';
@@ -110,7 +110,7 @@ t.test('what the server only routes is not looked at', needs, async t => {
   t.same(await knocking(world), []);
 });
 
-t.test('broadcast, multicast and anycast do not get past the guard (A2)', needs, async t => {
+t.test('broadcast, multicast and anycast do not get past the guard', needs, async t => {
   const services = { web: { ...ssh, ports: ['8053-8054/udp'] } };
   const world = await loadedWorld(t, { services: {} }, { container: true });
   // a socket of both families hears no IPv4 multicast

@@ -1,4 +1,4 @@
-/** SPEC 4.3, rules 9 and 10: a SYN is a new connection, whatever is known of its ports. */
+/** A SYN is a new connection, whatever is known of its ports. */
 import t, { type Test } from 'tap';
 import { families, load, loadedWorld, serviceOf, ssh, sshKnocks, until } from './loaded.ts';
 import type { Packet } from './packet.ts';
@@ -60,77 +60,65 @@ async function letInOf(world: World, packets: readonly Packet[]): Promise<readon
 }
 
 for (const [name, make] of Object.entries(doors))
-  t.test(
-    `no SYN from the port of an old connection passes a closed guard ${name} (rule 9)`,
-    needs,
-    async t => {
-      const { world, port } = await make(t);
+  t.test(`no SYN from the port of an old connection passes a closed guard ${name}`, needs, async t => {
+    const { world, port } = await make(t);
+    await makeByHand(world);
+    for (const family of families) {
+      const to = world.server[family];
+      const connections = endings.map((_, index) => new RawConnection(world, to, port, 40_000 + index));
+      for (const [index, connection] of connections.entries()) {
+        await world.host('client').knock(to, sshKnocks);
+        t.ok(await connection.leave(endings[index] ?? 'open'), `let in, to be left ${endings[index]}`);
+      }
+      await endOpenings(world);
+      for (const dress of [...syns, ...syns.slice(0, 1)]) {
+        const tries = connections.flatMap(connection => [
+          connection.newSyn(dress),
+          connection.sameSyn(dress),
+          connection.acknowledgment(),
+        ]);
+        t.same(await letInOf(world, tries), [], `${family}, ${dress.flags?.join(' and ')}`);
+      }
+    }
+  });
+
+t.test('a connection on record from before the guard is no pass, acknowledged or not', needs, async t => {
+  const world = await createWorld(t);
+  await world.host('server').listen(22);
+  await makeByHand(world);
+  for (const family of families) {
+    const connection = new RawConnection(world, world.server[family], 22, 40_000);
+    await connection.leave('open');
+    await load(world, { services: { ssh } });
+    const tries = () => syns.flatMap(dress => [connection.acknowledgment(), connection.newSyn(dress)]);
+    t.same(await letInOf(world, tries()), []);
+    // tracking, which has not seen the connection, does not see its end
+    await world.run('server', 'conntrack', ['-F']);
+    await world.run('server', 'ss', ['-K', 'dport', '=', ':40000']);
+    t.same(await letInOf(world, tries()), [], 'nor when it has ended');
+    await world.nft('delete table inet knockd');
+  }
+});
+
+for (const closed of ['drop', 'reject'])
+  t.test(`a SYN whose answer was lost may come again, when others see "${closed}"`, needs, async t => {
+    for (const singleUse of [false, true]) {
+      const world = await loadedWorld(t, { services: { ssh: { ...ssh, closed, singleUse } } });
+      await world.host('server').listen(22);
       await makeByHand(world);
       for (const family of families) {
         const to = world.server[family];
-        const connections = endings.map((_, index) => new RawConnection(world, to, port, 40_000 + index));
-        for (const [index, connection] of connections.entries()) {
-          await world.host('client').knock(to, sshKnocks);
-          t.ok(await connection.leave(endings[index] ?? 'open'), `let in, to be left ${endings[index]}`);
-        }
+        const connection = new RawConnection(world, to, 22, 40_000);
+        await world.host('client').knock(to, sshKnocks);
+        t.ok(await connection.syn());
         await endOpenings(world);
-        for (const dress of [...syns, ...syns.slice(0, 1)]) {
-          const tries = connections.flatMap(connection => [
-            connection.newSyn(dress),
-            connection.sameSyn(dress),
-            connection.acknowledgment(),
-          ]);
-          t.same(await letInOf(world, tries), [], `${family}, ${dress.flags?.join(' and ')}`);
-        }
+        t.ok(await connection.syn(connection.sameSyn()), 'and is answered again');
+        const other = new RawConnection(world, to, 22, 40_001);
+        t.notOk(await other.syn(), 'another does not');
       }
-    },
-  );
-
-t.test(
-  'a connection on record from before the guard is no pass, acknowledged or not (rule 9)',
-  needs,
-  async t => {
-    const world = await createWorld(t);
-    await world.host('server').listen(22);
-    await makeByHand(world);
-    for (const family of families) {
-      const connection = new RawConnection(world, world.server[family], 22, 40_000);
-      await connection.leave('open');
-      await load(world, { services: { ssh } });
-      const tries = () => syns.flatMap(dress => [connection.acknowledgment(), connection.newSyn(dress)]);
-      t.same(await letInOf(world, tries()), []);
-      // tracking, which has not seen the connection, does not see its end
-      await world.run('server', 'conntrack', ['-F']);
-      await world.run('server', 'ss', ['-K', 'dport', '=', ':40000']);
-      t.same(await letInOf(world, tries()), [], 'nor when it has ended');
-      await world.nft('delete table inet knockd');
+      t.equal((await serviceOf(world, 'ssh')).accepted, 2, 'it is counted once');
     }
-  },
-);
-
-for (const closed of ['drop', 'reject'])
-  t.test(
-    `a SYN whose answer was lost may come again, when others see "${closed}" (rules 9, 10)`,
-    needs,
-    async t => {
-      for (const singleUse of [false, true]) {
-        const world = await loadedWorld(t, { services: { ssh: { ...ssh, closed, singleUse } } });
-        await world.host('server').listen(22);
-        await makeByHand(world);
-        for (const family of families) {
-          const to = world.server[family];
-          const connection = new RawConnection(world, to, 22, 40_000);
-          await world.host('client').knock(to, sshKnocks);
-          t.ok(await connection.syn());
-          await endOpenings(world);
-          t.ok(await connection.syn(connection.sameSyn()), 'and is answered again');
-          const other = new RawConnection(world, to, 22, 40_001);
-          t.notOk(await other.syn(), 'another does not');
-        }
-        t.equal((await serviceOf(world, 'ssh')).accepted, 2, 'it is counted once');
-      }
-    },
-  );
+  });
 
 /** `1m14s900ms` in milliseconds. */
 function milliseconds(text: string): number {
@@ -141,7 +129,7 @@ function milliseconds(text: string): number {
   );
 }
 
-t.test('the time in which a SYN may come again is not begun anew (rule 9)', needs, async t => {
+t.test('the time in which a SYN may come again is not begun anew', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   await makeByHand(world);
@@ -162,7 +150,7 @@ t.test('the time in which a SYN may come again is not begun anew (rule 9)', need
   }
 });
 
-t.test('a client that is in may connect again from the same port (rule 9)', needs, async t => {
+t.test('a client that is in may connect again from the same port', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   for (const family of families) {

@@ -89,7 +89,7 @@ async function closedToNew(t: Test, world: World): Promise<void> {
 }
 
 for (const [name, make] of Object.entries(doors))
-  t.test(`a connection through a guard ${name} outlives its tracking (rule 11)`, needs, async t => {
+  t.test(`a connection through a guard ${name} outlives its tracking`, needs, async t => {
     const { world, config } = await make(t);
     const sessions = await letIn(t, world);
     await forgetAll(world);
@@ -115,7 +115,7 @@ for (const [name, make] of Object.entries(doors))
     await closedToNew(t, world);
   });
 
-t.test('a connection outlives its tracking, the table, and the record of it (rule 11)', needs, async t => {
+t.test('a connection outlives its tracking, the table, and the record of it', needs, async t => {
   const config = { services: { ssh } };
   const world = await loadedWorld(t, config, { clients });
   await listenOn22(world);
@@ -131,7 +131,7 @@ t.test('a connection outlives its tracking, the table, and the record of it (rul
   await closedToNew(t, world);
 });
 
-t.test('a connection goes on where tracking picks up nothing from the middle (rule 11)', needs, async t => {
+t.test('a connection goes on where tracking picks up nothing from the middle', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } }, { clients });
   await listenOn22(world);
   await setting(world, 'nf_conntrack_tcp_loose', 0);
@@ -141,7 +141,7 @@ t.test('a connection goes on where tracking picks up nothing from the middle (ru
   await closedToNew(t, world);
 });
 
-t.test('a connection goes on where others exempt it from tracking (rule 11)', needs, async t => {
+t.test('a connection goes on where others exempt it from tracking', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } }, { clients });
   await listenOn22(world);
   const sessions = await letIn(t, world);

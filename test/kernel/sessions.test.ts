@@ -1,5 +1,5 @@
 /**
- * Nobody is locked out (SPEC 4.5): running TCP connections live through every load, on hosts that never tracked
+ * Nobody is locked out: running TCP connections live through every load, on hosts that never tracked
  * connections before, while their ports stay closed to everything new.
  */
 import t, { type Test } from 'tap';

@@ -1,4 +1,4 @@
-/** Swapping under fire (SPEC 4.4): at no instant is a stranger let in, or a client turned away. */
+/** Swapping under fire: at no instant is a stranger let in, or a client turned away. */
 import t, { type Test } from 'tap';
 import { load, ssh, sshKnocks } from './loaded.ts';
 import { admin, built, counters, echo, elements, kept, needs, script } from './swapping.ts';

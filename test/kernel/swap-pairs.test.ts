@@ -1,5 +1,5 @@
 /**
- * Swaps between any two configurations (SPEC 4.4), drawn at random: while a stranger floods the ports that both keep closed to
+ * Swaps between any two configurations, drawn at random: while a stranger floods the ports that both keep closed to
  * him, and a client uses those that both let him into, the stranger gets no answer, and the client always comes in.
  *
  * KNOCKD_NFT_PAIRS says how many pairs are drawn, KNOCKD_NFT_SEED which.

@@ -1,4 +1,4 @@
-/** Swapping rulesets (SPEC 4.4): what changes, and what stays. */
+/** Swapping rulesets: what changes, and what stays. */
 import t, { type Test } from 'tap';
 import { load, ssh, sshKnocks } from './loaded.ts';
 import {

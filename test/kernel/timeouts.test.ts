@@ -1,4 +1,4 @@
-/** The clocks of SPEC 4.3: real seconds of the kernel, the shortest that the configuration allows. */
+/** The time-outs: real seconds of the kernel, the shortest that the configuration allows. */
 import t from 'tap';
 import {
   families,
