@@ -1,10 +1,10 @@
 import { existsSync, realpathSync } from 'node:fs';
 import { ConfigError, type Problem } from '../config/problems.ts';
 import { DEFAULT_PATH } from '../config/read.ts';
-import { shellWord } from '../doctor/finding.ts';
 import { runningSupervisor } from '../host/hold.ts';
 import { isHostsNetwork } from '../host/network.ts';
 import { hasServices, keptFrom, letRead, SERVICE_USER } from '../host/service-user.ts';
+import { shellWord } from '../terminal/shell.ts';
 import type { Context } from './context.ts';
 
 /** Why the services cannot read the configuration that they follow, and what mends it. */

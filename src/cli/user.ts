@@ -6,7 +6,6 @@ import { formatProblem } from '../config/problems.ts';
 import { configPath, readConfig } from '../config/read.ts';
 import { NAMING } from '../config/shape.ts';
 import type { Config } from '../config/types.ts';
-import { shellWord } from '../doctor/finding.ts';
 import { noteFresh } from '../feeder/book.ts';
 import { withKernel } from '../host/access.ts';
 import { editFile, rightsOf } from '../host/edit-file.ts';
@@ -19,6 +18,7 @@ import { clientsWay } from '../init/steps.ts';
 import { compile } from '../ruleset/compile.ts';
 import { isNotPermitted } from '../table/explain.ts';
 import { observe } from '../table/observe.ts';
+import { shellWord } from '../terminal/shell.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import {
   addUser,

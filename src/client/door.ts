@@ -43,7 +43,7 @@ export interface Door<K extends Key = Key> extends Destination<K> {
 }
 
 export interface Patience {
-  /** Milliseconds in all, without the time that {@link Trial.extend} adds. */
+  /** Milliseconds in all, without the time that {@link Opening.extend} adds. */
   readonly timeout: number;
   /** Knock only if the port does not answer without it. */
   readonly tryFirst: boolean;
@@ -61,7 +61,7 @@ export interface Opened {
 }
 
 /** An opening under way. */
-export interface Trial {
+export interface Opening {
   readonly attempts: Attempts;
   /** Ends it. */
   readonly signal: AbortSignal;
@@ -73,7 +73,7 @@ export interface Trial {
 }
 
 /** Uses the key until the opening ends. Rejects with its signal, or when there is no hope. */
-type Insist<K extends Key> = (door: Door<K>, patience: Patience, trial: Trial) => Promise<never>;
+type Insist<K extends Key> = (door: Door<K>, patience: Patience, opening: Opening) => Promise<never>;
 
 /** How long an open port has to answer before the first knock, in milliseconds. A closed port costs the same time. */
 const HEAD_START = 100;
@@ -95,7 +95,7 @@ export async function openDoor<K extends Key>(
   const expired = new Promise<never>((_, reject) => {
     expire = reject;
   });
-  const trial: Trial = {
+  const opening: Opening = {
     attempts: new Attempts(door.port),
     signal: over.signal,
     rounds: 0,
@@ -107,27 +107,27 @@ export async function openDoor<K extends Key>(
     },
   };
   const tellClosed = () =>
-    expire(closedError(door, trial, `is still closed after ${patience.timeout / 1000} s`));
+    expire(closedError(door, opening, `is still closed after ${patience.timeout / 1000} s`));
   let timer = setTimeout(tellClosed, patience.timeout);
   try {
-    const socket = await Promise.race([trial.attempts.won, insist(door, patience, trial), expired]);
-    return { socket, rounds: trial.rounds };
+    const socket = await Promise.race([opening.attempts.won, insist(door, patience, opening), expired]);
+    return { socket, rounds: opening.rounds };
   } finally {
     clearTimeout(timer);
     over.abort();
-    trial.attempts.giveUp();
+    opening.attempts.giveUp();
   }
 }
 
 /** The {@link Insist} for a host without a known key. */
-export async function onlyConnect(door: Door, _: Patience, trial: Trial): Promise<never> {
-  await trial.attempts.start(door.addresses, trial.signal);
-  throw closedError(door, trial, 'is closed');
+export async function onlyConnect(door: Door, _: Patience, opening: Opening): Promise<never> {
+  await opening.attempts.start(door.addresses, opening.signal);
+  throw closedError(door, opening, 'is closed');
 }
 
 /** Gives an open port time to answer. Rejects with the signal. */
 export async function tryOut(
-  { attempts, signal }: Trial,
+  { attempts, signal }: Opening,
   addresses: readonly string[],
   time = HEAD_START,
 ): Promise<void> {
@@ -138,7 +138,7 @@ export async function tryOut(
 
 /** Tries to connect, for `time` milliseconds in all. */
 export async function tryAgain(
-  { attempts, signal }: Trial,
+  { attempts, signal }: Opening,
   addresses: readonly string[],
   time: number,
 ): Promise<void> {
@@ -150,7 +150,11 @@ export async function tryAgain(
   }
 }
 
-function closedError({ name, port, advice }: Door, { attempts, waiting }: Trial, what: string): ClientError {
+function closedError(
+  { name, port, advice }: Door,
+  { attempts, waiting }: Opening,
+  what: string,
+): ClientError {
   return new ClientError(`${name} port ${port} ${what} (${waiting ?? lookOf(attempts.failure)}): ${advice}`);
 }
 

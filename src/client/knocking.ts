@@ -1,5 +1,5 @@
 /** Doors that knocks open. */
-import type { Destination, Door, Knocks, Patience, Trial } from './door.ts';
+import type { Destination, Door, Knocks, Opening, Patience } from './door.ts';
 import { tryAgain, tryOut } from './door.ts';
 import { ClientError } from './error.ts';
 import { runtimeFolder } from './folders.ts';
@@ -19,30 +19,30 @@ const LONGEST_GAP = 1000;
 export async function keepKnocking(
   { name, port, addresses, key }: Door<Knocks>,
   { tryFirst, tell, timeout, env }: Patience,
-  trial: Trial,
+  opening: Opening,
 ): Promise<never> {
   // while other processes knock it is closed, and what they open for single use is theirs
   let untried = tryFirst && isQueue(lineOf(env, addresses));
-  if (tryFirst && !untried) await tryOut(trial, addresses);
+  if (tryFirst && !untried) await tryOut(opening, addresses);
   const turns = inTurns(addresses);
   const share = turns.length > 1 ? timeout / 2 / turns.length : LONGEST_WAIT;
   for (let factor = 1; ; factor *= 2) {
     const unreachable: ClientError[] = [];
     for (const next of turns) {
-      const turn = await takeTurn(lineOf(env, next), trial.signal, () => {
-        trial.attempts.giveUp();
-        trial.waiting = 'other logins are still knocking';
+      const turn = await takeTurn(lineOf(env, next), opening.signal, () => {
+        opening.attempts.giveUp();
+        opening.waiting = 'other logins are still knocking';
       });
       try {
-        trial.waiting = undefined;
+        opening.waiting = undefined;
         // also if those before us were done before we began to wait for them
-        if (turn.waited || untried) await tryOut(trial, next);
+        if (turn.waited || untried) await tryOut(opening, next);
         untried = false;
         const where = turns.length > 1 ? ` on ${next.join(' and ')}` : '';
-        if (trial.rounds++ > 0) tell(`${name} port ${port} is still closed; knocking again${where}`);
+        if (opening.rounds++ > 0) tell(`${name} port ${port} is still closed; knocking again${where}`);
         const gap = Math.min(key.gap * factor, Math.max(key.gap, LONGEST_GAP));
-        await knockAll(next, key.knocks, gap, trial.signal);
-        await tryAgain(trial, next, Math.min(FIRST_WAIT * factor, LONGEST_WAIT, share));
+        await knockAll(next, key.knocks, gap, opening.signal);
+        await tryAgain(opening, next, Math.min(FIRST_WAIT * factor, LONGEST_WAIT, share));
       } catch (error) {
         if (!(error instanceof ClientError)) throw error;
         unreachable.push(error); // there may be other addresses

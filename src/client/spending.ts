@@ -5,9 +5,9 @@ import { Attempts } from './attempts.ts';
 import {
   type Destination,
   type Door,
+  type Opening,
   type Patience,
   type Token,
-  type Trial,
   tryAgain,
   tryOut,
 } from './door.ts';
@@ -44,32 +44,32 @@ interface Shot {
 export async function spendTokens(
   { name, addresses, key: { token } }: Door<Token>,
   { tell, env }: Patience,
-  trial: Trial,
+  opening: Opening,
 ): Promise<never> {
-  const { signal, attempts } = trial;
+  const { signal, attempts } = opening;
   const purse = new Purse(env, token, tell);
   const isFirst = !isQueue(purse.line);
-  if (isFirst) await tryOut(trial, addresses, purse.isRecent ? RECENT_HEAD_START : undefined);
+  if (isFirst) await tryOut(opening, addresses, purse.isRecent ? RECENT_HEAD_START : undefined);
   const turn = await takeTurn(purse.line, signal, () => {
     attempts.giveUp();
-    trial.waiting = 'other logins are still using its tokens';
+    opening.waiting = 'other logins are still using its tokens';
   });
   try {
-    trial.waiting = undefined;
+    opening.waiting = undefined;
     // another process may have opened it since, even if it was done before we began to wait
     const isNews = purse.look();
-    if (!isFirst || turn.waited || isNews) await tryOut(trial, addresses, RECENT_HEAD_START);
+    if (!isFirst || turn.waited || isNews) await tryOut(opening, addresses, RECENT_HEAD_START);
     const onWait = (until: number) => {
       tell(`${name}: its tokens are used up; waiting until ${clock(until)}`);
-      trial.waiting = `its tokens are used up until ${clock(until)}`;
-      if (trial.rounds === 0) trial.extend(until - Date.now());
+      opening.waiting = `its tokens are used up until ${clock(until)}`;
+      if (opening.rounds === 0) opening.extend(until - Date.now());
     };
     let spent: Spent | undefined;
     attempts.won.then(() => spent && purse.opened(spent.way, spent.address));
     for await (spent of spend(purse, addresses, token, signal, onWait)) {
-      trial.waiting = undefined;
-      if (trial.rounds++ > 0) tell(`${name} is still closed; sent another token to ${spent.address}`);
-      await tryAgain(trial, [spent.address], WAIT);
+      opening.waiting = undefined;
+      if (opening.rounds++ > 0) tell(`${name} is still closed; sent another token to ${spent.address}`);
+      await tryAgain(opening, [spent.address], WAIT);
     }
     throw nothingSent(addresses);
   } finally {

@@ -1,8 +1,9 @@
 import { formatProblem, type Problem } from '../config/problems.ts';
 import type { Config } from '../config/types.ts';
 import { count } from '../ruleset/describe.ts';
+import { shellWord } from '../terminal/shell.ts';
 import type { Facts, FileFacts } from './facts.ts';
-import { type Checked, type Finding, shellWord } from './finding.ts';
+import type { Checked, Finding } from './finding.ts';
 
 /** Checks the file: who may write and read it, and what is wrong or weak in it. */
 export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'config'>): Checked {

@@ -78,8 +78,3 @@ export function list(words: readonly string[], most = 4): string {
   const last = told.at(-1) ?? '';
   return told.length > 1 ? `${told.slice(0, -1).join(', ')} and ${last}` : last;
 }
-
-/** A word as it must be typed in a shell. */
-export function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
-}

@@ -5,8 +5,9 @@ import { type Family, familyOf } from '../inet/family.ts';
 import { SOURCE_OFFSET } from '../inet/header.ts';
 import { formatNetwork } from '../inet/network.ts';
 import type { PortRange } from '../inet/port.ts';
+import { shellWord } from '../terminal/shell.ts';
 import type { ClientIn } from './facts.ts';
-import { type Finding, list, shellWord } from './finding.ts';
+import { type Finding, list } from './finding.ts';
 import { makerOf } from './mend.ts';
 import { type Crossing, chainName, type Surroundings } from './passage.ts';
 

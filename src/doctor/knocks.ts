@@ -2,8 +2,9 @@ import { LOWEST_PRIORITY } from '../config/keys.ts';
 import type { Config } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Port } from '../inet/port.ts';
+import { shellWord } from '../terminal/shell.ts';
 import type { HostFacts } from './facts.ts';
-import { type Checked, type Finding, list, shellWord } from './finding.ts';
+import { type Checked, type Finding, list } from './finding.ts';
 import { forGood } from './mend.ts';
 import { chainName, type Doorman, isBefore, passage, type Surroundings } from './passage.ts';
 

@@ -1,7 +1,7 @@
 import type { Visit } from '../firewalls/journey.ts';
 import { mergePortRanges, type PortRange } from '../inet/port.ts';
 import type { Protocol } from '../inet/protocol.ts';
-import { shellWord } from './finding.ts';
+import { shellWord } from '../terminal/shell.ts';
 
 /** The command that makes another program's chain accept packets to these ports (or from them), in that program's words. */
 export function acceptIn(

@@ -3,8 +3,9 @@ import type { Visit } from '../firewalls/journey.ts';
 import type { Unseen } from '../firewalls/unseen.ts';
 import type { Family } from '../inet/family.ts';
 import { count } from '../ruleset/describe.ts';
+import { shellWord } from '../terminal/shell.ts';
 import type { ClientIn } from './facts.ts';
-import { type Checked, type Finding, list, type Severity, shellWord } from './finding.ts';
+import { type Checked, type Finding, list, type Severity } from './finding.ts';
 import { keptOut } from './kept-out.ts';
 import { acceptIn, forGood, makerOf } from './mend.ts';
 import {

@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
 import type { Config } from '../config/types.ts';
 import { holdText, type Trouble } from '../host/hold.ts';
+import { shellWord } from '../terminal/shell.ts';
 import type { Facts, KernelFacts, ServiceFacts, TableFacts } from './facts.ts';
-import { type Checked, type Finding, shellWord } from './finding.ts';
+import type { Checked, Finding } from './finding.ts';
 import type { Flush } from './flushes.ts';
 import { guardsPorts } from './passage.ts';
 

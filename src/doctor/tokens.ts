@@ -1,8 +1,9 @@
 import { resolve } from 'node:path';
 import { SERVICE_USER } from '../host/service-user.ts';
 import { formatPort } from '../inet/port.ts';
+import { shellWord } from '../terminal/shell.ts';
 import type { Facts } from './facts.ts';
-import { type Checked, type Finding, shellWord } from './finding.ts';
+import type { Checked, Finding } from './finding.ts';
 
 /** Checks that one-time tokens are fed, can be remembered, and arrive. */
 export function checkTokens({ config, file, host, service, tokens }: Facts): Checked {

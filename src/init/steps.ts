@@ -1,5 +1,6 @@
 import { formatAddress, isPublic } from '../inet/address.ts';
 import { formatPortRange, type PortRange } from '../inet/port.ts';
+import { shellWord } from '../terminal/shell.ts';
 import { wrap } from '../terminal/wrap.ts';
 import { type Handout, hostsLine } from '../users/handout.ts';
 import type { Draft, DraftService } from './document.ts';
@@ -136,9 +137,4 @@ function bashLine(sequence: readonly number[], host: string): string {
 
 function tcpPort(ports: readonly PortRange[]): number | undefined {
   return ports.find(({ protocol }) => protocol === 'tcp')?.first;
-}
-
-/** A word as it must be typed in a shell. */
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

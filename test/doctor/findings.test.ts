@@ -1,11 +1,13 @@
 /** The checks as pure functions: facts in, findings out, each both ways. */
+
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
 import { ConfigError, type Problem } from '../../src/config/problems.ts';
 import { examine } from '../../src/doctor/doctor.ts';
 import type { Facts, HostInterface, KernelFacts, ServiceFacts } from '../../src/doctor/facts.ts';
-import { type Finding, list, shellWord } from '../../src/doctor/finding.ts';
+import { type Finding, list } from '../../src/doctor/finding.ts';
 import { flushesOf, unitsOf } from '../../src/doctor/flushes.ts';
+import { shellWord } from '../../src/terminal/shell.ts';
 
 const PATH = '/etc/knockd-nft.json';
 const text =
