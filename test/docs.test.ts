@@ -162,6 +162,17 @@ t.test('the way through the sources names every folder, and no file that is not 
       );
 });
 
+t.test('the walks through the sources name functions where they are', async t => {
+  const steps = [...inside.matchAll(/^\| `([\w/-]+\.ts)` \| `(\w+)` \|/gm)];
+  t.not(steps.length, 0);
+  for (const [, file = '', name = ''] of steps)
+    t.match(
+      readFileSync(join('src', file), 'utf8'),
+      new RegExp(`^export (?:async )?function ${name}\\b`, 'm'),
+      file,
+    );
+});
+
 /** The files of this project that a file imports, also only types from, and also when it runs. */
 function importsOf(path: string): readonly string[] {
   const found = readFileSync(path, 'utf8').matchAll(/(?:\bfrom |\bimport\()'(\.[^']+)'/g);
