@@ -11,7 +11,8 @@ import { decodeFlowtable } from '../../../src/nftables/flowtable.ts';
 import { decodeCounter, newCounter } from '../../../src/nftables/named-counter.ts';
 import { register } from '../../../src/nftables/register.ts';
 import { decodeHandle, decodeRule, newRule, sameRule } from '../../../src/nftables/rule.ts';
-import { decodeSet, type NftSet, newSet, setText } from '../../../src/nftables/set.ts';
+import type { NftSet } from '../../../src/nftables/ruleset.ts';
+import { decodeSet, newSet, setText } from '../../../src/nftables/set.ts';
 import { decodeTable, newTable } from '../../../src/nftables/table.ts';
 import { ruleText } from '../../../src/nftables/text.ts';
 
