@@ -125,9 +125,13 @@ t.test('nmap, in all its ways', { skip }, async t => {
       ['-sU', 'udp'],
     ] as const) {
       const fast = `${words} --min-rate 20000 --max-retries 0`;
-      const seen = await nmap(target, fast, '-', target.server.ipv4);
-      const found = [...seen].filter(([, state]) => state.startsWith('open ')).map(([port]) => port);
-      t.same(found, [PORTS[protocol].open]);
+      const { open } = PORTS[protocol];
+      const found = new Set<number>();
+      // so fast, and without retries, an answer may be lost on a busy machine
+      for (let tries = 5; tries > 0 && !found.has(open); tries--)
+        for (const [port, state] of await nmap(target, fast, '-', target.server.ipv4))
+          if (state.startsWith('open ')) found.add(port);
+      t.same([...found], [open]);
     }
     const { services } = await target.state();
     t.same(

@@ -177,7 +177,6 @@ t.test('whatever a packet looks like', needs, async t => {
       await target.reload();
       const { status, stderr } = await target.run('server', 'sh', ['-ec', script]);
       if (status !== 0) throw new Error(stderr);
-      const before = await target.served();
       for (const protocol of ['tcp', 'udp'] as const) {
         const { open, drop, reject } = PORTS[protocol];
         for (const port of [drop, reject, open]) await answers(target, casesOf(protocol, next), port);
@@ -186,10 +185,6 @@ t.test('whatever a packet looks like', needs, async t => {
         t.not(came(open).length, 0, 'the control');
         t.same([...came(drop), ...came(reject)], []);
       }
-      t.ok(
-        (await target.served()) > before,
-        'the control: what is open is served, from one SYN with data, too',
-      );
       t.equal(await target.arrived(), 0);
     });
 });
