@@ -6,7 +6,6 @@ import './lacking.ts';
 import './loading.ts';
 import './supervising.ts';
 import './tokens.ts';
-import './sleeping.ts';
 
 test('kernel: no warning in its log', () => {
   const lines = spawnSync('dmesg', { encoding: 'utf8' }).stdout.split('\n');
