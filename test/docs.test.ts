@@ -193,6 +193,18 @@ t.test('each floor of the sources imports only from those below', async t => {
   }
 });
 
+t.test('the first file of each room says what lives there, and on which floor it is', async t => {
+  for (const [, floor = '', room = ''] of inside.matchAll(/^\| (\d) \| `(\w+)\/` \|/gm)) {
+    const [first = ''] = readdirSync(join('src', room))
+      .filter(name => name.endsWith('.ts'))
+      .toSorted();
+    const [line = '', , third] = readFileSync(join('src', room, first), 'utf8').split('\n');
+    t.match(line, new RegExp(`^// ${room}/ .`), `${room}/${first}`);
+    const from = floor === '0' ? 'from no other room' : 'only from rooms on lower floors';
+    t.equal(third, `// Floor ${floor}: it imports ${from}.`, `${room}/${first}`);
+  }
+});
+
 t.test('no file needs itself, through whichever others, not even for a type', async t => {
   const imported = new Map(
     sources.filter(path => path.endsWith('.ts')).map(path => [path, importsOf(path)] as const),
@@ -224,6 +236,7 @@ t.test(
     }
   },
 );
+
 t.test('no file exports what nobody else imports', async t => {
   const imported = /\b(?:import|export)\s[^;]*?\bfrom '\.[^']+'|\bconst \{[^}]*\} = await import|\.\w+/g;
   const declared = /^export (?:async )?(?:const|function\*?|class|interface|type) (\w+)/gm;

@@ -1,3 +1,7 @@
+// cli/ has a file for each command, which makes one call to a floor below and prints what came of it.
+// Here words are read and sentences made; what is done is decided below.
+// Floor 8: it imports only from rooms on lower floors.
+
 import { ConfigError, formatProblem, type Problem, UnreadableError, warningOf } from '../config/problems.ts';
 import { readConfig } from '../config/read.ts';
 import { windowsFor } from '../config/tokens.ts';

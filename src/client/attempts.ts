@@ -1,3 +1,7 @@
+// client/ is the other side: it opens a port of a server, with knocks or with tokens, and makes the page that does.
+// It runs on laptops, so nothing here needs Linux, netlink or the C library.
+// Floor 4: it imports only from rooms on lower floors.
+
 import { createConnection, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 

@@ -1,3 +1,7 @@
+// connections/ finds the running connections of clients, and ends them.
+// It asks connection tracking, the sockets and the routes, and leaves our table alone.
+// Floor 5: it imports only from rooms on lower floors.
+
 import { formatAddress } from '../inet/address.ts';
 import type { Connection, Request } from '../netlink/connection.ts';
 import { deleteAnswers, deleteFlow, detourFlow, type Flow } from '../netlink/conntrack.ts';

@@ -1,3 +1,7 @@
+// doctor/ looks at the whole host, with a file for each kind of finding: what is so, why it matters, what mends it.
+// It changes nothing, but for the table of `--trace`, which goes when that ends.
+// Floor 7: it imports only from rooms on lower floors.
+
 import type { Closed, Config, Service } from '../config/types.ts';
 import type { Destination } from '../firewalls/foresight.ts';
 import type { Visit } from '../firewalls/journey.ts';

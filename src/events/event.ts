@@ -1,3 +1,7 @@
+// events/ is what the supervisor tells other programs, how one of ours follows it, and how commands are run for it.
+// It knows the socket's path and lines, and not who sends them.
+// Floor 4: it imports only from rooms on lower floors.
+
 /** The events that the supervisor writes to its journal and sends to the readers of its stream. */
 
 /** Each event by its word in the journal, and whether it is about a service. */

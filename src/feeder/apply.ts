@@ -1,3 +1,7 @@
+// feeder/ keeps the one-time tokens of the coming hours in the kernel, and a ledger of those that were used.
+// A load with its tokens is apply.ts; what is pure stands in ledger.ts and feed-plan.ts.
+// Floor 5: it imports only from rooms on lower floors.
+
 import { parseConfig } from '../config/parse.ts';
 import type { Config } from '../config/types.ts';
 import type { Access } from '../host/access.ts';

@@ -1,3 +1,7 @@
+// firewalls/ reads the tables of other programs, and says what they would do with an imagined packet.
+// It only reads. Where it cannot tell, it says so.
+// Floor 6: it imports only from rooms on lower floors.
+
 /** What can be foretold of bytes that a rule looks at, in a packet or in a register. */
 export interface Bits {
   /** The most likely bytes. */

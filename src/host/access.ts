@@ -1,3 +1,7 @@
+// host/ is this machine: processes, clock, locks, files, logins, listeners, interfaces, running connections.
+// The notes that outlive a process, such as a hold, are here, too.
+// Floor 3: it imports only from rooms on lower floors.
+
 import { Connection } from '../netlink/connection.ts';
 import { NETLINK_NETFILTER, NETLINK_SOCK_DIAG, openSocket } from '../netlink/socket.ts';
 import { type Listener, readListeners } from './listeners.ts';

@@ -1,3 +1,7 @@
+// import/ reads the files of knockd, and says as a configuration of ours what they mean.
+// It is a function from text to text, with its doubts.
+// Floor 7: it imports only from rooms on lower floors.
+
 import { basename } from 'node:path';
 import { parse } from 'shell-quote';
 import { type Effect, NOTHING, type Opening, type PortNames, unknown } from './effect.ts';

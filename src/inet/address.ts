@@ -1,3 +1,7 @@
+// inet/ is what all floors mean by family, protocol, port, address, network and duration, with their texts.
+// The kernel's numbers for them stand here, once.
+// Floor 0: it imports from no other room.
+
 import ipaddr from 'ipaddr.js';
 
 /** Addresses of 4 or 16 bytes in network order: their text, their masks, and what kinds of them there are. */

@@ -1,3 +1,7 @@
+// init/ finds out what a first configuration should say on this host, and writes its text.
+// Asking is the command's part.
+// Floor 7: it imports only from rooms on lower floors.
+
 import { NAMING } from '../config/shape.ts';
 import { bad, good, type Outcome } from '../inet/outcome.ts';
 import { formatPortRange, overlap, type PortRange, readPortRange } from '../inet/port.ts';

@@ -1,3 +1,7 @@
+// libc/ calls what the C library has and Node.js does not offer, through npm koffi, which nobody else imports.
+// Without koffi's native part this room cannot be imported.
+// Floor 0: it imports from no other room.
+
 import koffi from 'koffi';
 
 /**

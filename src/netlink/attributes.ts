@@ -1,3 +1,7 @@
+// netlink/ speaks to the kernel: attributes, requests and answers, the sockets of npm netlink, errors, and the families
+// beside nf_tables: NFLOG, connection tracking, links, routes, sockets. It knows no table of ours.
+// Floor 1: it imports only from rooms on lower floors.
+
 /**
  * Netlink attributes: `nlattr {u16 length, u16 type}` in host order, then the value, padded to 4 bytes
  * (include/uapi/linux/netlink.h). nfnetlink's integers are big-endian, and strings end in NUL.

@@ -1,3 +1,7 @@
+// ruleset/ compiles a Config to the table that it means, and reads a table back: a Program, a Status.
+// All here is pure. Names that administrators see stand in names.ts, once.
+// Floor 3: it imports only from rooms on lower floors.
+
 import { createHash } from 'node:crypto';
 import type { Service, TokenUser } from '../config/types.ts';
 import type { Port } from '../inet/port.ts';

@@ -1,3 +1,7 @@
+// supervisor/ keeps three things in step: the file, what was last loaded from it, and the kernel.
+// intent.ts decides, and is pure; the others watch, load, tell and remember for it.
+// Floor 7: it imports only from rooms on lower floors.
+
 import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';
 
 /** How often to check which interfaces are here, in milliseconds. Other programs may make and remove them at any time. */

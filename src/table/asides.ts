@@ -1,3 +1,7 @@
+// table/ is our table in the kernel: it is read, compared, changed in transactions, and remembered.
+// A whole table is changed by load.ts, a single client by openings.ts.
+// Floor 4: it imports only from rooms on lower floors.
+
 import type { Expression } from '../nftables/expression.ts';
 import {
   byName,

@@ -1,3 +1,7 @@
+// terminal/ has columns, colours and questions; all that is printed goes through harmless.ts.
+// So no name of others commands a terminal.
+// Floor 1: it imports only from rooms on lower floors.
+
 import { createInterface } from 'node:readline';
 import { written } from './harmless.ts';
 

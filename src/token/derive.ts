@@ -1,3 +1,7 @@
+// token/ has one-time tokens as docs/protocol.md says: how they are derived, and the datagram that carries one.
+// Both sides import it, so it knows neither files nor sockets.
+// Floor 1: it imports only from rooms on lower floors.
+
 /** One-time tokens as in docs/protocol.md. The kernel's side and the client's derive the same ones. Pure functions. */
 import { createHmac } from 'node:crypto';
 

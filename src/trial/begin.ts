@@ -1,3 +1,7 @@
+// trial/ loads a candidate that undoes itself unless somebody confirms it, by a command or by a knock.
+// Whatever undoes it is ready before the candidate is loaded.
+// Floor 6: it imports only from rooms on lower floors.
+
 import type { Config } from '../config/types.ts';
 import { apply, loadWarnings } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';

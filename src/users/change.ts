@@ -1,3 +1,7 @@
+// users/ changes who may come in, in the text of the file, and says what a new user needs.
+// It keeps the file's comments and format, and leaves the kernel to the load.
+// Floor 6: it imports only from rooms on lower floors.
+
 import { findValue, type Path, withMember, withoutMember, withValue } from '../config/edit.ts';
 import { secretPath } from '../config/secrets.ts';
 import type { Config, Service } from '../config/types.ts';
