@@ -1,19 +1,11 @@
-import { type Cut, cut, type Untracked, whyNotCut } from '../connections/cut.ts';
-import { findConnections, type Parts, targetsOf } from '../connections/find.ts';
-import { diagnose, withConnection, withKernel } from '../host/access.ts';
+import { type Cut, type Untracked, whyNotCut } from '../connections/cut.ts';
+import { revokeOpenings, withoutModules } from '../connections/revoke.ts';
 import { sshConnection } from '../host/login.ts';
-import type { Session } from '../host/sessions.ts';
-import { isLacking } from '../host/sockets.ts';
-import { formatAddress } from '../inet/address.ts';
-import type { Connection } from '../netlink/connection.ts';
-import { NetlinkError } from '../netlink/errors.ts';
-import { NETLINK_ROUTE } from '../netlink/socket.ts';
-import { FEATURES, type Feature } from '../nftables/feature.ts';
+import { FEATURES } from '../nftables/feature.ts';
+import type { Ruleset } from '../nftables/ruleset.ts';
 import { count } from '../ruleset/describe.ts';
 import { isAllowed } from '../ruleset/program.ts';
-import { CannotChangeError } from '../table/errors.ts';
-import { type Revocation, type Revoked, revoke } from '../table/openings.ts';
-import { noteRevocation } from '../table/revocations.ts';
+import type { Revocation, Revoked } from '../table/openings.ts';
 import { type Context, EXIT } from './context.ts';
 import { readRevocation, readRevokeWords } from './whom.ts';
 
@@ -32,17 +24,8 @@ export async function revokeCommand(
   const said = readRevokeWords(words, options.all);
   if (options.cut) process.on('SIGHUP', () => {}); // of our own terminal, when that is cut
   const login = options.cut ? sshConnection(context.env) : undefined;
-  let unnoted: string | undefined;
-  const { revoked, done } = await withKernel(async ({ connection: netfilter }) => {
-    const revoked = await revoke(netfilter, ruleset => readRevocation(said, ruleset), {
-      connections: options.cut,
-      approve: async revoked => {
-        await spareOwnLogin(netfilter, revoked, login);
-        unnoted = noteRevocation(context.env, revoked);
-      },
-    });
-    return { revoked, done: options.cut ? await cutAll(netfilter, revoked).catch(notCut) : undefined };
-  });
+  const ask = (ruleset: Ruleset) => readRevocation(said, ruleset);
+  const { revoked, done, unnoted } = await revokeOpenings(context.env, ask, { cut: options.cut, login });
   if (context.json) context.print(JSON.stringify(result(revoked, done)));
   else for (const line of [...openingLines(revoked, done), ...untrackedLines(done)]) context.print(line);
   if (unnoted !== undefined)
@@ -50,49 +33,6 @@ export async function revokeCommand(
       `knockd-nft: this cannot be noted (${unnoted}): if the table is removed within seconds, the supervisor or an undo may let in again whom it remembers`,
     );
   return tellWhatGoesOn(context, revoked, done);
-}
-
-/** Refuses to cut the caller's own login, unless its address is named. */
-async function spareOwnLogin(
-  netfilter: Connection,
-  revoked: Revoked,
-  login: Session | undefined,
-): Promise<void> {
-  const { services, whom } = revoked.revocation;
-  if (!login || whom.is === 'client') return;
-  // connections that cannot be found are not cut either
-  const found = await withParts(netfilter, parts => findConnections(parts, targetsOf(revoked))).catch(
-    error => {
-      if (!(error instanceof NetlinkError)) throw error;
-    },
-  );
-  const isOwn = ({ port, peer }: { port: number; peer: Buffer }) =>
-    port === login.port && peer.equals(login.peer);
-  if (!found?.sockets.some(isOwn)) return;
-  const service = services.length === 1 ? `${services[0]} ` : '';
-  throw new CannotChangeError(
-    `this would cut the connection of your own login, so nothing was changed; if you mean it, name its address: knockd-nft revoke ${service}${formatAddress(login.peer)} --cut`,
-  );
-}
-
-function cutAll(netfilter: Connection, revoked: Revoked): Promise<Cut> {
-  return withParts(netfilter, parts => cut(parts, targetsOf(revoked)));
-}
-
-function withParts<T>(netfilter: Connection, use: (parts: Parts) => Promise<T>): Promise<T> {
-  return diagnose(diagnostics =>
-    withConnection(NETLINK_ROUTE, routes => use({ netfilter, diagnostics, routes })),
-  );
-}
-
-function notCut(error: unknown): never {
-  if (!(error instanceof NetlinkError)) throw error;
-  const why = isLacking(error) ? withoutModules(FEATURES.tcp_diag) : error.message;
-  throw new CannotChangeError(`the openings are revoked, but nothing could be cut: ${why}`);
-}
-
-function withoutModules({ modules }: Feature): string {
-  return `this kernel lacks the module ${modules.join(', ')}; load it and revoke again`;
 }
 
 function result({ openings }: Revoked, done: Cut | undefined) {
