@@ -195,7 +195,7 @@ t.test(
     const world = await createWorld(t);
     const source = `
     import { Connection } from ${built('netlink/connection.js')};
-    import { commit, readGeneration } from ${built('netlink/nfnetlink.js')};
+    import { commit, readGeneration } from ${built('nftables/transaction.js')};
     import { NETLINK_NETFILTER, openSocket } from ${built('netlink/socket.js')};
     import { newChain } from ${built('nftables/chain.js')};
     import { deleteTable, newTable } from ${built('nftables/table.js')};

@@ -25,7 +25,7 @@ async function loadJson(world: World, config: object): Promise<{ event: string; 
 
 const generationScript = `
   import { Connection } from ${built('netlink/connection.js')};
-  import { readGeneration } from ${built('netlink/nfnetlink.js')};
+  import { readGeneration } from ${built('nftables/transaction.js')};
   import { NETLINK_NETFILTER, openSocket } from ${built('netlink/socket.js')};
   const connection = new Connection(openSocket(NETLINK_NETFILTER));
   console.log(await readGeneration(connection));
