@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { AttributeReader, DecodeError } from './attributes.ts';
+import { encodeHeader, messagesOf, NLMSG_HEADER, type Received } from './datagram.ts';
 import { NetlinkError, UnansweredError } from './errors.ts';
 import type { Socket } from './socket.ts';
 
@@ -28,7 +29,6 @@ export interface Refusal {
 }
 
 // include/uapi/linux/netlink.h
-export const NLMSG_HEADER = 16;
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;
 /** Bytes of `struct nlmsgerr`: an errno, and the header of our message. */
@@ -198,16 +198,7 @@ export class Connection {
   }
 
   #receive(datagram: Buffer): void {
-    for (let at = 0; at + NLMSG_HEADER <= datagram.length; ) {
-      const length = datagram.readUInt32LE(at);
-      if (length < NLMSG_HEADER || at + length > datagram.length) return; // the kernel sends no such message
-      const type = datagram.readUInt16LE(at + 4);
-      const flags = datagram.readUInt16LE(at + 6);
-      const sequence = datagram.readUInt32LE(at + 8);
-      const payload = datagram.subarray(at + NLMSG_HEADER, at + length);
-      this.#dispatch(type, flags, sequence, payload);
-      at += (length + 3) & ~3;
-    }
+    for (const message of messagesOf(datagram)) this.#dispatch(message);
   }
 
   #onAck(sequence: number, pending: Pending | undefined): void {
@@ -215,7 +206,7 @@ export class Connection {
     pending?.onAck?.();
   }
 
-  #dispatch(type: number, flags: number, sequence: number, payload: Buffer): void {
+  #dispatch({ type, flags, sequence, payload }: Received): void {
     const pending = this.#pending.get(sequence);
     if (type === NLMSG_ERROR) {
       if (payload.length < NLMSGERR) return; // the kernel sends no such message
@@ -233,16 +224,6 @@ export class Connection {
 
 function closed(subject: string): Error {
   return new Error(`${subject}: the connection is closed`);
-}
-
-/** `struct nlmsghdr` */
-export function encodeHeader(length: number, type: number, flags: number, sequence: number): Buffer {
-  const header = Buffer.alloc(NLMSG_HEADER);
-  header.writeUInt32LE(length, 0);
-  header.writeUInt16LE(type, 4);
-  header.writeUInt16LE(flags, 6);
-  header.writeUInt32LE(sequence, 8);
-  return header;
 }
 
 /** EPROTO: we cannot understand what the kernel says about an error. */

@@ -1,6 +1,8 @@
 import { AF } from '../inet/family.ts';
 import { AttributeReader, AttributeWriter, DecodeError } from './attributes.ts';
-import { NLMSG_HEADER, type Request } from './connection.ts';
+import type { Request } from './connection.ts';
+import { messagesOf } from './datagram.ts';
+import { NFGENMSG, NFPROTO, nfgenmsg } from './nfnetlink.ts';
 
 /** A packet that a `log group` rule sent us. */
 export interface LoggedPacket {
@@ -27,8 +29,6 @@ const NFULNL_CFG_CMD_BIND = 1;
 const NFULNL_COPY_PACKET = 2;
 const NFULNL_CFG_F_SEQ = 1;
 const NFULA = { MARK: 2, TIMESTAMP: 3, PAYLOAD: 9, PREFIX: 10, SEQ: 12 } as const;
-/** struct nfgenmsg */
-const NFGENMSG = 4;
 
 /** Enough of a packet for its source and the token in it, unless its headers are very long. */
 const COPY_RANGE = 256;
@@ -39,7 +39,7 @@ const THRESHOLD = 20;
 /** Binds this socket to an NFLOG group. EPERM if another program has it. */
 export function bindGroup(group: number): Request {
   const writer = new AttributeWriter();
-  writer.raw(Buffer.from([0, 0, group >> 8, group & 0xff]));
+  writer.raw(nfgenmsg(NFPROTO.UNSPEC, group));
   writer.u8(NFULA_CFG.CMD, NFULNL_CFG_CMD_BIND);
   const mode = Buffer.alloc(6); // struct nfulnl_msg_config_mode {be32 copy_range; u8 copy_mode; u8 pad} packed
   mode.writeUInt32BE(COPY_RANGE, 0);
@@ -59,7 +59,7 @@ export function bindGroup(group: number): Request {
 /** A request to the socket's group that changes nothing. Its answer comes after all packets that were reported before. */
 export function fenceGroup(group: number): Request {
   const writer = new AttributeWriter();
-  writer.raw(Buffer.from([0, 0, group >> 8, group & 0xff]));
+  writer.raw(nfgenmsg(NFPROTO.UNSPEC, group));
   writer.be32(NFULA_CFG.TIMEOUT, TIMEOUT);
   return {
     type: NFULNL_MSG_CONFIG,
@@ -72,18 +72,15 @@ export function fenceGroup(group: number): Request {
 /** The packets in a datagram. It skips other messages (ACKs, the end of a group of packets), and what it cannot read. */
 export function decodePackets(datagram: Buffer): LoggedPacket[] {
   const packets: LoggedPacket[] = [];
-  for (let at = 0; at + NLMSG_HEADER + NFGENMSG <= datagram.length; ) {
-    const length = datagram.readUInt32LE(at);
-    if (length < NLMSG_HEADER + NFGENMSG || at + length > datagram.length) break;
-    if (datagram.readUInt16LE(at + 4) === NFULNL_MSG_PACKET) {
-      try {
-        const packet = decodePacket(datagram.subarray(at + NLMSG_HEADER, at + length));
-        if (packet) packets.push(packet);
-      } catch (error) {
-        if (!(error instanceof DecodeError)) throw error;
-      }
+  for (const { type, payload } of messagesOf(datagram)) {
+    if (payload.length < NFGENMSG) break; // the kernel sends no such message
+    if (type !== NFULNL_MSG_PACKET) continue;
+    try {
+      const packet = decodePacket(payload);
+      if (packet) packets.push(packet);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
     }
-    at += (length + 3) & ~3;
   }
   return packets;
 }

@@ -1,5 +1,5 @@
 import { type AttributeReader, DecodeError } from '../netlink/attributes.ts';
-import { NLMSG_HEADER } from '../netlink/connection.ts';
+import { messagesOf } from '../netlink/datagram.ts';
 import { attributesOf, familyOf, NFPROTO } from '../netlink/nfnetlink.ts';
 import { NFT_MSG } from './message.ts';
 import { decodeGeneration } from './transaction.ts';
@@ -23,18 +23,13 @@ export class Losses {
   /** The generations of such commits that end in this datagram. It skips what it cannot read. */
   in(datagram: Buffer, table: string): number[] {
     const generations: number[] = [];
-    for (let at = 0; at + NLMSG_HEADER <= datagram.length; ) {
-      const length = datagram.readUInt32LE(at);
-      if (length < NLMSG_HEADER || at + length > datagram.length) break;
-      const type = datagram.readUInt16LE(at + 4);
-      const payload = datagram.subarray(at + NLMSG_HEADER, at + length);
+    for (const { type, payload } of messagesOf(datagram)) {
       if (type === NFT_MSG.NEWGEN) {
         if (this.#takes && !this.#puts) generations.push(decodeGeneration(payload));
         this.#takes = false;
         this.#puts = false;
       } else if (PUTS.has(type)) this.#puts ||= isOf(table, payload);
       else if (TAKES.has(type)) this.#takes ||= isOf(table, payload);
-      at += (length + 3) & ~3;
     }
     return generations;
   }

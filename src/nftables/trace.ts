@@ -1,6 +1,6 @@
 import { IPPROTO } from '../inet/protocol.ts';
 import { type AttributeReader, DecodeError, required } from '../netlink/attributes.ts';
-import { NLMSG_HEADER } from '../netlink/connection.ts';
+import { messagesOf } from '../netlink/datagram.ts';
 import { attributesOf, familyOf } from '../netlink/nfnetlink.ts';
 import { NFT_MSG } from './message.ts';
 import { NFTA_VERDICT, VERDICT_CODES, type Verdict } from './verdict.ts';
@@ -63,17 +63,13 @@ const NF_VERDICT_MASK = 0xff;
 /** The traces in a datagram. It skips other messages, and those that cannot be decoded. */
 export function decodeTraces(datagram: Buffer): Trace[] {
   const traces: Trace[] = [];
-  for (let at = 0; at + NLMSG_HEADER <= datagram.length; ) {
-    const length = datagram.readUInt32LE(at);
-    if (length < NLMSG_HEADER || at + length > datagram.length) break;
-    if (datagram.readUInt16LE(at + 4) === NFT_MSG.TRACE) {
-      try {
-        traces.push(decodeTrace(datagram.subarray(at + NLMSG_HEADER, at + length)));
-      } catch (error) {
-        if (!(error instanceof DecodeError || error instanceof RangeError)) throw error;
-      }
+  for (const { type, payload } of messagesOf(datagram)) {
+    if (type !== NFT_MSG.TRACE) continue;
+    try {
+      traces.push(decodeTrace(payload));
+    } catch (error) {
+      if (!(error instanceof DecodeError || error instanceof RangeError)) throw error;
     }
-    at += (length + 3) & ~3;
   }
   return traces;
 }

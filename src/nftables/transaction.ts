@@ -1,12 +1,6 @@
 import { AttributeReader, AttributeWriter } from '../netlink/attributes.ts';
-import {
-  type Connection,
-  encodeHeader,
-  NLM_F,
-  NLMSG_HEADER,
-  type Refusal,
-  type Request,
-} from '../netlink/connection.ts';
+import { type Connection, NLM_F, type Refusal, type Request } from '../netlink/connection.ts';
+import { encodeHeader, NLMSG_HEADER } from '../netlink/datagram.ts';
 import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
 import {
   attributesOf,

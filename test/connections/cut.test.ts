@@ -1,7 +1,8 @@
 /** `cut` where the kernel cannot do all: over sockets whose kernel is the test. What it can do is in kernel/cut. */
 import t from 'tap';
 import { cut, whyNotCut } from '../../src/connections/cut.ts';
-import { Connection, encodeHeader } from '../../src/netlink/connection.ts';
+import { Connection } from '../../src/netlink/connection.ts';
+import { encodeHeader } from '../../src/netlink/datagram.ts';
 
 const NLMSG_ERROR = 2;
 const NLMSG_DONE = 3;

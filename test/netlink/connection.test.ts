@@ -4,12 +4,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import { failureOf } from '../../src/cli/failure.ts';
 import { AttributeReader, AttributeWriter, DecodeError } from '../../src/netlink/attributes.ts';
-import {
-  Connection,
-  DumpInterruptedError,
-  encodeHeader,
-  NLMSG_HEADER,
-} from '../../src/netlink/connection.ts';
+import { Connection, DumpInterruptedError } from '../../src/netlink/connection.ts';
+import { encodeHeader, NLMSG_HEADER } from '../../src/netlink/datagram.ts';
 import {
   NetlinkError,
   type Part,

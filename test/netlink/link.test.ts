@@ -1,6 +1,7 @@
 import t from 'tap';
 import { DecodeError } from '../../src/netlink/attributes.ts';
-import { Connection, encodeHeader, NLMSG_HEADER } from '../../src/netlink/connection.ts';
+import { Connection } from '../../src/netlink/connection.ts';
+import { encodeHeader, NLMSG_HEADER } from '../../src/netlink/datagram.ts';
 import { readLinks } from '../../src/netlink/link.ts';
 import { readHooks } from '../../src/netlink/route.ts';
 import type { Socket } from '../../src/netlink/socket.ts';

@@ -6,7 +6,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { AttributeReader, AttributeWriter, DecodeError } from '../../src/netlink/attributes.ts';
-import { Connection, encodeHeader, NLMSG_HEADER } from '../../src/netlink/connection.ts';
+import { Connection } from '../../src/netlink/connection.ts';
+import { encodeHeader, NLMSG_HEADER } from '../../src/netlink/datagram.ts';
 import type { Message } from '../../src/netlink/nfnetlink.ts';
 import type { Socket } from '../../src/netlink/socket.ts';
 import { decodeChain, newChain } from '../../src/nftables/chain.ts';

@@ -1,7 +1,8 @@
 /** What a kernel lacks, asked of kernels that lack it: the one at hand has it all. */
 
 import t from 'tap';
-import { Connection, encodeHeader, NLMSG_HEADER } from '../../src/netlink/connection.ts';
+import { Connection } from '../../src/netlink/connection.ts';
+import { encodeHeader, NLMSG_HEADER } from '../../src/netlink/datagram.ts';
 import { attributesOf } from '../../src/netlink/nfnetlink.ts';
 import { NFT_MSG } from '../../src/nftables/message.ts';
 import type { Table } from '../../src/nftables/ruleset.ts';

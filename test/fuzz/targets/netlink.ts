@@ -1,7 +1,8 @@
 /** Datagrams of the kernel: packets of NFLOG, flows of connection tracking, traces; sockets, links, routes and hooks of a dump. */
 import { DecodeError } from '../../../src/netlink/attributes.ts';
-import { Connection, encodeHeader, NLMSG_HEADER } from '../../../src/netlink/connection.ts';
+import { Connection } from '../../../src/netlink/connection.ts';
 import { decodeFlow } from '../../../src/netlink/conntrack.ts';
+import { encodeHeader, NLMSG_HEADER } from '../../../src/netlink/datagram.ts';
 import { NetlinkError } from '../../../src/netlink/errors.ts';
 import { readSockets } from '../../../src/netlink/inet-diag.ts';
 import { readLinks } from '../../../src/netlink/link.ts';
