@@ -3,25 +3,51 @@ import fc from 'fast-check';
 import t from 'tap';
 import { AttributeReader, DecodeError } from '../../src/netlink/attributes.ts';
 import { decodeFlow, deleteAnswers, deleteFlow, detourFlow, listFlows } from '../../src/netlink/conntrack.ts';
+import { NFGENMSG } from '../../src/netlink/nfnetlink.ts';
+import { bytesOf, dump, linesOf } from '../dump.ts';
 
-const hex = (text: string) => Buffer.from(text.replaceAll(/\s/g, ''), 'hex');
+const hex = (text: string) => Buffer.from(text, 'hex');
 
 /** `tcp ESTABLISHED src=127.0.0.1 dst=127.0.0.1 sport=49310 dport=8080 src=127.0.0.1 dst=127.0.0.1 sport=80 dport=49310` */
-const REDIRECTED = hex(`02000000
-  34000180 14000180 080001007f000001 080002007f000001
-           1c000280 0500010006000000 06000200c09e0000 060003001f900000
-  34000280 14000180 080001007f000001 080002007f000001
-           1c000280 0500010006000000 0600020000500000 06000300c09e0000
-  08000300000001ae 0800080000000000 08000c0021c8caee 08000b0000000001 080007000006977f
-  30000480 2c000180 0500010003000000 050002000a000000 050003000a000000 0600040023000000 0600050023000000`);
+const REDIRECTED = bytesOf(`0000  02000000
+                            0004  34000180 14000180 08000100 7f000001
+                            0014                    08000200 7f000001
+                            001c           1c000280 05000100 06000000
+                            0028                    06000200 c09e0000
+                            0030                    06000300 1f900000
+                            0038  34000280 14000180 08000100 7f000001
+                            0048                    08000200 7f000001
+                            0050           1c000280 05000100 06000000
+                            005c                    06000200 00500000
+                            0064                    06000300 c09e0000
+                            006c  08000300 000001ae
+                            0074  08000800 00000000
+                            007c  08000c00 21c8caee
+                            0084  08000b00 00000001
+                            008c  08000700 0006977f
+                            0094  30000480 2c000180 05000100 03000000
+                            00a4                    05000200 0a000000
+                            00ac                    05000300 0a000000
+                            00b4                    06000400 23000000
+                            00bc                    06000500 23000000`);
 
 /** `udp src=::1 dst=::1 sport=5555 dport=53 src=::1 dst=::1 sport=53 dport=5555` */
-const DATAGRAMS = hex(`0a000000
-  4c000180 2c000180 1400030000000000000000000000000000000001 1400040000000000000000000000000000000001
-           1c000280 0500010011000000 0600020015b30000 0600030000350000
-  4c000280 2c000180 1400030000000000000000000000000000000001 1400040000000000000000000000000000000001
-           1c000280 0500010011000000 0600020000350000 0600030015b30000
-  080003000000018a 0800080000000000 08000c00952184bf 08000b0000000001 080007000000001c`);
+const DATAGRAMS = bytesOf(`0000  0a000000
+                           0004  4c000180 2c000180 14000300 00000000 00000000 00000000 00000001
+                           0020                    14000400 00000000 00000000 00000000 00000001
+                           0034           1c000280 05000100 11000000
+                           0040                    06000200 15b30000
+                           0048                    06000300 00350000
+                           0050  4c000280 2c000180 14000300 00000000 00000000 00000000 00000001
+                           006c                    14000400 00000000 00000000 00000000 00000001
+                           0080           1c000280 05000100 11000000
+                           008c                    06000200 00350000
+                           0094                    06000300 15b30000
+                           009c  08000300 0000018a
+                           00a4  08000800 00000000
+                           00ac  08000c00 952184bf
+                           00b4  08000b00 00000001
+                           00bc  08000700 0000001c`);
 
 /** The same payload with other bytes in place of some. */
 function changed(payload: Buffer, from: string, to: string): Buffer {
@@ -87,23 +113,30 @@ t.test('what has no ports is no flow', async t => {
 });
 
 t.test('a flow is ended by its first packet, its zone and its number', async t => {
-  t.same(deleteFlow(flowOf(REDIRECTED)), {
-    type: 0x102,
-    flags: 0,
-    subject: 'tracked connections',
-    // the tuple as "conntrack -D" sends it
-    payload: hex(`02000000
-      34000180 14000180 080001007f000001 080002007f000001
-               1c000280 0500010006000000 06000200c09e0000 060003001f900000
-      08000c0021c8caee`),
-  });
+  const { payload, ...request } = deleteFlow(flowOf(REDIRECTED));
+  t.same(request, { type: 0x102, flags: 0, subject: 'tracked connections' });
+  // the tuple as "conntrack -D" sends it
+  t.strictSame(
+    dump(payload, NFGENMSG),
+    linesOf(`0000  02000000
+             0004  34000180 14000180 08000100 7f000001
+             0014                    08000200 7f000001
+             001c           1c000280 05000100 06000000
+             0028                    06000200 c09e0000
+             0030                    06000300 1f900000
+             0038  08000c00 21c8caee`),
+  );
   const zoned = Buffer.concat([DATAGRAMS, hex('0600120000070000')]);
-  t.same(
-    deleteFlow(flowOf(zoned)).payload,
-    hex(`0a000000
-      4c000180 2c000180 1400030000000000000000000000000000000001 1400040000000000000000000000000000000001
-               1c000280 0500010011000000 0600020015b30000 0600030000350000
-      08000c00952184bf 0600120000070000`),
+  t.strictSame(
+    dump(deleteFlow(flowOf(zoned)).payload, NFGENMSG),
+    linesOf(`0000  0a000000
+             0004  4c000180 2c000180 14000300 00000000 00000000 00000000 00000001
+             0020                    14000400 00000000 00000000 00000000 00000001
+             0034           1c000280 05000100 11000000
+             0040                    06000200 15b30000
+             0048                    06000300 00350000
+             0050  08000c00 952184bf
+             0058  06001200 00070000`),
   );
   t.same(listFlows('ipv6'), {
     type: 0x101,
@@ -114,21 +147,35 @@ t.test('a flow is ended by its first packet, its zone and its number', async t =
 });
 
 t.test('answers go astray by a flow of their own, without NAT', async t => {
-  const answers = `34000180 14000180 080001007f000001 080002007f000001
-                            1c000280 0500010006000000 0600020000500000 06000300c09e0000`;
   const detour = detourFlow(flowOf(REDIRECTED));
-  t.same(
-    [detour.type, detour.flags, detour.payload],
-    [
-      0x100,
-      0x600, // NLM_F_CREATE | NLM_F_EXCL
-      hex(`02000000 ${answers}
-        34000280 14000180 080001007f000001 080002007f000001
-                 1c000280 0500010006000000 06000200c09e0000 0600030000500000
-        080003000000000e 0800070000069780 10000480 0c000180 0500010003000000`),
-    ],
+  t.equal(detour.type, 0x100);
+  t.equal(detour.flags, 0x600, 'NLM_F_CREATE | NLM_F_EXCL');
+  t.strictSame(
+    dump(detour.payload, NFGENMSG),
+    linesOf(`0000  02000000
+             0004  34000180 14000180 08000100 7f000001
+             0014                    08000200 7f000001
+             001c           1c000280 05000100 06000000
+             0028                    06000200 00500000
+             0030                    06000300 c09e0000
+             0038  34000280 14000180 08000100 7f000001
+             0048                    08000200 7f000001
+             0050           1c000280 05000100 06000000
+             005c                    06000200 c09e0000
+             0064                    06000300 00500000
+             006c  08000300 0000000e
+             0074  08000700 00069780
+             007c  10000480 0c000180 05000100 03000000`),
   );
-  t.same(deleteAnswers(flowOf(REDIRECTED)).payload, hex(`02000000 ${answers}`));
+  t.strictSame(
+    dump(deleteAnswers(flowOf(REDIRECTED)).payload, NFGENMSG),
+    linesOf(`0000  02000000
+             0004  34000180 14000180 08000100 7f000001
+             0014                    08000200 7f000001
+             001c           1c000280 05000100 06000000
+             0028                    06000200 00500000
+             0030                    06000300 c09e0000`),
+  );
   const reader = new AttributeReader(detourFlow(flowOf(DATAGRAMS)).payload, 4);
   const types: number[] = [];
   while (reader.next()) types.push(reader.type);

@@ -2,26 +2,27 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { decodeTrace, decodeTraces } from '../../src/nftables/trace.ts';
+import { bytesOf } from '../dump.ts';
 import { until } from '../kernel/loaded.ts';
 import { createWorld, missing } from '../kernel/world.ts';
 
 /** `tcp dport vmap { 23 : jump foo }` of `inet a`, chain input, for a SYN from 10.77.0.2 to 10.77.0.1 port 23, from Linux 6.18. */
-const MESSAGE = Buffer.from(
-  [
-    'd8000000 110a0000 00000000 00000000 01000000',
-    '08000f00 00000002 08000400 00000003 08000600 a582cd78',
-    '0a000200 696e7075 74000000 06000100 61000000',
-    '0c000300 00000000 0000000b',
-    '18000580 08000100 fffffffd 0c000200 666f6f00 00000000',
-    '08000a00 00000002 06000b00 00010000',
-    '18000800 45000034 6ded4000 4006b832 0a4d0002 0a4d0001',
-    '18000900 bf2c0017 fe3caa06 00000000 8002faf0 14cb0000',
-  ]
-    .join('')
-    .replaceAll(' ', ''),
-  'hex',
-);
-MESSAGE.writeUInt32LE(MESSAGE.length, 0);
+const MESSAGE = bytesOf(`0000  a4000000 110a0000 00000000 00000000
+                         0010  01000000
+                         0014  08000f00 00000002
+                         001c  08000400 00000003
+                         0024  08000600 a582cd78
+                         002c  0a000200 696e7075 74000000
+                         0038  06000100 61000000
+                         0040  0c000300 00000000 0000000b
+                         004c  18000580 08000100 fffffffd
+                         0058           0c000200 666f6f00 00000000
+                         0064  08000a00 00000002
+                         006c  06000b00 00010000
+                         0074  18000800 45000034 6ded4000 4006b832 0a4d0002
+                         0088           0a4d0001
+                         008c  18000900 bf2c0017 fe3caa06 00000000 8002faf0
+                         00a0           14cb0000`);
 
 t.test('a message says which rule did what with which packet', async t => {
   t.strictSame(
