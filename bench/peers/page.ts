@@ -78,9 +78,10 @@ function delays(report: Report): readonly string[] {
   ]);
   return [
     '### From the last knock to the first connection',
-    `A client tries to connect from the instant on at which its last packet has left, again every 2 ms. Milliseconds to the first accepted
-connection: median (quartiles) of ${some ? some.opened.n + some.never : 0} interleaved rounds, each from an address of its own. "First fails": how often the first attempt failed.
-"Connect": one \`connect()\`, as a program makes it; the kernel sends a lost SYN again after a second.`,
+    `As soon as its last packet has left, a client tries to connect every 2 ms. The figures are milliseconds to the first accepted
+connection: median (quartiles) of ${some ? some.opened.n + some.never : 0} interleaved rounds, each from an address of its own. "First fails" is how often the first attempt failed,
+"failed" how many attempts failed, in the median. "Connect" is one \`connect()\`, as a program makes it: the kernel
+sends a lost SYN again after a second.`,
     '![Milliseconds from the last knock to the first connection](peers-delay.svg)',
     fenced(tableOf(['', 'ms', '(quartiles)', '95 %', 'to ours', 'first fails', 'failed', 'connect'], rows)),
   ];
@@ -101,10 +102,10 @@ function rates(report: Report): readonly string[] {
   ]);
   return [
     '### Packets that have nothing to do with it',
-    `Half of the packets belong to 64 running connections to a port that is not guarded, half are SYNs to a port that nobody names. One thread sends
-them at ${wanted.map(rate => number(rate / 1000)).join(', ')} thousand a second, or as many as it can. For each rate: the thousands a second that were reached, then nanoseconds of CPU for a packet,
-sender, wire and receiver together, median (quartiles) of five rounds, to connection tracking only. Last, what the daemon
-took at the highest rate, in percent of a core.`,
+    `Half of the packets belong to 64 running connections to an unguarded port, half are SYNs to a port that no file names. One thread sends
+them at ${wanted.map(rate => number(rate / 1000)).join(', ')} thousand a second, or as many as it can. For each rate the table has the thousands a second that were reached, then nanoseconds of CPU
+for a packet, with sender, wire and receiver together: median (quartiles) of five rounds, and the ratio to connection tracking only. The last
+column is the daemon's CPU at the highest rate, in percent of a core.`,
     fenced(
       tableOf(
         ['', ...wanted.flatMap(rate => [`of ${number(rate / 1000)}`, 'ns', '(quartiles)', '']), 'daemon %'],
@@ -141,10 +142,10 @@ function growths(report: Report): readonly string[] {
   };
   return [
     '### More services',
-    `With so many services, each with a sequence, or with keys, of its own. A packet: nanoseconds as for "packets", the lower decile of interleaved
-rounds of 256. Load: milliseconds from the start of the first command until the ports are guarded and knocks count, median of two or three.
-Memory in MiB: of the daemon (the proportional set size, its ring of packets included), and what the kernel has more in slabs and large
-areas for rules and sets, which other work of the machine disturbs by some MiB.`,
+    `Columns are numbers of services, each with a sequence or keys of its own. A packet is in nanoseconds as for "packets": the lower decile of
+interleaved rounds of 256. A load is in milliseconds from the start of the first command until the ports are guarded and knocks count: median
+of two or three. Memory is in MiB: of the daemon, the proportional set size with its ring of packets; of the kernel, the growth of slabs and
+large areas for rules and sets, which other work of the machine disturbs by some MiB.`,
     '![Nanoseconds for a packet, by the number of services](peers-growth.svg)',
     fenced([
       ...table('a SYN to a port that nobody names, ns', it => it.unrelated, number),
@@ -186,9 +187,9 @@ function floods(report: Report): readonly string[] {
   });
   return [
     '### A flood',
-    `Forged packets, each from another address: first knocks, or for fwknop and tokens a datagram of the right form with a wrong
-secret. Meanwhile clients come, one after the other, with 50 ms between two knocks: how many get in, within a second, and the median of their
-milliseconds. The daemon's CPU is in percent of a core, its memory from before to after.`,
+    `Forged packets come, each from another address: first knocks, or for fwknop and tokens datagrams of the right form with a wrong
+secret. Meanwhile clients come one after the other, with 50 ms between two knocks. The table has how many get in within a second, and the
+median of their milliseconds. The daemon's CPU is in percent of a core, its memory from before to after.`,
     fenced(tables),
   ];
 }
@@ -215,8 +216,8 @@ function tricks(report: Report): readonly string[] {
   );
   return [
     '### Who is let in',
-    `"opens": a connection was accepted afterwards. Datagrams are swept by UDP, and have no order. What shuffled sweeps open, they open by chance.
-The columns:`,
+    `"Opens" means that a connection was accepted afterwards. Sweeps for datagrams are of UDP, and a single datagram has no order. Shuffled
+sweeps open by chance. The columns:`,
     names.map(name => `- ${SHORT[name]}: ${TRICKS[name]}`).join('\n'),
     fenced(tableOf(['', ...names.map(name => SHORT[name])], rows)),
   ];

@@ -63,10 +63,10 @@ export const TRICKS = {
   three: 'three such sweeps',
   shuffled: 'ten sweeps, shuffled',
   replay: 'the same packets once more, from another address',
-  again: 'the same packets once more, from the same address, when it has shut again',
+  again: 'the same packets once more, from the same address, after the port has shut again',
   twice: 'each packet twice',
   swapped: 'two packets swapped',
-  between: 'a wrong port in between',
+  between: 'a wrong port between two knocks',
 } as const;
 export type Trick = keyof typeof TRICKS;
 

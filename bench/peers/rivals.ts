@@ -279,7 +279,7 @@ export const rivals: readonly Rival[] = [
   {
     host: 'knockdnft',
     name: 'knockd with a set',
-    how: 'its best: `nft add element`, whose end the kernel keeps',
+    how: 'its best: `nft add element` with a time-out, which the kernel keeps',
     ...bySequence,
     lacks: () => lacking('knockd', 'nft'),
     ...knockd('nft'),
@@ -301,7 +301,7 @@ export const rivals: readonly Rival[] = [
   {
     host: 'recent',
     name: 'iptables recent',
-    how: 'a list for each step, out of which a wrong port takes a client; 100 addresses a list, which only a parameter of the module changes',
+    how: 'a list for each step, from which a wrong port removes a client; 100 addresses a list, unless a parameter of the module changes that',
     ...bySequence,
     lacks: () =>
       lacking('iptables-restore') ||
@@ -311,7 +311,7 @@ export const rivals: readonly Rival[] = [
   {
     host: 'article',
     name: 'nft recipe',
-    how: 'as articles have it: two sets and five rules for each service',
+    how: 'as in articles: two sets and five rules for each service',
     ...bySequence,
     lacks: () => lacking('nft'),
     stand: (world, host, services) => stand(world, host, nftFile(world, host, article(services))),
