@@ -81,7 +81,7 @@ complete -c knockd-nft -n '__knockd_nft_at render' -s c -l config -r -F -d 'the 
 complete -c knockd-nft -n '__knockd_nft_at render' -l json -d 'results for programs'
 complete -c knockd-nft -n '__knockd_nft_at render' -l help -d 'what it does, and its options'
 complete -c knockd-nft -n '__knockd_nft_at render 0' -F
-complete -c knockd-nft -n '__knockd_nft_at diff' -l nft -d 'as the transaction in the words of nft, with the sequences'
+complete -c knockd-nft -n '__knockd_nft_at diff' -l nft -d 'as the transaction in nft commands, with the sequences'
 complete -c knockd-nft -n '__knockd_nft_at diff' -s c -l config -r -F -d 'the configuration'
 complete -c knockd-nft -n '__knockd_nft_at diff' -l json -d 'results for programs'
 complete -c knockd-nft -n '__knockd_nft_at diff' -l help -d 'what it does, and its options'

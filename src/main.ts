@@ -103,7 +103,7 @@ function endQuietly(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): voi
 }
 
 async function start(): Promise<void> {
-  // large loads of the supervisor are threads of this same file; every other start saves the 2 ms to ask for that
+  // the supervisor's large loads are threads of this file; all other starts save the 2 ms of this check
   if (process.argv[2] === THREAD && !(await import('node:worker_threads')).isMainThread)
     return (await import('./supervisor/job.ts')).serveJob();
   process.stdout.on('error', endQuietly);

@@ -1,5 +1,5 @@
-// cli/ has a file for each command, which makes one call to a floor below and prints what came of it.
-// Here words are read and sentences made; what is done is decided below.
+// cli/ has a file for each command. It makes one call to a floor below, and prints the result.
+// It reads words and makes sentences; the floors below decide.
 // Floor 8: it imports only from rooms on lower floors.
 
 import { ConfigError, formatProblem, type Problem, UnreadableError, warningOf } from '../config/problems.ts';

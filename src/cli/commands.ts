@@ -113,7 +113,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'diff',
     description: 'show what load would change; exits with 1 if anything',
     example: 'sudo knockd-nft diff',
-    options: [['--nft', 'as the transaction in the words of nft, with the sequences']],
+    options: [['--nft', 'as the transaction in nft commands, with the sequences']],
     failed: 2,
     run: async (context, { nft = false }) => (await import('./diff.ts')).diffCommand(context, { nft }),
   },

@@ -8,7 +8,7 @@ import { writeLines } from '../terminal/harmless.ts';
 import { painter } from '../terminal/paint.ts';
 import { textWidth, wrap } from '../terminal/wrap.ts';
 
-/** The choices for the file. The rest is chance. */
+/** The choices for the file. The rest is random. */
 export interface Answers {
   readonly services: readonly Choice[];
   /** Addresses and networks, as in the file. */

@@ -202,7 +202,7 @@ async function disguised(draft: Draft, example: string, { tell }: Context): Prom
   const tables = await withKernel(({ connection }) => readForeign(connection)).catch(error => {
     if (!(error instanceof NetlinkError)) throw error;
     if (!isNotPermitted(error))
-      tell(`the ports beside cannot be looked at (${error.message}): "closed" is "${draft.closed}"`);
+      tell(`the neighbouring ports cannot be probed (${error.message}): "closed" is "${draft.closed}"`);
     return undefined;
   });
   if (!tables) return draft;

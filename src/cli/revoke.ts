@@ -30,7 +30,7 @@ export async function revokeCommand(
   else for (const line of [...openingLines(revoked, done), ...untrackedLines(done)]) context.print(line);
   if (unnoted !== undefined)
     context.tell(
-      `knockd-nft: this cannot be noted (${unnoted}): if the table is removed within seconds, the supervisor or an undo may let in again whom it remembers`,
+      `knockd-nft: this cannot be noted (${unnoted}): if the table is removed within seconds, the supervisor or an undo may let in the clients again that it remembers`,
     );
   return tellWhatGoesOn(context, revoked, done);
 }

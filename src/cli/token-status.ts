@@ -39,7 +39,7 @@ export function tokenStatus(
     ...(hasTrustedClock() ? [] : ['they wait: the clock is not synchronized, and this machine has no other']),
     ...(ledger && !ledger.fed ? ['they are not fed'] : []),
     ...(ledger?.fed ? ending(ledger.fed.until, lastWindow(now, countUsers(having), token.hours), now) : []),
-    // after a first load or a boot it is so for a few minutes, which is no trouble
+    // after a first load or a boot this lasts a few minutes, and is no trouble
     ...(from !== null && left > beginOf(windowAt(now) + UNKNOWN_WINDOWS + 1)
       ? [`the clock was ahead when they were recorded, so none opens before ${from}`]
       : []),

@@ -214,7 +214,7 @@ interface InForce {
   readonly text: string;
 }
 
-/** The file is changed by now, whatever became of the kernel. */
+/** The file is changed by now, whether or not the kernel is. */
 const notInForce =
   (path: string) =>
   (error: unknown): InForce => ({

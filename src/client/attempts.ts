@@ -1,4 +1,4 @@
-// client/ is the other side: it opens a port of a server, with knocks or with tokens, and makes the page that does.
+// client/ is the other side: it opens a port of a server, with knocks or with tokens, and makes a page that does so.
 // It runs on laptops, so nothing here needs Linux, netlink or the C library.
 // Floor 4: it imports only from rooms on lower floors.
 

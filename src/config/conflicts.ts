@@ -1,5 +1,5 @@
 // config/ is the file: its syntax, its keys with their shapes and defaults, and problems with their places.
-// It gives a Config, in which nothing is left to guess, and knows neither kernel nor ruleset.
+// It gives a Config with every value set, and knows neither kernel nor ruleset.
 // Floor 2: it imports only from rooms on lower floors.
 
 import { formatPortRange, type PortRange } from '../inet/port.ts';

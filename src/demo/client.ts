@@ -1,5 +1,5 @@
 // demo/ is what `npm start` shows: a server, a client and an attacker in namespaces of their own.
-// It uses the program as anybody would.
+// It uses the program as any user does.
 // Floor 7: it imports only from rooms on lower floors.
 
 /** The client's side of the demo: a process in a network namespace of its own, which gets its orders as JSON lines. */

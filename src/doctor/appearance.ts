@@ -1,5 +1,5 @@
-// doctor/ looks at the whole host, with a file for each kind of finding: what is so, why it matters, what mends it.
-// It changes nothing, but for the table of `--trace`, which goes when that ends.
+// doctor/ checks the whole host, with a file for each kind of finding: what it is, why it matters, what mends it.
+// It changes nothing, except that `--trace` has a table of its own until it ends.
 // Floor 7: it imports only from rooms on lower floors.
 
 import type { Closed, Config, Service } from '../config/types.ts';

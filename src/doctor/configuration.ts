@@ -19,7 +19,7 @@ export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'confi
   };
 }
 
-/** Whether there is no service, nor a policy. Then this is the only problem inside the file that we report. */
+/** Whether there is neither a service nor a policy. Then we report no other problem of the file. */
 function guardsNothing(config: Config | undefined): boolean {
   return config !== undefined && config.services.length === 0 && config.policy === 'accept';
 }

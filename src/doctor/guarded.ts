@@ -60,7 +60,7 @@ function interfacesMissing(config: Config, { looked, ways }: HostFacts, path: st
         'no-interface',
         'broken',
         nothing ? looked.astray : seemsGuarded,
-        `only packets that come in by the interfaces of these names are looked at${guardsPorts(config) ? ': the others find every port open' : ', knocks and tokens as well'}`,
+        `only packets that come in by interfaces of these names are checked${guardsPorts(config) ? ': the others find every port open' : ', also for knocks and tokens'}`,
       ),
     ];
   return [

@@ -53,7 +53,7 @@ const CODES: Readonly<Record<Family, Readonly<Record<number, Answer>>>> = {
   ipv6: { 4: 'port unreachable', 1: 'prohibited' },
 };
 
-/** Variants that we never write. Type 0 has the ICMP code of the family. */
+/** Variants that we never write. Type 0 carries the ICMP code of the family. */
 function answerOfReject({ raw }: Unknown, family: Family): Answer {
   const reader = new AttributeReader(raw);
   let [type, code] = [-1, -1];

@@ -37,7 +37,7 @@ export function guardedRanges({ services }: Config): Guarded[] {
   return services.flatMap(service => service.ports.map(range => ({ service, range })));
 }
 
-/** Whether the file guards anything. One that cannot be used may. */
+/** Whether the file guards anything. We assume that a file that cannot be used does. */
 export function guardsPorts(config: Config | undefined): boolean {
   return !config || config.policy === 'drop' || guardedRanges(config).length > 0;
 }

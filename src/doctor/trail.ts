@@ -93,7 +93,7 @@ interface Conclusion {
 }
 
 /**
- * A client is in if a packet to a guarded port went all the way, and so did its answer; or if it opened one of `events`, the
+ * A client is in if a packet to a guarded port and its answer went all the way, or if it opened one of `events`, the
  * services without ports.
  */
 export function conclude(

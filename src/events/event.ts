@@ -1,5 +1,5 @@
-// events/ is what the supervisor tells other programs, how one of ours follows it, and how commands are run for it.
-// It knows the socket's path and lines, and not who sends them.
+// events/ has the events that the supervisor sends to other programs. Our own programs follow them, and run commands for them.
+// It knows the socket's path and lines, but not their sender.
 // Floor 4: it imports only from rooms on lower floors.
 
 /** The events that the supervisor writes to its journal and sends to the readers of its stream. */

@@ -1,5 +1,5 @@
 // feeder/ keeps the one-time tokens of the coming hours in the kernel, and a ledger of those that were used.
-// A load with its tokens is apply.ts; what is pure stands in ledger.ts and feed-plan.ts.
+// apply.ts is a load with its tokens; ledger.ts and feed-plan.ts are pure.
 // Floor 5: it imports only from rooms on lower floors.
 
 import { parseConfig } from '../config/parse.ts';
@@ -109,9 +109,9 @@ async function put(
 }
 
 /**
- * Takes out the tokens of tables that are about to be removed, or whose sets are, and then does that. Without `wanted` these are
- * all tables. `remove` gets why the used ones cannot be recorded; undefined if they were. Throws {@link HalfDoneError} if it fails
- * when tokens were taken out.
+ * Takes the tokens out of tables that `remove` is about to remove, or whose sets it is about to remove, and then calls it. Without
+ * `wanted` these are all tables. `remove` gets the reason if the used tokens cannot be recorded; else undefined. Throws
+ * {@link HalfDoneError} if it fails after tokens were taken out.
  */
 export async function withdrawing<T>(
   connection: Access['connection'],
@@ -155,7 +155,7 @@ async function revokeNameless(
 
 /** Places of tokens that lead nowhere any more. Their users were removed, or have other secrets now. */
 function goneUsers(before: Ruleset | undefined, wanted: Ruleset): Set<number> {
-  if (!before || !hasTokens(before)) return new Set(); // to look for places takes long in a large table
+  if (!before || !hasTokens(before)) return new Set(); // a search for places takes long in a large table
   const stay = tokenPlaces(decompile(wanted));
   return new Set([...tokenPlaces(decompile(before)).keys()].filter(place => !stay.has(place)));
 }

@@ -1,5 +1,5 @@
 // firewalls/ reads the tables of other programs, and says what they would do with an imagined packet.
-// It only reads. Where it cannot tell, it says so.
+// It only reads. If it cannot tell, it says so.
 // Floor 6: it imports only from rooms on lower floors.
 
 /** What can be foretold of bytes that a rule looks at, in a packet or in a register. */

@@ -2,7 +2,7 @@ import { AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import { decodeRegister } from '../nftables/register.ts';
 import { readValue } from '../nftables/verdict.ts';
 
-/** Of expressions with iptables' extensions: enum nft_target_attributes and nft_match_attributes (nf_tables_compat.h). */
+/** Attributes of expressions with iptables' extensions: enum nft_target_attributes and nft_match_attributes (nf_tables_compat.h). */
 export const NFTA_XT = { NAME: 1, REV: 2, INFO: 3 } as const;
 
 /** The attributes of an expression, by type. */

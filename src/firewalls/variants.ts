@@ -143,7 +143,7 @@ function loadsOption(fields: Fields, { registers }: Place): Step {
   return GOES_ON;
 }
 
-/** With SREG it writes, and may redirect the packet. */
+/** With SREG the expression writes, and may redirect the packet. */
 function writesHeader(fields: Fields, { packet, registers }: Place): Step {
   if (!fields.has(NFTA_PAYLOAD.SREG)) {
     registers.load(fields.register(NFTA_PAYLOAD.DREG), vague(LONGEST));

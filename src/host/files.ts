@@ -66,8 +66,8 @@ export function writeWhole(path: string, data: string | Uint8Array, rights: File
 }
 
 /**
- * Writes a file next to `path`, to be given that name, and returns its own name. It is on the disk when this returns. What a
- * process that was killed left there goes: it may hold secrets.
+ * Writes a file next to `path`, to be renamed to it, and returns its name. It is on the disk when this returns. Files that a
+ * killed process left there are removed, since they may hold secrets.
  */
 export function writeTemporary(
   path: string,
@@ -94,8 +94,8 @@ export function writeTemporary(
 }
 
 /**
- * Whether a file that could not be read holds nothing for us: there is none, or it is none of ours. Of any other failure, such
- * as that of a disk, nobody knows what the file says.
+ * Whether a file that could not be read holds nothing for us: it does not exist, or it is not ours. After any other failure, such
+ * as that of a disk, nobody knows its contents.
  */
 export function holdsNothing(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
@@ -104,7 +104,7 @@ export function holdsNothing(error: unknown): boolean {
 
 const NOTHING: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EPERM', 'ELOOP']);
 
-/** If that fails, a later write removes it. */
+/** If this fails, a later write removes the file. */
 export function removeTemporary(temporary: string): void {
   try {
     rmSync(temporary, { force: true });

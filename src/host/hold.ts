@@ -29,7 +29,7 @@ const LAST = 8.64e15;
 
 /**
  * The hold that is in force; undefined if there is none, if it is over, or if its content makes no sense. If it seems to be
- * there but cannot be read at this moment, the result is `unreadable`; without that it throws.
+ * there but cannot be read at this moment, the result is `unreadable`; without such a value it throws.
  */
 export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | undefined {
   let text: string;
@@ -62,13 +62,13 @@ export function writeHold(env: NodeJS.ProcessEnv, hold: Hold): void {
   writeWhole(holdPath(env), JSON.stringify(hold), { mode: 0o644 }); // the supervisor is another user
 }
 
-/** Ends a hold, or goes back to the one that was there before a change that failed. */
+/** Ends a hold, or restores the one from before a change that failed. */
 export function bringBackHold(env: NodeJS.ProcessEnv, before: Hold | undefined): void {
   if (before) writeHold(env, before);
   else endHold(env);
 }
 
-/** Ends a hold, if there is one. Returns a sentence if that is impossible, since a supervisor then goes on waiting. */
+/** Ends a hold, if there is one. If it cannot, it returns a sentence, since a supervisor then goes on waiting. */
 export function endHold(env: NodeJS.ProcessEnv): string | undefined {
   try {
     rmSync(holdPath(env), { force: true });
@@ -132,7 +132,7 @@ export interface RunningSupervisor {
 
 /**
  * The supervisor of this network, if one runs. Another process may have got its number, so the start time must match. Throws if
- * that cannot be read at this moment.
+ * the note cannot be read at this moment.
  */
 export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | undefined {
   let text: string;

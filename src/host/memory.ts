@@ -21,8 +21,8 @@ export function collectGarbage(): void {
 const MADV_DONTNEED = 4;
 
 /**
- * Gives back to the system what a thread that has ended left behind: its memory in the C library's heap, and pages of the
- * program's files, such as code that runs only at a load. The kernel maps them again when they are needed.
+ * Gives memory that an ended thread left behind back to the system: its part of the C library's heap, and pages of the
+ * program's files, such as code that runs only at a load. The kernel maps those pages again when they are needed.
  */
 export function giveBackMemory(): void {
   mallocTrim();
@@ -32,7 +32,7 @@ export function giveBackMemory(): void {
   } catch {} // a container may hide it
 }
 
-/** The private mappings of files, from the text of proc_pid_smaps(5), that nobody can write, and nobody has written. */
+/** The private mappings of files, from the text of proc_pid_smaps(5), that are read-only and were never written. */
 export function unchangedMappings(smaps: string): { readonly start: number; readonly end: number }[] {
   return smaps.split(/\n(?=[0-9a-f]+-)/).flatMap(mapping => {
     const [, start = '', end = ''] = /^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ [1-9]/.exec(mapping) ?? [];

@@ -1,5 +1,5 @@
-// import/ reads the files of knockd, and says as a configuration of ours what they mean.
-// It is a function from text to text, with its doubts.
+// import/ reads the files of knockd, and writes a configuration of ours with the same meaning.
+// It is a function from text to text, and says what it doubts.
 // Floor 7: it imports only from rooms on lower floors.
 
 import { basename } from 'node:path';

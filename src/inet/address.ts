@@ -6,7 +6,7 @@ import ipaddr from 'ipaddr.js';
 
 /** Addresses of 4 or 16 bytes in network order: their text, their masks, and what kinds of them there are. */
 
-/** The bytes of an address in text, without a zone. Throws if it is none. */
+/** The bytes of an address in text, without a zone. Throws if the text is no address. */
 export function parseAddress(text: string): Buffer {
   return Buffer.from(ipaddr.parse(text).toByteArray());
 }
@@ -44,7 +44,7 @@ export function isLoopback(address: Uint8Array): boolean {
   return address[15] === 1 && address.subarray(0, 15).every(byte => byte === 0);
 }
 
-/** Link-local addresses, which every link has (RFC 3927, RFC 4291): the first bytes, as nft compares them, and their bits. */
+/** Link-local addresses, which every link has (RFC 3927, RFC 4291): the first bytes, as nft compares them, and the prefix length. */
 export const LINK_LOCAL = {
   ipv4: { network: Buffer.from([169, 254]), length: 16 },
   ipv6: { network: Buffer.from('fe80'.padEnd(32, '0'), 'hex'), length: 10 },
@@ -55,10 +55,10 @@ export function isLinkLocal(address: Uint8Array): boolean {
   return masked(address.subarray(0, network.length), length).equals(network);
 }
 
-/** Whether the address is in no range of special purposes, such as private networks (ipaddr.js knows IANA's registries). */
+/** Whether the address is in no range for special purposes, such as private networks (ipaddr.js knows IANA's registries). */
 export function isPublic(address: Uint8Array): boolean {
   return ipaddr.fromByteArray([...address]).range() === 'unicast';
 }
 
-/** RTN_* of include/uapi/linux/rtnetlink.h, under nft's names: what the routing table takes an address for. */
+/** RTN_* of include/uapi/linux/rtnetlink.h, under nft's names: the type of an address in the routing table. */
 export const ADDRESS_TYPE = { unicast: 1, local: 2, broadcast: 3, anycast: 4, multicast: 5 } as const;

@@ -1,4 +1,4 @@
-/** The headers of packets: what stands where, in bytes, and the numbers in them, under nft's names. */
+/** The headers of packets: offsets in bytes, and the numbers in the fields, under nft's names. */
 
 /** The source address in the header of IPv4 or IPv6. The destination comes right after it. */
 export const SOURCE_OFFSET = { ipv4: 12, ipv6: 8 } as const;
@@ -7,7 +7,7 @@ export const DESTINATION_OFFSET = { ipv4: 16, ipv6: 24 } as const;
 /** The header of UDP. */
 export const UDP_HEADER = 8;
 
-/** RFC 9293. They stand at {@link TCP_FLAGS_OFFSET}. */
+/** RFC 9293. The flags are at {@link TCP_FLAGS_OFFSET}. */
 export const TCP_FLAG = { fin: 0x01, syn: 0x02, rst: 0x04, psh: 0x08, ack: 0x10, urg: 0x20 } as const;
 export const TCP_FLAGS_OFFSET = 13;
 

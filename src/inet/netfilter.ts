@@ -8,7 +8,7 @@ export const CT_STATE = { invalid: 1, established: 2, related: 4, new: 8, untrac
 
 /** Bits of `ct status`: enum ip_conntrack_status of the same file. */
 export const IPS = { expected: 1, 'seen-reply': 2, assured: 4, confirmed: 8 } as const;
-/** IPS_DST_NAT and IPS_DST_NAT_DONE, which nft has no word for together. */
+/** IPS_DST_NAT and IPS_DST_NAT_DONE together, for which nft has no word. */
 export const IPS_DST_NAT = 0x20 | 0x100;
 
 /** IP_CT_DIR_* of include/uapi/linux/netfilter/nf_conntrack_tuple_common.h */

@@ -1,5 +1,5 @@
-// init/ finds out what a first configuration should say on this host, and writes its text.
-// Asking is the command's part.
+// init/ finds a first configuration for this host, and writes its text.
+// The command asks the questions.
 // Floor 7: it imports only from rooms on lower floors.
 
 import { NAMING } from '../config/shape.ts';

@@ -1,14 +1,10 @@
-// libc/ calls what the C library has and Node.js does not offer, through npm koffi, which nobody else imports.
+// libc/ calls functions of the C library that Node.js does not offer, through npm koffi. No other room imports koffi.
 // Without koffi's native part this room cannot be imported.
 // Floor 0: it imports from no other room.
 
 import koffi from 'koffi';
 
-/**
- * Calls of the C library that Node.js does not offer, through npm koffi. Without koffi's native part this file cannot be
- * imported: `netlink/supported.ts` tells so before any command that needs it. All of them return at once.
- */
-
+// All calls here return at once. If koffi's native part is missing, `netlink/supported.ts` says so before a command needs it.
 const library = koffi.load(null);
 
 type Call<A extends readonly unknown[]> = (...values: A) => number;
@@ -62,7 +58,7 @@ export const madvise = declare<[address: number, size: number, advice: number]>(
   'int madvise(uintptr_t address, size_t size, int advice)',
 );
 
-/** Gives memory that a thread left in the C library's heap back to the system. musl cannot, and does nothing. */
+/** Gives memory that a thread left in the C library's heap back to the system. musl cannot: there it does nothing. */
 export function mallocTrim(): void {
   try {
     trim(0);

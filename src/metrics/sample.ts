@@ -1,5 +1,5 @@
-// metrics/ is what there is to measure, as a sample and as OpenMetrics text.
-// Who takes the sample, and when, is decided above.
+// metrics/ has the figures to measure, as a sample and as OpenMetrics text.
+// The floors above decide when to take a sample.
 // Floor 6: it imports only from rooms on lower floors.
 
 import { names } from '../ruleset/names.ts';

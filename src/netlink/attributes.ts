@@ -129,7 +129,7 @@ export class AttributeWriter {
   }
 }
 
-// Both are in host order, for two bytes that are known to be there. Buffer's own checks take three times as long without a compiler.
+// Both are in host order, for two bytes that are known to exist. Buffer's own checks take three times as long without a compiler.
 
 function putU16(buffer: Buffer, at: number, value: number): void {
   buffer[at] = value;
@@ -225,7 +225,7 @@ export class AttributeReader {
   }
 }
 
-/** The attributes behind the fixed header of a message, which has `size` bytes. Throws {@link DecodeError} if it is cut short. */
+/** The attributes after the fixed header of a message, which has `size` bytes. Throws {@link DecodeError} if the header is cut short. */
 export function attributesBehind(payload: Buffer, size: number): AttributeReader {
   if (payload.length < size)
     throw new DecodeError(`a message has ${payload.length} bytes instead of at least ${size}`);

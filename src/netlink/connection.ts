@@ -78,7 +78,7 @@ export class Connection {
     socket.onDatagram(datagram => this.#receive(datagram));
   }
 
-  /** Ends what waits for an answer: it gets an error. */
+  /** Calls that still wait for an answer get an error. */
   close(): void {
     this.#closed = true;
     this.#socket.close();

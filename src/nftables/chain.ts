@@ -1,5 +1,5 @@
 // nftables/ has tables, sets, elements, rules and expressions as values, as bytes of netlink, and as nft's text.
-// A transaction is a list of changes. Nothing here knows what our table is for.
+// A transaction is a list of changes. Nothing here knows the purpose of our table.
 // Floor 2: it imports only from rooms on lower floors.
 
 import { type AttributeReader, DecodeError, required } from '../netlink/attributes.ts';

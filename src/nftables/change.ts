@@ -1,7 +1,7 @@
 import type { Message } from '../netlink/nfnetlink.ts';
 import type { Chain, NamedCounter, NftSet, Rule, Table } from './ruleset.ts';
 
-/** What a change of a transaction is about. The elements of a set are in the bytes of the message. */
+/** The object of a change. The elements of a set are in the bytes of the message. */
 type NftObject =
   | { readonly kind: 'table'; readonly table: Pick<Table, 'name' | 'comment'> }
   | { readonly kind: 'counter'; readonly counter: Pick<NamedCounter, 'name'> & Partial<NamedCounter> }
@@ -12,7 +12,7 @@ type NftObject =
   /** `number` is its position, from 1. */
   | { readonly kind: 'rule'; readonly chain: string; readonly rule: Rule; readonly number: number };
 
-/** One change of a transaction, as a value: what is done to which object of which table, and the message that says so. */
+/** One change of a transaction, as a value: verb, object and table, and the message for the kernel. */
 export interface Change extends Message {
   readonly verb: 'add' | 'delete' | 'flush';
   readonly table: string;
@@ -41,7 +41,7 @@ function subjectOf(object: NftObject): string {
   }
 }
 
-/** The object that a change is about, a rule being part of its chain: `chain guard_ssh`, `elements of map steps`. */
+/** The object of a change, with a rule as part of its chain: `chain guard_ssh`, `elements of map steps`. */
 export function objectName(object: NftObject): string {
   switch (object.kind) {
     case 'table':

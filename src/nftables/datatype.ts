@@ -33,7 +33,7 @@ const TYPE_BITS = 6;
 
 const hex = (value: Buffer) => `0x${value.toString('hex')}`;
 
-/** The text of a value that has the size of its type. Rules of others may compare any number of bytes. */
+/** The text of a value that has the size of its type. In rules of others a value may have any number of bytes. */
 function sized(size: number, text: (value: Buffer) => string): (value: Buffer) => string {
   return value => (value.length === size ? text(value) : hex(value));
 }

@@ -4,15 +4,15 @@ import { GENERATION } from './transaction.ts';
 /** A part of the kernel that the program uses. */
 export interface Feature {
   readonly what: string;
-  /** The modules that have it, on kernels where it is not built in. */
+  /** The modules that have it, on kernels in which it is not built in. */
   readonly modules: readonly string[];
   /** The first Linux with it. */
   readonly since: string;
-  /** What goes on without it, and what does not; undefined if no table can be loaded then. */
+  /** What still works without it, and what does not; undefined if no table can be loaded then. */
   readonly without?: string;
 }
 
-/** All that the program wants of the kernel. The keys of expressions are their kinds. */
+/** All features of the kernel that the program uses. The keys of expressions are their kinds. */
 export const FEATURES = {
   nf_tables: { what: 'nf_tables', modules: ['nf_tables'], since: '3.13' },
   inet: { what: 'tables of family inet, CONFIG_NF_TABLES_INET', modules: ['nf_tables'], since: '3.14' },
@@ -30,13 +30,13 @@ export const FEATURES = {
   reject: { what: 'reject in the hook prerouting', modules: ['nft_reject_inet'], since: '5.9' },
   socket: { what: 'the socket expression with "wildcard"', modules: ['nft_socket'], since: '5.10' },
   payload: {
-    what: 'data behind the header of TCP, for "payload" of tokens',
+    what: 'data after the TCP header, for "payload" of tokens',
     modules: ['nf_tables'],
     since: '5.16',
     without: '"token.payload" is refused; tokens in datagrams work',
   },
   tcp_diag: {
-    what: 'a list of TCP connections by which they can be ended',
+    what: 'the list of TCP connections, and a way to end them',
     modules: ['tcp_diag'],
     since: '4.5',
     without: '"revoke --cut" ends no connection, and says so; a load finds the connections in /proc',
@@ -48,17 +48,18 @@ export const FEATURES = {
     without: '"revoke --cut" ends only TCP connections to this host itself, and says so',
   },
   owner: {
-    what: 'tables that go with their owner',
+    what: 'tables that are removed with their owner',
     modules: ['nf_tables'],
     since: '5.12',
     without:
       'the table of a "doctor --trace" that was killed stays until the next one; it traces nothing then',
   },
   size: {
-    what: 'another size for a set that is there',
+    what: 'another size for an existing set',
     modules: ['nf_tables'],
     since: '6.5',
-    without: 'other "limits" make the sets anew, with the clients that are in; and each set takes 1 MiB more',
+    without:
+      'after a change of "limits" the sets are made anew, with the clients that are in; each set takes 1 MiB more',
   },
 } as const satisfies Readonly<Record<string, Feature>>;
 
@@ -69,7 +70,7 @@ export function featureText({ what, modules, since }: Feature): string {
 
 const ALL: readonly Feature[] = Object.values(FEATURES);
 
-/** The modules without which no table can be loaded; newer kernels have some of them built in, under no name. */
+/** The modules without which no table can be loaded. Newer kernels have some of them built in, and then the module has no name. */
 export const NEEDED_MODULES: readonly string[] = [
   ...new Set(ALL.filter(({ without }) => without === undefined).flatMap(({ modules }) => modules)),
 ];
@@ -91,7 +92,7 @@ export function missingFeature({
   code,
   failure: { part, subject },
 }: Pick<NetlinkError, 'code' | 'failure'>): Feature | undefined {
-  // the second is Node's name for the same
+  // the second is Node's name for the same error
   const isUnsupported = code === 'EOPNOTSUPP' || code === 'ENOTSUP';
   const isAbsent = isUnsupported || code === 'ENOENT';
   if (part) return isAbsent ? featureOf(part.kind) : undefined;

@@ -52,7 +52,7 @@ function prefixLength(first: Buffer, last: Buffer): number | undefined {
 
 const number = (key: Buffer) => BigInt(`0x${key.toString('hex')}`);
 
-/** The key right before this one. */
+/** The key just before this one. */
 export function keyBefore(key: Buffer): Buffer {
   return Buffer.from((number(key) - 1n).toString(16).padStart(key.length * 2, '0'), 'hex');
 }

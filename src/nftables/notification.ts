@@ -13,7 +13,7 @@ const PUTS: ReadonlySet<number> = new Set([NFT_MSG.NEWTABLE, NFT_MSG.NEWCHAIN, N
 const TAKES: ReadonlySet<number> = new Set([NFT_MSG.DELTABLE, NFT_MSG.DELCHAIN, NFT_MSG.DELRULE]);
 
 /**
- * Finds the commits that only take from a table of family inet: the table itself, chains or rules. The kernel notifies of each
+ * Finds the commits that only remove parts of a table of family inet: the table itself, chains or rules. The kernel notifies of each
  * object of a commit, and then of the generation that the commit made.
  */
 export class Losses {

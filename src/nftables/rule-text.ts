@@ -8,7 +8,7 @@ type Operand =
 
 type Loaded = Exclude<Operand, { constant: Buffer }>;
 
-/** What the words of a rule need to know of a set. */
+/** The properties of a set that the text of a rule depends on. */
 type Typed = { readonly types: readonly Datatype[]; readonly data?: Datatype | typeof VERDICT };
 
 /**

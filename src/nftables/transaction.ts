@@ -49,7 +49,7 @@ interface Encoded {
   readonly starts: readonly number[];
 }
 
-/** In place of a generation: the ruleset may have changed in any way. */
+/** In place of a generation: commit even if the ruleset has changed. */
 export const ANY_GENERATION = 0;
 
 /**
@@ -110,8 +110,8 @@ export async function commit(
 
 /**
  * The generation that a transaction made, from the one before it and the one a moment later. Another program may have committed
- * in between, and its changes must not pass for ours. This is right only for transactions that change something. One that does
- * not makes no generation, and then another program's could pass for it. If the one before is unknown, so is ours.
+ * in between, and its changes must not pass for ours. This is right only for transactions that change something: one that changes
+ * nothing makes no generation, and another program's could pass for it. If the one before is unknown, so is ours.
  */
 function ownGeneration(before: number, later: number): number {
   const next = (before + 1) >>> 0 || 1; // the kernel skips 0

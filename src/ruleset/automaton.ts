@@ -1,5 +1,5 @@
 // ruleset/ compiles a Config to the table that it means, and reads a table back: a Program, a Status.
-// All here is pure. Names that administrators see stand in names.ts, once.
+// All functions here are pure. names.ts has all names that administrators see.
 // Floor 3: it imports only from rooms on lower floors.
 
 import { createHash } from 'node:crypto';

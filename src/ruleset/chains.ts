@@ -60,8 +60,8 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
 }
 
 /**
- * A host is silent when a packet for many hosts comes to a closed port. In `input` the kernel keeps `reject` from answering
- * such a packet. In `prerouting` it has not seen yet whom the packet is for.
+ * A closed port does not answer a packet for many hosts. In `input` the kernel keeps `reject` from answering
+ * such a packet. In `prerouting` it does not know yet whom the packet is for.
  */
 const toManyIsDropped: readonly Statement[] = (['broadcast', 'multicast'] as const).map(type => [
   ...match.toMany(type),

@@ -13,8 +13,8 @@ import { names, serviceOfGuard, serviceOfOpen } from './names.ts';
 import { opens } from './sets.ts';
 
 /**
- * What a table says, in the words of the configuration. {@link programOf} makes it from a configuration, and
- * {@link decompile} reads it back from a table, which another program may have changed. Then some of it is undefined.
+ * The meaning of a table, in the words of the configuration. {@link programOf} makes it from a configuration, and
+ * {@link decompile} reads it back from a table. If another program has changed the table, some of it may be undefined.
  */
 export interface Program {
   readonly table: string;
@@ -36,7 +36,7 @@ export interface Program {
   readonly services: ReadonlyMap<string, ServiceProgram>;
   /** The places that open a service, and the user of each. */
   readonly openings: ReadonlyMap<Place, Opening>;
-  /** Whether hooked chains lead to the guards. Nothing is guarded if not. */
+  /** Whether hooked chains lead to the guards. If not, nothing is guarded. */
   readonly guards: boolean;
 }
 
@@ -127,10 +127,10 @@ function sorted(sequences: readonly CompiledSequence[]): CompiledSequence[] {
   return sequences.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
-/** A ruleset is a value, and one load asks for the program of the same ruleset several times. */
+/** One load asks several times for the program of the same ruleset, which is a value. */
 const PROGRAMS = new WeakMap<Ruleset, Program>();
 
-/** The program of a table, whoever wrote it. What takes long to read is read when somebody asks for it. */
+/** The program of a table, whoever wrote it. Slow parts are read when they are first asked for. */
 export function decompile(ruleset: Ruleset): Program {
   const known = PROGRAMS.get(ruleset) ?? read(ruleset);
   PROGRAMS.set(ruleset, known);
@@ -197,7 +197,7 @@ function read(ruleset: Ruleset): Program {
   };
 }
 
-/** A value that is computed when it is asked for the first time. */
+/** A value that is computed when it is first asked for. */
 function once<T extends object>(compute: () => T): () => T {
   let value: T | undefined;
   return () => (value ??= compute());
@@ -241,10 +241,10 @@ function portKeys(ranges: readonly PortRange[]): Set<string> {
   return new Set([...eachPort(ranges)].map(({ protocol, port }) => `${port}/${protocol}`));
 }
 
-/** The texts of a set of addresses; of elements with another `size` nothing, since the set is not ours. */
+/** The texts of a set of addresses; empty if elements have another `size`, since the set is not ours. */
 function intervalsOf(set: SetWithElements | undefined, size: number): string[] {
   if (!set?.elements.every(({ key }) => key.length === size)) return [];
-  // the kernel lists ranges from last to first; where two touch, the end of one must come before the start of the next
+  // the kernel lists ranges from last to first; if two touch, the end of one must come before the start of the next
   const elements = set.elements.toSorted(
     (a, b) => Buffer.compare(a.key, b.key) || Number(b.end === true) - Number(a.end === true),
   );

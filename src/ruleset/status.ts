@@ -12,8 +12,8 @@ export interface Status {
   /** Whether the kernel has what the file says; null if the file could not be read. */
   readonly inSync: boolean | null;
   /**
-   * Whether the table keeps a port closed. It keeps none without services, nor if no packet comes in by its `interfaces`. Null
-   * if all is well, but there is nothing to guard: no service has ports.
+   * Whether the table keeps a port closed. It keeps none closed without services, or if no packet comes in by its `interfaces`. Null
+   * if all is well, but no service has ports to guard.
    */
   readonly guarded: boolean | null;
   readonly table: string;

@@ -1,5 +1,5 @@
 // supervisor/ keeps three things in step: the file, what was last loaded from it, and the kernel.
-// intent.ts decides, and is pure; the others watch, load, tell and remember for it.
+// intent.ts decides, and is pure. The other files watch, load, report and remember for it.
 // Floor 7: it imports only from rooms on lower floors.
 
 import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';

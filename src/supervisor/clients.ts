@@ -136,7 +136,7 @@ export class Clients {
     };
   }
 
-  /** Those that were let in since the kernel was read. */
+  /** Clients that were let in since the kernel was read. */
   get recent(): readonly KnownClient[] {
     return [...this.#recent.values()];
   }
@@ -195,8 +195,8 @@ interface ByHand {
 }
 
 /**
- * The changes by hand between `before` and the clients `read` from the kernel, by a load that began at `begun`. The reading was
- * done at `done`.
+ * The changes by hand between `before` and the clients that a load `read` from the kernel. The load began at `begun`, and had read
+ * them at `done`.
  */
 export function byHand(
   before: readonly KnownClient[],

@@ -8,8 +8,8 @@ type Told =
   | { readonly is: 'no generation'; readonly message: string };
 
 /**
- * The ruleset's generation, by which we know that another program changed the ruleset. We ask for it. And where another program
- * takes our table away, the kernel notifies us at once, since until we put it back all ports are open.
+ * The ruleset's generation tells us that another program changed the ruleset. We ask for it regularly. If another program removes
+ * our table, all ports are open until we put it back, so we also take the kernel's notifications, which come at once.
  */
 export class Generation {
   /** The table in force; undefined if there is none. */
@@ -26,12 +26,12 @@ export class Generation {
     this.#warn = warn;
   }
 
-  /** On which we asked last; undefined if that failed. */
+  /** The connection that we asked last; undefined if that failed. */
   get connection(): Connection | undefined {
     return this.#asking;
   }
 
-  /** Tells the answer; `anew` asks on another socket. */
+  /** Reports the answer. `anew` asks on another socket. */
   async ask(anew: boolean): Promise<void> {
     this.#hear();
     if (anew) this.#hangUp();
@@ -60,7 +60,7 @@ export class Generation {
     this.#asking = undefined;
   }
 
-  /** Without notifications we still ask, so it is tried again with each question, and told once. */
+  /** Without notifications we still ask. So each question tries this again, and a failure is reported once. */
   #hear(): void {
     if (this.#hearing) return;
     try {

@@ -109,11 +109,11 @@ const LONGEST = 5 * 60_000;
 
 /**
  * The most bytes of a configuration, and the most clients, that are loaded without a thread: to start one takes several times
- * as long as such a load. A hundred services have so many bytes, and hold up the event loop for a tenth of a second.
+ * as long as such a load. A hundred services take about 8 KiB, and hold up the event loop for a tenth of a second.
  */
 const SMALL = { bytes: 8 * 1024, clients: 1000 } as const;
 
-/** Only a file of this size is known to be read at once, and only after a first load is it known who is in. */
+/** Only a file of this size is known to be read at once. The clients that are in are known only after a first load. */
 function isSmall({ source, known, prefix }: Job): boolean {
   if (!prefix || countOf(known.packed) + known.recent.length > SMALL.clients) return false;
   if ('bytes' in source) return source.bytes.length <= SMALL.bytes;

@@ -61,7 +61,7 @@ export interface InForce {
   readonly generation: number;
   readonly table: string;
   readonly services: readonly string[];
-  /** Those of them without ports. */
+  /** The services without ports. */
   readonly events: readonly string[];
   /** Of NFLOG. */
   readonly group: number;

@@ -276,7 +276,7 @@ export class Supervisor {
     void tellByHand(this.#journal, load);
   }
 
-  /** Clients that came in while the load had begun, by a table that another program then removed, are unknown to the load. */
+  /** A load does not know clients that came in after it began, by a table that another program then removed. */
   async #putBack(recent: readonly KnownClient[], begun: number): Promise<void> {
     const stillIn = withoutRevoked(this.#env, recent, begun);
     if (stillIn.length === 0) return;

@@ -1,2 +1,2 @@
-/** What a thread for a load finds in place of a command. */
+/** A thread for a load gets this word in place of a command. */
 export const THREAD = '--thread';

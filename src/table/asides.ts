@@ -1,5 +1,5 @@
-// table/ is our table in the kernel: it is read, compared, changed in transactions, and remembered.
-// A whole table is changed by load.ts, a single client by openings.ts.
+// table/ reads our table in the kernel, compares it, changes it in transactions, and remembers its clients.
+// load.ts changes a whole table, openings.ts a single client.
 // Floor 4: it imports only from rooms on lower floors.
 
 import type { Expression } from '../nftables/expression.ts';

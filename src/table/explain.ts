@@ -45,7 +45,7 @@ const NEXT: ReadonlyMap<string, string> = new Map([
   ['ENOSPC', 'make room there, and try again'],
 ]);
 
-/** The system refused a call, mostly about a file: `EROFS: read-only file system, open '/etc/…'`. */
+/** Whether the system refused a call, mostly about a file: `EROFS: read-only file system, open '/etc/…'`. */
 function isSystemError(error: unknown): error is Error & { readonly code: string } {
   return error instanceof Error && 'syscall' in error && 'code' in error;
 }

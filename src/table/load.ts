@@ -117,7 +117,7 @@ export async function load(
   };
   try {
     const loaded = await all(true);
-    // an older kernel ignores a set's new size: there we make the sets again, the plain way
+    // an older kernel ignores a set's new size, so we make the sets again
     if (loaded.objects === 0 || !isOlder(release(), FEATURES.size.since)) return loaded;
     if (await retry(() => haveSizes(connection, wanted))) return loaded;
     return { ...loaded, generation: (await all(false)).generation };

@@ -165,7 +165,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
         users.filter(user => isMeant(family, user.key, placeOf(user))),
       );
     }
-    // if "prefix" changed, several of them may be the same client
+    // if "prefix" changed, several addresses may be the same client
     const clients = new Map(
       gone.map(({ family, element, place }) => {
         const key = element.all ? element.key : masked(element.key, prefix[family]);
@@ -226,7 +226,7 @@ export function clientKeys(whom: Whom, family: Family, openings: readonly Openin
   return new Set(clients.filter(it => it.family === family).map(({ key }) => key.toString('hex')));
 }
 
-/** Lets clients in again that our table does not have, since it was made anew while they came in by the former one. */
+/** Lets clients in again that came in by the former table while ours was made anew, so that ours does not have them. */
 export function putBack(connection: Connection, clients: readonly KnownClient[]): Promise<unknown> {
   return changeState(connection, async ruleset => {
     const wanted = clientElements(clients, monotonic());

@@ -18,7 +18,7 @@ import { holds, ownerOf } from '../ruleset/names.ts';
 import { chooseElements, type Dropped } from './fit.ts';
 
 /**
- * The transaction that turns the current table into the wanted one, and leaves alone what is the same.
+ * The transaction that turns the current table into the wanted one. It leaves equal parts alone.
  *
  * `current` is our table as it is in the kernel, undefined if there is none. Its state needs elements only for the sets that
  * {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes over that

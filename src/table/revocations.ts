@@ -29,8 +29,8 @@ const MOST = 1000;
 const SLACK = 10_000;
 
 /**
- * Call this before you revoke. Returns why there is no note; undefined if there is. A revocation does not wait for a full disk.
- * If this user may not write the folder, no process of theirs remembers clients there, so there is nothing to say.
+ * Call this before you revoke. Returns the reason if the note cannot be written; else undefined. A revocation does not wait for a
+ * full disk. If this user may not write the folder, no process of theirs remembers clients there, and no note is needed.
  */
 export function noteRevocation(env: NodeJS.ProcessEnv, revoked: Revoked): string | undefined {
   const lines = notesOf(revoked).map(note => JSON.stringify(note));
@@ -68,8 +68,8 @@ function readLines(env: NodeJS.ProcessEnv): string[] {
 }
 
 /**
- * The clients, which were in at the time `seen` as {@link monotonic} counts, without those that were revoked since. None if
- * nobody can know who was revoked: the guard does not wait for that, and who is left out may knock again.
+ * The clients, which were in at the time `seen` as {@link monotonic} counts, without those that were revoked since. If nobody can
+ * know who was revoked, the result is empty: the guard does not wait for that, and a client that is left out may knock again.
  */
 export function withoutRevoked(
   env: NodeJS.ProcessEnv,

@@ -1,5 +1,5 @@
-// terminal/ has columns, colours and questions; all that is printed goes through harmless.ts.
-// So no name of others commands a terminal.
+// terminal/ has columns, colours and questions. All output goes through harmless.ts,
+// so that text of others cannot control a terminal.
 // Floor 1: it imports only from rooms on lower floors.
 
 import { createInterface } from 'node:readline';

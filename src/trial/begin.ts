@@ -1,5 +1,5 @@
 // trial/ loads a candidate that undoes itself unless somebody confirms it, by a command or by a knock.
-// Whatever undoes it is ready before the candidate is loaded.
+// The undoer is ready before the candidate is loaded.
 // Floor 6: it imports only from rooms on lower floors.
 
 import type { Config } from '../config/types.ts';

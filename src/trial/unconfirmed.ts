@@ -60,7 +60,7 @@ export function isUnconfirmed(env: NodeJS.ProcessEnv, bytes: Uint8Array): boolea
   return path !== undefined && readHashes(path).includes(hashOf(bytes));
 }
 
-/** Throws {@link ConfigError} for a content that was tried and not confirmed, or if nobody can know that at this moment. */
+/** Throws {@link ConfigError} for content of a trial that nobody confirmed, or if this cannot be known at this moment. */
 export function refuseUnconfirmed(env: NodeJS.ProcessEnv, file: string, bytes: Uint8Array): void {
   try {
     if (!isUnconfirmed(env, bytes)) return;

@@ -1,4 +1,4 @@
-// users/ changes who may come in, in the text of the file, and says what a new user needs.
+// users/ adds and removes users in the text of the file, and lists what a new user needs.
 // It keeps the file's comments and format, and leaves the kernel to the load.
 // Floor 6: it imports only from rooms on lower floors.
 

@@ -1,4 +1,4 @@
-// watch/ shows what happens, as lines, or as a picture of the terminal's size.
+// watch/ shows events as lines, or the state as a picture of the terminal's size.
 // It reads the kernel and the supervisor's events, and changes nothing.
 // Floor 7: it imports only from rooms on lower floors.
 

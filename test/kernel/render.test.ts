@@ -35,7 +35,7 @@ for (const [what, config] of Object.entries(configs))
     });
   });
 
-t.test('the transaction that load would send does the same in the words of nft', { skip }, async t => {
+t.test('the transaction of a load does the same as nft commands', { skip }, async t => {
   const ruleset = async (world: World) =>
     (await world.run('server', 'nft', ['-s', 'list', 'ruleset'])).stdout;
   const made = async (by: 'load' | 'nft') => {

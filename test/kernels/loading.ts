@@ -91,14 +91,14 @@ for (const family of families) {
     await opens(client, to, 9000);
     await isShut(client, to, 9000);
   });
-  test(`data plane: a port that says that it is closed, ${family}`, async () => {
+  test(`data plane: a port that refuses, ${family}`, async () => {
     assert.equal(await client.connect(to, 9100, { timeout: PATIENCE }), 'refused');
     assert.equal(await client.udp(to, 9101, 'q', { timeout: PATIENCE }), 'refused');
     await client.knock(to, knocksOf.shy);
     await opens(client, to, 9100);
     assert.equal(await client.udp(to, 9101, 'q', { timeout: PATIENCE }), 'q');
   });
-  test(`data plane: a packet where no program listens puts back, one to a listener does not, ${family}`, async () => {
+  test(`data plane: a packet to a closed port puts a client back, one to a listener does not, ${family}`, async () => {
     const between = (knock: string) => [...sshKnocks.slice(0, 3), knock, ...sshKnocks.slice(3)];
     await client.knock(to, between('80/tcp'));
     await opens(client, to, 22);
@@ -127,7 +127,7 @@ test("loader: nft reads its own listing of the table, and render's text", async 
   }
 });
 
-test('loader: sets get another size, and who is in stays in', async t => {
+test('loader: sets get another size, and clients that are in stay in', async t => {
   world.write({
     services: { ...services, ssh: { ...services.ssh, openFor: '31m' } },
     limits: { progress: 1000, clients: 500 },
@@ -159,7 +159,7 @@ test('loader: revoke --cut ends running connections', async () => {
   }
 });
 
-test('loader: what is tried is undone after its time', async () => {
+test('loader: a trial is undone after its time', async () => {
   const candidate = `${world.configFile}.new`;
   writeFileSync(candidate, JSON.stringify({ services: { ssh: { ...services.ssh, ports: [22, 23] } } }), {
     mode: 0o640,
@@ -173,7 +173,7 @@ test('loader: what is tried is undone after its time', async () => {
   assert.deepEqual((await status(world)).services.ssh?.ports, ['22/tcp']);
 });
 
-test('loader: without the module tcp_diag a load keeps who is connected, and --cut names it', async t => {
+test('loader: without the module tcp_diag a load keeps connections, and --cut names it', async t => {
   const lack = '/etc/modprobe.d/lack.conf';
   mkdirSync(dirname(lack), { recursive: true });
   await command(['unload']);

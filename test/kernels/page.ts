@@ -55,8 +55,8 @@ export function page(reports: readonly Report[]): string {
   return `# Kernels
 
 Written by \`npm run test:kernels\`. It boots Debian's kernels in an emulated machine of two processors, and does the same checks
-on each with real packets: hosts are network namespaces, and nft is the witness. A kernel has at most 20 minutes. What a
-check could not be done for is below the table, by its number.
+on each with real packets: hosts are network namespaces, and nft is the witness. The numbers of skipped checks lead to the
+reasons below the table.
 
 ${table(['kernel', 'Debian', 'package', 'checked', 'in', 'passed', 'failed', 'skipped', 'program', 'Node.js', 'nft', 'QEMU'], kernels)}
 

@@ -44,7 +44,7 @@ test('supervisor: it loads, and has each event from then on', async () => {
   assert.deepEqual([user.service, user.client, user.user], ['admin', world.addresses('client').ipv6, 'bob']);
 });
 
-test('supervisor: it puts back what a flush took, with who is in', async () => {
+test('supervisor: it puts back the table after a flush, with the clients that are in', async () => {
   await world.nft('flush ruleset');
   await event('restored');
   assert.equal((await status(world)).inSync, true);

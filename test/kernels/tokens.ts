@@ -14,7 +14,7 @@ for (const port of [22, 80]) await second.host('server').listen(port);
 const plain = { services: { ssh: { ports: [22], tokens: SECRETS, ...patient } } };
 let used = '';
 
-test('tokens: one opens once, for who sent it', async () => {
+test('tokens: one opens once, for its sender', async () => {
   await second.load(plain);
   used = token('alice', GOOD);
   for (const [index, family] of families.entries()) {
@@ -48,7 +48,7 @@ test('tokens: two copies at the same instant open once', async () => {
   assert.equal((await second.counted()).opened, opened + 1);
 });
 
-test('tokens: what is wrong opens nothing', async () => {
+test('tokens: a wrong one opens nothing', async () => {
   await command(['revoke', '--all'], second); // either of the two may be in
   const before = await second.counted();
   for (const text of [token('alice', -5), token('alice', GOOD + 4, { realm: 'other' })])

@@ -23,7 +23,7 @@ export const NFT_CT = {
   PROTO_DST: 12,
   ZONE: 17,
 } as const;
-/** Those that this program writes. */
+/** The keys that this program writes. */
 export const CT_KEYS = { state: NFT_CT.STATE, direction: NFT_CT.DIRECTION, status: NFT_CT.STATUS } as const;
 const KEY_NAMES = new Map<number, Ct['key']>(
   Object.entries(CT_KEYS).map(([name, key]) => [key, name as Ct['key']]),

@@ -30,7 +30,7 @@ export const NFT_META = {
   IIFGROUP: 21,
   SECPATH: 25,
 } as const;
-/** Those that this program writes. */
+/** The keys that this program writes. */
 export const META_KEYS = {
   mark: NFT_META.MARK,
   iif: NFT_META.IIF,
