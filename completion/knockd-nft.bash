@@ -42,6 +42,7 @@ _knockd_nft() {
       try | grant) words+=' --json --for' ;;
       revoke) words+=' --json --all --cut' ;;
       status) words+=' --json --check' ;;
+      diff) words+=' --json --nft' ;;
       watch) words+=' --json --interval' ;;
       on) words+=' --json --service --timeout --at-once' ;;
       doctor) words+=' --json --trace --for' ;;
