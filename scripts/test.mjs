@@ -51,7 +51,7 @@ function processesOf(folder) {
 function hostNotes() {
   const of = folder => (existsSync(folder) ? readdirSync(folder).map(name => join(folder, name)) : []);
   return [
-    ...of(root),
+    ...of(root).filter(path => !path.endsWith('/.tap')), // tap's own
     ...of('/run/netns'),
     ...of('/run/knockd-nft'),
     ...of('/var/lib/knockd-nft'),

@@ -28,6 +28,21 @@ export const setsockopt = declare<
   [fd: number, level: number, name: number, value: readonly [number], size: 4]
 >('int setsockopt(int fd, int level, int name, const int *value, uint32_t size)');
 
+koffi.struct('sock_fprog', { len: 'uint16_t', filter: 'void *' });
+
+/** The same for SO_ATTACH_FILTER. `filter` holds `len` instructions of 8 bytes: struct sock_filter. `size` is that of the value. */
+export const setFilter = declare<
+  [
+    fd: number,
+    level: number,
+    name: number,
+    value: { readonly len: number; readonly filter: Buffer },
+    size: number,
+  ]
+>('int setsockopt(int fd, int level, int name, const sock_fprog *value, uint32_t size)');
+/** Bytes of a struct sock_fprog. */
+export const SOCK_FPROG = koffi.sizeof('sock_fprog');
+
 /** 0, or -1 with {@link errno}. `size` holds the size of `value`. */
 export const getsockopt = declare<
   [fd: number, level: number, name: number, value: Buffer, size: readonly [number]]

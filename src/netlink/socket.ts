@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { RawNetlinkSocket } from 'netlink/dist/raw.js';
-import { errno, getsockopt, setsockopt } from '../libc/libc.ts';
+import { errno, getsockopt, SOCK_FPROG, setFilter, setsockopt } from '../libc/libc.ts';
 import { NetlinkError, TransactionTooLargeError } from './errors.ts';
 
 /** A netlink socket: datagrams in and out, in order. */
@@ -26,6 +26,7 @@ export const NETLINK_NETFILTER = 12;
 // include/uapi/asm-generic/socket.h and include/uapi/linux/netlink.h
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
+const SO_ATTACH_FILTER = 26;
 const SO_MEMINFO = 55;
 /** SK_MEMINFO_DROPS of SK_MEMINFO_VARS, include/uapi/linux/sock_diag.h */
 const DROPS = 8;
@@ -60,6 +61,29 @@ function setOption(fd: number, level: number, name: number, value: number): bool
   return setsockopt(fd, level, name, [value], 4) === 0;
 }
 
+/** Instructions of include/uapi/linux/filter.h: load 2 bytes in network order, skip one instruction unless equal, return. */
+const BPF = { LDH_ABS: 0x28, JEQ: 0x15, RET: 0x06 } as const;
+/** Where the type stands in `struct nlmsghdr`. */
+const TYPE = 4;
+
+/** Has the kernel drop datagrams that begin with a message of this type. */
+function dropType(fd: number, type: number): void {
+  const program = [
+    [BPF.LDH_ABS, 0, TYPE],
+    [BPF.JEQ, 1, ((type & 0xff) << 8) | (type >> 8)],
+    [BPF.RET, 0, 0],
+    [BPF.RET, 0, 0xffffffff],
+  ] as const;
+  const filter = Buffer.alloc(program.length * 8);
+  for (const [index, [code, skip, value]] of program.entries()) {
+    filter.writeUInt16LE(code, index * 8);
+    filter.writeUInt8(skip, index * 8 + 3);
+    filter.writeUInt32LE(value, index * 8 + 4);
+  }
+  if (setFilter(fd, SOL_SOCKET, SO_ATTACH_FILTER, { len: program.length, filter }, SOCK_FPROG) !== 0)
+    throw refused(errno());
+}
+
 /**
  * Opens a socket of npm `netlink`. No other place knows that package.
  *
@@ -67,14 +91,16 @@ function setOption(fd: number, level: number, name: number, value: number): bool
  * So ENOBUFS is switched off, the buffer is large, and the listener only queues. The package does not show its
  * descriptor, so we look for the one whose inode `/proc/self/net/netlink` lists for our port.
  *
- * With a `group`, the socket also gets what the kernel sends to all members of that group.
+ * With a `group`, the socket also gets what the kernel sends to all members of that group, but no datagrams that begin with a
+ * message of type `without`.
  */
-export function openSocket(protocol: number, group?: number): KernelSocket {
+export function openSocket(protocol: number, group?: number, without?: number): KernelSocket {
   const raw = refusing(() => new RawNetlinkSocket(protocol, OPTIONS));
   let fd: number;
   try {
     fd = findDescriptor(protocol, refusing(() => raw.address()).port);
     if (!setOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)) throw refused(errno());
+    if (without !== undefined) dropType(fd, without);
   } catch (error) {
     raw.close();
     throw error;

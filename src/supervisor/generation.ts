@@ -1,5 +1,6 @@
 import { Connection } from '../netlink/connection.ts';
 import { type KernelSocket, NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
+import { NFT_MSG } from '../nftables/message.ts';
 import { Losses, NFNLGRP_NFTABLES } from '../nftables/notification.ts';
 import { readGeneration } from '../nftables/transaction.ts';
 
@@ -60,11 +61,14 @@ export class Generation {
     this.#asking = undefined;
   }
 
-  /** Without notifications we still ask. So each question tries this again, and a failure is reported once. */
+  /**
+   * New elements take nothing away. A load of tokens has a hundred thousand of them, which would cost us much memory to read.
+   * Without notifications we still ask. So each question tries this again, and a failure is reported once.
+   */
   #hear(): void {
     if (this.#hearing) return;
     try {
-      const socket = openSocket(NETLINK_NETFILTER, NFNLGRP_NFTABLES);
+      const socket = openSocket(NETLINK_NETFILTER, NFNLGRP_NFTABLES, NFT_MSG.NEWSETELEM);
       const losses = new Losses();
       socket.onDatagram(datagram => {
         const table = this.#table();

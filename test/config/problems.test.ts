@@ -486,7 +486,7 @@ only('error', [
 ]);
 
 only('warning', [
-  { name: 'no service at all', text: '{ "services": ▸{} }', message: /nothing is guarded/ },
+  { name: 'no service at all', text: '{ "services": ▸{} }', message: /no port is guarded/ },
   {
     name: 'a sequence of one knock',
     text: withService('"ports": [22],', '"sequence": ▸[1000]'),
