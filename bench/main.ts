@@ -1,4 +1,7 @@
-/** `npm run bench`: `packets`, `load`, `supervisor`, `trial`, `client`, `status`, `tokens`, `runtime`, `large` and `peers` as words choose; without a word, all but the last three. */
+/**
+ * `npm run bench`: words choose among `packets`, `load`, `supervisor`, `trial`, `client`, `status`, `tokens`, `runtime`, `large` and
+ * `peers`. Without a word it runs all but the last three.
+ */
 import { missing } from '../test/kernel/world.ts';
 import { benchClient } from './client.ts';
 import { benchLoad } from './load.ts';

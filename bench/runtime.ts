@@ -1,4 +1,4 @@
-/** What the supervisor takes with the runtime of the packages, beside the Node.js that runs this. */
+/** The supervisor's memory with the Node.js of the packages, beside the Node.js that runs this. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,7 +9,7 @@ import { program } from './subjects.ts';
 import { ENVIRONMENT } from './supervisor.ts';
 
 const ROUNDS = 5;
-/** By then V8 has collected what the start left. */
+/** By then V8 has collected the garbage of the start. */
 const SETTLED = 15_000;
 const FIGURES = ['Rss', 'Pss', 'Anonymous'] as const;
 

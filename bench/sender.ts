@@ -33,11 +33,11 @@ export type Samples = readonly (readonly number[])[];
 
 /** Packets that are sent together: whole sequences, and so few that most rounds are not interrupted. */
 const CHUNK = 256;
-/** Packets that are made before, each from another source and port; sent again and again. */
+/** Chunks of packets, made before the rounds, each packet from another source and port, and sent again and again. */
 const CHUNKS = 64;
 /** A stream whose chunk takes longer, in nanoseconds, has a chunk in every tenth round only. */
 const SLOW = 5e6;
-/** Where so few packets take as long, a chunk is no more than them, and every fiftieth round has one. */
+/** If this many packets take as long, a chunk has no more, and only every fiftieth round has one. */
 const FEW = 4;
 
 const sender = new PacketSender();

@@ -1,4 +1,4 @@
-/** What `status` costs with as many clients in as fit: beside nft, which lists the same sets, and beside a bare start of node. */
+/** The cost of `status` with as many clients in as fit, beside nft, which lists the same sets, and beside a bare start of node. */
 import { createWorld } from '../test/kernel/world.ts';
 import { printTable, quantile, ratio } from './figures.ts';
 import { measure } from './measure.ts';
@@ -7,7 +7,7 @@ import { bareNode, program } from './subjects.ts';
 
 const ROUNDS = 7;
 const FULL = 65_535;
-/** In one transaction of nft's. */
+/** Elements in one transaction of nft's. */
 const PART = 13_107;
 
 const address = {

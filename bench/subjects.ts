@@ -1,4 +1,4 @@
-/** What is measured: the program, configurations of many services, and the article's ruleset for as many. */
+/** The subjects of the measurements: the program, configurations of many services, and the article's ruleset for as many. */
 import { resolve } from 'node:path';
 import type { Command } from './runner.ts';
 

@@ -1,4 +1,4 @@
-/** Makes the folder `compiled` beside `dist`: a way to start the program, and what V8 compiles of it, with the flags of each unit. */
+/** Makes the folder `compiled` beside `dist`: a script that starts the program, and V8's compiled code of it for the flags of each unit. */
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -24,7 +24,7 @@ const EXAMPLE = {
   },
 };
 
-/** None, as on a command line, and what the units give to Node.js. */
+/** No flags, as on a command line, and the flags that the units give to Node.js. */
 function flagsOfUnits() {
   const lines = readdirSync(join(root, 'systemd'))
     .filter(name => name.endsWith('.service'))
@@ -34,7 +34,7 @@ function flagsOfUnits() {
   return new Set(['', ...lines.map(([, flags]) => flags)]);
 }
 
-/** For the program in `folder`, as `node` runs it. Without `node` there is only the way to start it, which does not need the rest. */
+/** Compiles the program in `folder` for `node`. Without `node` it makes only the starting script, which works without the code. */
 export function compileIn(folder, node) {
   const compiled = join(folder, 'compiled');
   rmSync(compiled, { recursive: true, force: true });

@@ -52,7 +52,7 @@ const testPackages = {
   firewalld: ['firewalld', 'firewall-cmd'],
   fail2ban: ['fail2ban-server', 'fail2ban-client'],
   ufw: ['ufw'],
-  // what it is attacked with
+  // tools for the attacks
   nmap: ['nmap'],
   hping3: ['hping3'],
   // what one-time tokens are sent with

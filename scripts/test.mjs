@@ -6,8 +6,8 @@
  * `tap run` cannot take its place: it puts a loader of its own into each Node.js process that a test starts, by NODE_OPTIONS,
  * thus also into the program under test, which then takes more than twice as long to start, and more memory.
  *
- * A file that leaves anything behind has failed: a process, a folder, a note in the folders of the host. What programs note in the
- * home of their user goes into one that is thrown away.
+ * A file that leaves anything behind has failed: a process, a folder, a note in the folders of the host. The home of
+ * the user is a temporary one, so that the notes of programs there go with it.
  */
 import { spawn } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -20,7 +20,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const cache = process.env.npm_config_cache ?? join(homedir(), '.npm');
 const jobs = 3; // of two cores: much of the time is waiting
 const timeout = process.argv[2] === '--long' ? 4 * 3600 : 600; // seconds for a file; tap's own is 30
-const slow = ['attacks/', 'soak/', 'faults/', 'kernel/', 'system/', 'supervisor/']; // they go first, so that no long one is left alone at the end
+const slow = ['attacks/', 'soak/', 'faults/', 'kernel/', 'system/', 'supervisor/']; // these go first, so that no long one runs alone at the end
 
 /** The sources' list, not the build's: there may be a file whose source is gone. */
 function testFiles([first, ...rest]) {

@@ -1,12 +1,12 @@
 /**
- * What the rivals are configured with, as text: for so many services as in `subjects.ts`, a sequence of four each, IPv4, in five
- * seconds, open for ten.
+ * The rivals' configurations as text. As in `subjects.ts`, each service has a sequence of four, over IPv4, to be knocked within
+ * five seconds, and is open for ten.
  */
 import { guardedPort, knocksOf } from '../subjects.ts';
 
 const list = (services: number) => [...Array(services).keys()];
 
-/** Behind all of them, the same: the first guarded port is reached by who gets there, SPA's port too, all else is dropped. */
+/** Behind all rivals, the same: it accepts packets to the first guarded port and to SPA's port, and drops all others. */
 export const behind = `table inet behind {
 	chain input {
 		type filter hook input priority 100; policy drop;
@@ -17,7 +17,7 @@ export const behind = `table inet behind {
 }
 `;
 
-/** What a daemon opens: guarded ports shut by one rule, for `iptables-restore`. */
+/** A firewall for a daemon to open: one rule shuts the guarded ports. For `iptables-restore`. */
 export function iptablesGuard(services: number): string {
   return `*filter
 -A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
@@ -26,7 +26,7 @@ COMMIT
 `;
 }
 
-/** The same with a set of clients, whose time the kernel keeps, for `nft -f`. */
+/** The same with a set of clients, whose time-outs the kernel keeps. For `nft -f`. */
 export function nftGuard(services: number): string {
   return `table ip guard {
 	set clients { type ipv4_addr . inet_service; flags timeout; size 65535; }
@@ -40,7 +40,7 @@ export function nftGuard(services: number): string {
 `;
 }
 
-/** knockd.conf: with commands as its manual page has them, or with one that puts the client into the set. */
+/** knockd.conf, with the commands of its manual page, or with one that adds the client to the set. */
 export function knockdConf(services: number, by: 'iptables' | 'nft'): string {
   const doors = list(services).map(service => {
     const port = guardedPort(service);
@@ -84,7 +84,7 @@ FW_ACCESS_TIMEOUT 10
 
 /**
  * `recent`, after the recipe with chains GATE1 to PASSED that DigitalOcean published: a list for each step of each service. A wrong
- * port takes a client out of its list; who is in gets one connection. For `iptables-restore`.
+ * port takes a client out of its list. A client that is in gets one connection. For `iptables-restore`.
  */
 export function recent(services: number): string {
   const chains = list(services).flatMap(service =>
@@ -121,7 +121,7 @@ COMMIT
 `;
 }
 
-/** The article's rules at their best: a map leads from a port to its rule, and two sets of a fixed size serve all services. */
+/** The article's rules at their best: a map leads from a port to its rule, and two sets of a fixed size hold clients of all services. */
 export function articleByMap(services: number): string {
   const steps = list(services).flatMap(service => {
     const [first, second, third, fourth] = knocksOf(service);

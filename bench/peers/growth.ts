@@ -1,4 +1,4 @@
-/** What more services cost: to load them, in memory, and for a packet that has nothing to do with them. */
+/** The cost of more services: of a load, in memory, and for a packet that has nothing to do with them. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { createWorld } from '../../test/kernel/world.ts';
 import { quantile } from '../figures.ts';
@@ -15,7 +15,7 @@ const ROUNDS = 150;
 
 type Loaded = Omit<Growth, 'unrelated' | 'running'> & { readonly host: string };
 
-/** Each with so many services, side by side. `skip` is told what cannot be. */
+/** Measures all rivals side by side, with each number of services. Calls `skip` for a rival that cannot do it. */
 export async function measureGrowth(
   rivals: readonly Rival[],
   skip: (what: string) => void,
@@ -54,7 +54,7 @@ async function grow(
         stood.push(standing);
         if (time === times) break;
         await standing.remove();
-        await nft(world, host, behind); // which went with the rest
+        await nft(world, host, behind); // it was removed with the rest
         await delay(300); // the kernel frees what was removed a little later
       }
     } catch (error) {
@@ -62,7 +62,7 @@ async function grow(
       continue;
     }
     const pids = stood.at(-1)?.pids ?? [];
-    if (pids.length > 0) await delay(1000); // it has done what it does at the start
+    if (pids.length > 0) await delay(1000); // until the daemon has started up
     loaded.push({
       host,
       services,

@@ -1,4 +1,4 @@
-/** What one service costs and does: delay, packets at a rate, floods, and who is let in. */
+/** Measures of one service: delay, packets at a rate, floods, and which tricks open it. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { World } from '../../test/kernel/world.ts';
@@ -12,7 +12,7 @@ import type { Delay, Flood, Rate, Report, Spread, Trick } from './report.ts';
 import type { Knock, Rival, Standing } from './rivals.ts';
 import type { Visit, Visited } from './visitor.ts';
 
-/** The client is the world's server, to which all other hosts send what they have no route for: so it has as many addresses as it likes. */
+/** The client is the world's server. All other hosts send packets without a route to it, so it may have any number of addresses. */
 export const CLIENT = 'server';
 
 /** A rival that stands on its host, guarding one service. */
@@ -42,7 +42,7 @@ function newSource(): string {
   return `198.19.${lastSource >> 8}.${lastSource & 255}`;
 }
 
-/** Has the client take those addresses for its own. */
+/** Gives the client those addresses. */
 export async function prepareClient(world: World): Promise<void> {
   const { status, stderr } = await world.run(CLIENT, 'ip', 'route add local 198.19.0.0/16 dev lo'.split(' '));
   if (status !== 0) throw new Error(`ip route: ${stderr}`);
@@ -64,7 +64,7 @@ const shuffled = <T>(list: readonly T[]): readonly T[] =>
     .toSorted(([a], [b]) => a - b)
     .map(([, item]) => item);
 
-/** Visits of so many new clients. */
+/** Visits of `count` new clients. */
 function visitsOf(
   world: World,
   { host, knocks }: Rival,
@@ -152,7 +152,7 @@ export async function measureRates(world: World, contenders: readonly Contender[
   );
 }
 
-/** Packets from many forged addresses that look like a first knock, while true clients come, one after the other. */
+/** Packets that look like a first knock come from many forged addresses, while true clients come one after the other. */
 async function flood(world: World, { rival, standing }: Contender, wanted: number): Promise<Flood> {
   const { flood: packet } = rival;
   const to = world.addresses(rival.host).ipv4;
@@ -162,7 +162,7 @@ async function flood(world: World, { rival, standing }: Contender, wanted: numbe
   const sent = { packets: 0, seconds: 0 };
   let visiting = true;
   const start = performance.now();
-  /** Until the last client has come, each second from other addresses: after two, more than any set holds. */
+  /** Until the last client has come, each second from other addresses. After two seconds these are more than any set holds. */
   const flooding = (async () => {
     for (let second = 0; visiting; second++) {
       const slice = await world.host(CLIENT).flood({
@@ -200,7 +200,7 @@ async function flood(world: World, { rival, standing }: Contender, wanted: numbe
   };
 }
 
-/** Last of all: some do not recover. */
+/** This comes last, since some rivals do not recover. */
 export async function measureFloods(
   world: World,
   contenders: readonly Contender[],
@@ -232,7 +232,7 @@ export async function measureOpens(world: World, contenders: readonly Contender[
     const to = world.addresses(rival.host).ipv4;
     const results: Partial<Record<Trick, boolean>> = {};
     const isOpen = async (from: string) => {
-      await delay(400); // a daemon may have to look
+      await delay(400); // a daemon may need that to see the packets
       return (await client.connect(to, guardedPort(0), { from })) === 'open';
     };
     const fresh = () => {
@@ -271,7 +271,7 @@ export async function measureOpens(world: World, contenders: readonly Contender[
     await sweep('shuffled', 'shuffled', 10);
     opens[rival.host] = results;
   }
-  await delay(15_000); // all have shut again what was open for ten seconds
+  await delay(15_000); // all ports that were open for ten seconds are shut again
   for (const { rival } of doors) {
     const to = world.addresses(rival.host).ipv4;
     const { source, knocks } = recorded.get(rival.host) ?? { source: '', knocks: [] };

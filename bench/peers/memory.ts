@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** The proportional set size of processes together, in MiB. */
+/** The sum of the proportional set sizes of processes, in MiB. */
 export function pss(pids: readonly number[]): number {
   return pids.reduce(
     (sum, pid) =>

@@ -23,14 +23,14 @@ const quartiles = ({ quartiles: [low, high] }: Spread, digits = 0) =>
   `(${number(low, digits)}–${number(high, digits)})`;
 const times = (value: number | undefined, base: number | undefined) =>
   value === undefined || base === undefined || !(base > TINY) ? '-' : ratio(value, base);
-/** What is smaller is noise, and nothing is compared with it. */
+/** Smaller values are noise, and nothing is compared with them. */
 const TINY = 0.05;
 const fenced = (rows: readonly string[]) => ['```', ...rows, '```'].join('\n');
-/** Milliseconds and the like: small ones with more digits. */
+/** Milliseconds and other values, small ones with more digits. */
 const fine = (value: number | undefined) =>
   number(value, value !== undefined && value < 10 ? (value < 1 ? 2 : 1) : 0);
 
-/** What stands between the markers. */
+/** The text between the markers. */
 export function section(report: Report): string {
   const { date, machine, load, seconds, versions, rivals, skipped } = report;
   const parts = [

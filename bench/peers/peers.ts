@@ -1,4 +1,4 @@
-/** `npm run bench -- peers`: knockd-nft beside other ways to knock, in one run; writes what came of it into docs/. */
+/** `npm run bench -- peers`: knockd-nft beside other ways to knock, in one run; writes the results into docs/. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, release, totalmem } from 'node:os';
@@ -83,7 +83,7 @@ export async function benchPeers(t: Teardown): Promise<void> {
   writePage(report);
 }
 
-/** Into docs/, and prints what the page says. */
+/** Writes the page and its pictures into docs/, and prints the page's text. */
 function writePage(report: Report): void {
   const page = withPeers(readFileSync(PAGE, 'utf8'), report);
   writeFileSync(PAGE, page);

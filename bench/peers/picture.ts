@@ -3,7 +3,7 @@
 export interface Bar {
   readonly name: string;
   readonly value: number;
-  /** A thin line goes on to here. */
+  /** A thin line goes on to this value. */
   readonly upTo?: number;
   readonly text: string;
   readonly ours: boolean;
@@ -117,7 +117,7 @@ export function lines(title: string, unit: string, list: readonly Line[]): strin
       const path = points.map(([at, value]) => `${x(at)},${y(value)}`).join(' ');
       return `<polyline class="${classOf('line', ours)}" points="${path}"/>`;
     });
-  // names stand at the ends of the lines, from the lowest up, none over another
+  // names stand at the ends of the lines, from the lowest up, so that none overlap
   let lowest = bottom + 8;
   const names = list
     .flatMap(({ name, points, ours }) => {

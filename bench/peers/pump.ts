@@ -1,7 +1,7 @@
 /**
- * Runs on the client: reads what to send as JSON from stdin, sends it at the wanted rates in interleaved rounds, and prints what
- * that took. The kernel works on a packet over veth where it was sent, to its end: this thread's time is the time of sender, wire
- * and receiver together, but for the receiver's daemon.
+ * Runs on the client: reads a plan as JSON from stdin, sends its packets at the wanted rates in interleaved rounds, and prints the
+ * time that this took. The kernel handles a packet over veth in the sending thread, to its end. So this thread's time is that of
+ * sender, wire and receiver together, without the receiver's daemon.
  */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -30,14 +30,14 @@ export interface Pumped {
   readonly daemon: number;
 }
 
-/** Where running connections go to. */
+/** The destination of running connections. */
 export const BUSY_PORT = 443;
 
 const CHUNK = 256;
 const sender = new PacketSender();
 const still = new Int32Array(new SharedArrayBuffer(4));
 
-/** Half of them belong to running connections, half are SYNs to a port that nobody names. */
+/** Half of them belong to running connections, half are SYNs to a port that no file names. */
 function fill(to: string): void {
   for (let index = 0; index < CHUNK; index++) {
     const packet = encodePacket(
@@ -57,7 +57,7 @@ function fill(to: string): void {
   sender.flush();
 }
 
-/** The seconds of the main thread only: others of Node.js do not send. */
+/** CPU seconds of the main thread only, since Node.js's other threads do not send. */
 function ownSeconds(): number {
   return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e9;
 }

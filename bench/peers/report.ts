@@ -1,4 +1,4 @@
-/** What came of the measurements: plain values, as they are kept between the run and the page. By the name of a rival's host. */
+/** The results of the measurements: plain values, kept between the run and the page, by the name of a rival's host. */
 
 export interface Spread {
   readonly median: number;
@@ -15,7 +15,7 @@ export interface Delay {
   readonly failedFirst: number;
   /** Attempts that failed, in the median, when one begins every 2 ms. */
   readonly failed: number;
-  /** Of those that did not get in. */
+  /** How many did not get in. */
   readonly never: number;
   /** One call of connect() right after the last packet, which the kernel repeats after a second, in milliseconds. */
   readonly connect: Spread;
@@ -37,7 +37,7 @@ export interface Growth {
   readonly load: Spread;
   /** Of the daemon, in MiB; undefined without one. */
   readonly pss?: number;
-  /** In MiB. */
+  /** What the kernel needs for rules and sets, in MiB. */
   readonly kernel: Spread;
   /** Nanoseconds for a packet: the lower decile of many rounds. */
   readonly unrelated: number;
@@ -73,12 +73,12 @@ export type Trick = keyof typeof TRICKS;
 export interface Report {
   readonly date: string;
   readonly machine: string;
-  /** Of this machine at the start and the end, over a minute. */
+  /** The machine's load average over a minute, at the start and at the end. */
   readonly load: readonly [number, number];
   readonly seconds: number;
   readonly versions: Readonly<Record<string, string>>;
   readonly rivals: readonly { readonly host: string; readonly name: string; readonly how: string }[];
-  /** What could not be measured, and why. */
+  /** The measurements that could not be made, and why. */
   readonly skipped: readonly string[];
   readonly delay: Readonly<Record<string, Delay>>;
   readonly rates: Readonly<Record<string, readonly Rate[]>>;

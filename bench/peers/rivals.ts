@@ -1,4 +1,4 @@
-/** Who is measured: how each is made to guard the services on a host, and what a client sends to be let in. */
+/** The rivals: how each comes to guard the services on a host, and what a client sends to be let in. */
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -23,22 +23,22 @@ import {
   type SpaKeys,
 } from './firewalls.ts';
 
-/** Milliseconds in which a daemon has to be ready. */
+/** A daemon has to be ready after this many milliseconds. */
 const READY = 30_000;
 
-/** A packet that a client sends to be let in; without a payload, a SYN. */
+/** A packet that a client sends to be let in: a datagram with the payload, or a SYN without one. */
 export interface Knock {
   readonly port: number;
   readonly payload?: string;
 }
 
-/** One that stands on a host. */
+/** A rival that guards a host. */
 export interface Standing {
-  /** Of its daemon, if it has one. */
+  /** The processes of its daemon, if it has one. */
   readonly pids: readonly number[];
   /** From the start of the first command until it guards, in milliseconds. */
   readonly milliseconds: number;
-  /** What the kernel has more in slabs and large areas for its rules and sets, in MiB; other work of the machine disturbs it. */
+  /** The growth of slabs and large areas for its rules and sets, in MiB. Other work of the machine disturbs it. */
   readonly kernel: number;
   readonly remove: () => Promise<void>;
 }
@@ -48,15 +48,15 @@ export interface Rival {
   readonly host: string;
   readonly name: string;
   readonly kind: 'nothing' | 'sequence' | 'datagram';
-  /** How it is configured. */
+  /** Its configuration, in words. */
   readonly how: string;
-  /** What keeps it from being measured here, or false. */
+  /** Why it cannot be measured here, or false. */
   readonly lacks: () => string | false;
-  /** So many services; rejects if it cannot. */
+  /** Makes it guard that many services. Rejects if it cannot. */
   readonly stand: (world: World, host: string, services: number) => Promise<Standing>;
-  /** What lets each of these addresses in to the first service. The packets are good for two minutes. */
+  /** Packets that let each of these addresses in to the first service. They are good for two minutes. */
   readonly knocks: (world: World, host: string, sources: readonly string[]) => readonly (readonly Knock[])[];
-  /** What looks like the first packet of `knocks`, but is not. */
+  /** A packet that looks like the first one of `knocks`, but is not. */
   readonly flood: Knock;
 }
 
@@ -101,14 +101,14 @@ function kernelMemory(): number {
 
 interface Daemon {
   readonly command: readonly string[];
-  /** What stands in its log when it works. */
+  /** The text in its log when it is ready. */
   readonly ready: RegExp;
   readonly env?: Readonly<Record<string, string>>;
   /** The kernel guards without it. */
   readonly beside?: true;
 }
 
-/** Its output goes into a file, as under a service manager: nobody here reads a flood of it. */
+/** Its output goes into a file, as under a service manager, since nobody here reads a flood of it. */
 async function daemon(world: World, host: string, { command, ready, env }: Daemon) {
   const log = write(world, host, 'log', '');
   const running = world.start(
@@ -132,7 +132,7 @@ async function daemon(world: World, host: string, { command, ready, env }: Daemo
   return running;
 }
 
-/** A firewall that is loaded by a command, and perhaps a daemon. */
+/** A firewall that a command loads, and perhaps a daemon. */
 async function stand(
   world: World,
   host: string,

@@ -1,6 +1,6 @@
 /**
  * Runs on the client: reads visits as JSON from stdin, makes them one after the other, and prints how each went. A visit sends
- * what opens a port, and tries to connect from the instant on at which the last packet has left.
+ * the packets that open a port, and tries to connect as soon as the last one has left.
  */
 import { readFileSync } from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
@@ -17,7 +17,7 @@ export interface Visit {
   readonly knocks: readonly Knock[];
   /** Milliseconds between two knocks. */
   readonly gap: number;
-  /** Milliseconds between two attempts to connect; 0 for one that is left to the kernel, which sends its SYN again after a second. */
+  /** Milliseconds between two attempts to connect. 0 makes one attempt, and the kernel sends its SYN again after a second. */
   readonly every: number;
   /** Milliseconds after the last packet. */
   readonly patience: number;

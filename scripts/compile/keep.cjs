@@ -1,5 +1,5 @@
-// Keeps what V8 compiles of the program for `render`, which needs no privileges and most of what the other commands need:
-// node FLAGS keep.cjs PROGRAM CONFIGURATION KEPT. A file of it begins with the hash of the program.
+// Runs `render`, and keeps V8's compiled code of it: that command needs no privileges, and most of the code of the other commands.
+// node FLAGS keep.cjs PROGRAM CONFIGURATION KEPT. The kept file begins with the hash of the program.
 'use strict';
 const { createHash } = require('node:crypto');
 const { readFileSync, writeFileSync } = require('node:fs');

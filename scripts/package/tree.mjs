@@ -73,7 +73,7 @@ export function scriptText(name, values = {}) {
 export function stage(folder, cpu) {
   const tree = treeIn(folder);
   stageProgram(tree, cpu);
-  // what V8 compiles is for the CPU that compiles it
+  // V8's code is for the CPU that compiles it
   const node = cpu === process.arch ? join(nodeFor(cpu), 'bin/node') : undefined;
   compileIn(join(folder, 'usr/lib/knockd-nft'), node);
   stageModules(tree, cpu);
