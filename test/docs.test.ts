@@ -237,7 +237,7 @@ t.test(
   },
 );
 
-t.test('no file exports what nobody else imports', async t => {
+t.test('no file exports a name that no other file imports', async t => {
   const imported = /\b(?:import|export)\s[^;]*?\bfrom '\.[^']+'|\bconst \{[^}]*\} = await import|\.\w+/g;
   const declared = /^export (?:async )?(?:const|function\*?|class|interface|type) (\w+)/gm;
   const code = [...sources, ...readdirSync('bench').map(name => join('bench', name))].filter(path =>

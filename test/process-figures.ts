@@ -1,4 +1,4 @@
-/** What a process holds, as /proc tells. */
+/** Memory and descriptors of a process, from /proc. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 /** Memory that no other process shares, in kB. */

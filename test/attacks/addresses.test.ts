@@ -9,12 +9,12 @@ const MANY = ['10.77.0.255', '255.255.255.255', '224.0.0.1', 'ff02::1'] as const
 /** Routers' anycast address: they have it as soon as they forward. */
 const ANY = 'fd77::';
 
-t.test('what comes for many hosts is answered by a guarded port as by its neighbours', needs, async t => {
+t.test('a guarded port answers a packet for many hosts as its neighbours do', needs, async t => {
   const target = await createTarget(t, { container: true });
   const answer = async (protocol: Protocol, to: string, port: number) => {
     const family = to.includes(':') ? 'ipv6' : 'ipv4';
     const packet = { protocol, to, from: target.client[family], port, sourcePort: 19_000 } as const;
-    // to the server's own Ethernet address, which it looks at first
+    // to the server's own Ethernet address, which the server checks first
     const seen = await heard(target, [
       frame(plain(packet), { to: target.macs.server, from: target.macs.client }),
     ]);

@@ -1,4 +1,4 @@
-/** ICMP errors that quote packets of ours, from anybody: they open nothing, end nothing, and are no knocks. */
+/** ICMP errors from anybody that quote packets of ours: they open nothing, end nothing, and are no knocks. */
 import t from 'tap';
 import { type AddressedPacket, encodePacket } from '../kernel/packet.ts';
 import { createTarget, needs, PORTS, SEQUENCES } from './target.ts';

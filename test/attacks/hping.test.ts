@@ -1,4 +1,4 @@
-/** Floods and odd segments of hping3, and tokens as attackers send them: what is shut stays shut, and clients come in meanwhile. */
+/** Floods and odd segments of hping3, and tokens as attackers send them: shut ports stay shut, and clients come in meanwhile. */
 import t from 'tap';
 import { tokenDatagram, tokenRequest } from '../../src/token/packet.ts';
 import { families } from '../kernel/loaded.ts';
@@ -60,7 +60,7 @@ t.test('hping3 opens nothing, and keeps nobody out', { skip }, async t => {
   }
 });
 
-t.test('a token opens once and for one, however many send it, and wherever', needs, async t => {
+t.test('a token opens once and for one sender, however many send it, and to any port', needs, async t => {
   const target = await createTarget(t, { clients: ['client', 'friend'] });
   await target.reload({ token: { hours: 1, payload: ['80/tcp'] } });
   const client = target.host('client');

@@ -14,7 +14,7 @@ async function shell(target: Target, script: string): Promise<string> {
 
 const NUMBER = { tcp: 6, udp: 17 } as const;
 
-t.test('tagged frames are guarded, and those for a VLAN that is not here are nothing', needs, async t => {
+t.test('tagged frames are guarded, and frames for a VLAN that is not here do nothing', needs, async t => {
   const target = await createTarget(t);
   await target.reload();
   const send = (from: string, port: number, vlan: number) =>
@@ -43,7 +43,7 @@ t.test('tagged frames are guarded, and those for a VLAN that is not here are not
   );
 });
 
-t.test('what comes out of a tunnel is guarded like what came without', needs, async t => {
+t.test('a packet out of a tunnel is guarded like any other', needs, async t => {
   const target = await createTarget(t);
   await target.reload();
   const mac = await shell(
@@ -80,11 +80,11 @@ t.test('what comes out of a tunnel is guarded like what came without', needs, as
       t.same(through, [open], `${protocol} to ${to}`);
     }
   await send(SEQUENCES.ssh.map(knock => Number.parseInt(knock, 10)));
-  t.same(await target.inside(), ['ssh 10.99.0.9'], 'a knock counts for who sent it, not for the tunnel');
+  t.same(await target.inside(), ['ssh 10.99.0.9'], 'a knock counts for its sender, not for the tunnel');
   t.equal(await target.arrived(), 0);
 });
 
-/** Puts the server's address on a bridge with a second port, and has netfilter track what is only bridged, as Docker does. */
+/** Puts the server's address on a bridge with a second port, and has netfilter track frames that are only bridged, as Docker does. */
 async function bridge(target: Target): Promise<void> {
   await shell(
     target,
@@ -107,7 +107,7 @@ async function bridge(target: Target): Promise<void> {
 /** The frame is for nobody, so the bridge passes it on to all its ports. */
 const NOBODY = macOf('02:00:00:00:00:99');
 const SOMEBODY = macOf('02:00:00:00:00:98');
-/** What the documentation has a host with such a bridge load. */
+/** The rules that the documentation recommends for a host with such a bridge. */
 const RULES = `table inet bridged {
   chain forward {
     type filter hook forward priority filter

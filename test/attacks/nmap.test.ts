@@ -1,4 +1,4 @@
-/** What nmap makes of a guarded host: knock and token ports are nothing, guarded ports closed or silent, and nothing opens. */
+/** nmap finds nothing at the knock and token ports of a guarded host, and its guarded ports closed or silent; nothing opens. */
 import t, { type Test } from 'tap';
 import type { Protocol } from '../kernel/packet.ts';
 import { lacking } from '../kernel/process.ts';
@@ -13,7 +13,7 @@ const ASKED: Readonly<Record<Protocol, readonly number[]>> = {
 interface Scan {
   readonly options: string;
   readonly protocol: Protocol;
-  /** What nmap says of an open port, where the neighbours are closed. */
+  /** nmap's answer for an open port with closed neighbours. */
   readonly open: string;
   /** Whether nmap can scan so over IPv6. */
   readonly ipv6?: boolean;
@@ -43,7 +43,7 @@ const SCANS: readonly Scan[] = [
   { options: '-sU -g 53 --data-length 64', protocol: 'udp', open: 'open', ipv6: true },
 ];
 
-/** Most of the time of a scan is waiting. */
+/** So many scans run at once, since a scan mostly waits. */
 const AT_ONCE = 6;
 const quick = '-n -Pn --max-retries 1 --initial-rtt-timeout 60ms --max-rtt-timeout 120ms --reason -oX -';
 
@@ -117,7 +117,7 @@ t.test('nmap, in all its ways', { skip }, async t => {
     await target.run('server', 'nft', ['delete', 'table', 'inet', 'knockd']);
     t.same(await protocols(), guarded, 'as without a table of ours');
   });
-  await t.test('a scan of all ports finds what is open, and nothing else', async t => {
+  await t.test('a scan of all ports finds the open ones, and no others', async t => {
     await target.reload();
     const before = await target.arrived();
     for (const [words, protocol] of [
@@ -127,7 +127,7 @@ t.test('nmap, in all its ways', { skip }, async t => {
       const fast = `${words} --min-rate 20000 --max-retries 0`;
       const { open } = PORTS[protocol];
       const found = new Set<number>();
-      // so fast, and without retries, an answer may be lost on a busy machine
+      // at this rate, without retries, a busy machine may lose an answer
       for (let tries = 5; tries > 0 && !found.has(open); tries--)
         for (const [port, state] of await nmap(target, fast, '-', target.server.ipv4))
           if (state.startsWith('open ')) found.add(port);

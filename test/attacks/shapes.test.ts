@@ -61,7 +61,7 @@ async function answers(target: Target, cases: readonly Case[], port: number): Pr
 const setting = (path: string, value: number) =>
   `for file in /proc/sys/net/${path}; do if test -e $file; then echo ${value} >$file; fi; done`;
 
-/** What an administrator, or another program, may have set. These stay set. */
+/** Settings that an administrator or another program may have made. They stay set. */
 const LENIENT = {
   'takes what it refuses by default': [
     setting('ipv4/conf/*/accept_source_route', 1),
@@ -127,7 +127,7 @@ t.test('whatever a packet looks like', needs, async t => {
         const neighbour = told.get('neighbour') ?? [];
         for (const [kind, heard] of told)
           for (const [index, one] of (cases.get(kind) ?? []).entries()) {
-            if (one.shape.from) continue; // what is answered to others
+            if (one.shape.from) continue; // the answers go to other hosts
             const [here = '', beside = ''] = [heard[index], neighbour[index]];
             const [seen, expected] =
               kind === 'drop' && one.shape.is !== 'not for the port' && !one.shape.discarded

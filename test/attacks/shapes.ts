@@ -1,4 +1,4 @@
-/** The shapes that a SYN or a datagram may have on its way to a port, and what Linux makes of each. */
+/** The shapes that a SYN or a datagram may have on its way to a port, and Linux's treatment of each. */
 import type { AddressedPacket, Protocol } from '../kernel/packet.ts';
 import {
   asProtocol,
@@ -24,7 +24,7 @@ export interface Shape {
   readonly is: 'new' | 'no beginning' | 'not for the port' | 'refused at once';
   /** Linux discards it after the rules, or between them. Nobody gets it, but `reject` has answered by then. */
   readonly discarded?: true;
-  /** The address that it says it comes from, where that is part of the attack. */
+  /** The source address that it claims, if that is part of the attack. */
   readonly from?: string;
   readonly make: (packet: AddressedPacket) => Packets;
 }
@@ -42,7 +42,7 @@ const cut =
   packet =>
     fragments(plain(packet), parts);
 
-/** A body of that many bytes, so that there is something to cut. */
+/** A body of that many bytes, long enough to be cut. */
 const long = 'x'.repeat(32);
 const cutLong =
   (...parts: Parameters<typeof fragments>[1]): Shape['make'] =>

@@ -59,7 +59,7 @@ export async function heard(
   return heard(target, frames, 2 * milliseconds);
 }
 
-/** What the target has loaded: a gate, a small firewall, and guards before DNAT. */
+/** The configurations that the target loads: a gate, a small firewall, and guards before DNAT. */
 export const CONFIGS = {
   'policy accept': {},
   'policy drop': { policy: 'drop', public: [80, '5353/udp'] },
@@ -94,7 +94,7 @@ export interface Target extends TokenWorld {
   /** The sources of what came, and `source protocol port` of what passed. */
   witnessed(): Promise<{ readonly came: ReadonlySet<string>; readonly passed: ReadonlySet<string> }>;
   state(): Promise<Status>;
-  /** Everybody who is in any service. */
+  /** All clients that are in, of any service. */
   inside(): Promise<readonly string[]>;
   /** How much arrived at the guarded listeners. */
   arrived(): Promise<number>;

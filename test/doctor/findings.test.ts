@@ -89,7 +89,7 @@ t.test('where all is well, there is a line for each check and no finding', async
   t.strictSame(findings(well), []);
 });
 
-t.test('where no service has ports, nothing is said of guarded ones', async t => {
+t.test('if no service has ports, doctor says nothing of guarded ones', async t => {
   const wake = '{ "services": { "wake": { "ports": [], "sequence": [7000, 5001, 9002] } } }';
   const events: Facts = {
     ...well,

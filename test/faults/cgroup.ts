@@ -60,7 +60,7 @@ export async function frozen(
   }
 }
 
-/** A script that puts its shell into a group which has so many bytes of memory: `ip netns exec` hides what is mounted in /sys. */
+/** A script that puts its shell into a group with that many bytes of memory. `ip netns exec` hides the mounts in /sys. */
 export function withMemory(t: Pick<Test, 'teardown'>): (bytes: number) => string {
   const mount = ofMemory();
   if (!mount) throw new Error('no cgroup of memory is mounted');

@@ -1,4 +1,4 @@
-/** Commands that change something, or say something that must be true, each with what was there before. */
+/** Commands that change something, or say something that must be true, each with the state that it starts from. */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,7 +11,7 @@ export const TRIAL = 'TRIAL';
 
 export interface Command {
   readonly words: readonly string[];
-  /** Makes what is there before. */
+  /** Makes the state that the command starts from. */
   readonly prepare: (world: World, env: Env) => Promise<void>;
   /** It makes secrets or sequences by chance, so each run ends in other rules: those of its file. */
   readonly chance?: true;

@@ -1,4 +1,4 @@
-/** A supervisor that stands still, and what happens meanwhile. */
+/** A supervisor that stands still while things happen. */
 import t from 'tap';
 import { skip, ssh, supervised, until } from '../supervisor/supervised.ts';
 import { cannotFreeze, frozen } from './cgroup.ts';
@@ -33,7 +33,7 @@ t.test(
     const { services, inSync } = JSON.parse(stdout);
     t.ok(inSync);
     t.match(services.ssh.clients, [{ address: ipv4 }]);
-    t.equal(services.ssh.clients.length, 1, 'who was revoked is not in');
+    t.equal(services.ssh.clients.length, 1, 'a revoked client is not in');
     t.equal((await supervisor.stop()).status, 0);
   },
 );

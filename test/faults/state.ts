@@ -15,11 +15,11 @@ export interface Saved {
   readonly files: ReadonlyMap<string, Buffer>;
 }
 
-/** The same without all that time, chance and packets change. */
+/** The same without the parts that time, chance and packets change. */
 export interface State {
   /** The program, without the elements of state. */
   readonly rules: string;
-  /** Who is in: `ssh_clients_ipv4 10.0.0.1`. */
+  /** Clients that are in: `ssh_clients_ipv4 10.0.0.1`. */
   readonly clients: readonly string[];
   /** Whether tokens stand ready. */
   readonly tokens: boolean;

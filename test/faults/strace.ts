@@ -12,7 +12,7 @@ import type { World } from '../kernel/world.ts';
 export interface Call {
   readonly name: string;
   readonly number: number;
-  /** What it is about: strace's line, without numbers. Calls that are alike are many looks into /proc, or parts of one answer. */
+  /** Its subject: strace's line, without numbers. Alike are many readings of /proc, or parts of one answer. */
   readonly about: string;
 }
 
@@ -64,7 +64,7 @@ const ANY = ['EIO', 'ENOMEM'] as const;
 const NEVER =
   /^(brk|madvise|mmap|mprotect|mremap|munmap|futex|exit|exit_group|rt_sig\w+|sigaltstack|sched_\w+|(get|set)(pid|ppid|tid|uid|gid|euid|egid|resuid|resgid|cpu|timeofday|rlimit|itimer|random|robust_list)|clock_\w+|prlimit64|set_\w+|rseq|arch_prctl|prctl|uname|umask|capget|membarrier|pkey_\w+|restart_syscall|vfork|wait4|clone|nanosleep|tgkill|kill|poll|ppoll|select)$/;
 
-/** Calls that leave something behind, outside the process. What was done before them must be whole. */
+/** Calls that leave something behind, outside the process. The work before them must be whole. */
 const LASTING =
   /^(write|pwrite64|writev|fsync|rename|link|unlink|mkdir|rmdir|fchmod|fchown|chmod|chown|sendmsg|sendto|ftruncate|flock|symlink)$/;
 

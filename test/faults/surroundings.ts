@@ -1,4 +1,4 @@
-/** A machine that is not as it should be: folders that are full, not to be written, or slow; few descriptors; little memory. */
+/** A machine in trouble: folders that are full, read-only, or slow; few descriptors; little memory. */
 import { dirname } from 'node:path';
 import type { World } from '../kernel/world.ts';
 import type { Run } from './try-faults.ts';

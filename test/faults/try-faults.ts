@@ -1,4 +1,4 @@
-/** Tries a command with one fault after the other, and asks after each what a user may rely on. */
+/** Tries a command with one fault after the other, and checks after each the promises to a user. */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Test } from 'tap';
@@ -75,7 +75,7 @@ const fingerprint = (state: State) => JSON.stringify({ ...state, files: [...stat
 interface Given {
   readonly command: Command;
   readonly env: Env;
-  /** What was there before. */
+  /** The state before the command. */
   readonly saved: Saved;
   /** How the command ends without a fault, and what is there then. */
   readonly clean: Result & { readonly state: State };
@@ -132,7 +132,7 @@ class Lab {
     this.#last = await save(this.#world);
   }
 
-  /** All must be the old or the new; never a half, and nobody who was in is out. */
+  /** All must be the old or the new, never a half, and no client that was in may be out. */
   async #notWhole({ status, stderr }: Result, state: State): Promise<string[]> {
     const { command, clean } = this.#given;
     const isHalf = status >= 128 || /a part is done already/.test(stderr); // of a few transactions

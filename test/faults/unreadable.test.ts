@@ -1,4 +1,4 @@
-/** Notes that are there and cannot be read: nobody knows what they say, so nobody acts as if there were none. */
+/** Notes that exist and cannot be read: no command acts as if there were none. */
 import { existsSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -78,7 +78,7 @@ t.test('a trial in place forgets no earlier content that was not confirmed', { s
   t.equal((await save(world)).files.get('state/unconfirmed')?.toString(), `${'0'.repeat(64)}\n`);
 });
 
-t.test('revoke revokes also where it cannot be noted, and says so', { skip }, async t => {
+t.test('revoke revokes even if it cannot note that, and says so', { skip }, async t => {
   const { world, env } = await prepared(t, 'revoke');
   const note = join(env.RUNTIME_DIRECTORY, 'revoked');
   writeFileSync(note, '');

@@ -32,7 +32,7 @@ for (const name of TARGETS)
     t.equal(finding && (await explained(name, finding.input, finding.fault)), undefined);
   });
 
-t.test('what only a way through branches leads to is found by these, and not by chance', async t => {
+t.test('coverage finds a fault behind several branches, and chance does not', async t => {
   const target = await instrumented('planted');
   const options = { corpus: [], goesOn: (tried: number) => tried < 300_000 };
   const found = await fuzz(target, { ...options, next: numbers(1) });

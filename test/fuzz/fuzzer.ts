@@ -1,6 +1,5 @@
 /**
- * Changes inputs again and again, and keeps those that take branches which none took before: so it gets deeper into the code than
- * chance alone would.
+ * Changes inputs again and again, and keeps those that take new branches. So it gets deeper into the code than chance alone would.
  */
 import type { Numbers } from '../numbers.ts';
 import type { Instrumented } from './instrument.ts';
@@ -28,7 +27,7 @@ export interface Fuzzed {
 }
 
 const LONGEST = 4096;
-/** Where counts differ so much that it tells something: 1, 2, 3, 4, 8, 16, 32 and 128 times, each a bit. */
+/** Counts that tell something new: 1, 2, 3, 4, 8, 16, 32 and 128 times, each a bit. */
 const BUCKETS = Uint8Array.from({ length: 256 }, (_, count) => bucket(count));
 
 function bucket(count: number): number {

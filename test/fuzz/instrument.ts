@@ -5,7 +5,7 @@ import { type Node, parse } from 'acorn';
 import { full } from 'acorn-walk';
 import { build } from 'esbuild';
 
-/** Returns for a value that was read or refused in words. Throws for a fault. */
+/** Returns if the value was read, or refused with a reason. Throws for a fault. */
 export type Target = (data: Buffer) => void | Promise<void>;
 
 /** What a file in targets/ exports. */

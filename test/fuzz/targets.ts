@@ -1,4 +1,4 @@
-/** What is fuzzed: the files of targets/, but for the planted fault. */
+/** The targets of fuzzing: the files of targets/, but for the planted fault. */
 import { pathToFileURL } from 'node:url';
 import { type TargetModule, targetPath } from './instrument.ts';
 

@@ -1,4 +1,4 @@
-/** What a load leaves behind is given back to the system, and nothing that may be changed. */
+/** Memory that a load leaves behind is given back to the system, and none that may have been changed. */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { giveBackMemory, unchangedMappings } from '../../src/host/memory.ts';
@@ -23,7 +23,7 @@ Anonymous:             0 kB
 Anonymous:             0 kB
 `;
 
-t.test('only mappings of files that nobody can write, and nobody has written, are given back', async t => {
+t.test('only mappings of files that are read-only and were never written are given back', async t => {
   t.same(unchangedMappings(SMAPS), [
     { start: 0x400000, end: 0x2c00000 },
     { start: 0x2c10000, end: 0x2c20000 },

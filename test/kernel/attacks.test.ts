@@ -92,7 +92,7 @@ t.test("one source's storm of right and wrong knocks stops nobody else's", needs
   t.same((await serviceOf(world, 'ssh')).clients, ['10.77.0.2']);
 });
 
-t.test('of such a storm 250 knocks are looked at, and 20 a second', needs, async t => {
+t.test('of such a storm 250 knocks are checked, and then 20 a second', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   for (const family of families) {
     const knocks = ['10000/tcp', '1234/tcp'];

@@ -1,4 +1,4 @@
-/** Guarding: what ports look like from outside, who is let in, and openings that serve once. */
+/** Guarding: the look of ports from outside, clients that are let in, and openings for a single use. */
 import t from 'tap';
 import {
   answers,

@@ -1,4 +1,4 @@
-/** Knocking: what counts as a knock, and where it takes a client. */
+/** Knocking: the packets that count as knocks, and the places that they take a client to. */
 import t from 'tap';
 import {
   families,
@@ -134,7 +134,7 @@ t.test('only valid new packets to an address of the server knock', needs, async 
   t.same(await knocking(world), ['10.77.0.2 web 1/4', 'fd77::2 ssh 1/5'], 'these do');
 });
 
-t.test('established traffic and loopback are never looked at', needs, async t => {
+t.test('established traffic and loopback are never checked', needs, async t => {
   const services = { ssh: { ...ssh, sequence: ['7000/udp', 10000, 2345] } };
   const world = await loadedWorld(t, { services });
   const server = world.host('server');
@@ -150,7 +150,7 @@ t.test('established traffic and loopback are never looked at', needs, async t =>
   t.equal((await serviceOf(world, 'ssh')).refused, 0);
 });
 
-t.test('the right knock advances, and its clock starts again', needs, async t => {
+t.test('the right knock moves a client on, and its clock starts again', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   const client = world.host('client');
   const left = async () => (await status(world)).knocking[0]?.expires ?? Number.NaN;
@@ -162,22 +162,26 @@ t.test('the right knock advances, and its clock starts again', needs, async t =>
   }
 });
 
-t.test('a knock made before is ignored: retransmissions, and who starts over', needs, async t => {
-  const world = await loadedWorld(t, { services: { ssh } });
-  await world.host('server').listen(22);
-  const client = world.host('client');
-  const to = world.server.ipv4;
-  const syn = (port: number): Packet => ({ protocol: 'tcp', to, port, sourcePort: 17000 + (port % 100) });
-  for (const [index, port] of [10000, 2345, 3456].entries()) {
-    await client.send([syn(port), syn(port), syn(port)]);
-    t.same(await knocking(world), [`10.77.0.2 ssh ${index + 1}/4`], 'a SYN sent three times');
-  }
-  await client.knock(to, ['10000/tcp', '2345/tcp', '3456/tcp', '10000/tcp']);
-  t.same(await knocking(world), ['10.77.0.2 ssh 3/4'], 'the place stays');
-  t.equal((await status(world)).wrongKnocks, 0);
-  await client.knock(to, ['1234/tcp']);
-  t.equal(await client.connect(to, 22), 'open');
-});
+t.test(
+  'a knock made before is ignored, for retransmissions and for clients that start over',
+  needs,
+  async t => {
+    const world = await loadedWorld(t, { services: { ssh } });
+    await world.host('server').listen(22);
+    const client = world.host('client');
+    const to = world.server.ipv4;
+    const syn = (port: number): Packet => ({ protocol: 'tcp', to, port, sourcePort: 17000 + (port % 100) });
+    for (const [index, port] of [10000, 2345, 3456].entries()) {
+      await client.send([syn(port), syn(port), syn(port)]);
+      t.same(await knocking(world), [`10.77.0.2 ssh ${index + 1}/4`], 'a SYN sent three times');
+    }
+    await client.knock(to, ['10000/tcp', '2345/tcp', '3456/tcp', '10000/tcp']);
+    t.same(await knocking(world), ['10.77.0.2 ssh 3/4'], 'the place stays');
+    t.equal((await status(world)).wrongKnocks, 0);
+    await client.knock(to, ['1234/tcp']);
+    t.equal(await client.connect(to, 22), 'open');
+  },
+);
 
 t.test('a sequence may come back to a port it had before', needs, async t => {
   const again = { ports: [80], sequence: [4000, 5000, 4000, 6000], ...patient };
@@ -190,27 +194,31 @@ t.test('a sequence may come back to a port it had before', needs, async t => {
   t.equal(await client.connect(world.server.ipv4, 80), 'open');
 });
 
-t.test('a wrong knock puts back to the start, counts, and may be a first one', needs, async t => {
-  const web = { ports: [80], sequence: [4000, 5000, 6000], ...patient };
-  const world = await loadedWorld(t, { services: { ssh, web } });
-  const client = world.host('client');
-  for (const [family, wrong] of [
-    ['ipv4', 2],
-    ['ipv6', 4],
-  ] as const) {
-    const to = world.server[family];
-    const from = world.client[family];
-    await client.knock(to, ['10000/tcp', '2345/tcp', '1234/tcp']);
-    t.same(await knocking(world), [], 'the fourth instead of the third');
-    await client.knock(to, ['10000/tcp', '2345/tcp', '4000/tcp']);
-    t.same(await knocking(world), [`${from} web 1/3`], 'the first of another service');
-    t.equal((await status(world)).wrongKnocks, wrong);
-    await client.knock(to, ['5000/tcp', '6000/tcp']);
-  }
-  t.match((await status(world)).services, { ssh: { opened: 0 }, web: { opened: 2 } });
-});
+t.test(
+  'a wrong knock puts a client back to the start, is counted, and may be a first one',
+  needs,
+  async t => {
+    const web = { ports: [80], sequence: [4000, 5000, 6000], ...patient };
+    const world = await loadedWorld(t, { services: { ssh, web } });
+    const client = world.host('client');
+    for (const [family, wrong] of [
+      ['ipv4', 2],
+      ['ipv6', 4],
+    ] as const) {
+      const to = world.server[family];
+      const from = world.client[family];
+      await client.knock(to, ['10000/tcp', '2345/tcp', '1234/tcp']);
+      t.same(await knocking(world), [], 'the fourth instead of the third');
+      await client.knock(to, ['10000/tcp', '2345/tcp', '4000/tcp']);
+      t.same(await knocking(world), [`${from} web 1/3`], 'the first of another service');
+      t.equal((await status(world)).wrongKnocks, wrong);
+      await client.knock(to, ['5000/tcp', '6000/tcp']);
+    }
+    t.match((await status(world)).services, { ssh: { opened: 0 }, web: { opened: 2 } });
+  },
+);
 
-t.test('who knocks too fast is not looked at until it slows down; others are', needs, async t => {
+t.test('a client that knocks too fast is ignored until it slows down, and others are not', needs, async t => {
   const sequence = Array.from({ length: 8 }, (_, index) => 4000 + index * 1000);
   const knocks = sequence.map(port => `${port}/tcp`);
   const world = await loadedWorld(
@@ -238,7 +246,7 @@ t.test('who knocks too fast is not looked at until it slows down; others are', n
   }
 });
 
-t.test('250 knocks at once are looked at', needs, async t => {
+t.test('250 knocks at once are checked', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   const knock = (port: number): Packet => ({ protocol: 'tcp', to: world.server.ipv4, port });
@@ -246,17 +254,21 @@ t.test('250 knocks at once are looked at', needs, async t => {
   t.equal(await world.host('client').connect(world.server.ipv4, 22), 'open');
 });
 
-t.test('the last knock lets in, takes the progress away, and refreshes who is in', needs, async t => {
-  const world = await loadedWorld(t, { services: { ssh } });
-  const left = async () => (await status(world)).services.ssh?.clients[0]?.expires ?? Number.NaN;
-  for (const opened of [1, 2]) {
-    if (opened > 1) await until(left, seconds => seconds < 298.5);
-    await world.host('client').knock(world.server.ipv6, sshKnocks);
-    t.ok((await left()) > 298.5, 'the whole of openFor');
-    t.same(await knocking(world), []);
-    t.match(await serviceOf(world, 'ssh'), { clients: [world.client.ipv6], opened });
-  }
-});
+t.test(
+  'the last knock lets a client in, takes its progress away, and refreshes a client that is in',
+  needs,
+  async t => {
+    const world = await loadedWorld(t, { services: { ssh } });
+    const left = async () => (await status(world)).services.ssh?.clients[0]?.expires ?? Number.NaN;
+    for (const opened of [1, 2]) {
+      if (opened > 1) await until(left, seconds => seconds < 298.5);
+      await world.host('client').knock(world.server.ipv6, sshKnocks);
+      t.ok((await left()) > 298.5, 'the whole of openFor');
+      t.same(await knocking(world), []);
+      t.match(await serviceOf(world, 'ssh'), { clients: [world.client.ipv6], opened });
+    }
+  },
+);
 
 t.test('a link-local address, which others have on other links, is never a client', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });

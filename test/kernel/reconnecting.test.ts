@@ -129,7 +129,7 @@ function milliseconds(text: string): number {
   );
 }
 
-t.test('the time in which a SYN may come again is not begun anew', needs, async t => {
+t.test('the time in which a SYN may come again does not begin anew', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   await makeByHand(world);

@@ -226,7 +226,7 @@ t.test('a runtime folder without room changes nothing', { skip, buffered: true }
   }
 });
 
-t.test('what is tried in one network is not undone in another', { skip, buffered: true }, async t => {
+t.test('a trial in one network is not undone in another', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, before);
   const env = runtime(world);
   const command = startTry(world, [candidate(world, lockout), '--for', '1m'], env);

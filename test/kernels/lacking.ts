@@ -1,4 +1,4 @@
-/** What this kernel lacks is named, and nothing is changed. These checks come first, while no module is in use. */
+/** Commands name the modules that a kernel lacks, and change nothing. These checks come first, while no module is in use. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';

@@ -1,7 +1,7 @@
 /**
- * `npm run test:kernels`: the same checks on each of Debian's kernels, in an emulated machine; docs/kernels.md says what came of
- * it. Words choose kernels, as `5.10` or `newest`; the page has the others as they were when they were checked in this clone, and
- * is left alone until each was. What cannot be had is skipped and counted, and with `--require` it is a failure.
+ * `npm run test:kernels`: the same checks on each of Debian's kernels, in an emulated machine; docs/kernels.md has the
+ * results. Words choose kernels, as `5.10` or `newest`; the page has the others as they were when they were checked in this clone, and
+ * is left alone until each was. A kernel that cannot be had is skipped and counted, and with `--require` it is a failure.
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';

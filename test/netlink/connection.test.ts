@@ -218,7 +218,7 @@ t.test('a connection closes its socket', async t => {
   t.ok(isClosed());
 });
 
-t.test('what still waits for an answer when the connection is closed gets an error', async t => {
+t.test('a call that still waits for an answer when the connection is closed gets an error', async t => {
   const { connection } = connect(() => []);
   const waits: readonly Promise<unknown>[] = [
     connection.request(REQUEST),

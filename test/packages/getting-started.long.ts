@@ -1,4 +1,4 @@
-/** docs/getting-started.md, typed on Debian without Node.js, and with a stopwatch. */
+/** docs/getting-started.md, typed on Debian without Node.js, and timed. */
 import t from 'tap';
 import { missingTmux } from '../cli/tmux.ts';
 import { typeGettingStarted } from '../system/getting-started.ts';

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 
-/** What was done, and what was wrong: each violation names the operations before it. */
+/** The operations of a soak and its violations. Each violation names the operations before it. */
 
 /** Of the operations, the last ones that a violation names. */
 const LAST = 3;

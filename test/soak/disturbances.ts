@@ -1,4 +1,4 @@
-/** What happens to the server: edits, damage by other programs, the end of its supervisor, readers that do not read. */
+/** Events that disturb the server: edits, damage by other programs, the end of its supervisor, readers that do not read. */
 import { connect, type Socket } from 'node:net';
 import { eventsPath } from '../../src/host/hold.ts';
 import { until } from '../kernel/loaded.ts';
@@ -20,10 +20,10 @@ const DAMAGE = (table: string): readonly [string, ...string[]] => [
 /** Readers of events that never read: fewer than the supervisor lets in. */
 const DEAF = 6;
 
-/** How long until the kernel has to be as the file says: never that long, so longer is never. */
+/** After this time the kernel must be as the file says. It never takes that long. */
 const NEVER = 60; // seconds
 
-/** What of `status --json` counts. */
+/** The parts of `status --json` that count. */
 interface Standing {
   readonly inSync: boolean | null;
   readonly supervisor: { readonly pid: number } | null;

@@ -11,7 +11,7 @@ const flat: Sample = {
 const samples = (of: (index: number) => Partial<Sample>) =>
   Array.from({ length: 90 }, (_, index) => ({ ...flat, ...of(index) }));
 
-t.test('what goes up and down is flat, and what only goes up grows', async t => {
+t.test('a figure that goes up and down is flat, and one that only goes up grows', async t => {
   t.strictSame(
     growths(
       samples(index => ({ 'memory (kB)': 20_000 + (index % 7) * 1000, descriptors: 25 + (index % 3) })),

@@ -1,4 +1,4 @@
-/** What must stay flat: what the supervisor holds, what lies in its folders, what is in the kernel's sets. */
+/** Figures that must stay flat: the supervisor's memory and descriptors, files in its folders, elements of the kernel's sets. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { World } from '../kernel/world.ts';

@@ -1,4 +1,4 @@
-/** What a soak has to catch: each breaks one promise, behind its back. */
+/** Faults that a soak has to catch. Each breaks one promise behind the soak's back. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';

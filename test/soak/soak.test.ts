@@ -7,7 +7,7 @@ const skip = cannotSoak;
 const SEED = 20_26;
 
 t.test(
-  'for two minutes of edits, damage and dead supervisors nobody is in without a knock, and nobody who knocked is turned away',
+  'for two minutes of edits, damage and dead supervisors nobody is in without a knock, and no client that knocked is turned away',
   { skip },
   async t => {
     const { violations, diary, counts } = await soak(t, {
@@ -38,7 +38,7 @@ const sabotages: readonly { readonly by: Sabotage; readonly caught: RegExp; read
   { by: 'descriptors', caught: /descriptors grew from \d+ to \d+/, seconds: 15 },
 ];
 for (const { by, caught, seconds } of sabotages)
-  t.test(`what breaks a promise is caught, with the operations before it: ${by}`, { skip }, async t => {
+  t.test(`a broken promise is caught, with the operations before it: ${by}`, { skip }, async t => {
     const growth = by === 'descriptors';
     const { violations } = await soak(t, {
       seed: SEED,

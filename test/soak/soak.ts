@@ -1,7 +1,7 @@
 /**
  * Everything that happens to a server in its life, at once and for as long as you like, between hosts in namespaces of their
- * own. It asks all the time: nobody is in without a knock, nobody who knocked is turned away, sessions go on, and
- * nothing grows.
+ * own. It checks all the time that nobody is in without a knock, that no client that knocked is turned away, that sessions go on,
+ * and that nothing grows.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';

@@ -1,14 +1,14 @@
 /**
- * What held when, and what this promises to strangers and clients. Everything that is asked of the kernel takes time, so a
- * question is a span of time, and its answer is wrong only if it is wrong for each moment of it. All times are milliseconds
- * of `performance.now()`.
+ * The files in force and the disturbances over time, and their promises to strangers and clients. A question to the kernel takes
+ * time, so it is a span, and an answer is wrong only if it is wrong for each moment of the span. All times are milliseconds of
+ * `performance.now()`.
  */
 export interface Span {
   readonly from: number;
   readonly to: number;
 }
 
-/** What a configuration promises. */
+/** The promises of a configuration. */
 export interface Rules {
   readonly guarded: ReadonlySet<number>;
   /** Seconds, of all services that clients come to. */
@@ -106,7 +106,7 @@ export class Timeline {
     return this.isExposed(span) || this.#possible(span).some(({ guarded }) => !guarded.has(port));
   }
 
-  /** What a client finds that made an opening before. */
+  /** The state of the port for a client that made an opening before. */
   expected(opening: Opening, attempt: Span): Expected {
     if (this.isExposed(attempt)) return 'either';
     const rules = this.#possible(opening);

@@ -1,4 +1,4 @@
-/** Who comes to the server all the time: a stranger, clients with sequences and with tokens, and those who stay. */
+/** Visitors that come to the server all the time: a stranger, clients with sequences and with tokens, and clients that stay. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { tokenDatagram } from '../../src/token/packet.ts';
@@ -12,7 +12,7 @@ import type { Opening, Span, Timeline } from './timeline.ts';
 
 type Family = (typeof families)[number];
 
-/** What all visitors share. */
+/** The things that all visitors share. */
 export interface Visited {
   readonly world: World;
   readonly diary: Diary;
@@ -27,7 +27,7 @@ const FIRST_ADDRESS = 100;
 const addressOf = (family: Family, index: number) =>
   family === 'ipv4' ? `10.77.0.${FIRST_ADDRESS + index}` : `fd77::${(FIRST_ADDRESS + index).toString(16)}`;
 
-/** Less than Linux waits to send a SYN again: an answer in time is one to the first SYN. */
+/** Shorter than Linux's wait before it sends a SYN again, so that an answer in time is one to the first SYN. */
 const PATIENCE = 900; // ms
 
 const knocksOf = (ports: readonly number[]) => ports.map(port => `${port}/tcp`);

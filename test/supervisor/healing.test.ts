@@ -56,13 +56,13 @@ t.test('what another program does to the table is undone, and the clients are ba
   t.equal(await client.connect(world.server.ipv4, 22), 'open');
 });
 
-/** What takes the guards away, without a word about what comes instead. */
+/** Commands that remove the guards and put nothing in their place. */
 const LOSSES = ['flush ruleset', 'delete table inet knockd', 'flush chain inet knockd input'];
-/** If the machine has no time for us, a look may come in between. More repairs would have to wait. */
+/** On a busy machine a regular check may come in between. More repairs would have to wait. */
 const ROUNDS = 3;
 
 t.test(
-  'guards that another program takes away are put back at once, not at the next look',
+  'guards that another program takes away are put back at once, not at the next check',
   { skip },
   async t => {
     const world = await createWorld(t);
@@ -75,7 +75,7 @@ t.test(
     mkdirSync(env.RUNTIME_DIRECTORY);
     const supervisor = world.startKnockd(['run'], env);
     await supervisor.line(/"event":"loaded"/);
-    /** Each look begins with this. */
+    /** Each regular check begins with this. */
     const looks = () => manager.lines().filter(line => line === 'WATCHDOG=1').length;
     for (const loss of LOSSES) {
       let isAtOnce = false;
