@@ -14,6 +14,7 @@ export type FindingId =
   | 'configuration-weak'
   | 'connections-few'
   | 'connections-full'
+  | 'datagrams-bridged'
   | 'environment-invalid'
   | 'file-readable'
   | 'flush-at-stop'

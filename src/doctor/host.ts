@@ -33,6 +33,11 @@ function readConntrack(): HostFacts['conntrack'] {
 }
 
 function readSwitches(): Set<string> {
-  const names = [...SWITCHES.reflect, ...Object.values(SWITCHES.forward), SWITCHES.helper];
+  const names = [
+    ...SWITCHES.reflect,
+    ...Object.values(SWITCHES.forward),
+    SWITCHES.helper,
+    ...SWITCHES.bridged,
+  ];
   return new Set(names.filter(name => Number(readOr(`/proc/sys/${name.replaceAll('.', '/')}`, '')) > 0));
 }

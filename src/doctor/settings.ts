@@ -1,4 +1,5 @@
 import type { Config } from '../config/types.ts';
+import type { ForeignTable } from '../firewalls/table.ts';
 import type { HostFacts } from './facts.ts';
 import { type Checked, type Finding, list } from './finding.ts';
 
@@ -11,16 +12,20 @@ export const SWITCHES = {
   reflect: ['net.ipv4.fwmark_reflect', 'net.ipv6.fwmark_reflect'],
   forward: { ipv4: 'net.ipv4.ip_forward', ipv6: 'net.ipv6.conf.all.forwarding' },
   helper: 'net.netfilter.nf_conntrack_helper',
+  bridged: ['net.bridge.bridge-nf-call-iptables', 'net.bridge.bridge-nf-call-ip6tables'],
 } as const;
 
-/** Checks settings of the kernel, and parts of it that we cannot see through. */
-export function checkSettings(config: Config, host: HostFacts): Checked {
+/** Checks settings of the kernel, and parts of it that we cannot see through. `tables` are those of others, if they can be read. */
+export function checkSettings(config: Config, host: HostFacts, tables: readonly ForeignTable[]): Checked {
   const { conntrack, switches, legacyTables } = host;
   const findings: Finding[] = [];
   if (conntrack) findings.push(...connections(conntrack));
   const reflecting = SWITCHES.reflect.filter(name => switches.has(name));
   if (reflecting.length > 0) findings.push(reflects(reflecting));
   if (config.policy === 'drop' && switches.has(SWITCHES.helper)) findings.push(HELPERS);
+  const bridged = SWITCHES.bridged.filter(name => switches.has(name));
+  if (bridged.length > 0 && guardsDatagrams(config) && !tables.some(keepsBridgedOut))
+    findings.push(datagramsBridged(bridged));
   if (legacyTables.length > 0) findings.push(legacy(legacyTables));
   return {
     name: 'settings',
@@ -72,6 +77,40 @@ const HELPERS: Finding = {
   why: 'whoever can make a helped service repeat a line opens ports that "policy": "drop" keeps closed; guarded ones stay guarded',
   mend: `sysctl -w ${SWITCHES.helper}=0  # and in /etc/sysctl.d`,
 };
+
+function guardsDatagrams({ services }: Config): boolean {
+  return services.some(({ ports }) => ports.some(({ protocol }) => protocol === 'udp'));
+}
+
+/** Whether a chain at `forward` drops what is for an address of ours, as {@link BRIDGED} does. */
+function keepsBridgedOut({ chains }: ForeignTable): boolean {
+  return [...chains.values()].some(
+    ({ hook, rules }) =>
+      hook?.name === 'forward' &&
+      rules.some(
+        ({ expressions }) =>
+          expressions.some(({ kind }) => kind === 'fib') &&
+          expressions.some(it => it.kind === 'immediate' && 'verdict' in it && it.verdict.code === 'drop'),
+      ),
+  );
+}
+
+const BRIDGED = [
+  'add table inet bridged',
+  'add chain inet bridged forward { type filter hook forward priority filter; }',
+  'add rule inet bridged forward fib daddr type local drop',
+  'add rule inet bridged forward fib saddr type local drop',
+].join('; ');
+
+function datagramsBridged(names: readonly string[]): Finding {
+  return {
+    id: 'datagrams-bridged',
+    severity: 'risk',
+    what: `${list(names)} ${names.length === 1 ? 'is' : 'are'} on, and UDP ports are guarded`,
+    why: 'a stranger on a link of a bridge here can have tracking take a datagram to us for a flow that was let in, and then reach guarded UDP ports',
+    mend: `nft '${BRIDGED}'  # and in /etc/nftables.conf`,
+  };
+}
 
 function legacy(tables: readonly string[]): Finding {
   const commands = [

@@ -7,6 +7,7 @@ import { examine } from '../../src/doctor/doctor.ts';
 import type { Facts, HostInterface, KernelFacts, ServiceFacts } from '../../src/doctor/facts.ts';
 import { type Finding, list } from '../../src/doctor/finding.ts';
 import { flushesOf, unitsOf } from '../../src/doctor/flushes.ts';
+import { register } from '../../src/nftables/register.ts';
 import { shellWord } from '../../src/terminal/shell.ts';
 
 const PATH = '/etc/knockd-nft.json';
@@ -408,6 +409,44 @@ t.test('automatic helpers matter where all other ports are closed', async t => {
     severity: 'note',
   });
   t.strictSame(findings({ ...well, config: closed }), []);
+});
+
+t.test('a bridge whose frames are tracked matters where UDP is guarded', async t => {
+  const switches = new Set(['net.bridge.bridge-nf-call-iptables']);
+  t.strictSame(findings(withHost({ switches })), [], 'a SYN needs an opening whatever tracking knows');
+  const udp = { protocol: 'udp', first: 51820, last: 51820 } as const;
+  const services = config.services.map(it => ({ ...it, ports: [...it.ports, udp] }));
+  const bridged = {
+    ...withHost({ switches }),
+    config: { ...config, services },
+  };
+  t.match(
+    findings(bridged).find(({ id }) => id === 'datagrams-bridged'),
+    { severity: 'risk', mend: /^nft 'add table inet bridged; .*fib saddr type local drop' / },
+  );
+  const drop = {
+    expressions: [
+      { kind: 'fib', result: 'daddr type', dreg: register(0) },
+      { kind: 'immediate', verdict: { code: 'drop' } },
+    ],
+  } as const;
+  const forward = {
+    name: 'forward',
+    hook: { name: 'forward', priority: 0, policy: 'accept' },
+    rules: [drop],
+  } as const;
+  const table = {
+    family: 'inet',
+    name: 'bridged',
+    chains: new Map([['forward', forward]]),
+    sets: new Map(),
+  } as const;
+  t.strictSame(
+    findings({ ...bridged, kernel: { ...read, tables: [table] } }).filter(
+      ({ id }) => id === 'datagrams-bridged',
+    ),
+    [],
+  );
 });
 
 t.test('tables of iptables-legacy are out of sight', async t => {
