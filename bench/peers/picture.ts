@@ -46,7 +46,7 @@ function powers(values: readonly number[]): readonly number[] {
   return Array.from({ length: last - first + 1 }, (_, index) => 10 ** (first + index));
 }
 
-/** Where a value lies between the first and the last power: 0 to 1. */
+/** The position of a value between the first and the last power: 0 to 1. */
 function place(value: number, ticks: readonly number[]): number {
   const [first = 1, last = 10] = [ticks[0], ticks.at(-1)];
   return Math.max(0, (Math.log10(value) - Math.log10(first)) / (Math.log10(last) - Math.log10(first)));

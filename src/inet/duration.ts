@@ -16,7 +16,7 @@ export interface Span {
   readonly expected: string;
 }
 
-/** What nearly every duration may be. */
+/** The limits of nearly every duration. */
 export const USUAL: Span = {
   shortest: 1000,
   longest: 365 * 86_400_000,

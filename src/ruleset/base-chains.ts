@@ -59,7 +59,7 @@ export function baseChains(config: Config, automaton: Automaton, label: string):
   }));
 }
 
-/** What a host needs to work. */
+/** Packets that a host needs to work. */
 const ICMP = ['destination-unreachable', 'echo-request', 'time-exceeded', 'parameter-problem'] as const;
 const ICMPV6 = [
   'destination-unreachable',

@@ -101,7 +101,7 @@ export function withExtensions(packet: Buffer, extensions: readonly Extension[])
 export interface Part {
   readonly from: number;
   readonly to?: number;
-  /** What stands there instead. */
+  /** The bytes that stand there instead. */
   readonly bytes?: Buffer;
 }
 

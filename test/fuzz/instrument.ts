@@ -8,7 +8,7 @@ import { build } from 'esbuild';
 /** Returns if the value was read, or refused with a reason. Throws for a fault. */
 export type Target = (data: Buffer) => void | Promise<void>;
 
-/** What a file in targets/ exports. */
+/** The exports of a file in targets/. */
 export interface TargetModule {
   readonly fuzz: Target;
   /** Good inputs, from which to begin. */

@@ -1,4 +1,4 @@
-/** What guards promise, at a real sshd: one opening, and a client that tries everything. */
+/** The promises of guards, at a real sshd: one opening, and a client that tries everything. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { load, loadedWorld, serviceOf, ssh, sshKnocks, until } from './loaded.ts';

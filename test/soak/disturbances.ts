@@ -7,7 +7,7 @@ import type { Numbers } from '../numbers.ts';
 import type { File } from './file.ts';
 import { pause, type Visited } from './visitors.ts';
 
-/** What others do to our table. Until it is mended, everything may be open. */
+/** Damage that others do to our table. Until it is mended, everything may be open. */
 const DAMAGE = (table: string): readonly [string, ...string[]] => [
   'flush ruleset',
   `delete table inet ${table}`,
@@ -62,7 +62,7 @@ export class Disturber {
     return disturber;
   }
 
-  /** What all supervisors wrote. */
+  /** The output of all supervisors. */
   get journal(): readonly string[] {
     return [...this.#journal, ...this.#supervisor.lines()];
   }

@@ -64,7 +64,7 @@ export class File {
     return `// edit ${this.#edits}\n${JSON.stringify(file, null, 2)}\n`;
   }
 
-  /** What the file promises. */
+  /** The promises of the file. */
   get rules(): Rules {
     const { openFor, others, settings } = this.#draft;
     return {

@@ -54,7 +54,7 @@ export function thirds(samples: readonly Sample[], name: keyof Sample): readonly
 
 export const FIGURES = Object.keys(LIMITS) as readonly (keyof Sample)[];
 
-/** What grew more than it may, as sentences. */
+/** The figures that grew more than they may, as sentences. */
 export function growths(samples: readonly Sample[]): readonly string[] {
   return FIGURES.flatMap(name => {
     const [before, after] = thirds(samples, name);

@@ -51,7 +51,7 @@ export interface Soaked {
 
 /** Supervisors are ended in this first part of the time, and what the last one holds is measured in the rest. */
 const WITH_KILLS = 0.4;
-/** What a new process takes before it comes to rest is no growth. */
+/** Memory that a new process takes before it comes to rest is no growth. */
 const WARM_UP = 0.1;
 const SAMPLES = 120;
 const LEAST_PAUSE = 1000; // ms between two samples

@@ -72,7 +72,7 @@ function openLaptop(t: Test, lab: Lab, folder: string): Promise<Terminal> {
   return openTerminal(t, command, { columns: 160, rows: 100 });
 }
 
-/** What stands in the last line that is not empty. */
+/** The text of the last line that is not empty. */
 async function lastLine(terminal: Terminal): Promise<string> {
   return (await terminal.screen()).filter(line => line !== '').at(-1) ?? '';
 }
