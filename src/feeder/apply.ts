@@ -88,12 +88,19 @@ async function put(
   { env, remembered = [], mayCommit = () => {}, watched = false }: Options,
 ): Promise<Loaded & { readonly feeding: Fed }> {
   const kernel = await readKernel(connection);
-  const { unkept, ...loaded } = await withdrawing(connection, kernel, wanted, env, async unkept => {
-    await revokeNameless(connection, kernel, wanted);
-    const isAsRead = (await readGeneration(connection)) === kernel.generation;
-    const read = isAsRead ? kernel : undefined;
-    return { unkept, ...(await load(connection, wanted, sessions, remembered, mayCommit, read)) };
-  });
+  const { unkept, ...loaded } = await withdrawing(
+    connection,
+    kernel,
+    wanted,
+    env,
+    async unkept => {
+      await revokeNameless(connection, kernel, wanted);
+      const isAsRead = (await readGeneration(connection)) === kernel.generation;
+      const read = isAsRead ? kernel : undefined;
+      return { unkept, ...(await load(connection, wanted, sessions, remembered, mayCommit, read)) };
+    },
+    mayCommit,
+  );
   const { generation } = loaded;
   try {
     const gone = goneUsers(loaded.before, wanted);
@@ -111,7 +118,7 @@ async function put(
 /**
  * Takes the tokens out of tables that `remove` is about to remove, or whose sets it is about to remove, and then calls it. Without
  * `wanted` these are all tables. `remove` gets the reason if the used tokens cannot be recorded; else undefined. Throws
- * {@link HalfDoneError} if it fails after tokens were taken out.
+ * {@link HalfDoneError} if it fails after tokens were taken out. `mayCommit` is called before that, and may throw.
  */
 export async function withdrawing<T>(
   connection: Access['connection'],
@@ -119,11 +126,13 @@ export async function withdrawing<T>(
   wanted: Ruleset | undefined,
   env: NodeJS.ProcessEnv,
   remove: (unkept: string | undefined) => Promise<T>,
+  mayCommit = () => {},
 ): Promise<T> {
   const left = ours.filter(
     ruleset =>
       hasTokens(ruleset) && !(wanted && ruleset.table.name === wanted.table.name && hasTokens(wanted)),
   );
+  if (left.length > 0) mayCommit();
   let begun = false;
   try {
     let unkept: string | undefined;

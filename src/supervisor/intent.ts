@@ -81,8 +81,8 @@ function react(state: State, event: Event): Decision {
       return only(changed(state));
     case 'reload':
       return only({ ...changed(state), announced: false });
-    case 'held':
-      return only({ ...state, job: undefined });
+    case 'held': // the file may have changed, and the hold be over
+      return only(changed({ ...state, job: undefined }));
     case 'loaded':
       return loaded(state, event, now);
     case 'invalid':

@@ -27,6 +27,7 @@ import { withoutRevoked } from '../table/revocations.ts';
 import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { allKnown, byHand, countOf, type Known, type PackedClients, pack } from './clients.ts';
 import { THREAD } from './thread.ts';
+import { signature } from './watch.ts';
 
 /**
  * One load, in a thread of its own if it is large. Reading, compiling and comparing a large configuration would hold up the
@@ -92,16 +93,17 @@ export interface LoadOutcome {
   readonly revoked: PackedClients;
 }
 
-/** A hold came during the load. A trial has begun, and this load must not replace its candidate. */
+/** A trial began during the load, or was confirmed. This load must not replace its candidate. */
 class HeldError extends Error {
   override readonly name = 'HeldError';
 }
 
-function refuseWhileHeld(): void {
+/** A trial may also have come and gone: then the file is no longer as it was when the load began (`seen`). */
+function refuseAgainstTrial(path: string, seen: string): void {
   const unreadable = { reason: 'a hold that cannot be read', until: null };
   const hold = readHold(process.env, unreadable);
   if (hold === unreadable) throw new Error(`there is ${hold.reason}`);
-  if (hold) throw new HeldError();
+  if (hold || signature(path) !== seen) throw new HeldError();
 }
 
 /** A load that takes this long hangs, in milliseconds. */
@@ -181,6 +183,7 @@ async function work(job: Job): Promise<Outcome> {
 
 async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise<LoadOutcome> {
   const begun = monotonic();
+  const seen = signature(source.path);
   const { config, warnings, bytes, secretFiles } =
     'bytes' in source
       ? {
@@ -196,7 +199,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
     const { wanted, tokens, feeding, ...loaded } = await apply(access, config, {
       env: process.env,
       remembered: stillIn,
-      mayCommit: refuseWhileHeld,
+      mayCommit: () => refuseAgainstTrial(source.path, seen),
       watched,
     });
     const kept = withSecrets(Buffer.from(bytes).toString(), config);

@@ -21,7 +21,7 @@ const LOCAL: ReadonlySet<number> = new Set([
 ]);
 
 /** Tells one state of the file at the end of the path from another; empty if it cannot be looked at. */
-function signature(path: string): string {
+export function signature(path: string): string {
   try {
     const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
     return `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;

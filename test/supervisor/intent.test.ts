@@ -268,6 +268,12 @@ t.test('a hold that follows upon another at once is told, too', async t => {
   t.same(machine.do(seen(9)), ['tell held']);
 });
 
+t.test('a repair that gave way to a trial, which is over by then, leaves the way to the file', async t => {
+  const machine = standing();
+  t.same(machine.do(seen(9)), ['load in force']);
+  t.same(machine.do({ is: 'held' }), ['load file']);
+});
+
 t.test('a load that met a hold is done when that is over', async t => {
   const machine = standing();
   machine.do(changed);
