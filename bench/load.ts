@@ -1,4 +1,4 @@
-/** What a load costs: ours beside `nft -f` on what `render` prints, and beside a bare start of node. */
+/** The cost of a load: ours beside `nft -f` on the output of `render`, and beside a bare start of node. */
 import { writeFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { dirname, join } from 'node:path';

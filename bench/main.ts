@@ -1,8 +1,9 @@
 /**
  * `npm run bench`: words choose among `packets`, `load`, `supervisor`, `trial`, `client`, `status`, `tokens`, `runtime`, `large` and
- * `peers`. Without a word it runs all but the last three.
+ * `peers`. Without a word it runs all but the last three. `against COMMIT` compares this program with that of a commit.
  */
 import { missing } from '../test/kernel/world.ts';
+import { benchAgainst } from './against.ts';
 import { benchClient } from './client.ts';
 import { benchLoad } from './load.ts';
 import { benchPackets } from './packets.ts';
@@ -25,6 +26,7 @@ if (why) {
 const ends: (() => unknown)[] = [];
 const t = { teardown: (end: () => unknown) => void ends.push(end) };
 try {
+  if (words[0] === 'against') await benchAgainst(t, words[1] ?? 'HEAD');
   if (chosen.includes('packets')) await benchPackets(t);
   if (chosen.includes('load')) await benchLoad(t, false);
   if (chosen.includes('supervisor')) await benchSupervisor(t);

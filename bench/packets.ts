@@ -1,4 +1,4 @@
-/** What a packet costs: ours beside the article's ruleset and beside connection tracking alone. */
+/** The cost of a packet: ours beside the article's ruleset and beside connection tracking alone. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { World } from '../test/kernel/world.ts';
@@ -18,7 +18,7 @@ import {
 const COUNTS = [1, 10, 100, 1000] as const;
 const ROUNDS = 400;
 
-/** The service that is knocked on and visited: the middle one, where the article's rules are half gone through. */
+/** The service that gets the knocks and visits: the middle one, so a packet passes half of the article's rules. */
 const middle = (services: number) => services >> 1;
 
 interface Subject {

@@ -5,8 +5,11 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
+import { secondsOfChildren } from './processor.ts';
 
 export interface Command {
+  /** Makes what the command needs; not measured. */
+  readonly prepare?: readonly string[];
   readonly command: readonly string[];
   /** Removes what the command made; not measured. */
   readonly cleanup: readonly string[];
@@ -20,11 +23,13 @@ export interface Plan {
 export interface Measured {
   /** From the start of the process to its end, in milliseconds, one for each round. */
   readonly times: readonly number[];
+  /** CPU time of the process, in milliseconds, one for each round. */
+  readonly cpu: readonly number[];
   /** The most memory that the process had, in KiB; NaN without GNU time. */
   readonly resident: number;
-  /** What the kernel has less after it, in KiB. */
+  /** The loss of the kernel's available memory, in KiB. */
   readonly available: number;
-  /** What the kernel has more in slabs and in large areas (vmalloc) after it, in KiB. */
+  /** The growth of the kernel's slabs and large areas (vmalloc), in KiB. */
   readonly slabs: number;
 }
 
@@ -41,10 +46,15 @@ function run([program = '', ...args]: readonly string[]): { readonly stderr: str
   return { stderr };
 }
 
-function timed(command: readonly string[]): number {
+function timed({ prepare, command, cleanup }: Command): readonly [milliseconds: number, cpu: number] {
+  if (prepare) run(prepare);
+  const before = secondsOfChildren();
   const start = performance.now();
   run(command);
-  return performance.now() - start;
+  const time = performance.now() - start;
+  const cpu = secondsOfChildren() - before;
+  run(cleanup);
+  return [time, cpu * 1000];
 }
 
 function kernelMemory(): { readonly available: number; readonly slabs: number } {
@@ -54,8 +64,9 @@ function kernelMemory(): { readonly available: number; readonly slabs: number } 
 }
 
 /** One more run, for memory, since looking at it takes time. */
-async function memory({ command, cleanup }: Command): Promise<Omit<Measured, 'times'>> {
+async function memory({ prepare, command, cleanup }: Command): Promise<Omit<Measured, 'times' | 'cpu'>> {
   const withTime = existsSync(GNU_TIME);
+  if (prepare) run(prepare);
   await delay(500); // the kernel frees what was removed a little later
   const before = kernelMemory();
   const { stderr } = run(withTime ? [GNU_TIME, '-f', '%M', ...command] : command);
@@ -68,16 +79,17 @@ async function memory({ command, cleanup }: Command): Promise<Omit<Measured, 'ti
   };
 }
 
+/** Every other round goes backwards, so that neither of two neighbours always comes after the other. */
 async function measureAll({ commands, rounds }: Plan): Promise<Measured[]> {
-  const times: number[][] = commands.map(() => []);
+  const series = commands.map(command => ({ command, times: [] as number[], cpu: [] as number[] }));
   for (let round = 0; round < rounds; round++)
-    for (const [index, { command, cleanup }] of commands.entries()) {
-      times[index]?.push(timed(command));
-      run(cleanup);
+    for (const { command, times, cpu } of round % 2 === 0 ? series : series.toReversed()) {
+      const [time, used] = timed(command);
+      times.push(time);
+      cpu.push(used);
     }
   const measured: Measured[] = [];
-  for (const [index, command] of commands.entries())
-    measured.push({ times: times[index] ?? [], ...(await memory(command)) });
+  for (const { command, ...figures } of series) measured.push({ ...figures, ...(await memory(command)) });
   return measured;
 }
 

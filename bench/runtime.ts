@@ -4,20 +4,13 @@ import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createWorld } from '../test/kernel/world.ts';
 import { knocks } from '../test/supervisor/supervised.ts';
+import { environment, flags } from '../test/supervisor/unit.ts';
 import { printTable, quantile, ratio } from './figures.ts';
 import { program } from './subjects.ts';
-import { ENVIRONMENT } from './supervisor.ts';
+import { SETTLED } from './supervisor.ts';
 
 const ROUNDS = 5;
-/** By then V8 has collected the garbage of the start. */
-const SETTLED = 15_000;
 const FIGURES = ['Rss', 'Pss', 'Anonymous'] as const;
-
-/** The words of the unit between runtime and program. */
-function flags(): readonly string[] {
-  const unit = readFileSync('systemd/knockd-nft.service', 'utf8');
-  return (/^ExecStart=\S+ (--.*?) \S+\.cjs run$/m.exec(unit)?.[1] ?? '').split(' ');
-}
 
 export async function benchRuntime(t: Parameters<typeof createWorld>[0]): Promise<void> {
   const packaged = readdirSync('build/cache').find(name => name.startsWith(`node-linux-${process.arch}`));
@@ -25,12 +18,14 @@ export async function benchRuntime(t: Parameters<typeof createWorld>[0]): Promis
   const own = `Node.js ${process.version}`;
   const runtimes = { [own]: process.execPath, [packaged]: resolve('build/cache', packaged, 'bin/node') };
   const measured = new Map<string, Map<string, number>[]>();
-  for (let round = 0; round < ROUNDS; round++)
-    for (const [name, runtime] of Object.entries(runtimes)) {
+  const starts = Array.from({ length: ROUNDS }, () => Object.entries(runtimes)).flat();
+  // all at once: each only waits
+  await Promise.all(
+    starts.map(async ([name, runtime]) => {
       const world = await createWorld(t);
       world.write({ services: { ssh: { ports: [22], sequence: knocks } } });
-      const words = [...flags(), program, '--config', world.configFile, 'run'];
-      const supervisor = world.start('server', runtime, words, ENVIRONMENT);
+      const words = [...flags, program, '--config', world.configFile, 'run'];
+      const supervisor = world.start('server', runtime, words, environment);
       await supervisor.line(/"event":"loaded"/, 60_000);
       await delay(SETTLED);
       const rollup = readFileSync(`/proc/${supervisor.pid}/smaps_rollup`, 'utf8');
@@ -39,7 +34,8 @@ export async function benchRuntime(t: Parameters<typeof createWorld>[0]): Promis
       );
       measured.set(name, [...(measured.get(name) ?? []), new Map(kilobytes)]);
       await supervisor.stop();
-    }
+    }),
+  );
   const figures = (name: string) => {
     const medians = FIGURES.map(key =>
       quantile(
@@ -52,7 +48,7 @@ export async function benchRuntime(t: Parameters<typeof createWorld>[0]): Promis
   };
   const base = figures(own);
   console.log(
-    `Memory of the supervisor ${SETTLED / 1000} s after its start (node ${flags().join(' ')}), in MiB: medians of ${ROUNDS} starts in turn.\n`,
+    `Memory of the supervisor ${SETTLED / 1000} s after its start (node ${flags.join(' ')}), in MiB: medians of ${ROUNDS} starts.\n`,
   );
   printTable(
     ['', ...FIGURES, 'of files'],

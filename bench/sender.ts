@@ -20,7 +20,7 @@ export interface Stream {
   readonly running?: true;
 }
 
-/** Where running connections come from. */
+/** The source address and ports of running connections. */
 export const RUNNING = { from: '198.18.0.1', firstPort: 1024, count: 64 } as const;
 
 export interface Plan {

@@ -21,7 +21,7 @@ export function knocksOf(sequence: number): readonly [number, number, number, nu
   return [20_000 + sequence, 50_000 + sequence, 30_000 + sequence, 40_000 + sequence];
 }
 
-/** A configuration with so many services, each with so many users. */
+/** A configuration with this number of services, each with this number of users. */
 export function configuration(services: number, users = 1, clients = 65_535): object {
   const names = [...Array(services).keys()];
   return {

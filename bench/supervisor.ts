@@ -1,9 +1,12 @@
-/** What the supervisor costs: from a save to the kernel's new ruleset, its memory, and what it does when nothing happens. */
+/**
+ * The cost of the supervisor: from a save to the kernel's new ruleset, its memory, and its work when nothing happens.
+ */
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createWorld, type World } from '../test/kernel/world.ts';
 import { knocks } from '../test/supervisor/supervised.ts';
+import { flags, environment as malloc } from '../test/supervisor/unit.ts';
 import { printTable, quantile, ratio } from './figures.ts';
 import { configuration, program } from './subjects.ts';
 import { work } from './work.ts';
@@ -12,24 +15,48 @@ const COUNTS = [1, 100, 1000] as const;
 const ROUNDS = 7;
 const EVENTS = 10_000;
 const IDLE_SECONDS = 60;
-/** As in systemd/knockd-nft.service. */
-export const FLAGS = ['--jitless', '--max-semi-space-size=1', '--single-threaded-gc', '--optimize-for-size'];
-export const ENVIRONMENT = { MALLOC_ARENA_MAX: '1', MALLOC_TRIM_THRESHOLD_: '65536' };
+/**
+ * By then V8 has collected the garbage of the start, which takes as much time as many idle minutes, the supervisor has given back
+ * for the last time what the start left, and the garbage of idle times was collected, too.
+ */
+export const SETTLED = 130_000;
 
 const built = (name: string) => new URL(name, import.meta.url).href;
 
-type Supervisor = ReturnType<World['start']>;
+type Running = ReturnType<World['start']>;
 
-async function supervise(
+/** A supervisor that has loaded the configuration. `node` are the words to start the program with, after `node`. */
+export async function supervise(
   world: World,
   config: object,
-  environment: NodeJS.ProcessEnv = {},
-): Promise<Supervisor> {
+  environment: Readonly<Record<string, string>> = {},
+  node: readonly string[] = [...flags, program],
+): Promise<Running> {
   world.write(config);
-  const words = [...FLAGS, program, '--config', world.configFile, 'run'];
-  const supervisor = world.start('server', process.execPath, words, { ...ENVIRONMENT, ...environment });
+  const words = [...node, '--config', world.configFile, 'run'];
+  const supervisor = world.start('server', process.execPath, words, { ...malloc, ...environment });
   await supervisor.line(/"event":"(loaded|unchanged|swapped)"/, 60_000);
   return supervisor;
+}
+
+/** Tells each new generation of the server's ruleset. */
+export function tellGenerations(world: World): Running {
+  return world.start('server', process.execPath, [fileURLToPath(built('./generation.js'))]);
+}
+
+/** Saves a configuration. Returns the milliseconds from the end of the save to the new ruleset in the kernel. */
+export async function save(
+  world: World,
+  config: object,
+  supervisor: Running,
+  generations: Running,
+): Promise<number> {
+  world.write(config);
+  const saved = process.hrtime.bigint();
+  let there = 0n;
+  while (there < saved) there = BigInt(await generations.line(/^\d+$/, 60_000));
+  await supervisor.line(/"event":"swapped"/, 60_000);
+  return Number(there - saved) / 1e6;
 }
 
 /** Resident and private memory in MiB. */
@@ -49,15 +76,11 @@ export async function benchSupervisor(t: Parameters<typeof createWorld>[0]): Pro
     const world = await createWorld(t);
     const config = configuration(count);
     const supervisor = await supervise(world, config, { NODE_OPTIONS: `--import ${built('./loop.js')}` });
-    const generations = world.start('server', process.execPath, [fileURLToPath(built('./generation.js'))]);
+    const generations = tellGenerations(world);
     const times: number[] = [];
     for (let round = 1; round <= ROUNDS; round++) {
       await delay(500 + (round % 3) * 170); // not in step with the supervisor's own clock
-      world.write({ ...config, public: [60_000 + round] });
-      const saved = process.hrtime.bigint();
-      const there = BigInt(await generations.line(/^\d+$/, 60_000));
-      times.push(Number(there - saved) / 1e6);
-      await supervisor.line(/"event":"swapped"/, 60_000);
+      times.push(await save(world, { ...config, public: [60_000 + round] }, supervisor, generations));
     }
     await generations.stop();
     await delay(2000);
@@ -73,7 +96,7 @@ export async function benchSupervisor(t: Parameters<typeof createWorld>[0]): Pro
       held.toFixed(0),
     ]);
   }
-  console.log(`Supervisor (node ${FLAGS.join(' ')}): milliseconds from the end of a save to the new ruleset in the kernel, median (most)
+  console.log(`Supervisor (node ${flags.join(' ')}): milliseconds from the end of a save to the new ruleset in the kernel, median (most)
 of ${ROUNDS}; for how long its event loop was held at most.\n`);
   printTable(['services', 'ms', '(most)', 'to 1 service', 'held'], rows);
   await benchIdle(t);
@@ -83,7 +106,7 @@ async function benchIdle(t: Parameters<typeof createWorld>[0]): Promise<void> {
   const world = await createWorld(t);
   const service = { ports: [22], sequence: knocks, openFor: '1s' };
   const supervisor = await supervise(world, { services: { ssh: service }, log: { refused: true } });
-  await delay(2000);
+  await delay(SETTLED);
   const before = memory(supervisor.pid);
   const start = work(supervisor.pid);
   await delay(IDLE_SECONDS * 1000);

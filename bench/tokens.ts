@@ -1,4 +1,4 @@
-/** What one-time tokens cost: races, floods, packets that may carry one, and 1,000 users. */
+/** The cost of one-time tokens: races, floods, packets that may carry one, and 1,000 users. */
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,15 +7,17 @@ import { parseConfig } from '../src/config/parse.ts';
 import { feed, tokensWanted } from '../src/feeder/feed.ts';
 import { Connection } from '../src/netlink/connection.ts';
 import { NETLINK_NETFILTER, openSocket } from '../src/netlink/socket.ts';
+import { Writer } from '../src/table/writer.ts';
 import { tokenDatagram } from '../src/token/packet.ts';
 import { raceTokens } from '../test/kernel/token-racing.ts';
 import { tokenWorld } from '../test/kernel/token-world.ts';
+import { environment, flags } from '../test/supervisor/unit.ts';
 import { printTable, quantile, ratio } from './figures.ts';
 import { measure } from './measure.ts';
 import { nft, sendStreams, track } from './packets.ts';
 import type { Stream } from './sender.ts';
 import { behind, program } from './subjects.ts';
-import { ENVIRONMENT, FLAGS, memory } from './supervisor.ts';
+import { memory } from './supervisor.ts';
 import { work } from './work.ts';
 
 const RACES = 100_000;
@@ -26,7 +28,7 @@ const LOADS = 7;
 const WINDOWS = 60;
 const TOP_UPS = 40;
 const IDLE_SECONDS = 130;
-/** Where tokens count in the data too. */
+/** The ports where tokens count in the data, too. */
 const PAYLOAD = 80;
 const GUARDED = 22;
 
@@ -124,8 +126,8 @@ async function benchUsers(t: Teardown): Promise<void> {
   });
   const times = loads?.times ?? [];
 
-  const supervisor = world.start('server', process.execPath, [...FLAGS, program, '--config', file, 'run'], {
-    ...ENVIRONMENT,
+  const supervisor = world.start('server', process.execPath, [...flags, program, '--config', file, 'run'], {
+    ...environment,
     ...world.env,
   });
   const started = performance.now();
@@ -144,8 +146,8 @@ async function benchUsers(t: Teardown): Promise<void> {
   const { status, stdout, stderr } = await world.run(
     'server',
     process.execPath,
-    [...FLAGS, fileURLToPath(import.meta.url), file],
-    { env: { ...ENVIRONMENT, ...world.env }, timeout: 300_000 },
+    [...flags, fileURLToPath(import.meta.url), file],
+    { env: { ...environment, ...world.env }, timeout: 300_000 },
   );
   if (status !== 0) throw new Error(`top-up: ${stderr}`);
   const topUps = JSON.parse(stdout) as number[];
@@ -156,7 +158,7 @@ async function benchUsers(t: Teardown): Promise<void> {
 
   load, from the start of the process to its end      ${figure(times)}, of ${LOADS}; ${((loads?.resident ?? Number.NaN) / 1024).toFixed(0)} MiB at most
   a top-up of ${USERS} tokens, as the supervisor does it    ${figure(topUps)}, of ${topUps.length}
-  supervisor (node ${FLAGS.join(' ')}):
+  supervisor (node ${flags.join(' ')}):
     from its start until all is loaded                ${loaded.toFixed(0)} ms
     memory while it loads, at most                    ${(most / 1024).toFixed(0)} MiB resident
     memory 5 s later                                  ${resident.toFixed(0)} MiB resident, ${own.toFixed(0)} MiB private
@@ -176,7 +178,7 @@ async function topUp(path: string): Promise<void> {
     const hours = windows / 60;
     if (hours * 60 !== windows) continue; // not exact
     const start = performance.now();
-    const fed = await feed(connection, { ...wanted, hours }, { env, watched: true });
+    const fed = await feed(new Writer(connection), { ...wanted, hours }, { env, watched: true });
     times.push(performance.now() - start);
     if (fed.is !== 'fed' || fed.until <= until) throw new Error(`not fed: ${fed.is}`);
     until = fed.until;

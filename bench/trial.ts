@@ -1,4 +1,4 @@
-/** What it costs to look for a knock while something is tried. */
+/** The cost of looking for a knock during a trial. */
 import { writeFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createWorld } from '../test/kernel/world.ts';
@@ -9,7 +9,9 @@ import { work } from './work.ts';
 const COUNTS = [1, 100, 1000] as const;
 const SECONDS = 20;
 
-/** CPU of the command, and of what outlives it, for so many services that are all new, while nobody knocks. */
+/**
+ * CPU time of the command, and of the process that outlives it, for this number of new services, while nobody knocks.
+ */
 export async function benchTrial(t: Parameters<typeof createWorld>[0]): Promise<void> {
   const rows: (readonly string[])[] = [];
   for (const count of COUNTS) {

@@ -1,12 +1,12 @@
-# Completion of knockd-nft's words in bash: for bash-completion's folder, or to be sourced. It needs bash alone; only
-# services, users and hosts are asked of the program, which reads them from its files.
+# Completion of knockd-nft's words in bash: for bash-completion's folder, or to be sourced. It needs only bash.
+# It asks the program for services, users and hosts, which the program reads from its files.
 
 _knockd_nft() {
   COMPREPLY=()
   local current=${COMP_WORDS[COMP_CWORD]} command='' option='' words='' config=() operands=() word i
   local commands='check load unload render diff status run try confirm undo grant revoke watch on metrics init user import doctor knock proxy page demo help'
 
-  # What stands before the cursor. `--for=1m` is three words.
+  # The words before the cursor. `--for=1m` is three words.
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
     case $word in
@@ -66,13 +66,13 @@ _knockd_nft() {
       'knock 0' | 'proxy 0') words=$(_knockd_nft_ask "$1" hosts) ;;
     esac
   fi
-  # what is in the words is neither expanded here, as by compgen, nor when the line is run
+  # the words are expanded neither here, as by compgen, nor when the line is run
   while read -r word; do
     [[ $word && $word == "$current"* ]] && printf -v "COMPREPLY[${#COMPREPLY[@]}]" %q "$word"
   done <<<"${words// /$'\n'}"
 }
 
-# Asks the program itself, with the --config of the caller; says nothing where there is nothing to be had.
+# Asks the program itself, with the --config of the caller; prints nothing if the program does not.
 _knockd_nft_ask() {
   "$1" "${config[@]}" complete "${@:2}" </dev/null 2>/dev/null
 }

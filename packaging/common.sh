@@ -1,11 +1,11 @@
-# What all packages do. Their scripts begin with it: scripts/package/tree.mjs puts it in.
+# Steps of all packages. Their scripts begin with this text: scripts/package/tree.mjs puts it in.
 units='knockd-nft-tokens.timer knockd-nft.service knockd-nft-load.service'
 
 runs_systemd() {
     [ -d /run/systemd/system ]
 }
 
-# Before the files go; the words are what stops units here.
+# Call this before the files go. The words are the command that stops units here.
 before_removal() {
     # While something is tried nothing is unloaded, and nobody could undo it without the program.
     /usr/bin/knockd-nft undo >/dev/null 2>&1 || true
@@ -28,7 +28,7 @@ after_removal() {
     rm -rf /run/knockd-nft
 }
 
-# The configuration, copies that init keeps, and what an interrupted write leaves: secrets are in all of them. The user stays:
+# The configuration, copies that init keeps, and files that an interrupted write leaves: all of them hold secrets. The user stays:
 # files elsewhere may be its own.
 purge() {
     hex='[0-9a-f]'

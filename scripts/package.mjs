@@ -11,7 +11,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { root } from './package/runtime.mjs';
-import { manifest, stage } from './package/tree.mjs';
+import { manifest, stage, treeIn } from './package/tree.mjs';
 
 const KINDS = ['deb', 'rpm', 'tarball'];
 
@@ -44,6 +44,7 @@ function makePackage(format, arch, { version, out, fast }) {
   try {
     const folder = join(temporary, 'files');
     stage(folder, cpu);
+    treeIn(folder).copy(join(root, 'completion/_knockd-nft'), join(format.zsh, '_knockd-nft'));
     const file = join(out, format.fileName(version, arch));
     format.make(folder, file, { arch, version, fast, temporary });
     console.log(`${basename(file)} (${(statSync(file).size / 1e6).toFixed(1)} MB)`);

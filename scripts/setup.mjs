@@ -22,6 +22,7 @@ const kernelPackages = {
   kmod: ['kmod', 'depmod'],
   'xz-utils': ['xz'],
   'qemu-system-x86': ['qemu-system-x86_64'],
+  'qemu-system-arm': ['qemu-system-aarch64'],
 };
 
 /** The same for the tests. */
@@ -33,7 +34,7 @@ const testPackages = {
   'util-linux': ['unshare', 'nsenter', 'setpriv'],
   systemd: ['systemctl'], // for the lab of test/system, which boots it
   dbus: ['dbus-daemon'],
-  // what the client's commands are tried with
+  // programs to try the client's commands with
   'openssh-server': ['sshd'],
   'openssh-client': ['ssh', 'ssh-keygen'],
   'netcat-openbsd': ['nc'],
@@ -42,6 +43,8 @@ const testPackages = {
   knockd: ['knock'],
   tmux: ['tmux'],
   strace: ['strace'], // system calls that fail
+  sshfs: ['sshfs'], // a file system that hangs
+  procps: ['pgrep'],
   faketime: ['faketime'], // clocks that are set
   acl: ['setfacl'],
   bsdutils: ['script'],
@@ -55,17 +58,17 @@ const testPackages = {
   // tools for the attacks
   nmap: ['nmap'],
   hping3: ['hping3'],
-  // what one-time tokens are sent with
+  // programs to send one-time tokens with
   dash: ['dash'],
   busybox: ['busybox'],
   chromium: ['chromium'],
   'firefox-esr': ['firefox-esr'],
-  // what the manual pages are read with
+  // programs to read the manual pages with
   'man-db': ['man'],
   mandoc: ['mandoc'],
 };
 
-/** What each purpose wants: `npm test`, and the tests that take long. */
+/** The needs of each purpose: `npm test`, and the tests that take long. */
 const purposes = {
   test: testPackages,
   kernels: kernelPackages,
@@ -79,7 +82,12 @@ const purposes = {
     'docker.io': ['dockerd'],
   },
   peers: { ...testPackages, 'fwknop-server': ['fwknopd'], 'fwknop-client': ['fwknop'] },
-  packages: { ...testPackages, debootstrap: ['debootstrap'], rpm: ['rpmbuild', 'rpm'] },
+  packages: {
+    ...testPackages,
+    debootstrap: ['debootstrap'],
+    rpm: ['rpmbuild', 'rpm'],
+    'docker.io': ['dockerd'],
+  },
   prometheus: {
     ...testPackages,
     prometheus: ['prometheus', 'promtool'],
@@ -135,7 +143,7 @@ function installPackages() {
   say('installing npm packages into node_modules …');
   const cache = process.env.npm_config_cache ?? join(homedir(), '.npm');
   const ownCache = writable(cache) ? {} : { npm_config_cache: join(root, '.npm-cache') };
-  // Each flag comes before its like in the environment or in an .npmrc, where it would break the installation.
+  // Each flag overrides the same setting of the environment or of an .npmrc, which would break the installation.
   const flags = ['--include=dev', '--no-global', '--no-dry-run', '--package-lock', '--no-package-lock-only'];
   return npm(['ci', ...flags, '--ignore-scripts', '--no-audit', '--no-fund'], ownCache);
 }
@@ -185,7 +193,7 @@ function install(names) {
   return run('apt-get', ['install', '-y', '--no-install-recommends', ...names], env);
 }
 
-/** The tests go on without, and count what they skip. */
+/** The tests go on without it, and count the skipped ones. */
 function provideSystemPackages() {
   const names = lackingPackages();
   if (names.length > 0 && process.getuid() === 0 && installed('apt-get')) {

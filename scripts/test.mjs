@@ -19,7 +19,9 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const cache = process.env.npm_config_cache ?? join(homedir(), '.npm');
 const jobs = 3; // of two cores: much of the time is waiting
-const timeout = process.argv[2] === '--long' ? 4 * 3600 : 600; // seconds for a file; tap's own is 30
+const isLong = process.argv[2] === '--long';
+// seconds until a file has hung, since a busy machine is slow; tap's own is 30
+const timeout = isLong ? 4 * 3600 : 1800;
 const slow = ['attacks/', 'soak/', 'faults/', 'kernel/', 'system/', 'supervisor/']; // these go first, so that no long one runs alone at the end
 
 /** The sources' list, not the build's: there may be a file whose source is gone. */
@@ -59,7 +61,7 @@ function hostNotes() {
   ];
 }
 
-/** What a test file left behind, a line for each; processes get a moment to end by themselves, and are ended then. */
+/** Things that a test file left behind, a line for each. Processes get a moment to end by themselves; then they are ended. */
 async function leftovers(folder, before) {
   for (let left = 50; left > 0 && processesOf(folder).size > 0; left--) await sleep(100);
   const processes = [...processesOf(folder)].map(([pid, command]) => {
@@ -90,6 +92,7 @@ function run(file, folder, home) {
   });
   child.stderr.setEncoding('utf8').on('data', text => {
     errors += text;
+    if (isLong) process.stderr.write(text); // it says how far it is
   });
   return new Promise(resolve => {
     child.once('close', (status, signal) => resolve({ tap, errors, status: status ?? signal }));
@@ -108,7 +111,7 @@ function count({ tap, status }) {
   };
 }
 
-/** TAP without what went well. */
+/** TAP without the parts that passed. */
 function failures({ tap, errors, status }) {
   const dull = /^\s*(ok \d+.*|# Subtest.*|\d+\.\.\d+|TAP version 14)?$/;
   const lines = tap.split('\n').filter(line => !dull.test(line));

@@ -1,19 +1,18 @@
-/**
- * Writes completion/_knockd-nft (zsh) and completion/knockd-nft.fish from the table of commands; build first. With
- * `--check` it writes nothing, and fails where they differ.
+/** Writes completion/_knockd-nft (zsh) and completion/knockd-nft.fish from the table of commands; build first. With
+ * `--check` it writes nothing, and fails if they differ.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { COMMANDS } from '../build/src/cli/commands.js';
 
 const BY = 'Written by scripts/write-completion.mjs from src/cli/commands.ts.';
-const HELP = { usage: 'help [command]', description: 'what a command does, and its options' };
+const HELP = { usage: 'help [command]', description: 'show what a command does, and its options' };
 const GLOBAL = [
   ['-c, --config <file>', 'the configuration'],
-  ['--json', 'results for programs'],
-  ['--help', 'what it does, and its options'],
+  ['--json', 'print the result as JSON'],
+  ['--help', 'show what it does, and its options'],
 ];
 
-/** What may stand where the usage has this word. */
+/** The kind of word that may replace this word of the usage. */
 const KINDS = {
   file: 'files',
   service: 'services',
@@ -25,7 +24,7 @@ const KINDS = {
 };
 const ACTIONS = ['add', 'rotate', 'remove', 'show'];
 
-/** `--for <duration>`: its names, and the kind of its value; undefined where it has none. */
+/** `--for <duration>`: its names, and the kind of its value; undefined if it has none. */
 function parseFlags(flags) {
   const [, names, value] = flags.match(/^((?:-\S+,? ?)+?)(?: ?[<[](.*?)[>\]])?$/);
   return { names: names.trim().split(', '), value, optional: flags.includes('[') };
@@ -78,7 +77,7 @@ function zsh() {
   return `#compdef knockd-nft
 # Completion of knockd-nft's words in zsh, for a folder of $fpath. ${BY}
 
-# Asks the program itself, with the --config of the line; says nothing where there is nothing to be had.
+# Asks the program itself, with the --config of the line; prints nothing if the program does not.
 _knockd_nft_words() {
   local -a found
   found=(\${(f)"$($_knockd_nft_program $_knockd_nft_config complete "$@" </dev/null 2>/dev/null)"})
@@ -149,7 +148,7 @@ function fish() {
       : [];
   return `# Completion of knockd-nft's words in fish, for a folder of $fish_complete_path. ${BY}
 
-# The words before the cursor without options and their values: the command, and what follows it.
+# The words before the cursor without options and their values: the command and its operands.
 function __knockd_nft_operands
     set -l skip
     for word in (commandline -opc)[2..]
@@ -163,14 +162,14 @@ function __knockd_nft_operands
     end
 end
 
-# Whether the line has this command, or none for '', and so many words behind it, if that is told.
+# Whether the line has this command, or none for '', and this number of operands, if it is given.
 function __knockd_nft_at
     set -l operands (__knockd_nft_operands)
     test "$operands[1]" = "$argv[1]"; or return 1
     not set -q argv[2]; or test (count $operands[2..]) -eq $argv[2]
 end
 
-# Asks the program itself, with the --config of the line; says nothing where there is nothing to be had.
+# Asks the program itself, with the --config of the line; prints nothing if the program does not.
 function __knockd_nft_ask
     set -l words (commandline -opc)
     set -l config
@@ -187,7 +186,7 @@ end
 
 complete -c knockd-nft -f
 complete -c knockd-nft -n "__knockd_nft_at ''" -s c -l config -r -F -d 'the configuration'
-complete -c knockd-nft -n "__knockd_nft_at ''" -l help -d 'what it does, and its options'
+complete -c knockd-nft -n "__knockd_nft_at ''" -l help -d 'show what it does, and its options'
 complete -c knockd-nft -n "__knockd_nft_at ''" -l version -d 'the version'
 ${commands.map(({ name, text: words }) => `complete -c knockd-nft -n "__knockd_nft_at ''" -a ${name} -d ${text(words)}`).join('\n')}
 ${commands.flatMap(({ name, operands, options }) => [...options.map(option(name)), ...operands.flatMap(operand(name))]).join('\n')}

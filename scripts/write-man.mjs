@@ -1,6 +1,5 @@
-/**
- * Writes the keys of man/knockd-nft.json.5 from the table of keys; build first. With `--check` it writes nothing, and
- * fails where they differ.
+/** Writes the keys of man/knockd-nft.json.5 from the table of keys; build first. With `--check` it writes nothing, and
+ * fails if they differ.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { configSchema } from '../build/src/config/schema.js';
@@ -9,7 +8,7 @@ const file = new URL('../man/knockd-nft.json.5', import.meta.url);
 const begin = '.\\" begin: written by scripts/write-man.mjs from src/config/keys.ts\n';
 const end = `.\\" end\n`;
 
-/** A text for roff, in lines that can be read: an escaped backslash, hyphens that can be copied, no requests. */
+/** A text for roff, in short lines: with an escaped backslash, hyphens that can be copied, and no requests. */
 function roff(text) {
   const lines =
     text
@@ -29,14 +28,14 @@ function* keysOf({ properties, required = [] }, path = '') {
   }
 }
 
-/** What is written there, in words. */
+/** The type of a key, in words. */
 function typeOf({ type, enum: values, anyOf, items, minimum, maximum, minItems, maxItems }) {
   if (values)
     return values
       .map(value => JSON.stringify(value))
       .join(', ')
       .replace(/, (?=[^,]*$)/, ' or ');
-  if (anyOf) return anyOf[0].type === 'integer' ? 'port' : 'duration';
+  if (anyOf) return anyOf[0].type === 'number' ? 'duration' : 'port';
   if (type === 'boolean') return 'true or false';
   if (type === 'integer') return `integer from ${minimum} to ${maximum}`;
   if (type === 'array') {

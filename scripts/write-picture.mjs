@@ -24,7 +24,7 @@ const { status, stdout, stderr } = spawnSync('script', ['-qec', demo, '/dev/null
 });
 if (status !== 0) throw new Error(`the demo failed: ${stderr || stdout}`);
 
-/** In grey and yellow: commands and what they print. */
+/** In grey and yellow: commands and their output. */
 const isCommand = line => ['\x1b[33m', '\x1b[90m'].some(colour => line.trimStart().startsWith(colour));
 
 /** Terminal control: a line that was written over counts as it stood last. */

@@ -1,11 +1,15 @@
-import { type Command, CommanderError, Option, program } from 'commander';
-import { COMMANDS, type CommandSpec, type Options } from './cli/commands.ts';
+import { type Command, CommanderError, InvalidArgumentError, Option, program } from 'commander';
+import type { CommandSpec, Options } from './cli/command.ts';
+import { COMMANDS } from './cli/commands.ts';
 import { EXIT, STATES } from './cli/context.ts';
 import { THREAD } from './supervisor/thread.ts';
 import { writeLines } from './terminal/harmless.ts';
 import { VERSION } from './version.ts';
 
-const CONFIG = new Option('-c, --config <file>', 'instead of $KNOCKD_NFT_CONFIG or /etc/knockd-nft.json');
+const CONFIG = new Option(
+  '-c, --config <file>',
+  'instead of $KNOCKD_NFT_CONFIG or /etc/knockd-nft.json',
+).argParser(named);
 
 /** Runs the command line `words` and returns the exit status. */
 async function main(words: readonly string[]): Promise<number> {
@@ -16,7 +20,7 @@ async function main(words: readonly string[]): Promise<number> {
     .description('Port knocking that the Linux kernel does itself, with nftables and no daemon.')
     .addOption(CONFIG)
     .version(VERSION, '-V, --version', 'the version')
-    .helpOption('-h, --help', 'this help, or that of a command')
+    .helpOption('-h, --help', 'this help, or the help of a command')
     .configureHelp({ subcommandTerm: command => command.name() })
     .configureOutput({
       outputError: text =>
@@ -31,7 +35,7 @@ async function main(words: readonly string[]): Promise<number> {
     .showHelpAfterError('"knockd-nft --help" shows all commands')
     .exitOverride();
   let failed: number = EXIT.FAILED;
-  for (const spec of COMMANDS)
+  for (const spec of possible(words))
     addCommand(spec, async run => {
       failed = spec.failed ?? EXIT.FAILED;
       status = await run;
@@ -43,13 +47,29 @@ async function main(words: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return EXIT.DONE;
-      // a monitor takes 64 for who knows what
+      // a monitor does not know what 64 means
       return words.includes('status') && words.includes('--check') ? STATES.UNKNOWN : EXIT.USAGE;
     }
     const { lines, exit } = (await import('./cli/failure.ts')).failureOf(error);
     writeLines(process.stderr, lines);
     return exit === EXIT.FAILED ? failed : exit;
   }
+}
+
+/** A script may have a variable that is empty. */
+function named(file: string): string {
+  if (file === '') throw new InvalidArgumentError('It is empty; expected the name of a file.');
+  return file;
+}
+
+/** The commands that can be meant. To make all of them takes a few milliseconds, and only help and a slip of the pen need it. */
+function possible(words: readonly string[]): readonly CommandSpec[] {
+  const isOption = (word: string) => word.startsWith('-');
+  const isFile = (at: number) => ['-c', '--config'].includes(words[at - 1] ?? '');
+  const called = words.find((word, at) => !isOption(word) && !isFile(at));
+  const asksForHelp = words.some(word => ['--help', '-h'].includes(word));
+  const meant = COMMANDS.filter(({ usage }) => usage.split(' ', 1)[0] === called);
+  return meant.length > 0 && !asksForHelp ? meant : COMMANDS;
 }
 
 function addCommand(
@@ -87,7 +107,7 @@ function addCommand(
   });
 }
 
-/** What works on a server alone says so elsewhere, before it does anything. */
+/** A command that works only on a server says so on other machines, before it does anything. */
 async function onServer(run: () => Promise<number>): Promise<number> {
   const { unsupported, UnsupportedError } = await import('./netlink/supported.ts');
   const why = await unsupported();
@@ -95,7 +115,7 @@ async function onServer(run: () => Promise<number>): Promise<number> {
   return run();
 }
 
-/** Whoever reads our output may have seen enough of it, and a terminal may be gone. */
+/** The reader of our output may have seen enough of it, and a terminal may be gone. */
 function endQuietly(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): void {
   if (error.code === 'EPIPE' || (error.code === 'EIO' && this.isTTY)) process.exit();
   writeLines(process.stderr, `knockd-nft: cannot write (${error.code})`);

@@ -22,7 +22,7 @@ const inside = text.get(INSIDE) ?? '';
 /** Blocks between lines of three backticks. */
 const BLOCK = /^```(\w*)\n([\s\S]*?)^```$/gm;
 
-/** What is written as code within sentences. */
+/** The texts that are written as code within sentences. */
 function spans(file: string): readonly string[] {
   const prose = (text.get(file) ?? '').replace(BLOCK, '').replace(/^ {4}.*$/gm, '');
   return [...prose.matchAll(/`([^`]+)`/g)].map(([, span = '']) => span.replaceAll('\n', ' '));
@@ -48,6 +48,18 @@ t.test('every link within the project leads somewhere', async t => {
       const to = path ? join(dirname(file), path) : file;
       t.ok(existsSync(to) && (anchor === undefined || anchors(to).includes(anchor)), `${file}: ${link}`);
     }
+});
+
+t.test('no line of a sentence is wider than 132 columns', async t => {
+  for (const [file, content] of text) {
+    const byHand = content.replace(BLOCK, '').replace(/^<!-- written by [\s\S]*?^<!-- end of /m, '');
+    const lines = byHand.split('\n').filter(line => !/^(\||\s{4})/.test(line));
+    t.same(
+      lines.filter(line => line.length > 132),
+      [],
+      file,
+    );
+  }
 });
 
 t.test('every test that is named exists', async t => {
@@ -76,8 +88,9 @@ t.test('every command that is shown exists, with its options', async t => {
   }
 });
 
-t.test('what the first page has typed is what was typed', async t => {
-  const [, page = ''] = text.get('README.md')?.match(/^## Use it$([\s\S]*?)From then on:$/m) ?? [];
+t.test('the commands of the first page are among those that were typed', async t => {
+  const [, page = ''] =
+    text.get('README.md')?.match(/^## Hide ssh in ten minutes$([\s\S]*?)From then on:$/m) ?? [];
   const typed = [...page.matchAll(/^ {4}(\S.*?)(?: {2,}#.*)?$/gm)].map(([, command = '']) => command);
   t.not(typed.length, 0);
   for (const command of typed) t.match(text.get('docs/getting-started.md'), `$ ${command}\n`);
@@ -218,24 +231,20 @@ t.test('no file needs itself, through whichever others, not even for a type', as
   }
 });
 
-t.test(
-  'what the first page has you type is what the test of the first steps types, in its order',
-  async t => {
-    const use =
-      (text.get('README.md') ?? '').match(/^Hide ssh on a server[\s\S]*?(?=^For Fedora)/m)?.[0] ?? '';
-    const commands = [...use.matchAll(/^ {4}([^#\s].*?)(?: +#.*)?$/gm)].map(([, command = '']) => command);
-    t.ok(commands.length > 8, `${commands.length} commands`);
-    const typed = [...(text.get('docs/getting-started.md') ?? '').matchAll(/^ {4}\w+@\w+:\S+\$ (.*)$/gm)].map(
-      ([, command = '']) => command,
-    );
-    let from = 0;
-    for (const command of commands) {
-      const at = typed.indexOf(command, from);
-      t.ok(at >= 0, command);
-      from = Math.max(from, at);
-    }
-  },
-);
+t.test('the test of the first steps types the commands of the first page, in their order', async t => {
+  const use = (text.get('README.md') ?? '').match(/^Hide ssh on a server[\s\S]*?(?=^For Fedora)/m)?.[0] ?? '';
+  const commands = [...use.matchAll(/^ {4}([^#\s].*?)(?: +#.*)?$/gm)].map(([, command = '']) => command);
+  t.ok(commands.length > 8, `${commands.length} commands`);
+  const typed = [...(text.get('docs/getting-started.md') ?? '').matchAll(/^ {4}\w+@\w+:\S+\$ (.*)$/gm)].map(
+    ([, command = '']) => command,
+  );
+  let from = 0;
+  for (const command of commands) {
+    const at = typed.indexOf(command, from);
+    t.ok(at >= 0, command);
+    from = Math.max(from, at);
+  }
+});
 
 t.test('no file exports a name that no other file imports', async t => {
   const imported = /\b(?:import|export)\s[^;]*?\bfrom '\.[^']+'|\bconst \{[^}]*\} = await import|\.\w+/g;

@@ -42,7 +42,7 @@ export function bytesOf(text: string): Buffer {
   return Buffer.from(digits.join(''), 'hex');
 }
 
-/** `start` is the offset of the first byte. What is no attribute is shown as it is. */
+/** `start` is the offset of the first byte. Bytes that are no attribute are shown as they are. */
 function attributes(bytes: Buffer, start: number): Line[] {
   const lines: Line[] = [];
   for (let at = 0; at < bytes.length; ) {

@@ -8,7 +8,7 @@ import { spread } from './measures.ts';
 import { pss } from './memory.ts';
 import { BUSY_PORT } from './pump.ts';
 import type { Growth, Report } from './report.ts';
-import type { Rival, Standing } from './rivals.ts';
+import type { Rival, Standing } from './rival.ts';
 
 export const COUNTS = [1, 10, 100, 1000] as const;
 const ROUNDS = 150;

@@ -9,7 +9,7 @@ import { work } from '../work.ts';
 import { pss } from './memory.ts';
 import { BUSY_PORT, type Pumped, type PumpPlan } from './pump.ts';
 import type { Delay, Flood, Rate, Report, Spread, Trick } from './report.ts';
-import type { Knock, Rival, Standing } from './rivals.ts';
+import type { Knock, Rival, Standing } from './rival.ts';
 import type { Visit, Visited } from './visitor.ts';
 
 /** The client is the world's server. All other hosts send packets without a route to it, so it may have any number of addresses. */

@@ -78,8 +78,8 @@ function delays(report: Report): readonly string[] {
   ]);
   return [
     '### From the last knock to the first connection',
-    `As soon as its last packet has left, a client tries to connect every 2 ms. The figures are milliseconds to the first accepted
-connection: median (quartiles) of ${some ? some.opened.n + some.never : 0} interleaved rounds, each from an address of its own. "First fails" is how often the first attempt failed,
+    `A client tries to connect every 2 ms, from the moment when its last packet has left. The figures are milliseconds to the first accepted
+connection: median (quartiles) of ${some ? some.opened.n + some.never : 0} interleaved rounds, each from an address of its own. "First fails" says how often the first attempt failed,
 "failed" how many attempts failed, in the median. "Connect" is one \`connect()\`, as a program makes it: the kernel
 sends a lost SYN again after a second.`,
     '![Milliseconds from the last knock to the first connection](peers-delay.svg)',
@@ -101,7 +101,7 @@ function rates(report: Report): readonly string[] {
     number(list.at(-1)?.daemon?.median, 2),
   ]);
   return [
-    '### Packets that have nothing to do with it',
+    '### Packets to other ports',
     `Half of the packets belong to 64 running connections to an unguarded port, half are SYNs to a port that no file names. One thread sends
 them at ${wanted.map(rate => number(rate / 1000)).join(', ')} thousand a second, or as many as it can. For each rate the table has the thousands a second that were reached, then nanoseconds of CPU
 for a packet, with sender, wire and receiver together: median (quartiles) of five rounds, and the ratio to connection tracking only. The last
@@ -142,10 +142,10 @@ function growths(report: Report): readonly string[] {
   };
   return [
     '### More services',
-    `Columns are numbers of services, each with a sequence or keys of its own. A packet is in nanoseconds as for "packets": the lower decile of
-interleaved rounds of 256. A load is in milliseconds from the start of the first command until the ports are guarded and knocks count: median
+    `Columns are numbers of services, each with its own sequence or keys. The time of a packet is in nanoseconds as for "packets": the lower decile of
+interleaved rounds of 256. The time of a load is in milliseconds from the start of the first command until the ports are guarded and knocks count: median
 of two or three. Memory is in MiB: of the daemon, the proportional set size with its ring of packets; of the kernel, the growth of slabs and
-large areas for rules and sets, which other work of the machine disturbs by some MiB.`,
+large areas for rules and sets. Other work of the machine changes it by some MiB.`,
     '![Nanoseconds for a packet, by the number of services](peers-growth.svg)',
     fenced([
       ...table('a SYN to a port that nobody names, ns', it => it.unrelated, number),
@@ -187,9 +187,9 @@ function floods(report: Report): readonly string[] {
   });
   return [
     '### A flood',
-    `Forged packets come, each from another address: first knocks, or for fwknop and tokens datagrams of the right form with a wrong
-secret. Meanwhile clients come one after the other, with 50 ms between two knocks. The table has how many get in within a second, and the
-median of their milliseconds. The daemon's CPU is in percent of a core, its memory from before to after.`,
+    `Forged packets come, each from another address. They are first knocks or, for fwknop and tokens, datagrams of the right form with a wrong
+secret. Meanwhile clients come one after the other, with 50 ms between two knocks. The table says how many get in within a second, and the
+median of their milliseconds. The daemon's CPU is in percent of a core. Its memory is that before and that after.`,
     fenced(tables),
   ];
 }
@@ -215,8 +215,8 @@ function tricks(report: Report): readonly string[] {
     }),
   );
   return [
-    '### Who is let in',
-    `"Opens" means that a connection was accepted afterwards. Sweeps for datagrams are of UDP, and a single datagram has no order. Shuffled
+    '### Tricks that open, and tricks that do not',
+    `"Opens" means that a connection was accepted afterwards. If knocks are datagrams, sweeps are of UDP, and a single datagram has no order. Shuffled
 sweeps open by chance. The columns:`,
     names.map(name => `- ${SHORT[name]}: ${TRICKS[name]}`).join('\n'),
     fenced(tableOf(['', ...names.map(name => SHORT[name])], rows)),

@@ -37,7 +37,7 @@ export interface Growth {
   readonly load: Spread;
   /** Of the daemon, in MiB; undefined without one. */
   readonly pss?: number;
-  /** What the kernel needs for rules and sets, in MiB. */
+  /** The kernel's memory for rules and sets, in MiB. */
   readonly kernel: Spread;
   /** Nanoseconds for a packet: the lower decile of many rounds. */
   readonly unrelated: number;

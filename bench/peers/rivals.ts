@@ -1,9 +1,8 @@
 /** The rivals: how each comes to guard the services on a host, and what a client sends to be let in. */
 import { spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseConfig } from '../../src/config/parse.ts';
 import { noteFresh } from '../../src/feeder/book.ts';
 import { tokensWanted } from '../../src/feeder/feed.ts';
@@ -11,8 +10,8 @@ import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { tokenDatagram } from '../../src/token/packet.ts';
 import { environment, lacking } from '../../test/kernel/process.ts';
 import type { World } from '../../test/kernel/world.ts';
+import { flags, environment as malloc } from '../../test/supervisor/unit.ts';
 import { article, configuration, conntrackOnly, guardedPort, knocksOf, program } from '../subjects.ts';
-import { ENVIRONMENT, FLAGS } from '../supervisor.ts';
 import {
   accessConf,
   articleByMap,
@@ -22,43 +21,8 @@ import {
   recent,
   type SpaKeys,
 } from './firewalls.ts';
-
-/** A daemon has to be ready after this many milliseconds. */
-const READY = 30_000;
-
-/** A packet that a client sends to be let in: a datagram with the payload, or a SYN without one. */
-export interface Knock {
-  readonly port: number;
-  readonly payload?: string;
-}
-
-/** A rival that guards a host. */
-export interface Standing {
-  /** The processes of its daemon, if it has one. */
-  readonly pids: readonly number[];
-  /** From the start of the first command until it guards, in milliseconds. */
-  readonly milliseconds: number;
-  /** The growth of slabs and large areas for its rules and sets, in MiB. Other work of the machine disturbs it. */
-  readonly kernel: number;
-  readonly remove: () => Promise<void>;
-}
-
-export interface Rival {
-  /** The name of its host. */
-  readonly host: string;
-  readonly name: string;
-  readonly kind: 'nothing' | 'sequence' | 'datagram';
-  /** Its configuration, in words. */
-  readonly how: string;
-  /** Why it cannot be measured here, or false. */
-  readonly lacks: () => string | false;
-  /** Makes it guard that many services. Rejects if it cannot. */
-  readonly stand: (world: World, host: string, services: number) => Promise<Standing>;
-  /** Packets that let each of these addresses in to the first service. They are good for two minutes. */
-  readonly knocks: (world: World, host: string, sources: readonly string[]) => readonly (readonly Knock[])[];
-  /** A packet that looks like the first one of `knocks`, but is not. */
-  readonly flood: Knock;
-}
+import type { Knock, Rival } from './rival.ts';
+import { did, folderOf, iptablesFile, nftFile, stand, write } from './standing.ts';
 
 const sequence: readonly Knock[] = knocksOf(0).map(port => ({ port }));
 const bySequence = {
@@ -66,106 +30,6 @@ const bySequence = {
   knocks: (_world: World, _host: string, sources: readonly string[]) => sources.map(() => sequence),
   flood: sequence[0] ?? { port: 0 },
 } as const;
-
-/** Files of a host. */
-function folderOf(world: World, host: string): string {
-  const folder = join(dirname(world.configFile), host);
-  mkdirSync(folder, { recursive: true });
-  return folder;
-}
-
-function write(world: World, host: string, name: string, text: string): string {
-  const file = join(folderOf(world, host), name);
-  writeFileSync(file, text);
-  chmodSync(file, 0o600);
-  return file;
-}
-
-async function did(
-  world: World,
-  host: string,
-  command: string,
-  args: readonly string[],
-  env = {},
-): Promise<void> {
-  const { status, stderr } = await world.run(host, command, args, { env, timeout: 120_000 });
-  if (status !== 0) throw new Error(`${command} on ${host}: ${stderr.trim() || `status ${status}`}`);
-}
-
-/** In slabs and large areas, MiB. */
-function kernelMemory(): number {
-  const text = readFileSync('/proc/meminfo', 'utf8');
-  const of = (name: string) => Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(text)?.[1]);
-  return (of('Slab') + of('VmallocUsed')) / 1024;
-}
-
-interface Daemon {
-  readonly command: readonly string[];
-  /** The text in its log when it is ready. */
-  readonly ready: RegExp;
-  readonly env?: Readonly<Record<string, string>>;
-  /** The kernel guards without it. */
-  readonly beside?: true;
-}
-
-/** Its output goes into a file, as under a service manager, since nobody here reads a flood of it. */
-async function daemon(world: World, host: string, { command, ready, env }: Daemon) {
-  const log = write(world, host, 'log', '');
-  const running = world.start(
-    host,
-    'sh',
-    ['-c', 'log=$1; shift; exec "$@" >"$log" 2>&1', 'sh', log, ...command],
-    env,
-  );
-  let end: string | undefined;
-  running.ended.then(({ status }) => {
-    end ??= `it ended with ${status}`;
-  });
-  for (const deadline = performance.now() + READY; !ready.test(readFileSync(log, 'utf8')); await delay(2)) {
-    if (performance.now() > deadline) end ??= `it was not ready after ${READY / 1000} s`;
-    if (end === undefined) continue;
-    await running.stop('SIGKILL');
-    throw new Error(
-      `${end}${readFileSync(log, 'utf8').trim().slice(-200).replace(/^/, ': ').replace(/^: $/, '')}`,
-    );
-  }
-  return running;
-}
-
-/** A firewall that a command loads, and perhaps a daemon. */
-async function stand(
-  world: World,
-  host: string,
-  load: () => Promise<void>,
-  service?: Daemon,
-  unload = () => did(world, host, 'nft', ['flush', 'ruleset']),
-): Promise<Standing> {
-  const before = kernelMemory();
-  const start = performance.now();
-  await load();
-  const loaded = performance.now();
-  const kernel = kernelMemory() - before;
-  const again = performance.now();
-  const running = service && (await daemon(world, host, service));
-  return {
-    pids: running ? [running.pid] : [],
-    milliseconds: loaded - start + (service?.beside ? 0 : performance.now() - again),
-    kernel,
-    async remove() {
-      await running?.stop();
-      await unload();
-    },
-  };
-}
-
-const nftFile = (world: World, host: string, text: string) => {
-  const file = write(world, host, 'rules.nft', text);
-  return () => did(world, host, 'nft', ['-f', file]);
-};
-const iptablesFile = (world: World, host: string, text: string) => {
-  const file = write(world, host, 'rules', text);
-  return () => did(world, host, 'iptables-restore', [file]);
-};
 
 function knockd(by: 'iptables' | 'nft'): Pick<Rival, 'stand'> {
   return {
@@ -230,7 +94,7 @@ function ours(world: World, host: string, config: object) {
   const file = write(world, host, 'knockd-nft.json', JSON.stringify(config));
   const env = { RUNTIME_DIRECTORY: join(folder, 'run'), STATE_DIRECTORY: join(folder, 'state') };
   for (const path of Object.values(env)) mkdirSync(path, { recursive: true });
-  const command = [process.execPath, ...FLAGS, program, '--config', file, 'run'];
+  const command = [process.execPath, ...flags, program, '--config', file, 'run'];
   return {
     file,
     env,
@@ -238,7 +102,7 @@ function ours(world: World, host: string, config: object) {
     supervisor: {
       command,
       ready: /"event":"(loaded|unchanged|swapped)"/,
-      env: { ...ENVIRONMENT, ...env },
+      env: { ...malloc, ...env },
       beside: true as const,
     },
   };

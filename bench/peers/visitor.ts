@@ -7,7 +7,7 @@ import { createConnection, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PacketSender } from '../../test/kernel/libc.ts';
 import { encodePacket } from '../../test/kernel/packet.ts';
-import type { Knock } from './rivals.ts';
+import type { Knock } from './rival.ts';
 
 export interface Visit {
   readonly to: string;

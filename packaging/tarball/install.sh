@@ -12,6 +12,11 @@ fail() {
 cd "$(dirname "$0")"
 files/usr/lib/knockd-nft/bin/node --version >/dev/null ||
     fail "this is for @MACHINE@, with glibc 2.28 or newer and libstdc++; this machine is $(uname -m). Nothing was installed"
+if command -v systemctl >/dev/null; then
+    version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
+    [ "${version:-0}" -ge @SYSTEMD@ ] ||
+        fail "the units need systemd @SYSTEMD@ or newer; this is ${version:-an unknown version}. Nothing was installed"
+fi
 list=/usr/lib/knockd-nft/files
 [ -e $list ] || [ ! -e /usr/lib/knockd-nft ] ||
     fail 'another package of it, or what was copied by hand, is in /usr/lib/knockd-nft: remove that first. Nothing was installed'
@@ -50,9 +55,9 @@ elif [ -n "$first" ]; then
     systemctl --system enable $units
     if runs_systemd; then systemctl start $units || true; fi
 elif runs_systemd; then
-    # An upgrade never starts what was stopped, and leaves the loader alone: the supervisor loads.
+    # An upgrade never starts units that were stopped, and leaves the loader alone: the supervisor loads.
     systemctl --system daemon-reload
     systemctl try-restart knockd-nft.service || true
 fi
 /usr/bin/knockd-nft setup --next
-echo 'knockd-nft: sudo /usr/lib/knockd-nft/uninstall.sh removes it; with --purge also what it knows'
+echo 'knockd-nft: sudo /usr/lib/knockd-nft/uninstall.sh removes it; with --purge also the configuration and all notes'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Removes what install.sh has installed; with --purge also the configuration, and all that was remembered.
+# Removes the files that install.sh has installed; with --purge also the configuration, and all notes.
 set -e
 
 @COMMON@

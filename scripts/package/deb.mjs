@@ -3,10 +3,12 @@ import { createHash } from 'node:crypto';
 import { lstatSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './runtime.mjs';
-import { about, filesOf, manifest, scriptText, treeIn } from './tree.mjs';
+import { about, filesOf, manifest, SYSTEMD, scriptText, treeIn } from './tree.mjs';
 
 export const needs = { program: 'dpkg-deb', package: 'dpkg' };
 export const architectures = { amd64: 'x64', arm64: 'arm64' };
+/** Where zsh looks for completion there. */
+export const zsh = 'usr/share/zsh/vendor-completions';
 
 export function fileName(version, arch) {
   return `knockd-nft_${version}_${arch}.deb`;
@@ -23,8 +25,13 @@ export function make(folder, file, { arch, version, fast }) {
     Architecture: arch,
     Maintainer: `${manifest.author} <root@localhost>`,
     'Installed-Size': size,
-    Depends:
-      'libc6 (>= 2.28), libstdc++6 (>= 8), libgcc-s1 | libgcc1, systemd | systemd-standalone-sysusers, init-system-helpers (>= 1.54)',
+    Depends: [
+      'libc6 (>= 2.28)',
+      'libstdc++6 (>= 8)',
+      'libgcc-s1 | libgcc1',
+      `systemd (>= ${SYSTEMD}) | systemd-standalone-sysusers (>= ${SYSTEMD})`,
+      'init-system-helpers (>= 1.54)',
+    ].join(', '),
     Section: 'net',
     Priority: 'optional',
     Description: about.summary,

@@ -2,10 +2,12 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, run } from './runtime.mjs';
-import { about, filesOf, scriptText, treeIn } from './tree.mjs';
+import { about, filesOf, SYSTEMD, scriptText, treeIn } from './tree.mjs';
 
 export const needs = { program: 'rpmbuild', package: 'rpm' };
 export const architectures = { x86_64: 'x64', aarch64: 'arm64' };
+/** Where zsh looks for completion there. */
+export const zsh = 'usr/share/zsh/site-functions';
 
 export function fileName(version, arch) {
   return `knockd-nft-${version}-1.${arch}.rpm`;
@@ -22,6 +24,7 @@ export function make(folder, file, { arch, version, fast, temporary }) {
     spec,
     scriptText('rpm/knockd-nft.spec', {
       VERSION: version,
+      SYSTEMD: String(SYSTEMD),
       DESCRIPTION: about.description.join('\n'),
       PAYLOAD: fast ? 'w0.ufdio' : 'w6.xzdio',
       TREE: folder,

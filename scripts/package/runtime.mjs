@@ -103,11 +103,12 @@ function withoutSymbols(elf) {
   return loaded;
 }
 
-// ahead of the tests
+// ahead of the tests, and for guests of another architecture: prints both folders
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const cpu = process.argv[2] ?? process.arch;
   try {
-    nodeFor(process.arch);
-    koffiFor(process.arch);
+    console.log(nodeFor(cpu));
+    console.log(koffiFor(cpu));
   } catch (error) {
     console.error(error.message);
     process.exitCode = 1;

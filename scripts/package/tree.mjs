@@ -1,4 +1,4 @@
-/** What goes where, for all packages. */
+/** The files of all packages, with their places. */
 import {
   chmodSync,
   copyFileSync,
@@ -26,6 +26,9 @@ export const about = {
     'configuration file and reports to the journal who was let in.',
   ],
 };
+
+/** The oldest version whose units pass a stop on (PropagatesStopTo=): with an older one, a stopped loader would not unload. */
+export const SYSTEMD = 249;
 
 /** A tree of files whose modes do not depend on the clone's. */
 export function treeIn(folder) {
@@ -59,7 +62,7 @@ export function openFolders(folder) {
     if (statSync(join(folder, path)).isDirectory()) chmodSync(join(folder, path), 0o755);
 }
 
-/** A script of packaging/, with what they have in common. */
+/** A script of packaging/, with the part that all have in common. */
 export function scriptText(name, values = {}) {
   const common = readFileSync(join(root, 'packaging/common.sh'), 'utf8').trimEnd();
   const text = readFileSync(join(root, 'packaging', name), 'utf8');
@@ -69,14 +72,14 @@ export function scriptText(name, values = {}) {
   );
 }
 
-/** All that is installed, for a CPU by Node.js's name. */
+/** All that is installed, for a CPU by Node.js's name, but for what has another place in each kind of package. */
 export function stage(folder, cpu) {
   const tree = treeIn(folder);
   stageProgram(tree, cpu);
+  stageModules(tree, cpu);
   // V8's code is for the CPU that compiles it
   const node = cpu === process.arch ? join(nodeFor(cpu), 'bin/node') : undefined;
   compileIn(join(folder, 'usr/lib/knockd-nft'), node);
-  stageModules(tree, cpu);
   stageManuals(tree);
   openFolders(folder);
 }
@@ -84,7 +87,7 @@ export function stage(folder, cpu) {
 function stageProgram(tree, cpu) {
   const node = nodeFor(cpu);
   const program = 'usr/lib/knockd-nft';
-  // SELinux's rules let services run what is in a folder named bin
+  // SELinux's rules let services run programs in a folder named bin
   tree.copy(join(node, 'bin/node'), `${program}/bin/node`, 0o755);
   tree.copy(join(root, 'dist/knockd-nft.cjs'), `${program}/dist/knockd-nft.cjs`, 0o755);
   tree.write(
@@ -97,17 +100,15 @@ function stageProgram(tree, cpu) {
   tree.copy(join(root, 'systemd/knockd-nft.sysusers'), 'usr/lib/sysusers.d/knockd-nft.conf');
   tree.copy(join(root, 'config/knockd-nft.schema.json'), 'usr/share/knockd-nft/knockd-nft.schema.json');
   tree.copy(join(root, 'completion/knockd-nft.bash'), 'usr/share/bash-completion/completions/knockd-nft');
-  tree.copy(join(root, 'completion/_knockd-nft'), 'usr/share/zsh/vendor-completions/_knockd-nft');
   tree.copy(join(root, 'completion/knockd-nft.fish'), 'usr/share/fish/vendor_completions.d/knockd-nft.fish');
 }
 
-/** What `netlink` and koffi need at run time, and no more. */
+/** The files that `netlink` and koffi need at run time, and no more. */
 function stageModules(tree, cpu) {
   const to = 'usr/lib/knockd-nft/node_modules';
   const files = [
     'netlink/package.json',
     'netlink/LICENSE',
-    'netlink/dist/raw.js',
     `netlink/prebuilds/linux-${cpu}/node.napi.node`,
     'node-gyp-build/package.json',
     'node-gyp-build/LICENSE',

@@ -2,20 +2,19 @@
 // It reads words and makes sentences; the floors below decide.
 // Floor 8: it imports only from rooms on lower floors.
 
+import type { ReadConfig } from '../config/parse.ts';
 import { ConfigError, formatProblem, type Problem, UnreadableError, warningOf } from '../config/problems.ts';
-import { readConfig } from '../config/read.ts';
 import { windowsFor } from '../config/tokens.ts';
 import type { Config } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
+import { readAnswering } from '../host/answering.ts';
 import { type Hold, holdText, readHold, readTroubles } from '../host/hold.ts';
 import { lookHere, troublesOf } from '../host/interfaces.ts';
-import { compile } from '../ruleset/compile.ts';
 import { count } from '../ruleset/describe.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clientsIn, headline, knockers } from '../ruleset/status-text.ts';
 import { observe } from '../table/observe.ts';
 import { beginOf } from '../token/derive.ts';
-import { VERSION } from '../version.ts';
 import type { STATES } from './context.ts';
 import { failureOf } from './failure.ts';
 import { readableWarnings } from './readable.ts';
@@ -32,15 +31,14 @@ interface Assessment {
 /** Whether all is well: the file is in force and guards something, and nothing is about to change that. */
 export async function assess(path: string, env: NodeJS.ProcessEnv): Promise<Assessment> {
   try {
-    const read = readOrWhy(path, env);
-    const wanted = 'config' in read ? compile(read.config, VERSION) : undefined;
-    const { status, loaded } = await withKernel(({ connection }) => observe(connection, wanted));
+    const { read, why } = await readOrWhy(path, env);
+    const { status, loaded } = await withKernel(({ connection }) => observe(connection, read?.config));
     const seen = { status, hold: readHold(env) };
     const measured = { perfdata: perfdata(status) };
-    if ('why' in read) return { ...judge({ ...seen, unusable: read.why }), ...measured };
-    const { config } = read;
+    if (!read) return { ...judge({ ...seen, unusable: why }), ...measured };
+    const { config, secretFiles } = read;
     const counters = new Map(loaded?.counters.map(({ name, packets }) => [name, packets]));
-    const warnings = [...readableWarnings(path, env), ...(await astrayWarnings(config, path))];
+    const warnings = [...readableWarnings(path, secretFiles, env), ...(await astrayWarnings(config, path))];
     const assessed = judge({
       ...seen,
       tokens: loaded && tokenStatus(config, counters, env),
@@ -53,16 +51,18 @@ export async function assess(path: string, env: NodeJS.ProcessEnv): Promise<Asse
   }
 }
 
-function readOrWhy(
+async function readOrWhy(
   path: string,
   env: NodeJS.ProcessEnv,
-): { readonly config: Config } | { readonly why: string } {
+): Promise<
+  { readonly read: ReadConfig; readonly why: undefined } | { readonly read: undefined; readonly why: string }
+> {
   try {
-    return readConfig(path, env);
+    return { read: await readAnswering(path, env), why: undefined };
   } catch (error) {
     if (!(error instanceof ConfigError) || (error instanceof UnreadableError && error.permission))
       throw error;
-    return { why: error.problems.slice(0, 1).map(formatProblem).join() };
+    return { read: undefined, why: error.problems.slice(0, 1).map(formatProblem).join() };
   }
 }
 

@@ -1,7 +1,8 @@
 import { ConfigError, formatProblem, type Problem, warningOf } from '../config/problems.ts';
-import { configPath, readConfig } from '../config/read.ts';
+import { configPath } from '../config/read.ts';
 import { windowsFor } from '../config/tokens.ts';
 import type { Config, Service } from '../config/types.ts';
+import { readAnswering } from '../host/answering.ts';
 import { formatDuration } from '../inet/duration.ts';
 import { formatNetwork } from '../inet/network.ts';
 import { formatPort, formatPortRange } from '../inet/port.ts';
@@ -28,13 +29,13 @@ export async function checkCommand(
   if (reload) (await import('../trial/notes.ts')).refuseWhileTrying(env);
   const path = file ?? configPath(context.config, env);
   try {
-    const { config, warnings } = readConfig(path, env);
+    const { config, warnings, secretFiles } = await readAnswering(path, env);
     const here = (await unsupported()) === undefined ? await import('./meaning.ts') : undefined;
     const meaning = await here?.meaningHere(config, env);
     const problems = [
       ...warnings,
       ...payloadWarnings(config, path),
-      ...readableWarnings(path, env),
+      ...readableWarnings(path, secretFiles, env),
       ...(meaning?.troubles ?? []).map(it => warningOf(path, it)),
     ];
     for (const problem of problems) tell(formatProblem(problem));
@@ -59,7 +60,7 @@ function payloadWarnings({ token, services }: Config, file: string): readonly Pr
   return [warningOf(file, message)];
 }
 
-/** The result for `--json`. The file's meaning on this host is null if this is no server. */
+/** The result for `--json`. The file's meaning on this host is null if this machine is no server. */
 function result(file: string, config: Config, meaning: Meaning | undefined, problems: readonly Problem[]) {
   const { policy, hook, interfaces } = config;
   return {

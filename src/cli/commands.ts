@@ -1,74 +1,8 @@
-import { type Context, UsageError } from './context.ts';
+import type { CommandSpec } from './command.ts';
+import { UsageError } from './context.ts';
 import { KNOCKD_OPTIONS, refuseKnockdOptions } from './knockd-words.ts';
 
-/** Options of single commands, by commander's names for them. */
-export interface Options {
-  readonly lastGood?: boolean;
-  readonly reload?: boolean;
-  readonly first?: boolean;
-  readonly next?: boolean;
-  readonly force?: boolean;
-  readonly for?: string;
-  readonly all?: boolean;
-  readonly cut?: boolean;
-  readonly id?: string;
-  readonly after?: string;
-  /** Of `init` several, of `page` one. */
-  readonly service?: readonly string[] | string;
-  readonly knocks?: string;
-  readonly allow?: readonly string[];
-  readonly yes?: boolean;
-  readonly check?: boolean;
-  readonly nft?: boolean;
-  readonly interval?: string;
-  readonly gap?: string;
-  readonly wait?: string | true;
-  readonly timeout?: string;
-  readonly trace?: string;
-  readonly host?: string;
-  readonly realm?: string;
-  readonly port?: string;
-  readonly secretFile?: string;
-  readonly url?: string;
-  readonly openFor?: string;
-  readonly tokens?: string;
-  readonly sequence?: boolean;
-  readonly page?: string;
-  readonly qr?: boolean;
-  readonly atOnce?: string;
-}
-
-/** Headings of the help. */
-type Group =
-  | 'The configuration'
-  | 'The kernel'
-  | 'Who is in'
-  | 'Safe changes'
-  | 'For other programs'
-  | "The client's side"
-  | 'More';
-
-/** A command as the help shows it. Its code is loaded only when it is called. */
-export interface CommandSpec {
-  readonly group: Group;
-  /** Name and arguments, in commander's notation. */
-  readonly usage: string;
-  readonly description: string;
-  /** For the list of all commands, if the description does not fit into a line. */
-  readonly summary?: string;
-  readonly example: string;
-  /** An option without a description is for this program itself, and is not shown. */
-  readonly options?: readonly (readonly [flags: string, description?: string])[];
-  /** For this program itself and its companions, and not shown. */
-  readonly hidden?: true;
-  /** Runs also on other systems than Linux, and without the native parts: commands for clients and files. */
-  readonly anywhere?: true;
-  /** The exit status of a failure that has none of its own; 1 unless said. */
-  readonly failed?: number;
-  /** Gets the words after the command, without options. Returns the exit status. */
-  readonly run: (context: Context, options: Options, words: readonly string[]) => Promise<number>;
-}
-
+/** All commands, in the order of the help. */
 export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The configuration',
@@ -86,7 +20,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'make the kernel match the configuration',
     example: 'sudo knockd-nft load',
     options: [
-      ['--last-good', 'if the file is not valid, load the last one that was'],
+      ['--last-good', 'if the file is not valid, load the last good one'],
       ['--force', 'even if it was tried and not confirmed, or if a supervisor follows another file'],
     ],
     run: async (context, { lastGood = false, force = false }) =>
@@ -97,7 +31,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'unload',
     description: 'remove the table: nothing is guarded any more',
     example: 'sudo knockd-nft unload',
-    options: [['--force', 'even if a supervisor runs, which then leaves it so until the next load']],
+    options: [['--force', 'even if a supervisor runs; it then waits for the next load']],
     run: async (context, { force = false }) => (await import('./unload.ts')).unloadCommand(context, force),
   },
   {
@@ -111,16 +45,16 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The kernel',
     usage: 'diff',
-    description: 'show what load would change; exits with 1 if anything',
+    description: 'show what load would change; exit with 1 if anything',
     example: 'sudo knockd-nft diff',
-    options: [['--nft', 'as the transaction in nft commands, with the sequences']],
+    options: [['--nft', 'show the transaction as nft commands, with the sequences']],
     failed: 2,
     run: async (context, { nft = false }) => (await import('./diff.ts')).diffCommand(context, { nft }),
   },
   {
-    group: 'Who is in',
+    group: 'Clients',
     usage: 'status',
-    description: 'show who is in, who is knocking, and what was counted',
+    description: 'show clients that are in or knock, and counters',
     example: 'sudo knockd-nft status',
     options: [['--check', 'for a monitor such as Nagios: one line, and exit status 0, 1, 2 or 3']],
     run: async (context, { check = false }) =>
@@ -129,17 +63,17 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'The kernel',
     usage: 'run',
-    description: 'the supervisor: keep kernel and file in step',
+    description: 'run the supervisor, which keeps kernel and file in step',
     example: 'sudo knockd-nft --config ./knockd-nft.json run',
     run: async context => (await import('./run.ts')).runCommand(context),
   },
   {
     group: 'Safe changes',
     usage: 'try [file]',
-    summary: 'load a candidate; go back unless it is confirmed in time',
-    description: 'load a candidate, and go back by itself unless it is confirmed in time',
+    summary: 'load a candidate; undo that unless confirmed in time',
+    description: 'load a candidate, and undo that unless it is confirmed in time',
     example: 'sudo knockd-nft try /etc/knockd-nft.json.new --for 1m',
-    options: [['--for <duration>', 'how long to wait for that (default: 30s)']],
+    options: [['--for <duration>', 'how long to wait for the confirmation (default: 30s)']],
     run: async (context, { for: duration }, [file]) =>
       (await import('./try.ts')).tryCommand(context, file, duration),
   },
@@ -163,44 +97,44 @@ export const COMMANDS: readonly CommandSpec[] = [
     },
   },
   {
-    group: 'Who is in',
+    group: 'Clients',
     usage: 'grant <service> <address>',
     description: 'let a client in without a knock, or for longer',
     example: 'sudo knockd-nft grant ssh 192.0.2.7 --for 1h',
-    options: [['--for <duration>', 'such as 30s or 2h (default: openFor of the service)']],
+    options: [['--for <duration>', 'how long: 30s, 2h (default: openFor of the service)']],
     run: async (context, options, [service = '', address = '']) =>
       (await import('./grant.ts')).grantCommand(context, service, address, options.for),
   },
   {
-    group: 'Who is in',
+    group: 'Clients',
     usage: 'revoke [service] [address|user]',
     description: 'take back what a knock or a grant opened',
     example: 'sudo knockd-nft revoke ssh 192.0.2.7 --cut',
     options: [
-      ['--all', 'every client, of one service or of all'],
-      ['--cut', 'end their connections, too, which otherwise go on'],
+      ['--all', 'all clients, of one service or of all'],
+      ['--cut', 'end their connections, too; otherwise these go on'],
     ],
     run: async (context, { all = false, cut = false }, words) =>
       (await import('./revoke.ts')).revokeCommand(context, words, { all, cut }),
   },
   {
-    group: 'Who is in',
+    group: 'Clients',
     usage: 'watch',
-    description: 'show live who is in, who is knocking, and what is counted',
+    description: 'show clients that are in or knock, and counters, live',
     example: 'sudo knockd-nft watch',
-    options: [['--interval <duration>', 'how often to look (default: 1s)']],
+    options: [['--interval <duration>', 'the pause between two readings (default: 1s)']],
     run: async (context, { interval = '1s' }) => (await import('./watch.ts')).watchCommand(context, interval),
   },
   {
     group: 'For other programs',
     usage: 'on <event> <command...>',
     summary: 'run a command for each event',
-    description: 'run a command for each event that the supervisor tells, such as "opened"',
+    description: 'run a command for each event that the supervisor reports, such as "opened"',
     example: 'knockd-nft on opened --service ssh -- logger -t door "somebody is in"',
     options: [
       ['--service <name>', 'only events of this service'],
-      ['--timeout <duration>', 'how long a command may take before it is ended (default: 30s)'],
-      ['--at-once <number>', 'how many may run at the same time (default: 4)'],
+      ['--timeout <duration>', 'end a command after this time (default: 30s)'],
+      ['--at-once <number>', 'how many commands may run at the same time (default: 4)'],
     ],
     run: async (context, { service, ...options }, words) =>
       (await import('./on.ts')).onCommand(context, words, {
@@ -211,7 +145,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'For other programs',
     usage: 'metrics',
-    description: 'print what there is to measure, as OpenMetrics',
+    description: 'print the metrics, as OpenMetrics',
     example: 'sudo knockd-nft metrics',
     run: async context => (await import('./metrics.ts')).metricsCommand(context),
   },
@@ -223,9 +157,9 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'sudo knockd-nft init --service ssh web=80,443',
     options: [
       ['--service <name=ports...>', 'what to hide (default: ssh, where it listens)'],
-      ['--tokens <user>', 'one-time tokens for this user'],
+      ['--tokens <user>', 'make one-time tokens for this user'],
       ['--knocks <number>', 'the number of knocks in the random sequence (default: 4)'],
-      ['--allow <address...>', 'an address that needs no knock: your way back in'],
+      ['--allow <address...>', 'addresses that need no knock: your way back in'],
       ['--force', 'replace an existing file and keep a copy; under a supervisor, write FILE.new'],
       ['--yes', 'ask nothing, as without a terminal; make a sequence unless there is --tokens'],
     ],
@@ -242,7 +176,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'add, rotate, remove or show a user, and print what the client needs',
     example: 'sudo knockd-nft user add ssh alice --host bastion.example.org',
     options: [
-      ['--sequence', 'add: a sequence instead of one-time tokens'],
+      ['--sequence', 'with add: make a sequence instead of one-time tokens'],
       ['--knocks <number>', 'how many knocks a sequence has (default: 4)'],
       ['--host <name>', 'the name or address that clients use for this server'],
       ['--page <url>', 'the URL of the page that knocks, to print a link for a phone'],
@@ -255,7 +189,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     usage: 'import <file>',
     anywhere: true,
     summary: 'turn a knockd.conf into a configuration',
-    description: 'turn a knockd.conf into a configuration, and say what is different',
+    description: 'turn a knockd.conf into a configuration, and say what differs',
     example: 'knockd-nft import /etc/knockd.conf >knockd-nft.json',
     run: async (context, _, [file = '']) => (await import('./import.ts')).importCommand(context, file),
   },
@@ -267,7 +201,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'knock on a host; without knocks, those of ~/.config/knockd-nft/hosts.json',
     example: 'knockd-nft knock bastion 10000 2345/udp 3456 --wait 22',
     options: [
-      ['--wait [port]', 'until a connection to the TCP port succeeds (uses up a singleUse opening)'],
+      ['--wait [port]', 'knock until a connection to the TCP port succeeds (uses up a singleUse opening)'],
       ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
       ['--timeout <duration>', 'how long to wait, knocking again (default: 15s)'],
       ...KNOCKD_OPTIONS,
@@ -281,7 +215,8 @@ export const COMMANDS: readonly CommandSpec[] = [
     group: "The client's side",
     usage: 'proxy <host> <port> [knocks...]',
     anywhere: true,
-    description: 'connect stdin and stdout to a port that opens to knocks',
+    summary: 'connect to a guarded port, for ssh: knock if it is closed',
+    description: 'connect stdin and stdout to a guarded port, and knock if it is closed',
     example: "ssh -o ProxyCommand='knockd-nft proxy %h %p' bastion",
     options: [
       ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
@@ -299,7 +234,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'knockd-nft page --host bastion >bastion.html',
     options: [
       ['--host <host>', 'the host to knock on: an entry of hosts.json, or an address'],
-      ['--service <name>', 'the service, unless hosts.json says it'],
+      ['--service <name>', 'the service, unless hosts.json has it'],
       ['--realm <name>', 'the realm of the server (default: "default")'],
       ['--port <port>', 'where the server expects tokens (default: 62201)'],
       ['--secret-file <file>', 'a file with the secret, unless hosts.json has it'],
@@ -316,7 +251,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: 'look for what keeps clients out or lets strangers in, and say what to do',
     example: 'sudo knockd-nft doctor --trace 192.0.2.7',
     options: [
-      ['--trace <address>', 'watch what becomes of a client that knocks and connects'],
+      ['--trace <address>', 'watch this client while it knocks and connects'],
       ['--for <duration>', 'how long to watch (default: 30s)'],
     ],
     run: async (context, { trace, for: duration }) => {
@@ -329,7 +264,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'More',
     usage: 'demo',
-    description: 'show it all for real, in a network namespace of its own',
+    description: 'show it all at work, in a network namespace',
     example: 'knockd-nft demo',
     run: async context => (await import('./demo.ts')).demoCommand(context),
   },
@@ -344,8 +279,7 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     group: 'More',
     usage: 'setup',
-    description:
-      'what a package does when it is installed: its first configuration, which the services can read',
+    description: 'prepare an installed package: write a first configuration that the services can read',
     example: 'knockd-nft setup --first',
     options: [['--first'], ['--next']],
     hidden: true,

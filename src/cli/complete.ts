@@ -1,7 +1,8 @@
 import { hostsPath } from '../client/folders.ts';
 import { readHosts } from '../client/hosts.ts';
 import { ConfigError } from '../config/problems.ts';
-import { configPath, readConfig } from '../config/read.ts';
+import { configPath } from '../config/read.ts';
+import { readAnswering } from '../host/answering.ts';
 import { type Context, EXIT } from './context.ts';
 
 /**
@@ -10,16 +11,20 @@ import { type Context, EXIT } from './context.ts';
  */
 export async function completeCommand(context: Context, [kind, service]: readonly string[]): Promise<number> {
   try {
-    for (const word of words(context, kind, service)) context.print(word);
+    for (const word of await words(context, kind, service)) context.print(word);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
   }
   return EXIT.DONE;
 }
 
-function words({ config, env }: Context, kind: string | undefined, of: string | undefined): string[] {
+async function words(
+  { config, env }: Context,
+  kind: string | undefined,
+  of: string | undefined,
+): Promise<string[]> {
   if (kind === 'hosts') return readHosts(hostsPath(env)).map(({ name }) => name);
-  const { services } = readConfig(configPath(config, env), env).config;
+  const { services } = (await readAnswering(configPath(config, env), env)).config;
   if (kind === 'services') return services.map(({ name }) => name);
   return services.flatMap(({ name, sequences, tokens }) =>
     name === of ? [...new Set([...sequences, ...tokens].flatMap(({ user }) => user ?? []))] : [],

@@ -1,7 +1,7 @@
-import { isFromHere, sshConnection } from '../host/login.ts';
+import { isFromHere, loginStart, sshConnection } from '../host/login.ts';
 import { readTrial, type Trial } from '../trial/notes.ts';
 import { confirmTrial } from '../trial/settle.ts';
-import { sessionId } from '../trial/witness.ts';
+import { sessionId } from '../trial/visits.ts';
 import { type Context, EXIT } from './context.ts';
 import { tellEnd } from './try.ts';
 
@@ -25,10 +25,14 @@ export async function confirmCommand(context: Context, force: boolean): Promise<
   return EXIT.DONE;
 }
 
-/** Why the connection that this is called over says nothing about the new rules. */
-function loginFlaw(env: NodeJS.ProcessEnv, { sessions }: Trial): string | undefined {
+/**
+ * Why the login over which this is called proves nothing about the new rules. A terminal multiplexer tells of a connection that may
+ * have ended long ago, and its user may be here over any other one.
+ */
+function loginFlaw(env: NodeJS.ProcessEnv, { sessions, by }: Trial): string | undefined {
   const login = sshConnection(env);
   if (!login) return undefined;
-  if (sessions.includes(sessionId(login))) return 'is older than the trial';
+  const isOlder = by.start !== null && (loginStart(env) ?? Number.POSITIVE_INFINITY) <= Number(by.start);
+  if (isOlder || sessions.includes(sessionId(login))) return 'is older than the trial';
   return isFromHere(login) ? 'comes from this host itself' : undefined;
 }

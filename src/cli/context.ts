@@ -1,6 +1,3 @@
-import { formatProblem } from '../config/problems.ts';
-import { configPath, readConfig } from '../config/read.ts';
-
 /** Exit status, as in sysexits.h. */
 export const EXIT = { DONE: 0, FAILED: 1, USAGE: 64, NOT_PERMITTED: 77, CONFIG: 78 } as const;
 
@@ -20,12 +17,4 @@ export interface Context {
   readonly env: NodeJS.ProcessEnv;
   readonly print: (lines: string | readonly string[]) => void;
   readonly tell: (lines: string | readonly string[]) => void;
-}
-
-/** Reads the configuration and tells its warnings. `file` comes before `--config`. Throws ConfigError. */
-export function readConfiguration({ config, env, tell }: Context, file?: string) {
-  const path = file ?? configPath(config, env);
-  const read = readConfig(path, env);
-  for (const warning of read.warnings) tell(formatProblem(warning));
-  return { ...read, path };
 }

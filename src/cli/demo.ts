@@ -12,8 +12,8 @@ import { NotSeenError } from '../demo/witness.ts';
 import { type Context, EXIT } from './context.ts';
 
 /**
- * `demo`: hides a service, knocks, and shows what happens, for real, between two hosts in network namespaces. Its status is 0
- * only if it saw all that it tells. The program runs itself again for each of the hosts.
+ * `demo`: hides a service, knocks, and shows what happens, for real, between two hosts in network namespaces. Its
+ * status is 0 only if it saw all that it claims. The program runs itself again for each of the hosts.
  */
 export async function demoCommand(context: Context): Promise<number> {
   try {

@@ -3,19 +3,19 @@ import { objectName } from '../nftables/change.ts';
 import { transactionText } from '../nftables/text.ts';
 import { compile } from '../ruleset/compile.ts';
 import { changeText, differences } from '../ruleset/describe.ts';
-import { decompile, programOf } from '../ruleset/program.ts';
+import { decompile } from '../ruleset/program.ts';
 import { planLoad } from '../table/load.ts';
 import { readKernel } from '../table/read.ts';
-import { VERSION } from '../version.ts';
-import { type Context, EXIT, readConfiguration } from './context.ts';
+import { readConfiguration } from './configuration.ts';
+import { type Context, EXIT } from './context.ts';
 
 /**
  * `diff`: prints what `load` would change, in the words of the configuration, or of nft. Status 1 if it would change anything.
  * The script for nft holds the sequences, which are secrets.
  */
 export async function diffCommand(context: Context, { nft }: { readonly nft: boolean }): Promise<number> {
-  const { config } = readConfiguration(context);
-  const wanted = compile(config, VERSION);
+  const { config } = await readConfiguration(context);
+  const wanted = compile(config);
   const { before, changes: transaction } = await withKernel(async ({ connection, sessions }) =>
     planLoad(connection, await readKernel(connection), wanted, sessions, { atOnce: true }),
   );
@@ -24,7 +24,7 @@ export async function diffCommand(context: Context, { nft }: { readonly nft: boo
     context.print(context.json ? JSON.stringify({ nft: script }) : script.trimEnd().split('\n'));
     return transaction.length > 0 ? EXIT.FAILED : EXIT.DONE;
   }
-  const changes = transaction.length > 0 ? differences(before && decompile(before), programOf(config)) : [];
+  const changes = transaction.length > 0 ? differences(before && decompile(before), decompile(wanted)) : [];
   const objects = [...new Set(transaction.map(({ object }) => objectName(object)))];
   if (context.json) context.print(JSON.stringify({ changed: transaction.length > 0, changes, objects }));
   else {

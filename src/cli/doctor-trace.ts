@@ -1,9 +1,10 @@
-import { configPath, readConfig } from '../config/read.ts';
+import { configPath } from '../config/read.ts';
 import { quote } from '../config/report.ts';
 import { attempt } from '../doctor/attempt.ts';
 import { conclude, type Met, stopOf, type Trail } from '../doctor/trail.ts';
 import { withConnection, withKernel } from '../host/access.ts';
-import { formatAddress } from '../inet/address.ts';
+import { readAnswering } from '../host/answering.ts';
+import { formatAddress, isNoHost } from '../inet/address.ts';
 import { readDurationWord, type Span } from '../inet/duration.ts';
 import { type Network, readNetwork } from '../inet/network.ts';
 import { interfaceName } from '../netlink/route.ts';
@@ -27,7 +28,7 @@ export async function doctorTraceCommand(context: Context, word: string, time = 
   const name = formatAddress(address.address);
   const span = readDurationWord(time, SPAN);
   if (!span.ok) throw new UsageError(`--for ${time} ${span.wrong}: expected ${span.expected}`);
-  const { config: read } = readConfig(configPath(config, env), env);
+  const { config: read } = await readAnswering(configPath(config, env), env);
   const paint = painter(env);
   const ended = new AbortController();
   const end = () => ended.abort();
@@ -59,6 +60,8 @@ function readAddress(word: string): Network {
   if (!outcome.ok) throw new UsageError(`${quote(word)} ${outcome.wrong}: expected ${outcome.expected}`);
   if (word.includes('/'))
     throw new UsageError(`${quote(word)} is a network: expected the address of one client`);
+  if (isNoHost(outcome.value.address))
+    throw new UsageError(`${quote(word)} is no host's address: expected that of one client`);
   return outcome.value;
 }
 

@@ -1,5 +1,6 @@
 import { configPath } from '../config/read.ts';
 import { examine } from '../doctor/doctor.ts';
+import type { FileFacts } from '../doctor/facts.ts';
 import type { Checked, Finding, Severity } from '../doctor/finding.ts';
 import { readFacts } from '../doctor/read.ts';
 import { type Paint, painter } from '../terminal/paint.ts';
@@ -11,7 +12,7 @@ import { unreadable } from './readable.ts';
 export async function doctorCommand({ config, env, json, print }: Context): Promise<number> {
   const path = configPath(config, env);
   const facts = await readFacts(path, env);
-  const hidden = hiddenFinding(path, env);
+  const hidden = hiddenFinding(facts.file, env);
   const checked = examine(facts).map((it, index) =>
     index === 0 && hidden ? { ...it, findings: [...it.findings, hidden] } : it,
   );
@@ -23,13 +24,13 @@ export async function doctorCommand({ config, env, json, print }: Context): Prom
 }
 
 /** A file that root can read, but the services cannot. */
-function hiddenFinding(path: string, env: NodeJS.ProcessEnv): Finding | undefined {
-  const found = unreadable(path, env);
+function hiddenFinding({ path, secretFiles }: FileFacts, env: NodeJS.ProcessEnv): Finding | undefined {
+  const found = unreadable(path, secretFiles, env);
   return (
     found && {
       id: 'services-cannot-read',
       severity: 'broken',
-      what: `${path}: ${found.what}`,
+      what: `${found.file}: ${found.what}`,
       why: 'a load by hand is taken back, and at the next boot the file cannot be loaded',
       mend: found.mend,
     }

@@ -44,7 +44,7 @@ function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-/** Tells why something failed, unless it told the same just before. */
+/** Prints why something failed, unless it printed the same just before. */
 export function tellingOnce({ tell }: Context): (error: unknown) => void {
   let told: string | undefined;
   return error => {

@@ -1,10 +1,11 @@
 import { quote } from '../config/report.ts';
 import { withKernel } from '../host/access.ts';
-import { isLinkLocal } from '../inet/address.ts';
+import { isLinkLocal, isNoHost } from '../inet/address.ts';
 import { formatDuration, readDurationWord } from '../inet/duration.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { decompile } from '../ruleset/program.ts';
 import { type Grant, type Granted, grant } from '../table/openings.ts';
+import { Writer } from '../table/writer.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { readClient, readService } from './whom.ts';
 
@@ -23,7 +24,7 @@ export async function grantCommand(
 ): Promise<number> {
   const openFor = duration === undefined ? undefined : readTime(duration);
   const granted = await withKernel(({ connection }) =>
-    grant(connection, ruleset => ask(ruleset, service, address, openFor)),
+    grant(new Writer(connection), ruleset => ask(ruleset, service, address, openFor)),
   );
   if (context.json) context.print(JSON.stringify(result(granted)));
   else context.print(sentence(granted));
@@ -43,13 +44,17 @@ function ask(ruleset: Ruleset, word: string, address: string, time: number | und
   const program = decompile(ruleset).services.get(service);
   if (program?.ports.length === 0)
     throw new UsageError(
-      `${service} has no ports: it only tells of knocks, so there is nothing to let anybody in to`,
+      `${service} has no ports: it is only an event, so there is nothing to let a client in to`,
     );
   const instead = 'to let a network in without a knock, put it into "allow" in the configuration';
   const client = readClient(address, ruleset, instead);
   if (isLinkLocal(client.key))
     throw new UsageError(
       `${client.client} is a link-local address, which another host has on another link: let in another address of that host, or put it into "allow" in the configuration`,
+    );
+  if (isNoHost(client.key))
+    throw new UsageError(
+      `${client.client} is no host's address: name one client; for everybody, remove ${service} from the configuration`,
     );
   const openFor = time ?? program?.openFor;
   if (openFor === undefined)

@@ -13,7 +13,7 @@ const MAX_BYTES = 1024 * 1024;
 const STDIN = '-';
 
 /**
- * `import`: prints the configuration that a knockd.conf becomes, and tells what is different. Status 1 if no door could be
+ * `import`: turns a knockd.conf into a configuration, prints it, and says what differs. Status 1 if no door could be
  * carried over, 78 if it is no knockd.conf.
  */
 export async function importCommand({ json, print, tell }: Context, path: string): Promise<number> {

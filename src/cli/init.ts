@@ -45,7 +45,7 @@ interface InitOptions {
   readonly tokens?: string;
 }
 
-/** `init`: writes a first configuration. On a terminal it asks for what no option says. */
+/** `init`: writes a first configuration. On a terminal it asks for the answers that no option gives. */
 export async function initCommand(context: Context, options: InitOptions): Promise<number> {
   try {
     return await init(context, options);
@@ -77,10 +77,10 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   const answers = await complete(context, { services, allow, user }, host, found, options.yes);
   const draft = await disguised(makeDraft(answers, knocks, host, found), example, context);
   const text = writeDraft(example, draft);
-  const { config: meant } = parseConfig(text, place.path, {});
+  const { config: meant, secretFiles } = parseConfig(text, place.path, {});
   await noteSecrets(draft, context);
   const copy = writePlace(place, text);
-  for (const warning of readableWarnings(place.path, env)) context.tell(formatProblem(warning));
+  for (const warning of readableWarnings(place.path, secretFiles, env)) context.tell(formatProblem(warning));
   if (json) {
     const { path: file, candidate } = place;
     const services = draft.services.map(({ token, ...it }) => ({
@@ -130,7 +130,9 @@ function isFollowed(config: string, env: NodeJS.ProcessEnv): boolean {
   return supervisor !== undefined && follows(supervisor, config);
 }
 
-/** Fills in what no option said. Asks on a terminal. Elsewhere it takes what most people want, and says so. */
+/**
+ * Fills in the answers that no option gave. It asks on a terminal. Elsewhere it takes the usual answers, and says so.
+ */
 async function complete(
   { json, tell, env }: Context,
   given: Given,
@@ -150,14 +152,16 @@ async function complete(
     );
   }
   if (!given.allow && login !== undefined)
-    tell(`${login}, from which you are logged in, must knock, too; --allow ${login} lets it in without`);
+    tell(
+      `${login}, from which you are logged in, must knock, too; --allow ${login} lets it in without a knock`,
+    );
   return { services: given.services ?? [ssh], allow: given.allow ?? [], user: given.user ?? null };
 }
 
 function readWay({ tokens, knocks }: InitOptions): Given['user'] {
   if (tokens === undefined) return knocks === undefined ? undefined : null;
   if (knocks !== undefined)
-    throw new UsageError('--tokens and --knocks: tokens have no knocks; expected one');
+    throw new UsageError('--tokens and --knocks: tokens have no knocks; expected one of the two');
   if (NAMING.pattern.test(tokens)) return tokens;
   throw new UsageError(`--tokens ${JSON.stringify(tokens)}: expected a user, ${NAMING.expected}`);
 }

@@ -19,13 +19,14 @@ import { interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
-import { decompile, programOf } from '../ruleset/program.ts';
-import { opens } from '../ruleset/sets.ts';
+import { decompile } from '../ruleset/program.ts';
+import { opens } from '../ruleset/service.ts';
 import { droppedText } from '../table/fit.ts';
 import type { Loaded } from '../table/load.ts';
 import { refuseWhileTrying } from '../trial/notes.ts';
 import { forgetUnconfirmed, refuseUnconfirmed } from '../trial/unconfirmed.ts';
-import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
+import { readConfiguration } from './configuration.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
 import { makeReadable } from './readable.ts';
 
 /** `load`: makes the kernel match the file, and says what changed. */
@@ -34,13 +35,13 @@ export async function loadCommand(
   options: { readonly lastGood: boolean; readonly force: boolean },
 ): Promise<number> {
   refuseWhileTrying(context.env);
-  const read = readWanted(context, options);
+  const read = await readWanted(context, options);
   const { config, bytes } = read;
   const { wanted, feeding, ...loaded } = await putInForce(context, read, options.force);
-  if (options.force) forgetUnconfirmed(context.env, bytes);
+  if (options.force) tellUnlessForgotten(context, bytes);
   const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
   const changes =
-    event === 'swapped' ? differences(loaded.before && decompile(loaded.before), programOf(config)) : [];
+    event === 'swapped' ? differences(loaded.before && decompile(loaded.before), decompile(wanted)) : [];
   if (context.json)
     context.print(
       JSON.stringify({
@@ -62,6 +63,18 @@ export async function loadCommand(
   return EXIT.DONE;
 }
 
+/** The load is done by now, whether or not this fails. */
+function tellUnlessForgotten({ env, tell }: Context, bytes: Uint8Array): void {
+  try {
+    forgetUnconfirmed(env, bytes);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : error;
+    tell(
+      `knockd-nft: this content still counts as not confirmed (${why}), so a boot does not load it: run this again`,
+    );
+  }
+}
+
 /**
  * A supervisor that follows another file would go back to that within seconds. Throws {@link UsageError}. With `force` it
  * returns a hold instead, which makes the supervisor leave the kernel alone until the next load of its own file.
@@ -80,18 +93,19 @@ function holdAgainstSupervisor({ config, env }: Context, force: boolean): Hold |
 /** Makes the kernel match a configuration that was read, and keeps it for a boot with a bad one. */
 export async function putInForce(
   context: Context,
-  { config, bytes, path }: Pick<ReturnType<typeof readConfiguration>, 'config' | 'bytes' | 'path'>,
+  { config, bytes, secretFiles, path }: Omit<Awaited<ReturnType<typeof readConfiguration>>, 'warnings'>,
   force = false,
 ): Promise<Applied> {
   const { env, tell } = context;
   const hold = holdAgainstSupervisor(context, force);
-  makeReadable(path, context);
+  makeReadable(path, secretFiles, context);
   const before = readHold(env);
   if (hold) writeHold(env, hold);
   const applied = await withKernel(access =>
     apply(access, config, { env, mayCommit: () => refuseWhileTrying(env) }),
   ).catch(error => {
-    if (hold) bringBackHold(env, before);
+    const left = hold && bringBackHold(env, before);
+    if (left !== undefined) tell(`knockd-nft: ${left}`);
     throw error;
   });
   const kept = hold ? undefined : lastGoodPath(env);
@@ -108,12 +122,12 @@ export async function putInForce(
 }
 
 /** The configuration. If it is not valid and `lastGood` is set, as at boot, the last one that could be loaded. */
-function readWanted(
+async function readWanted(
   context: Context,
   { lastGood, force }: { readonly lastGood: boolean; readonly force: boolean },
 ) {
   try {
-    const read = readConfiguration(context);
+    const read = await readConfiguration(context);
     if (!force) refuseUnconfirmed(context.env, read.path, read.bytes);
     return read;
   } catch (error) {
@@ -121,11 +135,11 @@ function readWanted(
     if (!(error instanceof ConfigError) || path === undefined || !existsSync(path)) throw error;
     context.tell(error.problems.map(formatProblem));
     context.tell('knockd-nft: THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead');
-    return readConfiguration(context, path);
+    return await readConfiguration(context, path);
   }
 }
 
-/** When the last token in the kernel ends. */
+/** The time when the last token in the kernel ends. */
 function tokensValue(feeding: Fed) {
   return feeding.is === 'fed' ? { users: feeding.users, until: new Date(feeding.until).toISOString() } : null;
 }

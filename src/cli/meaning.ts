@@ -19,12 +19,13 @@ export interface Meaning {
   readonly troubles: readonly string[];
 }
 
-/** If we cannot look, we tell nothing. */
-const UNKNOWN: Looked = { at: [], past: [], astray: [] };
+/** If the file names no interfaces, or if we cannot look, we say nothing. */
+const NOTHING: Looked = { at: [], past: [], astray: [] };
 
 /** Reads only, and needs no privileges. */
 export async function meaningHere(config: Config, env: NodeJS.ProcessEnv): Promise<Meaning> {
-  const looked = await lookHere(config).catch(() => UNKNOWN);
+  const names = config.interfaces.length > 0;
+  const looked = names ? await lookHere(config).catch(() => NOTHING) : NOTHING;
   const absent = looked.astray.filter(({ is }) => is === 'absent').map(({ pattern }) => pattern);
   const found = await readHost(env).then(findServices, () => []);
   const forwarded = config.hook === 'input' ? forwardedPast(config, found) : [];
@@ -36,7 +37,7 @@ export async function meaningHere(config: Config, env: NodeJS.ProcessEnv): Promi
     troubles: [
       ...forwarded.map(
         it =>
-          `"hook": "input" does not see what is forwarded to containers, as is mostly so with ${it}: "hook": "prerouting" does`,
+          `"hook": "input" does not see packets that are forwarded to containers, as those to ${it} mostly are: "hook": "prerouting" does`,
       ),
       ...troublesOf(looked),
     ],
@@ -51,7 +52,9 @@ export function meaningLines(config: Config, { cuts, unguarded }: Meaning): stri
   const allowed = config.allow.map(formatNetwork).join(', ');
   return [
     ...(drops
-      ? ['policy: drops everything that is not named here, except answers, pings and what IP itself needs']
+      ? [
+          'policy: drops everything that the file does not name, except answers, pings and what IP itself needs',
+        ]
       : []),
     ...(cuts.length > 0
       ? [`policy: this closes listeners that "public" does not name: ${cuts.join(', ')}`]
@@ -60,15 +63,19 @@ export function meaningLines(config: Config, { cuts, unguarded }: Meaning): stri
     ...(allowed
       ? [`allow: ${allowed} ${drops ? 'reach every port' : 'reach the guarded ports'} without a knock`]
       : []),
-    ...(interfaces.length > 0 ? [`interfaces: guards only what comes in by ${interfaces.join(', ')}`] : []),
-    ...(unguarded.length > 0 ? [`interfaces: does NOT guard what comes in by ${unguarded.join(', ')}`] : []),
+    ...(interfaces.length > 0
+      ? [`interfaces: guards only packets that come in by ${interfaces.join(', ')}`]
+      : []),
+    ...(unguarded.length > 0
+      ? [`interfaces: does NOT guard packets that come in by ${unguarded.join(', ')}`]
+      : []),
     ...(hook === 'prerouting'
       ? ['hook: forwarded ports are guarded, too, by the number that clients see']
       : []),
   ];
 }
 
-/** Answers of DHCP and DHCPv6 come in all the same. */
+/** Answers of DHCP and DHCPv6 come in nevertheless. */
 const KEPT: readonly PortRange[] = [68, 546].map(port => ({ protocol: 'udp', first: port, last: port }));
 
 function cutListeners(config: Config, found: readonly Found[]): string[] {

@@ -4,7 +4,6 @@ import { withKernel } from '../host/access.ts';
 import { eventsPath, readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
 import { countedOf, type Sample } from '../metrics/sample.ts';
 import { metricsText } from '../metrics/text.ts';
-import { compile } from '../ruleset/compile.ts';
 import { knockers } from '../ruleset/status-text.ts';
 import { observe } from '../table/observe.ts';
 import { VERSION } from '../version.ts';
@@ -14,10 +13,8 @@ import { tokenStatus } from './token-status.ts';
 
 /** `metrics`: all figures, as OpenMetrics. */
 export async function metricsCommand({ config: file, env, json, print, tell }: Context): Promise<number> {
-  const config = readUsable(configPath(file, env), env, tell);
-  const { status, loaded } = await withKernel(({ connection }) =>
-    observe(connection, config && compile(config, VERSION)),
-  );
+  const config = (await readUsable(configPath(file, env), env, tell))?.config;
+  const { status, loaded } = await withKernel(({ connection }) => observe(connection, config));
   const counters = new Map(loaded?.counters.map(({ name, packets }) => [name, packets]));
   const { services, tokens, wrongKnocks } = countedOf(counters, Object.keys(status.services));
   const standing = config && loaded && tokenStatus(config, counters, env);

@@ -34,7 +34,7 @@ export async function onCommand(
   const event = readEvent(name);
   const { service } = options;
   if (service !== undefined && !EVENTS[event].service)
-    throw new UsageError(`--service ${service}: "${event}" is about no service`);
+    throw new UsageError(`--service ${service}: "${event}" has no service`);
   const timeout = readDurationWord(options.timeout ?? '30s', TIMEOUTS);
   if (!timeout.ok)
     throw new UsageError(`--timeout ${options.timeout} ${timeout.wrong}: expected ${timeout.expected}`);
@@ -59,7 +59,7 @@ export async function onCommand(
       const { services, table } = message.snapshot;
       journal.note('info', `waiting for "${event}"${service === undefined ? '' : ` of ${service}`}`);
       if (service !== undefined && table !== null && !services.includes(service))
-        warn(`there is no service "${service}" in what is loaded now`);
+        warn(`there is no service "${service}" in the table that is loaded`);
       told = '';
       continue;
     }
@@ -71,7 +71,7 @@ export async function onCommand(
     if (message.is === 'waiting') refusals = 0;
     if (message.is === 'waiting' && message.why !== told) {
       told = message.why;
-      warn(`${told}: what happens until it is back is not seen; trying again`);
+      warn(`${told}: events until it is back are missed; trying again`);
     }
   }
   await hook.close();

@@ -22,7 +22,7 @@ export async function revokeCommand(
   options: RevokeOptions,
 ): Promise<number> {
   const said = readRevokeWords(words, options.all);
-  if (options.cut) process.on('SIGHUP', () => {}); // of our own terminal, when that is cut
+  if (options.cut) process.on('SIGHUP', () => {}); // the signal of our own terminal, when its connection is cut
   const login = options.cut ? sshConnection(context.env) : undefined;
   const ask = (ruleset: Ruleset) => readRevocation(said, ruleset);
   const { revoked, done, unnoted } = await revokeOpenings(context.env, ask, { cut: options.cut, login });
@@ -30,7 +30,7 @@ export async function revokeCommand(
   else for (const line of [...openingLines(revoked, done), ...untrackedLines(done)]) context.print(line);
   if (unnoted !== undefined)
     context.tell(
-      `knockd-nft: this cannot be noted (${unnoted}): if the table is removed within seconds, the supervisor or an undo may let in the clients again that it remembers`,
+      `knockd-nft: this cannot be noted (${unnoted}): if the table is removed within seconds, the supervisor or an undo may let the clients that it remembers in again`,
     );
   return tellWhatGoesOn(context, revoked, done);
 }
@@ -77,7 +77,7 @@ function untrackedLines(done: Cut | undefined): string[] {
   return [...new Set(done?.untracked.map(text))];
 }
 
-/** Tells what could not be ended, and returns the exit status. */
+/** Prints which connections could not be ended, and returns the exit status. */
 function tellWhatGoesOn(
   { tell }: Context,
   { ruleset, revocation: { whom } }: Revoked,
@@ -93,7 +93,7 @@ function tellWhatGoesOn(
     );
   if (done.anew > 0)
     tell(
-      `knockd-nft: the openings are revoked, but ${count(done.anew, 'connection')} began again each time they were cut, because a program here speaks first: stop it, and revoke again`,
+      `knockd-nft: the openings are revoked, but ${count(done.anew, 'connection')} began again each time they were cut, because a program here sends first: stop it, and revoke again`,
     );
   if (done.tracksOn)
     tell(

@@ -5,7 +5,7 @@ import type { Context } from './context.ts';
 /** How long the last lines of the journal may take, in milliseconds. */
 const LAST_LINES = 1000;
 
-/** `run`: the supervisor in the foreground, until it is told to stop. */
+/** `run`: the supervisor in the foreground, until a signal stops it. */
 export async function runCommand({ config, env }: Context): Promise<number> {
   // a journal that takes no lines must not stop us
   for (const stream of [process.stdout, process.stderr])

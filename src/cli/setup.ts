@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { ConfigError } from '../config/problems.ts';
-import { configPath } from '../config/read.ts';
+import { configPath, readFile } from '../config/read.ts';
 import { packagedConfiguration } from '../init/document.ts';
 import { readHost } from '../init/host.ts';
 import { exists, isUntouched, writePlace } from '../init/place.ts';
@@ -29,12 +29,21 @@ export async function prepareCommand(context: Context, first: boolean): Promise<
     writePlace(place, packagedConfiguration(shippedConfiguration, sequence));
   }
   try {
-    makeReadable(path, context);
+    makeReadable(path, secretFilesIn(path), context);
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    context.tell(failureOf(error).lines); // the services say so, too, and an installation need not fail for it
+    context.tell(failureOf(error).lines); // the services say so, too, and the installation need not fail because of it
   }
   return EXIT.DONE;
+}
+
+/** None if the file makes no sense, which the services say. */
+function secretFilesIn(path: string): readonly string[] {
+  try {
+    return readFile(path).secretFiles;
+  } catch (error) {
+    if (error instanceof ConfigError) return [];
+    throw error;
+  }
 }
 
 /** A root tree under construction, without /proc or netlink, has no listeners either. */
@@ -43,7 +52,7 @@ async function portsToKnockOn(env: NodeJS.ProcessEnv): Promise<readonly number[]
   return freePorts(host ?? { listeners: [], ephemeral: { first: 32_768, last: 60_999 } }, SSH);
 }
 
-/** `setup --next`: tells the administrator the next step after an installation. */
+/** `setup --next`: prints the next step after an installation. */
 export async function nextCommand(context: Context): Promise<number> {
   const path = configPath(context.config, context.env);
   if (isUntouched(path, shippedConfiguration)) {
@@ -51,7 +60,8 @@ export async function nextCommand(context: Context): Promise<number> {
     return EXIT.DONE;
   }
   const { state, text } = await assess(path, context.env);
-  const more = state === 'OK' ? 'Who is in: sudo knockd-nft status' : 'What to do: sudo knockd-nft doctor';
+  const more =
+    state === 'OK' ? 'To see who is in: sudo knockd-nft status' : 'To see what to do: sudo knockd-nft doctor';
   context.print(`knockd-nft: ${state}: ${text}. ${more}`);
   return EXIT.DONE;
 }

@@ -5,15 +5,16 @@ import { readTrial } from '../trial/notes.ts';
 interface Standing {
   /** The supervisor of this network; null if none runs. */
   readonly supervisor: RunningSupervisor | null;
-  readonly hold: Hold | null;
+  readonly hold: Pick<Hold, 'reason' | 'until'> | null;
   /** The candidate of a trial, or the file itself, and when the trial is undone; null also if its notes cannot be read. */
   readonly trial: { readonly candidate: string; readonly until: string } | null;
 }
 
 export function readStanding(env: NodeJS.ProcessEnv): Standing {
+  const hold = readHold(env);
   return {
     supervisor: runningSupervisor(env) ?? null,
-    hold: readHold(env) ?? null,
+    hold: hold ? { reason: hold.reason, until: hold.until } : null,
     trial: trialHere(env),
   };
 }

@@ -9,12 +9,10 @@ import type { ForeignTable } from '../firewalls/table.ts';
 import { withKernel } from '../host/access.ts';
 import { readTroubles } from '../host/hold.ts';
 import { troublesOf } from '../host/interfaces.ts';
-import { compile } from '../ruleset/compile.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clientsIn, clientTable, headline, knockingTable, mistakenText } from '../ruleset/status-text.ts';
 import { observe } from '../table/observe.ts';
 import { columns } from '../terminal/columns.ts';
-import { VERSION } from '../version.ts';
 import { readUsable } from '../watch/wanted.ts';
 import { assess } from './assess.ts';
 import { type Context, EXIT, STATES } from './context.ts';
@@ -27,15 +25,17 @@ export async function statusCommand(context: Context, options: { readonly check:
   if (options.check) return checkCommand(context);
   const { env, tell } = context;
   const path = configPath(context.config, env);
-  const config = readUsable(path, env, tell);
+  const read = await readUsable(path, env, tell);
+  const config = read?.config;
   const { status, loaded, tables } = await withKernel(async ({ connection }) => ({
-    ...(await observe(connection, config && compile(config, VERSION))),
+    ...(await observe(connection, config)),
     tables: await readForeign(connection),
   }));
   const counters = new Map(loaded?.counters.map(({ name, packets }) => [name, packets]));
   const tokens = config && loaded && tokenStatus(config, counters, env);
   const standing = readStanding(env);
-  for (const warning of readableWarnings(path, env)) tell(formatProblem(warning));
+  for (const warning of read ? readableWarnings(path, read.secretFiles, env) : [])
+    tell(formatProblem(warning));
   context.print(
     context.json
       ? JSON.stringify({ ...status, ...(tokens && { tokens }), ...standing })

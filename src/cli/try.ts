@@ -13,14 +13,15 @@ import { isUnderWay, type Trial } from '../trial/notes.ts';
 import { endOf, type Settled, undoTrial } from '../trial/settle.ts';
 import { knockConfirms, LOOK } from '../trial/wait.ts';
 import type { Start } from '../trial/witness.ts';
-import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
+import { readConfiguration } from './configuration.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
 import { tellingOnce } from './failure.ts';
 import { makeReadable } from './readable.ts';
 
 /** How late the undo may come before we do it here, in milliseconds. */
 const LATE = 5000;
 
-/** `try`: begins a trial, and stays to tell how it ends. The undo does not depend on this process. */
+/** `try`: begins a trial, and stays to report how it ends. The undo does not depend on this process. */
 export async function tryCommand(
   context: Context,
   file: string | undefined,
@@ -31,8 +32,9 @@ export async function tryCommand(
   const path = resolve(configPath(context.config, context.env));
   const candidate = file === undefined || isSame(file, path) ? null : resolve(file);
   refuseUnderSupervisor(context, path, candidate);
-  const { config, bytes } = readConfiguration(context, candidate ?? path);
-  makeReadable(existsSync(path) ? path : (candidate ?? path), context); // a candidate takes its place with its rights
+  const { config, bytes, secretFiles } = await readConfiguration(context, candidate ?? path, path);
+  // a candidate takes its place with its rights
+  makeReadable(existsSync(path) ? path : (candidate ?? path), secretFiles, context);
   const interrupted = new AbortController();
   process.once('SIGINT', () => {
     if (process.stdin.isTTY) context.tell(''); // below the ^C of the terminal
@@ -119,7 +121,7 @@ async function settled(
   interrupted: AbortSignal,
 ): Promise<Settled> {
   const { env } = context;
-  const late = performance.now() + time + LATE; // not by the clock, which may be set meanwhile
+  const late = performance.now() + time + LATE; // measured by the monotonic clock, since the other may be set meanwhile
   const confirmIfKnocked = knockConfirms(env, trial.id, tellingOnce(context));
   while (isUnderWay(env, trial.id)) {
     await delay(LOOK, undefined, { signal: interrupted }).catch(() => {});
@@ -130,7 +132,7 @@ async function settled(
   return endOf(env, trial);
 }
 
-/** Tells how a trial ended. */
+/** Prints how a trial ended. */
 export function tellEnd({ env, json, print, tell }: Context, settled: Settled): void {
   const { is, trial, shown, warnings } = settled;
   for (const warning of warnings) tell(warning);

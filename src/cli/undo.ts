@@ -18,8 +18,8 @@ export async function undoCommand(context: Context): Promise<number> {
 }
 
 /**
- * Started by `try`. Undoes the trial when its time is over, `after` milliseconds from now, unless it is confirmed. It does not
- * give up. If it ends all the same, with another status than 0, it is started again.
+ * Started by `try`. Undoes the trial when its time is over, `after` milliseconds from now, unless it is confirmed. It
+ * does not give up. If it ends with another status than 0, it is started again.
  */
 export async function undoLater(context: Context, id: string, after: number): Promise<number> {
   // the terminal may be gone by then

@@ -1,4 +1,5 @@
-import { lookup } from 'node:dns/promises';
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { isTerminal, painter } from '../terminal/paint.ts';
 import { qrLines } from '../terminal/qr.ts';
 import {
@@ -8,6 +9,7 @@ import {
   hostsLine,
   isAddress,
   pageFragment,
+  UNNAMED,
 } from '../users/handout.ts';
 
 /** All that the client needs, for `--json`. */
@@ -64,12 +66,25 @@ function linkTo(page: string, fragment: string): string {
   return `${page.split('#')[0]}${fragment}`;
 }
 
+const execute = promisify(execFile);
+/** How long a look-up may take, in milliseconds. A name server may not answer, and only the link for a phone waits for it. */
+const PATIENCE = 2000;
+
 /** Undefined if the host has no address that others could send to, or if there is no secret. */
 async function fragmentOf(handout: Handout): Promise<string | undefined> {
   const { host, secret } = handout;
-  if (secret === undefined) return undefined;
+  if (secret === undefined || host === UNNAMED) return undefined;
   if (isAddress(host)) return pageFragment(handout, host);
-  const found = await lookup(host, { all: true }).catch(() => []);
-  const address = found.map(it => it.address).find(it => !/^(127\.|::1$)/.test(it)); // a host calls itself 127.0.1.1
+  const address = (await addressesOf(host)).find(it => !/^(127\.|::1$)/.test(it)); // a host calls itself 127.0.1.1
   return address === undefined ? undefined : pageFragment(handout, address);
+}
+
+/** As the system gives them: getent(1) does, and can be ended, while getaddrinfo(3) in this process could not. */
+async function addressesOf(host: string): Promise<readonly string[]> {
+  try {
+    const { stdout } = await execute('getent', ['ahosts', host], { timeout: PATIENCE });
+    return stdout.split('\n').flatMap(line => line.split(/\s/, 1).filter(isAddress));
+  } catch {
+    return [];
+  }
 }

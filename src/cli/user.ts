@@ -1,13 +1,14 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { parseConfig } from '../config/parse.ts';
+import { parseConfig, type ReadConfig } from '../config/parse.ts';
 import { formatProblem } from '../config/problems.ts';
-import { configPath, readConfig } from '../config/read.ts';
+import { configPath } from '../config/read.ts';
 import { NAMING } from '../config/shape.ts';
 import type { Config } from '../config/types.ts';
 import { noteFresh } from '../feeder/book.ts';
 import { withKernel } from '../host/access.ts';
+import { readAnswering } from '../host/answering.ts';
 import { editFile, rightsOf } from '../host/edit-file.ts';
 import { writeWhole } from '../host/files.ts';
 import { holdText, readHold, runningSupervisor } from '../host/hold.ts';
@@ -15,7 +16,6 @@ import type { Port } from '../inet/port.ts';
 import { readHost } from '../init/host.ts';
 import { chooseSequences, freePorts } from '../init/sequence.ts';
 import { clientsWay } from '../init/steps.ts';
-import { compile } from '../ruleset/compile.ts';
 import { isNotPermitted } from '../table/explain.ts';
 import { observe } from '../table/observe.ts';
 import { shellWord } from '../terminal/shell.ts';
@@ -30,8 +30,8 @@ import {
   UserError,
 } from '../users/change.ts';
 import { handoutOf } from '../users/handout.ts';
-import { VERSION } from '../version.ts';
-import { type Context, EXIT, readConfiguration, UsageError } from './context.ts';
+import { readConfiguration } from './configuration.ts';
+import { type Context, EXIT, UsageError } from './context.ts';
 import { putInForce, tokensText } from './load.ts';
 import { makeReadable } from './readable.ts';
 import { handoutLines, handoutValue } from './user-lines.ts';
@@ -61,25 +61,30 @@ export async function userCommand(
     );
   if (options.page !== undefined && !URL.canParse(options.page))
     throw new UsageError(
-      `--page ${options.page} is no URL: expected where the page stands, https://example.org/knock.html`,
+      `--page ${options.page} is no URL: expected that of the page, such as https://example.org/knock.html`,
     );
   const path = configPath(context.config, context.env);
   const named = { service, user };
   if (verb === 'show') return show(context, path, named, options);
   const { env, tell } = context;
   refuseWhileTrying(env);
-  const before = readConfig(path, env); // errors from before the change are told as they stand
-  // before the change: nothing may keep the secret from being printed afterwards
+  // this reports errors from before the change: after it, nothing may keep the secret from being printed
+  const before = await readAnswering(path, env);
   const host = verb === 'remove' ? '' : await hostName(options, env);
   const effect = await effectOf(path, before.config, env);
   const changed = await change(context, path, verb, named, options);
   for (const left of changed.left) tell(`${left} is no longer needed: rm ${shellWord(left)}`);
-  const done = await takeEffect(context, path, effect).catch(notInForce(path));
+  for (const { path: secret, shared } of changed.files)
+    for (const other of shared)
+      tell(
+        `${secret} is the secret of ${other.user} of ${other.service}, too, whose client needs the new one: knockd-nft user show ${other.service} ${other.user}`,
+      );
+  const done = await takeEffect(context, path, effect, changed.secretFiles).catch(notInForce(path));
   const status = done.inForce === 'failed' ? EXIT.FAILED : EXIT.DONE;
   if (status !== EXIT.DONE) tell(`knockd-nft: ${done.text}`);
   const said = { remove: 'removed', add: 'added', rotate: 'rotated' }[verb];
-  const { config } = readConfig(path, env);
-  const handout = verb === 'remove' ? undefined : handoutOf(config, requireUser(config, named), user, host);
+  const handout =
+    verb === 'remove' ? undefined : handoutOf(changed.config, userOf(changed, named), user, host);
   if (context.json) {
     const value = handout && (await handoutValue(handout, options.page));
     context.print(JSON.stringify({ event: said, ...named, file: path, inForce: done.inForce, ...value }));
@@ -98,7 +103,7 @@ async function show(
   options: UserOptions,
 ): Promise<number> {
   const { env, json, print } = context;
-  const { config } = readConfig(path, env);
+  const { config } = await readAnswering(path, env);
   const service = requireUser(config, named);
   const handout = handoutOf(config, service, named.user, await hostName(options, env));
   if (json) print(JSON.stringify({ ...named, file: path, ...(await handoutValue(handout, options.page)) }));
@@ -112,6 +117,20 @@ async function hostName({ host }: UserOptions, env: NodeJS.ProcessEnv): Promise<
   return host ?? clientsWay((await readHost(env)).login);
 }
 
+/** A change that was written, with the configuration that was judged before that: it has the old secret of a file. */
+type Written = Changed & Pick<ReadConfig, 'config' | 'secretFiles'>;
+
+/** The service as its user now gets in. The file is not read for that again, since this might fail. */
+function userOf({ config, fresh }: Written, named: { readonly service: string; readonly user: string }) {
+  const service = requireUser(config, named);
+  const [secret] = fresh;
+  if (!secret) return service;
+  return {
+    ...service,
+    tokens: service.tokens.map(it => (it.user === named.user ? { ...it, secret } : it)),
+  };
+}
+
 /** Edits the file. Writes nothing unless the result is a valid configuration. */
 async function change(
   { env, tell }: Context,
@@ -119,7 +138,7 @@ async function change(
   verb: Exclude<Verb, 'show'>,
   named: { readonly service: string; readonly user: string },
   options: UserOptions,
-): Promise<Changed> {
+): Promise<Written> {
   const host = await readHost(env);
   return editFile(path, async text => {
     const { config } = parseConfig(text, path, env);
@@ -134,11 +153,12 @@ async function change(
         : verb === 'rotate'
           ? rotateUser(text, config, named, path, make)
           : removeUser(text, config, named, path);
-    const { config: after, warnings } = parseConfig(changed.text, path, env);
+    const { config: after, warnings, secretFiles } = parseConfig(changed.text, path, env);
     for (const warning of warnings) tell(formatProblem(warning));
     try {
       const { realm } = after.token;
-      const keys = changed.fresh.map(secret => ({ secret, realm, service: named.service }));
+      const services = [named, ...changed.files.flatMap(({ shared }) => shared)].map(it => it.service);
+      const keys = changed.fresh.flatMap(secret => services.map(service => ({ secret, realm, service })));
       if (keys.length > 0) await noteFresh(env, keys);
     } catch (error) {
       const why = error instanceof Error ? error.message : error;
@@ -148,7 +168,7 @@ async function change(
       const real = realpathSync(file);
       writeWhole(real, `${Buffer.from(secret).toString('hex')}\n`, rightsOf(real));
     }
-    return { text: changed.text, result: changed };
+    return { text: changed.text, result: { ...changed, config: after, secretFiles } };
   });
 }
 
@@ -194,7 +214,7 @@ async function effectOf(path: string, before: Config, env: NodeJS.ProcessEnv): P
   }
   const load = `knockd-nft --config ${word} load`;
   try {
-    const { status } = await withKernel(({ connection }) => observe(connection, compile(before, VERSION)));
+    const { status } = await withKernel(({ connection }) => observe(connection, before));
     if (!status.loaded) return { is: 'typed', why: 'nothing is loaded', type: load };
     if (!status.inSync)
       return { is: 'typed', why: 'the kernel was not as the file said before, either', type: load };
@@ -222,10 +242,15 @@ const notInForce =
     text: `NOT IN FORCE YET: ${error instanceof Error ? error.message : error}; to put it in force: knockd-nft --config ${shellWord(path)} load`,
   });
 
-async function takeEffect(context: Context, path: string, effect: Effect): Promise<InForce> {
+async function takeEffect(
+  context: Context,
+  path: string,
+  effect: Effect,
+  secretFiles: readonly string[],
+): Promise<InForce> {
   switch (effect.is) {
     case 'supervised':
-      makeReadable(path, context);
+      makeReadable(path, secretFiles, context);
       return { inForce: 'soon', text: 'the supervisor puts it in force by itself, within a second' };
     case 'held':
       return {
@@ -235,8 +260,8 @@ async function takeEffect(context: Context, path: string, effect: Effect): Promi
     case 'typed':
       return { inForce: 'no', text: `NOT IN FORCE YET: ${effect.why}; to put it in force: ${effect.type}` };
     case 'load': {
-      const quiet = { ...context, tell: () => {} }; // its warnings were told
-      const { feeding } = await putInForce(context, readConfiguration(quiet, path));
+      const quiet = { ...context, tell: () => {} }; // its warnings were printed
+      const { feeding } = await putInForce(context, await readConfiguration(quiet, path));
       return {
         inForce: 'now',
         text: `in force now${feeding.is === 'none' ? '' : `; ${tokensText(feeding)}`}`,

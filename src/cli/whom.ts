@@ -51,7 +51,7 @@ export function readService(word: string, ruleset: Ruleset): string {
   const shown = known.slice(0, MOST_NAMES).join(', ');
   const services = known.length > MOST_NAMES ? `${shown} and ${known.length - MOST_NAMES} more` : shown;
   if (isLikeAddress(word))
-    throw new UsageError(`${quote(word)} is no service, which comes before the address: ${services}`);
+    throw new UsageError(`${quote(word)} is no service; a service comes before the address: ${services}`);
   throw new UsageError(
     `there is no service ${quote(word)} in the table that is loaded; the nearest is "${near}", of ${services}`,
   );

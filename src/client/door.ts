@@ -28,7 +28,7 @@ export interface Unknown {
 
 /** A host behind a key, as a client sees it. */
 export interface Destination<K extends Key = Key> {
-  /** What people call the host, for messages. */
+  /** The user's name for the host, for messages. */
   readonly name: string;
   /** At least one, in order of preference. */
   readonly addresses: readonly string[];
@@ -38,7 +38,7 @@ export interface Destination<K extends Key = Key> {
 /** A port of a host. */
 export interface Door<K extends Key = Key> extends Destination<K> {
   readonly port: number;
-  /** What people can do if it stays closed. */
+  /** Advice for people if the port stays closed. */
   readonly advice: string;
 }
 
@@ -66,7 +66,7 @@ export interface Opening {
   /** Ends it. */
   readonly signal: AbortSignal;
   rounds: number;
-  /** What it waits for instead of the port, for a message. */
+  /** The reason if it waits for something other than the port, for a message. */
   waiting: string | undefined;
   /** Gives it that many milliseconds more. */
   readonly extend: (milliseconds: number) => void;

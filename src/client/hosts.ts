@@ -73,10 +73,13 @@ function portOf(protocol: Protocol): Shape<number> {
 
 const TOKEN = object({
   secret: { shape: secret, doc: 'the secret of this device', required: true },
-  service: { shape: named('service', NAMING), doc: 'name of the service on the server', required: true },
+  service: { shape: named('service', NAMING), doc: 'the name of the service on the server', required: true },
   realm: { shape: realm, doc: 'the realm of the server' },
-  port: { shape: portOf('udp'), doc: 'where the server expects tokens' },
-  payload: { shape: list(portOf('tcp'), { least: 0, of: 'TCP ports' }), doc: 'where it does, too' },
+  port: { shape: portOf('udp'), doc: 'the UDP port where the server expects tokens' },
+  payload: {
+    shape: list(portOf('tcp'), { least: 0, of: 'TCP ports' }),
+    doc: 'TCP ports where the server expects tokens, too',
+  },
 });
 
 const token: Shape<TokenEntry> = {
@@ -97,11 +100,11 @@ const token: Shape<TokenEntry> = {
 };
 
 const ENTRY = object({
-  host: { shape: hostName, doc: 'name or address to go to' },
+  host: { shape: hostName, doc: 'the name or address of the server' },
   knocks: { shape: knocks, doc: 'the knocks, in order: [10000, "2345/udp"]' },
   token: { shape: token, doc: 'one-time tokens, instead of knocks' },
-  gap: { shape: durationWithin(GAP), doc: 'pause between two knocks' },
-  port: { shape: integer(1, 65535), doc: 'the TCP port behind them' },
+  gap: { shape: durationWithin(GAP), doc: 'the pause between two knocks' },
+  port: { shape: integer(1, 65535), doc: 'the TCP port that the knocks or the token open' },
 });
 
 /** An entry with one of the two keys. */

@@ -120,7 +120,7 @@ async function* spend(
     }
 }
 
-/** The ways in the order in which to try them, over and over: first what last opened the port. */
+/** The ways in the order in which to try them, over and over: the way that last opened the port comes first. */
 function shotsFor(
   addresses: readonly string[],
   { port, payload }: TokenEntry,

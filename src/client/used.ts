@@ -7,7 +7,7 @@ import { stateFolder } from './folders.ts';
 
 export type Way = 'udp' | 'payload';
 
-/** What this device knows of its tokens for one service. */
+/** A device's record of its tokens for one service. */
 export interface Used {
   /** The last window whose token was sent. */
   readonly window: number;

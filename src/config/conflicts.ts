@@ -24,7 +24,7 @@ const SINGLE_PURPOSE = 'ports that are only one of guarded, public, knocked on, 
 
 /**
  * Reports ports with two purposes that exclude each other, each at the later mention. Takes the mentions in the order of the
- * file, and looks at each port at most once for each kind, however many ranges there are.
+ * file, and claims each port once for each kind, however many ranges there are.
  */
 export function tellConflicts(uses: readonly Use[], report: Report): void {
   const claims = { guarded: new Claims(), public: new Claims(), knock: new Claims(), token: new Claims() };
@@ -51,8 +51,6 @@ const OPPOSITES: Readonly<Record<UseKind, readonly UseKind[]>> = {
 class Claims {
   /** The index of the mention + 1; 0 for none. */
   readonly #owners = new Int32Array(2 * PORTS);
-  /** The least distance from a claimed port to the next free one, to skip claimed ports in long strides. */
-  readonly #strides = new Int32Array(2 * PORTS);
 
   /** Claims the free ports of a range. Returns them, and the mention that claimed the first of the others. */
   claim(range: PortRange, index: number): { fresh: readonly number[]; taken: number | undefined } {
@@ -63,10 +61,11 @@ class Claims {
       const owner = this.#owners[port] ?? 0;
       if (owner > 0) {
         taken ??= owner - 1;
-        port = this.#nextFree(port) - 1;
+        const next = this.#owners.subarray(0, last + 1).indexOf(0, port); // the next free port
+        if (next < 0) break;
+        port = next - 1;
       } else {
         this.#owners[port] = index + 1;
-        this.#strides[port] = 1;
         fresh.push(port);
       }
     }
@@ -79,18 +78,6 @@ class Claims {
       if (owner > 0) return owner - 1;
     }
     return undefined;
-  }
-
-  /** Union-find: afterwards all ports on the way point at the end. */
-  #nextFree(start: number): number {
-    let end = start;
-    while ((this.#strides[end] ?? 0) > 0) end += this.#strides[end] ?? 0;
-    for (let port = start; port < end; ) {
-      const stride = this.#strides[port] ?? 0;
-      this.#strides[port] = end - port;
-      port += stride;
-    }
-    return end;
   }
 }
 

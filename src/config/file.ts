@@ -34,7 +34,9 @@ export function readBytes(
     }
     throw error;
   } finally {
-    if (descriptor !== undefined) closeSync(descriptor);
+    try {
+      if (descriptor !== undefined) closeSync(descriptor);
+    } catch {} // all was read
   }
 }
 
@@ -75,7 +77,7 @@ export function tellOwner(stats: Stats, report: Report): void {
   if (problem) report.error(null, `the file ${problem.wrong}; expected ${problem.expected}`);
 }
 
-/** What is wrong with the owner of a file; undefined for root and for the user who runs this. */
+/** The problem with the owner of a file; undefined for root and for the user who runs this. */
 export function ownerProblem({
   uid,
 }: Stats): { readonly wrong: string; readonly expected: string } | undefined {

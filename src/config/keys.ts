@@ -1,4 +1,4 @@
-/** Every key of the file, once. Reading, defaults, environment and the JSON schema all come from here. */
+/** Every key of the file, once. Reading, defaults, environment and the JSON schema all come from this table. */
 
 import { NF_IP_PRI } from '../inet/netfilter.ts';
 import { DEFAULT_REALM } from '../token/derive.ts';
@@ -20,13 +20,13 @@ const CLOSED = choice('drop', 'reject', 'prohibited');
 const SERVICE = {
   ports: key(portRanges(0), {
     required: true,
-    doc: 'Guarded ports: numbers (TCP), "53/udp", ranges "6000-6010/tcp". None: it opens nothing, and is only an event.',
+    doc: 'Guarded ports: numbers (TCP), "53/udp", ranges "6000-6010/tcp". Without ports the service opens nothing, and is only an event.',
   }),
   sequence: key(knocks, {
     doc: '1 to 32 knocks that open the service, in order: [10000, "2345/udp"]. Either this or "sequences".',
   }),
   sequences: key(dictionary(knocks, { what: 'user', least: 1 }), {
-    doc: 'A sequence for each user: { "alice": [..], "bob": [..] }. Events and status name the user.',
+    doc: 'A sequence for each user: { "alice": [..], "bob": [..] }. Events and "status" name the user.',
   }),
   tokens: key(dictionary(secret, { what: 'user', least: 1 }), {
     doc: 'One-time tokens: { "alice": SECRET }, a secret for each device, of 64 hexadecimal digits or { "file": PATH }.',
@@ -37,7 +37,7 @@ const SERVICE = {
     doc: 'How long a client may open new connections; established ones stay.',
   }),
   singleUse: key(flag, { default: false, doc: 'The first new connection uses the opening up.' }),
-  closed: key(CLOSED, { doc: 'As "closed" of the file, for this service.' }),
+  closed: key(CLOSED, { doc: 'The same as "closed" at the top of the file, for this service only.' }),
 };
 
 const LOG = {
@@ -57,15 +57,18 @@ const LOG = {
 
 const PREFIX = {
   ipv4: key(integer(1, 32), { default: 32, doc: 'Bits of an IPv4 address.' }),
-  ipv6: key(integer(1, 128), { default: 128, doc: 'Bits of an IPv6 address; 64 opens for the whole /64.' }),
+  ipv6: key(integer(1, 128), { default: 128, doc: 'Bits of an IPv6 address; 64 lets in the whole /64.' }),
 };
 
 const LIMITS = {
   progress: key(integer(1, MOST_ELEMENTS), {
     default: 65535,
-    doc: 'Most clients in mid-sequence, for each map.',
+    doc: 'The most clients in mid-sequence, for each map.',
   }),
-  clients: key(integer(1, MOST_ELEMENTS), { default: 65535, doc: 'Most clients that are in, for each set.' }),
+  clients: key(integer(1, MOST_ELEMENTS), {
+    default: 65535,
+    doc: 'The most clients that are in, for each set.',
+  }),
 };
 
 const TOKEN = {
@@ -74,15 +77,15 @@ const TOKEN = {
     default: DEFAULT_REALM,
     doc: 'Part of the derivation: hosts that share secrets need different realms.',
   }),
-  hours: key(integer(1, 24), { default: 24, doc: 'How many hours ahead tokens stand ready.' }),
+  hours: key(integer(1, 24), { default: 24, doc: 'How many hours ahead the kernel holds tokens.' }),
   payload: key(list(portOf('tcp'), { least: 0, of: 'TCP ports' }), {
     default: [],
-    doc: 'TCP ports where a program listens, such as ["80/tcp"]: a token in data sent there counts, too.',
+    doc: 'TCP ports where a program listens, such as ["80/tcp"]: a token in the data of a connection to one counts, too.',
   }),
 };
 
 export const FILE = {
-  $schema: key(anyString, { doc: 'Where editors find the schema of this file.' }),
+  $schema: key(anyString, { doc: 'The schema of this file, for editors.' }),
   services: key(
     dictionary(service(), {
       what: 'service',
@@ -96,11 +99,11 @@ export const FILE = {
   ),
   closed: key(CLOSED, {
     default: 'drop',
-    doc: 'What a guarded port shows to strangers: nothing; "reject": closed (TCP reset, ICMP port unreachable); "prohibited": forbidden (ICMP admin-prohibited), as firewalld answers. Best the same as the ports next to it: see "doctor".',
+    doc: 'How a guarded port answers strangers. "drop": not at all; "reject": that it is closed (TCP reset, ICMP port unreachable); "prohibited": that it is forbidden (ICMP admin-prohibited), as firewalld answers. Choose the answer of the ports next to it: "doctor" says which.',
   }),
   policy: key(choice('accept', 'drop'), {
     default: 'accept',
-    doc: '"drop": drops everything that is not named here.',
+    doc: '"drop": drops everything that this file does not name.',
   }),
   public: key(portRanges(0), {
     default: [],
@@ -112,7 +115,7 @@ export const FILE = {
   }),
   interfaces: key(list(interfaceName, { least: 0, of: 'interface names' }), {
     default: [],
-    doc: 'Guards only packets that come in by these; "wg*" for all names that begin so; empty for all. For a bridge, bond or VRF, name it and not its ports.',
+    doc: 'Ports are guarded only for packets that come in by these interfaces; "wg*" stands for all names that begin so; empty for all. Name a bridge, bond or VRF itself, not its ports.',
   }),
   hook: key(choice('input', 'prerouting'), {
     default: 'input',
@@ -129,12 +132,14 @@ export const FILE = {
   }),
   limits: key(object(LIMITS), { doc: 'Size of each map and set that packets write.' }),
   table: key(tableName, { default: 'knockd', doc: 'Name of the inet table.' }),
-  token: key(object(TOKEN), { doc: 'The port for one-time tokens, and how many wait in the kernel.' }),
+  token: key(object(TOKEN), {
+    doc: 'The port for one-time tokens, and for how many hours the kernel holds them.',
+  }),
   metrics: key(flag, {
     default: false,
     doc: "The supervisor keeps /run/knockd-nft/metrics.prom, for node_exporter's textfile collector.",
   }),
-  log: key(object(LOG), { doc: 'What to write to the journal or to stderr.' }),
+  log: key(object(LOG), { doc: 'What the supervisor writes to the journal or to stderr.' }),
 };
 
 /** The defaults of the token's keys. */

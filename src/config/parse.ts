@@ -28,35 +28,59 @@ type NamedService = NonNullable<FileValues['services']>[number];
 type ValueOf<S> = S extends Shape<infer T> ? T : never;
 
 /**
- * Turns the text of a configuration into its meaning, without the file system. `fileName` is for messages. Of `env`, only the
+ * Turns the text of a configuration into its meaning. Of files, only those of its secrets are read. `fileName` is for messages. Of `env`, only the
  * variables in the table of keys count. Throws {@link ConfigError} with all that is wrong.
  */
 export function parseConfig(text: string, fileName: string, env: NodeJS.ProcessEnv): ReadConfig {
-  return understand(parseTree(text), fileName, env, []);
+  return understand(readWritten(parseTree(text), fileName, []), env);
 }
 
-/** Like {@link parseConfig}, with the problems already found in the file itself. A syntax error is reported alone. */
-export function understand(
+/** A configuration as it is written, before its files of secrets are read. */
+export interface Written extends Pick<ReadConfig, 'secretFiles'> {
+  readonly values: FileValues;
+  readonly place: string;
+  /** The problems of the file itself. */
+  readonly found: readonly Problem[];
+  readonly report: Report;
+}
+
+/**
+ * Reads the values. `found` are problems already found in the file itself; a syntax error is thrown alone. `place` is the path that
+ * the file is for: names of files of secrets start at its folder.
+ */
+export function readWritten(
   tree: Tree,
   fileName: string,
-  env: NodeJS.ProcessEnv,
   found: readonly Problem[],
-): ReadConfig {
+  place = fileName,
+): Written {
   const report = new Report(fileName);
   if ('wrong' in tree) {
     report.error(tree.at, tree.wrong);
     throw new ConfigError([...found.filter(isError), ...report.problems]);
   }
   const values = file.read(tree.root, report, '') ?? {};
+  const secretFiles = (values.services ?? []).flatMap(({ value }) =>
+    (value.tokens ?? []).flatMap(({ value: { value: written } }) =>
+      'file' in written ? [secretPath(place, written.file)] : [],
+    ),
+  );
+  return { values, place, found, report, secretFiles };
+}
+
+/** Reads the files of secrets, and turns all into its meaning. Throws {@link ConfigError} with all that is wrong. */
+export function understand(
+  { values, place, found, report, secretFiles }: Written,
+  env: NodeJS.ProcessEnv,
+): ReadConfig {
   const { settings, problems } = readSettings(values, env);
-  const tokens = (values.services ?? []).flatMap(service => placedTokens(service, fileName, report));
+  const tokens = (values.services ?? []).flatMap(service => placedTokens(service, place, report));
   const token = toTokenSettings(values.token);
   tellTogether(values, settings, tokens, token, report);
-  const secretFiles = tokens.flatMap(({ file }) => (file === undefined ? [] : [file]));
   const all = sortProblems([...found, ...problems, ...report.problems]);
-  if (all.some(isError)) throw new ConfigError(all, secretFiles);
-  const config = toConfig(values, settings, tokens, token);
-  return { config, warnings: all, secretFiles };
+  const errors = all.filter(isError).length;
+  if (errors > 0) throw new ConfigError(all, secretFiles, errors === report.passing);
+  return { config: toConfig(values, settings, tokens, token), warnings: all, secretFiles };
 }
 
 /** Reports problems that no value shows alone. */
@@ -68,7 +92,7 @@ function tellTogether(
   report: Report,
 ): void {
   const sequences = (values.services ?? []).flatMap(placedSequences);
-  tellSequences(sequences, settings.strict, report);
+  tellSequences(sequences, settings, report);
   tellTokens(tokens, token, report);
   tellConflicts([...uses(values, sequences), ...tokenUses(values, tokens, token)].sort(byPlace), report);
 }
@@ -123,16 +147,11 @@ function placedSequences({ name, value }: NamedService): readonly PlacedSequence
 }
 
 /** Reads the secrets that stand in files of their own. */
-function placedTokens(
-  { name, value }: NamedService,
-  fileName: string,
-  report: Report,
-): readonly PlacedToken[] {
+function placedTokens({ name, value }: NamedService, place: string, report: Report): readonly PlacedToken[] {
   return (value.tokens ?? []).map(({ name: user, value: written }) => {
     const where = `services.${name}.tokens.${user}`;
-    const secret = resolveSecret(written, where, fileName, report);
-    const file = 'file' in written.value ? secretPath(fileName, written.value.file) : undefined;
-    return { at: written.at, where, service: name, user, secret, file };
+    const secret = resolveSecret(written, where, place, report);
+    return { at: written.at, where, service: name, user, secret };
   });
 }
 

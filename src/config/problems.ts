@@ -12,7 +12,7 @@ export interface Problem {
   /** null, together with `column`, for a problem of the file itself or of a variable. */
   readonly line: number | null;
   readonly column: number | null;
-  /** What is wrong, and what is expected. It never contains a sequence. */
+  /** The mistake, and what is expected instead. It never contains a sequence. */
   readonly message: string;
 }
 
@@ -50,12 +50,15 @@ export class ConfigError extends Error {
   readonly problems: readonly Problem[];
   /** Files, besides the configuration, whose change may solve the problem. */
   readonly secretFiles: readonly string[];
+  /** Another try may succeed without a change of any file, which a disk or another machine may have failed to read. */
+  readonly mayPass: boolean;
 
-  constructor(problems: readonly Problem[], secretFiles: readonly string[] = []) {
+  constructor(problems: readonly Problem[], secretFiles: readonly string[] = [], mayPass = false) {
     const sorted = sortProblems(problems);
     super(sorted.map(formatProblem).join('\n'));
     this.problems = sorted;
     this.secretFiles = secretFiles;
+    this.mayPass = mayPass;
   }
 }
 
@@ -73,7 +76,7 @@ export class UnreadableError extends ConfigError {
     reason: string,
     { missing, permission }: { readonly missing: boolean; readonly permission: boolean },
   ) {
-    super([{ severity: 'error', file, line: null, column: null, message: reason }]);
+    super([{ severity: 'error', file, line: null, column: null, message: reason }], [], !missing);
     this.missing = missing;
     this.permission = permission;
     this.reason = reason;

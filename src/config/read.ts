@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs';
 import { decode, formatMode, othersMay, readBytes, tellOwner } from './file.ts';
-import { type ReadConfig, understand } from './parse.ts';
+import { type ReadConfig, readWritten, understand, type Written } from './parse.ts';
 import { Report } from './report.ts';
 
 export const DEFAULT_PATH = '/etc/knockd-nft.json';
@@ -10,15 +10,33 @@ export function configPath(option: string | undefined, env: NodeJS.ProcessEnv): 
   return option ?? (env.KNOCKD_NFT_CONFIG || DEFAULT_PATH);
 }
 
+/** A file of a configuration, as it is written, and what was read. */
+interface WrittenFile extends Written {
+  readonly bytes: Buffer;
+}
+
 /**
- * Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong. Problems of the file itself come
- * first: a user who can write it can open every service. `bytes` is what was read.
+ * Reads the file itself, and not those of its secrets. Throws {@link ConfigError}. Problems of the file itself come first: a user
+ * who can write it can open every service. `place` is the path that a candidate is for.
  */
-export function readConfig(path: string, env: NodeJS.ProcessEnv): ReadConfig & { readonly bytes: Buffer } {
+export function readFile(path: string, place = path): WrittenFile {
   const { stats, bytes } = readBytes(path, 'a configuration, which "knockd-nft init" writes');
   const report = new Report(path);
   tellPermissions(stats, report);
-  return { ...understand(decode(bytes), path, env, report.problems), bytes };
+  return { ...readWritten(decode(bytes), path, report.problems, place), bytes };
+}
+
+/** Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong. `bytes` is what was read. */
+export function readConfig(path: string, env: NodeJS.ProcessEnv): ReadConfig & { readonly bytes: Buffer } {
+  return understandFile(readFile(path), env);
+}
+
+/** The second step of {@link readConfig}, which reads the files of secrets. */
+export function understandFile(
+  file: WrittenFile,
+  env: NodeJS.ProcessEnv,
+): ReadConfig & { readonly bytes: Buffer } {
+  return { ...understand(file, env), bytes: file.bytes };
 }
 
 function tellPermissions(stats: Stats, report: Report): void {
@@ -26,7 +44,7 @@ function tellPermissions(stats: Stats, report: Report): void {
   if (othersMay(stats, 0o022))
     report.error(
       null,
-      `users other than its owner may write the file (mode ${mode}); expected 0600: chmod go-w`,
+      `users other than its owner may write the file (mode ${mode}); expected a file that nobody else may write: chmod go-w`,
     );
   tellOwner(stats, report);
   if (othersMay(stats, 0o004)) {

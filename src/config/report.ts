@@ -7,6 +7,7 @@ export class Report {
   readonly #file: string;
   readonly #hasLines: boolean;
   readonly #problems: Problem[] = [];
+  #passing = 0;
 
   /** `hasLines` is false for an environment variable, whose problems have no place. `at` is null for the file as a whole. */
   constructor(file: string, hasLines = true) {
@@ -20,6 +21,17 @@ export class Report {
 
   error(at: Position | null, message: string): void {
     this.#add('error', at, message);
+  }
+
+  /** An error that no change of a file need mend: the next try may read what this one could not. */
+  passingError(at: Position, message: string): void {
+    this.error(at, message);
+    this.#passing++;
+  }
+
+  /** Of the errors. */
+  get passing(): number {
+    return this.#passing;
   }
 
   warning(at: Position | null, message: string): void {

@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { applyEdits, type Edit, findNodeAtLocation, parseTree } from 'jsonc-parser';
 import { formatMode, othersMay, ownerProblem, readBytes } from './file.ts';
-import { ConfigError } from './problems.ts';
+import { ConfigError, UnreadableError } from './problems.ts';
 import { nameKind, type Report } from './report.ts';
 import { SECRET } from './secret.ts';
 import { anyString, object, type Placed, type Shape } from './shape.ts';
@@ -67,13 +67,15 @@ export function resolveSecret(
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const [problem] = error.problems;
-    return void report.error(at, `${where}: ${path}: ${problem?.message}`);
+    const message = `${where}: ${path}: ${problem?.message}`;
+    const isOfDisk = error instanceof UnreadableError && !error.missing && !error.permission;
+    return void (isOfDisk ? report.passingError(at, message) : report.error(at, message));
   }
 }
 
 /** The text of a configuration with each secret in its place, for a copy that needs no other file. Comments stay. */
 export function withSecrets(text: string, { services }: Pick<Config, 'services'>): string {
-  const root = parseTree(text);
+  const root = services.some(({ tokens }) => tokens.length > 0) ? parseTree(text) : undefined;
   const edits = services.flatMap(({ name, tokens }) =>
     tokens.flatMap(({ user, secret }): Edit[] => {
       const node = root && findNodeAtLocation(root, ['services', name, 'tokens', user]);

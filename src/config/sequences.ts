@@ -2,6 +2,7 @@ import type { Port } from '../inet/port.ts';
 import type { Knocks } from './ports.ts';
 import type { Position } from './problems.ts';
 import type { Report } from './report.ts';
+import type { Settings } from './settings.ts';
 
 /** A sequence as it stands in the file. */
 export interface PlacedSequence {
@@ -15,10 +16,15 @@ const FEWEST = 3;
 const NO_PREFIX = 'sequences of which none is the beginning of another';
 
 /** Reports what is wrong or weak in the sequences, each alone and against the others, in the order of the file. */
-export function tellSequences(sequences: readonly PlacedSequence[], strict: boolean, report: Report): void {
+export function tellSequences(
+  sequences: readonly PlacedSequence[],
+  { strict, limits }: Pick<Settings, 'strict' | 'limits'>,
+  report: Report,
+): void {
   for (const sequence of sequences) {
     tellRepeats(sequence, report);
     tellWeak(sequence, strict, report);
+    tellRoom(sequence, limits.progress, report);
   }
   tellPrefixes(sequences, report);
 }
@@ -57,6 +63,18 @@ function tellWeak({ at, where, knocks }: PlacedSequence, strict: boolean, report
   }
 }
 
+/**
+ * With each knock a client takes a new element. The kernel removes the one before only when it collects garbage, each second, and
+ * until then it takes room.
+ */
+function tellRoom({ at, where, knocks }: PlacedSequence, progress: number, report: Report): void {
+  if (progress >= knocks.length) return;
+  report.warning(
+    at,
+    `${where}: with "limits.progress" at ${progress}, a client that makes these knocks within a second may not get in; ${knocks.length} is enough for one`,
+  );
+}
+
 /** All sequences share one automaton. If one is the beginning of another, it would always be completed first. */
 function tellPrefixes(sequences: readonly PlacedSequence[], report: Report): void {
   const whole = new Map<string, PlacedSequence>();
@@ -68,7 +86,7 @@ function tellPrefixes(sequences: readonly PlacedSequence[], report: Report): voi
   }
 }
 
-/** What is wrong with a sequence next to the earlier ones, to which it is then added. */
+/** Compares a sequence with the earlier ones, adds it to them, and returns the problem, if there is one. */
 function comparePrefixes(
   sequence: PlacedSequence,
   whole: Map<string, PlacedSequence>,

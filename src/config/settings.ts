@@ -4,7 +4,7 @@ import type { Problem } from './problems.ts';
 import { Report } from './report.ts';
 import type { Key, Keys, Values } from './shape.ts';
 
-/** Keys that need more than a default: what they say is checked and put together in `parse.ts`. */
+/** Keys that need more than a default: `parse.ts` checks their values and puts them together. */
 const READ_APART = ['$schema', 'services', 'token', 'public', 'allow', 'interfaces'] as const;
 
 type Name = Exclude<keyof typeof FILE, (typeof READ_APART)[number]>;
@@ -43,8 +43,9 @@ export function readSettings(
 }
 
 /**
- * The table of keys in convict's words: it puts defaults, file and environment together. Any format will do, since what comes in
- * has been checked: convict's own checks say no line and column, and know no maps under names of the author's choice.
+ * The table of keys in convict's words: it puts defaults, file and environment together. Any format will do, since the
+ * values were checked before: convict's own checks name no line and column, and cannot handle maps whose keys the
+ * author chooses.
  */
 function settingsSchema(
   keys: Keys,

@@ -124,7 +124,12 @@ export function dictionary<T>(
         tellDuplicate(member, report, where);
         const named = naming.pattern.test(member.name);
         if (!named)
-          report.wrong(member.at, here, `${quoteKey(member.name)} is no ${what} name`, naming.expected);
+          report.wrong(
+            member.at,
+            here,
+            `${quoteKey(member.name, 'this')} is no ${what} name`,
+            naming.expected,
+          );
         const read = shape.read(member.value, report, join(where, named ? member.name : '?'));
         if (read === undefined || !named || member.duplicateOf !== null) continue;
         value.push({ name: member.name, at: member.at, value: read });
@@ -229,8 +234,8 @@ function tellUnknown(member: Member, names: readonly string[], report: Report, w
 }
 
 /** Without its quotation mark, a whole sequence may become a key. No message may show that. */
-function quoteKey(name: string): string {
-  return /\d\D+\d{2}/.test(name) ? 'with several numbers' : quote(name);
+function quoteKey(name: string, instead = 'with several numbers'): string {
+  return /\d\D+\d{2}/.test(name) ? instead : quote(name);
 }
 
 function inside(where: string): string {

@@ -10,22 +10,23 @@ export interface PlacedToken {
   readonly service: string;
   readonly user: string;
   readonly secret: Uint8Array | undefined;
-  /** The path of its file, if it has one of its own. */
-  readonly file: string | undefined;
 }
 
 /** How many tokens the kernel's map holds. */
 export const MOST_TOKENS = 131_072;
-/** Windows that stand ready beyond the hours: those that just ended, and those for clients whose clocks are ahead. */
+/**
+ * Windows whose tokens the kernel holds beyond the hours: those that just ended, and those for clients whose clocks are
+ * ahead.
+ */
 const SPARE_WINDOWS = 5;
 
-/** How many tokens of each user stand ready: enough for `hours`, or as many as fit. */
+/** How many tokens of each user the kernel holds: enough for `hours`, or as many as fit. */
 export function windowsFor(users: number, hours: number): number {
   const fit = users === 0 ? Number.POSITIVE_INFINITY : Math.floor(MOST_TOKENS / users) - SPARE_WINDOWS;
   return Math.min(60 * hours, fit);
 }
 
-/** Reports what is wrong or weak in the secrets, each alone and against the others, in the order of the file. */
+/** Reports mistakes and weaknesses in the secrets, each alone and against the others, in the order of the file. */
 export function tellTokens(tokens: readonly PlacedToken[], { hours }: TokenSettings, report: Report): void {
   const known = new Map<string, PlacedToken>();
   for (const token of tokens) {
@@ -43,7 +44,7 @@ export function tellTokens(tokens: readonly PlacedToken[], { hours }: TokenSetti
     else
       report.warning(
         token.at,
-        `${token.where}: the secret of ${placeOf(other)}, too; whoever gets one has both`,
+        `${token.where}: the secret of ${placeOf(other)}, too; anyone who gets one has both`,
       );
   }
   const [first] = tokens;

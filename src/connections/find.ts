@@ -23,8 +23,8 @@ export interface Targets {
 }
 
 /**
- * What a revocation cuts. For "everybody" that means every client that is in or may have been, but not those that need no
- * opening: sources in `allow`, and clients that come in by an interface without guards.
+ * The connections that a revocation cuts. "Everybody" means every client that is in or may have been, but not those
+ * that need no opening: sources in `allow`, and clients that come in by an interface without guards.
  */
 export function targetsOf({ ruleset, revocation: { services, whom }, openings }: Revoked): Targets {
   const program = decompile(ruleset);

@@ -10,13 +10,14 @@ import type { Ruleset } from '../nftables/ruleset.ts';
 import { CannotChangeError } from '../table/errors.ts';
 import { type Revocation, type Revoked, revoke } from '../table/openings.ts';
 import { noteRevocation } from '../table/revocations.ts';
+import { Writer } from '../table/writer.ts';
 import { type Cut, cut } from './cut.ts';
 import { findConnections, type Parts, targetsOf } from './find.ts';
 
 /** A revocation that is done. */
 interface Done {
   readonly revoked: Revoked;
-  /** What became of the connections; undefined if they were to go on. */
+  /** The result for the connections; undefined if they were to go on. */
   readonly done: Cut | undefined;
   /** Why it could not be noted; undefined if it was. */
   readonly unnoted: string | undefined;
@@ -34,11 +35,11 @@ export function revokeOpenings(
 ): Promise<Done> {
   return withKernel(async ({ connection: netfilter }) => {
     let unnoted: string | undefined;
-    const revoked = await revoke(netfilter, ask, {
+    const revoked = await revoke(new Writer(netfilter), ask, {
       connections: options.cut,
       approve: async revoked => {
         if (options.cut) await spareOwnLogin(netfilter, revoked, options.login);
-        unnoted = noteRevocation(env, revoked);
+        unnoted = await noteRevocation(env, revoked);
       },
     });
     const done = options.cut ? await cutAll(netfilter, revoked).catch(notCut) : undefined;
@@ -79,9 +80,10 @@ function withParts<T>(netfilter: Connection, use: (parts: Parts) => Promise<T>):
   );
 }
 
+/** Whatever failed, the caller hears that the openings are revoked. */
 function notCut(error: unknown): never {
-  if (!(error instanceof NetlinkError)) throw error;
-  const why = isLacking(error) ? withoutModules(FEATURES.tcp_diag) : error.message;
+  const reason = error instanceof Error ? error.message : error;
+  const why = isLacking(error) ? withoutModules(FEATURES.tcp_diag) : reason;
   throw new CannotChangeError(`the openings are revoked, but nothing could be cut: ${why}`);
 }
 

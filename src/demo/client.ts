@@ -1,16 +1,12 @@
-// demo/ is what `npm start` shows: a server, a client and an attacker in namespaces of their own.
-// It uses the program as any user does.
-// Floor 7: it imports only from rooms on lower floors.
-
 /** The client's side of the demo: a process in a network namespace of its own, which gets its orders as JSON lines. */
 
-import { type ChildProcessWithoutNullStreams, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
 import { knock, sendDatagram } from '../client/knock.ts';
 import type { Port } from '../inet/port.ts';
 import { tokenDatagram } from '../token/packet.ts';
+import { answerCalls } from './calls.ts';
 
 /** Milliseconds between two knocks. The wire is short. */
 const GAP = 100;
@@ -33,7 +29,7 @@ interface VisitOptions {
   readonly stay?: boolean;
 }
 
-interface Calls {
+export interface Calls {
   /** A batch for `ip`. */
   readonly configure: [{ readonly batch: string }, null];
   readonly visit: [VisitOptions, Visit];
@@ -42,16 +38,6 @@ interface Calls {
   readonly knock: [{ readonly address: string; readonly knocks: readonly Port[] }, null];
   readonly token: [{ readonly address: string; readonly port: Port; readonly token: string }, null];
 }
-
-type Handlers = { readonly [Name in keyof Calls]: (of: Calls[Name][0]) => Promise<Calls[Name][1]> };
-
-interface Request {
-  readonly id: number;
-  readonly call: keyof Calls;
-  readonly parameters: never;
-}
-
-type Reply = { readonly id: number } & ({ readonly result: unknown } | { readonly error: string });
 
 /** Runs `ip` with a batch of commands. Throws an error with its messages. */
 export function configure(batch: string): void {
@@ -63,7 +49,7 @@ export function configure(batch: string): void {
 /** The client's process. It does what stdin says until stdin ends, and so ends with the process that started it. */
 export async function playClient(): Promise<void> {
   const stayed: Socket[] = [];
-  const handlers: Handlers = {
+  const lines = answerCalls<Calls>({
     configure: async ({ batch }) => {
       configure(batch);
       return null;
@@ -83,15 +69,6 @@ export async function playClient(): Promise<void> {
       await sendDatagram(address, port.port, tokenDatagram(token));
       return null;
     },
-  };
-  const lines = createInterface({ input: process.stdin });
-  lines.on('line', async line => {
-    const { id, call, parameters } = JSON.parse(line) as Request;
-    const reply: Reply = await handlers[call](parameters).then(
-      result => ({ id, result }),
-      error => ({ id, error: `${call}: ${error instanceof Error ? error.message : String(error)}` }),
-    );
-    process.stdout.write(`${JSON.stringify(reply)}\n`);
   });
   await once(lines, 'close');
   for (const socket of stayed) socket.destroy();
@@ -124,46 +101,4 @@ async function firstWords(socket: Socket, patience: number): Promise<string> {
   } catch {
     return '';
   }
-}
-
-/** The client, as the narrator uses it. */
-export interface Client {
-  /** Sends a request and waits for its answer. */
-  readonly ask: <Name extends keyof Calls>(call: Name, of: Calls[Name][0]) => Promise<Calls[Name][1]>;
-  readonly end: () => void;
-}
-
-/** Talks to {@link playClient} in the process `child`. */
-export function clientIn(child: ChildProcessWithoutNullStreams): Client {
-  const waiting = new Map<number, { resolve: (result: never) => void; reject: (error: Error) => void }>();
-  let last = 0;
-  let errors = '';
-  let ended: Error | undefined;
-  child.stderr.setEncoding('utf8').on('data', text => {
-    errors += text;
-  });
-  child.stdin.on('error', () => {}); // its end is reported below
-  createInterface({ input: child.stdout }).on('line', line => {
-    const reply = JSON.parse(line) as Reply;
-    const asked = waiting.get(reply.id);
-    waiting.delete(reply.id);
-    if ('error' in reply) asked?.reject(new Error(`client: ${reply.error}`));
-    else asked?.resolve(reply.result as never);
-  });
-  const onEnd = (why: string) => {
-    ended = new Error(`the client's process ended: ${why}`);
-    for (const { reject } of waiting.values()) reject(ended);
-  };
-  child.once('error', error => onEnd(error.message));
-  child.once('close', () => onEnd(errors.trim()));
-  return {
-    ask: (call, parameters) =>
-      new Promise((resolve, reject) => {
-        if (ended) return reject(ended);
-        const id = ++last;
-        waiting.set(id, { resolve, reject });
-        child.stdin.write(`${JSON.stringify({ id, call, parameters })}\n`);
-      }),
-    end: () => child.stdin.end(),
-  };
 }

@@ -35,7 +35,7 @@ export async function play(scene: Scene): Promise<void> {
   tell.title('That was all');
   tell.say(
     'No process waited for the knocks: no daemon that could crash, nothing to attack as root.',
-    'This little network ends with the program. What to do next is in README.md.',
+    'This little network ends with the program. README.md says what to do next.',
   );
 }
 
@@ -90,7 +90,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
     ports.length > 0 && onKnockPorts.length === 0,
   );
   check('sniffers', 'programs that read its network traffic: none', sniffers() === 0);
-  tell.say('What is left is a ruleset in the kernel. It does the rest.');
+  tell.say('A ruleset in the kernel is left. It does the rest.');
 
   tell.chapter('Closed');
   await isClosed('closed');
@@ -162,7 +162,7 @@ async function sendTokens({ plot, stage, program, name: file, text, tell }: Scen
   const status = async () =>
     (JSON.parse(succeeded(await program.run('status', '--json')).stdout) as Status).services[name];
   const before = (await status())?.opened ?? 0;
-  await stage.client.ask('token', once);
+  await stage.client.call('token', once);
   const { opened, clients = [] } = (await status()) ?? {};
   check(
     'token',
@@ -172,7 +172,7 @@ async function sendTokens({ plot, stage, program, name: file, text, tell }: Scen
   );
   await isOpen('token open', client, port);
   tell.say('An eavesdropper sends the same packet again:');
-  await stage.client.ask('token', once);
+  await stage.client.call('token', once);
   await areClosed('token again', port, service.closed);
   program.save(text);
   succeeded(await program.run('load'));

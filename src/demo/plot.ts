@@ -1,4 +1,4 @@
-/** What the demo shows of a configuration, and how it edits it. */
+/** The part of a configuration that the demo shows, and the demo's edits. */
 
 import { applyEdits, type JSONPath, modify } from 'jsonc-parser';
 import type { Config, Service, TokenSettings } from '../config/types.ts';

@@ -8,6 +8,7 @@ import { createServer, type Socket } from 'node:net';
 import { withKernel } from '../host/access.ts';
 import type { Port } from '../inet/port.ts';
 import { unload } from '../table/load.ts';
+import { Writer } from '../table/writer.ts';
 
 /** A TCP service on all addresses, for as long as `use` takes. It greets, and then repeats what it hears. */
 export async function serve(port: number, greeting: string, use: () => Promise<void>): Promise<void> {
@@ -33,7 +34,7 @@ export function isRunning(pid: number): boolean {
 
 /** Does what another program does that clears the ruleset. Returns how many tables it removed. */
 export function removeTables(): Promise<number> {
-  return withKernel(({ connection }) => unload(connection));
+  return withKernel(({ connection }) => unload(new Writer(connection)));
 }
 
 /** The ports of this network namespace on which a program listens, sorted. */

@@ -2,16 +2,16 @@
  * The stage of the demo: a network namespace for the server, in which its narrator runs, and one for the client. A process
  * holds each, and takes it along when it ends. They have no names, so /run/netns shows nothing of them.
  */
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, readlinkSync } from 'node:fs';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
-import { type Client, clientIn, configure } from './client.ts';
+import { type Callee, calleeIn } from './calls.ts';
+import { type Calls, configure } from './client.ts';
+import { environment, tryNamespaces } from './namespaces.ts';
 
 /** The environment variable that says which part of the demo a process plays. */
 export const PART = 'KNOCKD_NFT_DEMO';
-/** Ordinary users do not have `ip`'s sbin on their PATH. */
-const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin` };
 
 /** The demo cannot be shown here. */
 export class NoStageError extends Error {
@@ -25,7 +25,7 @@ export class NoStageError extends Error {
   }
 }
 
-/** What the narrator hears from the process that started it, as the first line on its stdin. */
+/** The message to the narrator from the process that started it, as the first line on its stdin. */
 interface Script {
   /** The network namespace that the demo must leave alone. */
   readonly outside: string;
@@ -46,7 +46,7 @@ export function networkNamespace(): string {
 export async function openStage(script: Script, json: boolean): Promise<number> {
   const [command, ...args] = [...entrance(), ...thisProgram(), ...(json ? ['--json'] : [])];
   const child = spawn(command, args, {
-    env: { ...env, [PART]: 'server' },
+    env: { ...environment, [PART]: 'server' },
     stdio: ['pipe', 'inherit', 'inherit'],
   });
   child.stdin?.on('error', () => {}); // its end is reported below
@@ -65,56 +65,23 @@ function thisProgram(): string[] {
 
 /** The command that leads into the namespaces. Root keeps its user namespace if possible, so that files stay readable. */
 function entrance(): [string, ...string[]] {
-  for (const [program, contains] of PROGRAMS)
-    if (spawnSync(program, ['-V'], { env }).error)
-      throw new NoStageError(`${program} is not installed (${contains})`, false);
   const ways = process.getuid?.() === 0 ? ['-n', '-rn'] : ['-rn'];
-  let refusal = '';
-  for (const way of ways) {
-    const probe = 'ip link set lo up && exec unshare -n true';
-    const { status, stderr } = spawnSync('unshare', [way, 'sh', '-c', probe], { env, encoding: 'utf8' });
-    if (status === 0) return ['unshare', way];
-    refusal = stderr.trim().split('\n').at(-1) ?? '';
-  }
+  const found = tryNamespaces(
+    ['unshare', 'setpriv', 'ip'],
+    ways,
+    'ip link set lo up && exec unshare -n true',
+  );
+  if (found.is === 'possible') return ['unshare', found.flags];
+  if (found.is === 'absent') throw new NoStageError(found.why, false);
   throw new NoStageError(
-    `not permitted: ${who()} may not make network namespaces here (${refusal})\n${advice()}`,
+    `not permitted: ${who()} may not make network namespaces here (${found.why})\n${found.advice}`,
     true,
   );
 }
 
-const PROGRAMS = [
-  ['unshare', 'Debian, Ubuntu, Fedora: package util-linux'],
-  ['setpriv', 'Debian, Ubuntu, Fedora: package util-linux'],
-  ['ip', 'Debian, Ubuntu: package iproute2; Fedora: iproute'],
-] as const;
-
-/** Settings that refuse namespaces, each with the value that does so and the one that does not. */
-const SETTINGS = [
-  ['kernel.unprivileged_userns_clone', '0', '1'],
-  ['kernel.apparmor_restrict_unprivileged_userns', '1', '0'],
-  ['user.max_user_namespaces', '0', '10000'],
-  ['user.max_net_namespaces', '0', '10000'],
-] as const;
-
 function who(): string {
   const user = process.getuid?.();
   return user === 0 ? 'root' : `user ${user}`;
-}
-
-function advice(): string {
-  const refusing = SETTINGS.filter(([name, value]) => setting(name) === value);
-  if (refusing.length === 0)
-    return 'No setting forbids it, so it is likely a container: its seccomp profile refuses unshare(2). With Docker: --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt apparmor=unconfined';
-  return refusing
-    .map(
-      ([name, value, better]) => `${name} = ${value} forbids it; "sudo sysctl ${name}=${better}" allows it`,
-    )
-    .join('\n');
-}
-
-function setting(name: string): string | undefined {
-  const path = `/proc/sys/${name.replaceAll('.', '/')}`;
-  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
 }
 
 export interface Addresses {
@@ -130,7 +97,7 @@ const WIRE = {
 
 /** The two hosts, once there is a wire between them. */
 export interface Stage {
-  readonly client: Client;
+  readonly client: Callee<Calls>;
   /** One for each family that this kernel has, IPv4 first. */
   readonly families: readonly [Addresses, ...Addresses[]];
 }
@@ -138,8 +105,8 @@ export interface Stage {
 /** Starts the client in its own namespace, and lays the wire. Call this in the server's namespace. */
 export async function layWire(): Promise<Stage> {
   const [program = '', ...args] = thisProgram();
-  const child = spawn('unshare', ['-n', program, ...args], { env: { ...env, [PART]: 'client' } });
-  const client = clientIn(child);
+  const child = spawn('unshare', ['-n', program, ...args], { env: { ...environment, [PART]: 'client' } });
+  const client = calleeIn<Calls>('client', child);
   const families = existsSync('/proc/net/if_inet6')
     ? ([WIRE.ipv4, WIRE.ipv6] as const)
     : ([WIRE.ipv4] as const);
@@ -149,9 +116,9 @@ export async function layWire(): Promise<Stage> {
       'link set eth0 up',
       ...families.map(wire => `addr add ${wire[host]}/${wire.length} dev eth0${wire.options}`),
     ].join('\n');
-  await client.ask('configure', { batch: 'link set lo up' }); // its namespace is there
+  await client.call('configure', { batch: 'link set lo up' }); // its namespace is there
   configure(`link add eth0 type veth peer name eth0 netns ${child.pid}\n${batch('server')}`);
-  await client.ask('configure', { batch: batch('client') });
+  await client.call('configure', { batch: batch('client') });
   return { client, families };
 }
 

@@ -34,7 +34,7 @@ async function follow({ plot, stage, program, ...scene }: Scene, sees: Witness, 
   const [client] = stage.families;
 
   tell.chapter('A supervisor follows the file');
-  tell.say('One load is enough. But a program may stay, watch the file, and tell the journal:');
+  tell.say('One load is enough. But a program may stay, watch the file, and report to the journal:');
   tell.ran(`knockd-nft --config ${file} run`);
   await journal(sees, supervisor, 'unchanged');
 

@@ -20,7 +20,7 @@ export interface Witness {
   readonly knock: (to: Addresses, knocks: readonly Port[]) => Promise<void>;
 }
 
-/** What the services of the demo say first. */
+/** The first words of the demo's services. */
 export const GREETING = 'Hello! You found the hidden service.';
 
 /** How long the client waits for an answer that must come, and for one that must not, in milliseconds. */
@@ -42,25 +42,25 @@ export function witness({ client, families }: Stage, tell: Teller): Witness {
     check,
     async isOpen(step, to, port, stay = false) {
       const visit = { address: to.server, port, patience: PATIENCE.open, stay };
-      const { reach, greeting } = await client.ask('visit', visit);
+      const { reach, greeting } = await client.call('visit', visit);
       check(step, visitOf(to, port), greeting === GREETING, greeting ? `"${greeting}"` : reach);
     },
     async areClosed(step, port, closed) {
       const patience = PATIENCE.closed;
       const visits = families.map(async to => ({
         to,
-        ...(await client.ask('visit', { address: to.server, port, patience })),
+        ...(await client.call('visit', { address: to.server, port, patience })),
       }));
       for (const { to, reach } of await Promise.all(visits))
         check(step, visitOf(to, port), reach === (closed === 'drop' ? 'silent' : 'refused'), REACH[reach]);
     },
     async goesOn(step) {
       const words = 'Still here?';
-      const echo = await client.ask('say', { text: words, patience: PATIENCE.open });
+      const echo = await client.call('say', { text: words, patience: PATIENCE.open });
       check(step, `client says "${words}"`, echo === words, echo ? `comes back "${echo}"` : 'no answer');
     },
     async knock({ server }, knocks) {
-      await client.ask('knock', { address: server, knocks });
+      await client.call('knock', { address: server, knocks });
     },
   };
 }

@@ -132,7 +132,7 @@ function isAfter(priority: number, { chain: { hook } }: Visit): boolean {
   return hook.name === 'input' && hook.priority >= priority;
 }
 
-/** What a port scanner would notice. */
+/** A difference that a port scanner would notice. */
 export function checkAppearance(config: Config, around: Surroundings, path: string): Checked {
   return {
     name: 'appearance',
@@ -156,13 +156,13 @@ function finding(mismatch: Mismatch, path: string): Finding {
 }
 
 const SHOWN: Readonly<Record<Look, string>> = {
-  silence: 'nothing comes back from the ports beside it',
+  silence: 'the ports beside it do not answer',
   closed: 'the ports beside it answer that they are closed',
   prohibited: 'the ports beside it answer that they are prohibited',
   'other ICMP': 'the ports beside it answer by ICMP',
 };
 
-/** `"closed": "reject" of ssh: nothing comes back from the ports beside it (table inet filter, chain input)` */
+/** `"closed": "reject" of ssh: the ports beside it do not answer (table inet filter, chain input)` */
 export function mismatchText({ services, closed, neighbours: { look, by = 'this host' } }: Mismatch): string {
   return `"closed": "${closed}" of ${list(services)}: ${SHOWN[look]} (${by})`;
 }

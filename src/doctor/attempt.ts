@@ -15,7 +15,7 @@ interface Going {
   readonly met: Met[];
 }
 
-/** What new packets of an address meet. Each comes when its way has ended, in the order of arrival. */
+/** Yields the way of each new packet of an address, when that has ended, in the order of arrival. */
 export async function* attempt(
   connection: Connection,
   config: Config,
@@ -50,7 +50,7 @@ export async function* attempt(
   yield* going.values();
 }
 
-/** What the packet met. Our own rules that only take notes do not count. */
+/** The rules that the packet met. Our own rules that only record something do not count. */
 async function met(
   trace: Trace,
   rulebook: Rulebook,

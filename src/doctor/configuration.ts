@@ -5,7 +5,7 @@ import { shellWord } from '../terminal/shell.ts';
 import type { Facts, FileFacts } from './facts.ts';
 import type { Checked, Finding } from './finding.ts';
 
-/** Checks the file: who may write and read it, and what is wrong or weak in it. */
+/** Checks the file: its rights, its mistakes and its weaknesses. */
 export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'config'>): Checked {
   return {
     name: 'configuration',

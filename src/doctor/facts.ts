@@ -23,7 +23,7 @@ export interface Facts {
   readonly tokens: TokenFacts | undefined;
 }
 
-/** What else tokens depend on. Times are in milliseconds of the epoch. */
+/** The other facts that tokens depend on. Times are in milliseconds of the epoch. */
 export interface TokenFacts {
   readonly now: number;
   readonly clock: 'fine' | 'unsynchronized' | 'waits';
@@ -42,9 +42,11 @@ export interface FileFacts {
   /** The number of the user who runs doctor. */
   readonly user: number;
   readonly problems: readonly Problem[];
+  /** Files of secrets that it names. */
+  readonly secretFiles: readonly string[];
 }
 
-/** What the kernel said of nf_tables, or why it did not. */
+/** The kernel's answer about nf_tables, or why there is none. */
 export type KernelFacts =
   | { readonly is: 'not permitted' }
   | { readonly is: 'absent'; readonly reason: string }
@@ -81,11 +83,11 @@ export interface TableFacts {
   readonly inSync: boolean | null;
 }
 
-/** What keeps the table in place. */
+/** The programs and units that keep the table in place. */
 export interface ServiceFacts {
   readonly supervisor: RunningSupervisor | undefined;
   readonly hold: Hold | undefined;
-  /** What the supervisor cannot do at present. */
+  /** Tasks that the supervisor cannot do at present. */
   readonly troubles: readonly Trouble[];
   /** undefined if systemd does not run, or not for this network namespace. */
   readonly systemd: SystemdFacts | undefined;
@@ -106,7 +108,7 @@ export interface HostFacts {
   readonly release: string;
   /** All interfaces but the loopback. */
   readonly interfaces: readonly HostInterface[];
-  /** What the configuration's `interfaces` mean here. */
+  /** The interfaces here that the configuration's `interfaces` mean. */
   readonly looked: Looked;
   /** The interfaces that clients likely come in by. */
   readonly ways: readonly Interface[];

@@ -43,6 +43,7 @@ export type FindingId =
   | 'nothing-listens'
   | 'other-file'
   | 'reachable-around'
+  | 'proxied-first'
   | 'redirected-around'
   | 'services-cannot-read'
   | 'stands-out'
@@ -65,10 +66,10 @@ export interface Finding {
   readonly mend: string;
 }
 
-/** What we looked at, and what we found there. */
+/** A check, and its findings. */
 export interface Checked {
   readonly name: string;
-  /** What to say if nothing was found. */
+  /** The text if nothing was found. */
   readonly fine: string;
   readonly findings: readonly Finding[];
 }

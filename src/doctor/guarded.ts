@@ -131,8 +131,8 @@ function reachable({ guarded, family, passage }: Crossing, host: HostFacts, arou
     {
       id: 'reachable-around',
       severity: 'note',
-      what: `what is behind ${guardedText(guarded)} can be reached at its own address, ${addressText(translation)}`,
-      why: `whoever can send packets for that address to this host's ${way.name}, such as its neighbours there, needs no knock. The rule lasts until the next boot`,
+      what: `the program behind ${guardedText(guarded)} can be reached at its own address, ${addressText(translation)}`,
+      why: `anyone who can send packets for that address to this host's ${way.name}, such as a neighbour there, needs no knock. The rule lasts until the next boot`,
       mend: `nft 'table inet own_addresses { chain prerouting { type filter hook prerouting priority raw; ${rule}; }; }'`,
     },
   ];

@@ -7,7 +7,7 @@ import type { HostFacts } from './facts.ts';
 import { SWITCHES } from './settings.ts';
 import { readWays } from './ways.ts';
 
-/** What we can learn of this host and network namespace without privileges. */
+/** The facts about this host and network namespace that need no privileges. */
 export async function readHostFacts(config: Config | undefined): Promise<HostFacts> {
   return {
     ...(await readWays(config)),

@@ -18,8 +18,8 @@ interface Stopped {
 }
 
 /**
- * Clients that are in, and are kept out all the same, mostly by a list of banned addresses. Other checks report a chain that
- * keeps all clients out.
+ * Clients that are in, but that another program keeps out, mostly by a list of banned addresses. Other checks report a
+ * chain that keeps all clients out.
  */
 export function keptOut(
   clients: readonly ClientIn[],
@@ -52,7 +52,7 @@ function stopAt(tables: readonly ForeignTable[], packet: Packet): Visit | undefi
   return [...before.visits, ...after].find(({ ruling: { fate } }) => fate === 'drop' || fate === 'reject');
 }
 
-/** The first packet of a client, of whose address we know the first `length` bits. */
+/** The first packet of a client. We know the first `length` bits of its address. */
 function from(
   { address, length }: Pick<ClientIn, 'address' | 'length'>,
   family: Family,

@@ -45,7 +45,7 @@ function findings(kernel: Facts['kernel']): Finding[] {
           id: 'no-nftables',
           severity: 'broken',
           what: `the kernel has no nf_tables here: ${kernel.reason}`,
-          why: 'it is what does all the knocking',
+          why: 'nf_tables does all the knocking',
           mend: MODPROBE,
         },
       ];

@@ -51,7 +51,7 @@ export function knocksOf({ services }: Config): Knock[] {
 
 const places = (knocks: readonly Knock[]) => list(knocks.map(({ where }) => where));
 
-/** What a chain before ours does with knocks, and with which of them. */
+/** The fate of some knocks in a chain before ours. */
 interface Lost {
   readonly visit: Visit;
   /** `forwards` and `may forward` are not among the doormen. */
@@ -101,7 +101,7 @@ function lostFinding(config: Config, { visit, how, knocks }: Lost, path: string)
       return {
         id: 'knocks-forwarded',
         severity: 'broken',
-        what: `${chainName(visit)} ${how} ${all} before we see it`,
+        what: `${chainName(visit)} ${how} ${all} before our table`,
         why: 'it reaches a service, and sequences with it cannot be completed',
         mend: another,
       };
@@ -110,7 +110,7 @@ function lostFinding(config: Config, { visit, how, knocks }: Lost, path: string)
         id: 'knocks-unknown',
         severity: 'note',
         what: `whether ${chainName(visit)} lets ${all} come to us cannot be told`,
-        why: 'it goes by what rules write while packets come, or by what is not understood here; "knockd-nft doctor --trace ADDRESS" watches a real attempt',
+        why: 'it depends on what rules write while packets come, or on rules that doctor does not understand; "knockd-nft doctor --trace ADDRESS" watches a real attempt',
         mend: `nft list chain ${placeOf(visit)}`,
       };
     case 'some':
@@ -118,7 +118,7 @@ function lostFinding(config: Config, { visit, how, knocks }: Lost, path: string)
       return {
         id: 'knocks-dropped',
         severity: how === 'out' ? 'broken' : 'risk',
-        what: `${chainName(visit)} ${visit.ruling.fate}s ${all} before we see it${how === 'out' ? '' : ', for all but some clients'}`,
+        what: `${chainName(visit)} ${visit.ruling.fate}s ${all} before our table${how === 'out' ? '' : ', for all but some clients'}`,
         why: `sequences with it cannot be completed${byPriority(visit) ? '' : forGood(visit)}`,
         mend: letThrough(config, visit, [...knocks], path),
       };
@@ -159,7 +159,7 @@ function inUse(
       id: 'knock-port-in-use',
       severity: 'risk',
       what: `a program listens on the port of ${places(taken)}`,
-      why: 'its visitors knock without knowing, and clients of ours who use it begin their sequence anew',
+      why: 'its visitors knock without knowing it, and our clients that use it begin their sequence again',
       mend: `sudoedit ${shellWord(path)}  # another port for it; "ss -lntu" shows those in use`,
     },
   ];
@@ -181,7 +181,7 @@ function ephemeral(
       id: 'knock-port-ephemeral',
       severity: 'note',
       what: `${places(inside)}: the port is one that the kernel gives to programs (${first} to ${last})`,
-      why: 'now and then a program listens there for a while, and a knock reaches it',
+      why: 'sometimes a program listens there for a while, and a knock reaches it',
       mend: `sudoedit ${shellWord(path)}  # a port below ${first} or above ${last}`,
     },
   ];

@@ -36,7 +36,7 @@ export function acceptIn(
   }
 }
 
-/** What the command of {@link acceptIn} does not do: it lasts only until the tables are loaded from a file again. */
+/** The limit of the command of {@link acceptIn}: it lasts only until the tables are loaded from a file again. */
 export function forGood(visit: Visit): string {
   const maker = makerOf(visit);
   if (maker.is === 'nft')
@@ -46,7 +46,7 @@ export function forGood(visit: Visit): string {
   return '';
 }
 
-/** The program that made a chain. Rules that come in any other way are lost when it writes the chain anew. */
+/** The program that made a chain. Rules that were added in any other way are lost when it writes the chain again. */
 type Maker =
   | { readonly is: 'ufw' | 'nft' }
   | { readonly is: 'firewalld'; readonly zone: string | undefined }

@@ -22,7 +22,7 @@ import {
 } from './passage.ts';
 import { redirectedAround } from './redirects.ts';
 
-/** What we saw of one guarded port in one family. */
+/** Our sight of one guarded port in one family. */
 interface Seen<V extends Visit = Visit> {
   readonly guarded: Guarded;
   readonly family: Family;
@@ -44,6 +44,7 @@ export function checkOthers(
   const forwarded: Seen[] = [];
   const mayForward: Seen[] = [];
   const untracked: Seen[] = [];
+  const proxied: Seen[] = [];
   for (const { guarded, family, passage, answers } of crossings) {
     const seen = <V extends Visit>(visit: V) => ({ guarded, family, visit });
     if (config.hook === 'input') {
@@ -53,6 +54,8 @@ export function checkOthers(
         continue;
       }
       if (mayTranslate && isBefore(config, mayTranslate)) mayForward.push(seen(mayTranslate));
+      const proxies = passage.visits.filter(visit => visit.possible.has('proxy') && isBefore(config, visit));
+      proxied.push(...proxies.map(seen));
     }
     doors.push(...passage.visits.map(seen));
     untracked.push(...[...passage.visits, ...answers].filter(visit => visit.untracked).map(seen));
@@ -67,6 +70,7 @@ export function checkOthers(
       ...redirectedAround(config, around, path),
       ...groups(through('out')).map(group => keepsOut(group, around.families)),
       ...keptOut(clients, around, crossings),
+      ...groups(proxied).map(answersFirst),
       ...groups(untracked).map(takesOutOfTracking),
       ...groups(through('some')).map(keepsSomeOut),
       ...groups(through('unknown')).map(cannotTell),
@@ -83,7 +87,7 @@ function fine(config: Config, { tables }: Surroundings): string {
     : `${others}, and no guarded ports`;
 }
 
-/** What one command mends, in groups: those of one chain, or of all chains that ufw made. */
+/** Groups that one command mends: those of one chain, or of all chains that ufw made. */
 function groups<V extends Visit>(seen: readonly Seen<V>[]): (readonly [Seen<V>, ...Seen<V>[]])[] {
   const found = new Map<string, [Seen<V>, ...Seen<V>[]]>();
   for (const it of seen) {
@@ -130,7 +134,7 @@ function keepsSomeOut(group: Group): Finding {
     id: 'clients-restricted',
     severity: 'note',
     what: `${doing(group, visit.ruling.fate)} for all but some clients`,
-    why: `it asks for more than the port, such as the source address: who knocks from elsewhere does not get in${forGood(visit)}`,
+    why: `the rule has conditions on more than the port, such as the source address: a client that knocks from elsewhere does not get in${forGood(visit)}`,
     mend: acceptIn(visit, ranges(group)),
   };
 }
@@ -142,7 +146,7 @@ function cannotTell(group: Group): Finding {
     id: 'clients-unknown',
     severity: 'note',
     what: `whether ${chains(group)} lets clients in to ${ports(group)} cannot be told`,
-    why: 'it goes by what rules write while packets come (sets, lists, marks), or by what is not understood here; if it drops, who knocks correctly does not get in; "knockd-nft doctor --trace ADDRESS" watches a real attempt',
+    why: 'it depends on what rules write while packets come (sets, lists, marks), or on rules that doctor does not understand; if it drops, a client that knocks correctly does not get in; "knockd-nft doctor --trace ADDRESS" watches a real attempt',
     mend: `nft list chain ${table.family} ${shellWord(table.name)} ${shellWord(chain.name)}`,
   };
 }
@@ -163,7 +167,7 @@ function mayGoAround(group: Group, path: string): Finding {
     id: 'forwarded-past-guard',
     severity: 'broken',
     what: `${chains(group)} may forward ${ports(group)}, past the guard`,
-    why: 'forwarded packets never reach the input chain: some clients get in without a knock, or each does now and then',
+    why: 'forwarded packets never reach the input chain: some clients get in without a knock, or each sometimes does',
     mend: `"hook": "prerouting"  in ${path}`,
   };
 }
@@ -175,10 +179,21 @@ function notLookedAt(unseen: readonly Unseen[]): Finding[] {
       id: 'not-looked-at',
       severity: 'note',
       what: `doctor does not look into ${list(unseen.map(({ what }) => what))}`,
-      why: 'packets meet them before the chains that it looks at, or after: what they drop or send elsewhere, knocks too, is not told here',
+      why: 'packets meet them before or after the chains that doctor looks at: it does not report what they drop or send elsewhere, knocks too',
       mend: unseen.map(({ show }) => show).join(' && '),
     },
   ];
+}
+
+function answersFirst(group: Group): Finding {
+  const [{ visit }] = group;
+  return {
+    id: 'proxied-first',
+    severity: 'broken',
+    what: `${doing(group, 'answer')} by SYNPROXY, before the guard`,
+    why: `its own SYN comes over loopback, which is not guarded, so everybody gets in; a SYNPROXY in a chain after ours, at priority filter, does no harm${forGood(visit)}`,
+    mend: acceptIn(visit, ranges(group)),
+  };
 }
 
 function takesOutOfTracking(group: Group): Finding {
@@ -187,7 +202,7 @@ function takesOutOfTracking(group: Group): Finding {
     id: 'untracked',
     severity: 'broken',
     what: `${doing(group, 'exempt')} from connection tracking`,
-    why: `tracking does not know connections that run: those that are forwarded are cut when the opening of their client ends${forGood(visit)}`,
+    why: `tracking does not know running connections: forwarded ones are cut when the opening of their client ends${forGood(visit)}`,
     mend: acceptIn(visit, ranges(group), visit.chain.hook.name === 'output' ? 'sport' : 'dport'),
   };
 }

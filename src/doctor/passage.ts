@@ -1,4 +1,5 @@
 import type { Config, Service } from '../config/types.ts';
+import type { Bits } from '../firewalls/bits.ts';
 import { type Destination, Foresight } from '../firewalls/foresight.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { Interface } from '../firewalls/packet.ts';
@@ -6,11 +7,12 @@ import { type ForeignTable, tableName } from '../firewalls/table.ts';
 import type { Unseen } from '../firewalls/unseen.ts';
 import type { Fate } from '../firewalls/walk.ts';
 import type { Family } from '../inet/family.ts';
+import { NF_IP_PRI } from '../inet/netfilter.ts';
 import { formatPortRange, type PortRange } from '../inet/port.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import type { HostFacts } from './facts.ts';
 
-/** Where clients' packets may come from, and what they pass. */
+/** The interfaces that clients' packets may come in by, and the tables that they pass. */
 export interface Surroundings {
   readonly tables: readonly ForeignTable[];
   /** What else packets pass. */
@@ -42,18 +44,20 @@ export function guardsPorts(config: Config | undefined): boolean {
   return !config || config.policy === 'drop' || guardedRanges(config).length > 0;
 }
 
-/** What a chain does with clients: lets them in, keeps out all or all but some, or we cannot tell. */
+/** The effect of a chain on clients: it lets them in, keeps out all or all but some, or we cannot tell. */
 export type Doorman = 'in' | 'some' | 'unknown' | 'out';
 
 /** The least important first: a client that comes in one way does not need the others. */
 const DOORMEN: readonly Doorman[] = ['in', 'some', 'unknown', 'out'];
 
-/** What the tables of other programs do with a client's first packet to a port, by any interface. */
+/** The effect of other programs' tables on a client's first packet to a port, by any interface. */
 export interface Passage {
   /** One for each base chain, with the doorman of the best way in. */
   readonly visits: readonly (Visit & { readonly doorman: Doorman })[];
   /** The visit that changes its destination before it is delivered. */
   readonly translation: Visit | undefined;
+  /** Where TPROXY may give it to the socket of another port. */
+  readonly leads: readonly { readonly visit: Visit; readonly port: Bits }[];
   /** A visit that may change it, but we cannot tell: with a random target, or only for some clients. */
   readonly mayTranslate: Visit | undefined;
 }
@@ -62,21 +66,23 @@ export function passage({ ways, foresight }: Surroundings, to: Destination): Pas
   const best = new Map<string, Visit & { doorman: Doorman }>();
   let translation: Visit | undefined;
   let mayTranslate: Visit | undefined;
+  const leads: { visit: Visit; port: Bits }[] = [];
   for (const way of ways.filter(({ addresses }) => addresses[to.family])) {
     const arrival = foresight.arrival(to, way);
     translation ??= arrival.translation;
     mayTranslate ??= arrival.visits.find(({ ruling, possible }) => !ruling.to && possible.has('translate'));
     for (const visit of arrival.visits) {
+      leads.push(...visit.leads.map(port => ({ visit, port })));
       const doorman = doormanOf(visit);
       const known = best.get(chainName(visit));
       if (!known || DOORMEN.indexOf(doorman) < DOORMEN.indexOf(known.doorman))
         best.set(chainName(visit), { ...visit, doorman });
     }
   }
-  return { visits: [...best.values()], translation, mayTranslate };
+  return { visits: [...best.values()], translation, leads, mayTranslate };
 }
 
-/** What we found out about an end of a guarded range, in one family. */
+/** Our findings about an end of a guarded range, in one family. */
 export interface Crossing {
   readonly guarded: Guarded;
   readonly family: Family;
@@ -100,11 +106,17 @@ export function crossings(config: Config, around: Surroundings): Crossing[] {
 }
 
 function doormanOf({ ruling, possible }: Visit): Doorman {
-  const lets = (fate: Fate) => fate === 'accept' || fate === 'translate';
+  const lets = (fate: Fate) => fate === 'accept' || fate === 'translate' || fate === 'proxy';
   if ([...possible].every(lets)) return 'in';
   if (ruling.fate === 'unknown') return 'unknown';
   if (lets(ruling.fate)) return 'in';
   return [...possible].some(lets) ? 'some' : 'out';
+}
+
+/** Whether packets may reach a chain behind our guard, which looked at the port that they had before. */
+export function isBehind(config: Config, { chain: { hook } }: Visit): boolean {
+  if (config.hook === 'prerouting') return hook.name !== 'prerouting' || hook.priority >= NF_IP_PRI.mangle;
+  return hook.name === 'input' && hook.priority >= config.priority;
 }
 
 /** Whether packets reach a chain before ours at input. For two chains of the same priority we cannot tell. */

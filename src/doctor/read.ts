@@ -1,14 +1,15 @@
 import { statSync } from 'node:fs';
-import { ConfigError, type Problem } from '../config/problems.ts';
-import { readConfig } from '../config/read.ts';
+import { ConfigError, UnreadableError } from '../config/problems.ts';
 import type { Config } from '../config/types.ts';
 import { readBook } from '../feeder/book.ts';
 import { hasClockOfItsOwn, isSynchronized } from '../feeder/clock.ts';
 import { readForeign } from '../firewalls/read.ts';
 import { readUnseen } from '../firewalls/unseen.ts';
 import { diagnose, withConnection, withKernel } from '../host/access.ts';
+import { readAnswering } from '../host/answering.ts';
 import { readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
 import { stateFolder } from '../host/last-good.ts';
+import { SILENT } from '../host/mounts.ts';
 import { readLines, socketsOf } from '../host/proc.ts';
 import { findUser, SERVICE_USER } from '../host/service-user.ts';
 import { hasDiagnostics } from '../host/sockets.ts';
@@ -19,11 +20,10 @@ import { readGeneration } from '../nftables/transaction.ts';
 import { compile } from '../ruleset/compile.ts';
 import { ForeignTableError } from '../table/errors.ts';
 import { isNotPermitted } from '../table/explain.ts';
-import { planLoad } from '../table/load.ts';
+import { isInForce } from '../table/load.ts';
 import { probe } from '../table/probe.ts';
 import { type Kernel, readKernel } from '../table/read.ts';
 import { beginOf } from '../token/derive.ts';
-import { VERSION } from '../version.ts';
 import { readClients } from './clients.ts';
 import type { Facts, FileFacts, KernelFacts, ServiceFacts, TableFacts, TokenFacts } from './facts.ts';
 import { readHostFacts } from './host.ts';
@@ -31,9 +31,9 @@ import { readSystemd } from './systemd.ts';
 
 /** Reads everything that the checks depend on. The facts leave out what cannot be read, and say so. */
 export async function readFacts(path: string, env: NodeJS.ProcessEnv): Promise<Facts> {
-  const { config, problems } = read(path, env);
+  const { config, problems, secretFiles } = await read(path, env);
   return {
-    file: { path, ...readRights(path), user: process.geteuid?.() ?? 0, problems },
+    file: { path, ...readRights(path), user: process.geteuid?.() ?? 0, problems, secretFiles },
     config,
     kernel: await readKernelFacts(config),
     service: readService(config, env),
@@ -42,16 +42,17 @@ export async function readFacts(path: string, env: NodeJS.ProcessEnv): Promise<F
   };
 }
 
-function read(
+async function read(
   path: string,
   env: NodeJS.ProcessEnv,
-): { readonly config: Config | undefined; readonly problems: readonly Problem[] } {
+): Promise<Pick<Facts, 'config'> & Pick<FileFacts, 'problems' | 'secretFiles'>> {
   try {
-    const { config, warnings } = readConfig(path, env);
-    return { config, problems: warnings };
+    const { config, warnings, secretFiles } = await readAnswering(path, env);
+    return { config, problems: warnings, secretFiles };
   } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return { config: undefined, problems: error.problems };
+    const isSilent = error instanceof UnreadableError && error.reason === SILENT; // all else that asks it would hang
+    if (isSilent || !(error instanceof ConfigError)) throw error;
+    return { config: undefined, problems: error.problems, secretFiles: error.secretFiles };
   }
 }
 
@@ -111,8 +112,7 @@ async function readTable(
   const is = kernel.ours.length > 0 ? 'loaded' : 'not loaded';
   if (!config) return { is, inSync: null };
   try {
-    const { changes } = await planLoad(connection, kernel, compile(config, VERSION), async () => []);
-    return { is, inSync: changes.length === 0 };
+    return { is, inSync: await isInForce(connection, kernel, compile(config)) };
   } catch (error) {
     if (error instanceof ForeignTableError) return { is: 'foreign', inSync: false };
     throw error;

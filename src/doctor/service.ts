@@ -57,7 +57,7 @@ function tableFindings(
         id: 'not-in-sync',
         severity: 'broken',
         what: `table inet ${name} is not as the file says`,
-        why: 'what was changed in the file, or in the kernel, is not what is in force; "knockd-nft diff" shows it',
+        why: 'the rules in force are not those of the file; "knockd-nft diff" shows the difference',
         mend: load,
       },
     ];
@@ -101,7 +101,7 @@ function troubled({ what, since }: Trouble, service: ServiceFacts, path: string)
     id: 'supervisor-troubled',
     severity: 'risk',
     what: `the supervisor, since ${new Date(since).toISOString()}: ${what}`,
-    why: 'it tries again, and what was in force goes on; but the file may not be what is in force',
+    why: 'it tries again, and the former rules stay in force; but the file may not be in force',
     mend: reload(service, path),
   };
 }
@@ -179,7 +179,7 @@ function groupTaken({ log }: Config, path: string): Finding {
     id: 'group-taken',
     severity: 'risk',
     what: `another program reads NFLOG group ${log.group}`,
-    why: 'nobody reports who comes in; knocking works all the same',
+    why: 'clients that come in are not reported; knocking works all the same',
     mend: `"group": ${log.group === 65535 ? 1 : log.group + 1}  in log in ${path}`,
   };
 }

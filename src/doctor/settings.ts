@@ -1,7 +1,12 @@
 import type { Config } from '../config/types.ts';
+import { pass } from '../firewalls/journey.ts';
+import { bridged, type Packet } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
+import { FAMILIES } from '../inet/family.ts';
+import { guardsDatagrams } from '../ruleset/sets.ts';
 import type { HostFacts } from './facts.ts';
 import { type Checked, type Finding, list } from './finding.ts';
+import { guardedRanges } from './passage.ts';
 
 /** A flood of datagrams from one machine fills a smaller table within a second. */
 const FEW_CONNECTIONS = 65_536;
@@ -15,7 +20,10 @@ export const SWITCHES = {
   bridged: ['net.bridge.bridge-nf-call-iptables', 'net.bridge.bridge-nf-call-ip6tables'],
 } as const;
 
-/** Checks settings of the kernel, and parts of it that we cannot see through. `tables` are those of others, if they can be read. */
+/**
+ * Checks settings of the kernel, and parts of the kernel that we cannot look into. `tables` are those of others, if
+ * they can be read.
+ */
 export function checkSettings(config: Config, host: HostFacts, tables: readonly ForeignTable[]): Checked {
   const { conntrack, switches, legacyTables } = host;
   const findings: Finding[] = [];
@@ -23,9 +31,9 @@ export function checkSettings(config: Config, host: HostFacts, tables: readonly 
   const reflecting = SWITCHES.reflect.filter(name => switches.has(name));
   if (reflecting.length > 0) findings.push(reflects(reflecting));
   if (config.policy === 'drop' && switches.has(SWITCHES.helper)) findings.push(HELPERS);
-  const bridged = SWITCHES.bridged.filter(name => switches.has(name));
-  if (bridged.length > 0 && guardsDatagrams(config) && !tables.some(keepsBridgedOut))
-    findings.push(datagramsBridged(bridged));
+  const tracked = SWITCHES.bridged.filter(name => switches.has(name));
+  if (tracked.length > 0 && guardsDatagrams(config) && !keepBridgedOut(tables, config))
+    findings.push(datagramsBridged(tracked));
   if (legacyTables.length > 0) findings.push(legacy(legacyTables));
   return {
     name: 'settings',
@@ -74,25 +82,20 @@ const HELPERS: Finding = {
   id: 'automatic-helpers',
   severity: 'note',
   what: `${SWITCHES.helper} is on`,
-  why: 'whoever can make a helped service repeat a line opens ports that "policy": "drop" keeps closed; guarded ones stay guarded',
+  why: 'anyone who can make a helped service repeat a line opens ports that "policy": "drop" keeps closed; guarded ones stay guarded',
   mend: `sysctl -w ${SWITCHES.helper}=0  # and in /etc/sysctl.d`,
 };
 
-function guardsDatagrams({ services }: Config): boolean {
-  return services.some(({ ports }) => ports.some(({ protocol }) => protocol === 'udp'));
-}
-
-/** Whether a chain at `forward` drops what is for an address of ours, as {@link BRIDGED} does. */
-function keepsBridgedOut({ chains }: ForeignTable): boolean {
-  return [...chains.values()].some(
-    ({ hook, rules }) =>
-      hook?.name === 'forward' &&
-      rules.some(
-        ({ expressions }) =>
-          expressions.some(({ kind }) => kind === 'fib') &&
-          expressions.some(it => it.kind === 'immediate' && 'verdict' in it && it.verdict.code === 'drop'),
-      ),
-  );
+/** Whether chains at `forward` drop what a bridge passes on for a guarded port, either way round, as {@link BRIDGED} does. */
+function keepBridgedOut(tables: readonly ForeignTable[], config: Config): boolean {
+  const drops = (packet: Packet) =>
+    pass(tables, 'forward', packet).visits.some(({ possible }) =>
+      [...possible].every(fate => fate === 'drop' || fate === 'reject'),
+    );
+  return guardedRanges(config)
+    .filter(({ range }) => range.protocol === 'udp')
+    .flatMap(({ range }) => [range.first, range.last])
+    .every(port => FAMILIES.every(family => bridged(family, port).every(drops)));
 }
 
 const BRIDGED = [
@@ -119,7 +122,7 @@ function legacy(tables: readonly string[]): Finding {
   return {
     id: 'legacy-tables',
     severity: 'note',
-    what: `tables of iptables-legacy are in use (${list(tables)}), which cannot be looked at from here`,
+    what: `tables of iptables-legacy are in use (${list(tables)}), which doctor cannot read`,
     why: 'packets that they drop do not get in, whatever our table says',
     mend: `${commands.join('; ')}  # shows them`,
   };

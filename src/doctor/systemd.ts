@@ -6,7 +6,7 @@ import { readFlushes } from './flushes.ts';
 
 const UNIT = 'knockd-nft-load.service';
 
-/** What systemd does for this network namespace at boot; undefined if it does nothing. */
+/** The units that systemd starts for this network namespace at boot; undefined if it starts none. */
 export function readSystemd(): SystemdFacts | undefined {
   if (!existsSync('/run/systemd/system') || !isHostsNetwork()) return undefined;
   return {

@@ -17,7 +17,7 @@ export function checkTokens({ config, file, host, service, tokens }: Facts): Che
       id: 'clock-unknown',
       severity: 'broken',
       what: 'the clock is not synchronized, and this machine has no clock that runs while it is off',
-      why: 'no token is fed until it is: at a boot the clock is somewhere in the past, whose tokens were used',
+      why: 'no token is fed until it is: after a boot the clock may show a time in the past, whose tokens were used',
       mend: 'timedatectl set-ntp true',
     });
   else if (clock === 'unsynchronized')
@@ -53,7 +53,7 @@ export function checkTokens({ config, file, host, service, tokens }: Facts): Che
       id: 'token-port-taken',
       severity: 'note',
       what: `a program listens on ${formatPort(port)}, the port of tokens`,
-      why: 'it gets each token after that was used up, and may answer: the port no longer looks like its neighbours. If you change the port, tell the clients',
+      why: 'it gets each token after the kernel has used it up, and may answer: then the port no longer looks like its neighbours. If you change the port, tell the clients',
       mend: `"token": { "port": "62202/udp" }  in ${file.path}`,
     });
   return { name: 'tokens', fine: 'they are fed, and those that were used are remembered', findings };

@@ -15,6 +15,7 @@ import { newSet } from '../nftables/set.ts';
 import { decodeTable, deleteTable, getTables, newTable } from '../nftables/table.ts';
 import { decodeTraces, NFNLGRP_NFTRACE, type Trace } from '../nftables/trace.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
+import * as elements from '../ruleset/elements.ts';
 import * as match from '../ruleset/match.ts';
 import { TRACE_MARK, TRACE_TABLE } from '../ruleset/names.ts';
 import { CannotChangeError } from '../table/errors.ts';
@@ -30,8 +31,8 @@ const QUIET = 250;
 const SET = { dynamic: false, timeout: true, interval: false } as const;
 
 /**
- * Has the kernel trace new packets of an address, and the answers to them, for `milliseconds`. Yields the traces that came
- * since the last time, and an empty list after each pause.
+ * Makes the kernel trace new packets of an address, and the answers to them, for `milliseconds`. Yields the traces that
+ * came since the last time, and an empty list after each pause.
  *
  * It needs a table of its own. The kernel removes that when our socket closes, however this process ends (the flag `owner`,
  * Linux 5.12). Older kernels keep it after SIGKILL, but the only element of its set expires, so nothing is traced. The next
@@ -127,7 +128,7 @@ function tableMessages(owner: boolean, { family, address, length }: Network, mil
       newRule(TRACE_TABLE, name, { expressions: [...expressions, limit, ...traced] }, index + 1),
     ),
   ];
-  const from = match.clientIn({ family, length }, set.name);
+  const from = elements.clientIn({ family, length }, set.name);
   return [
     newTable({ name: TRACE_TABLE, comment: TRACE_MARK, ...(owner && { owner }) }),
     newSet(TRACE_TABLE, set),
@@ -136,7 +137,7 @@ function tableMessages(owner: boolean, { family, address, length }: Network, mil
       [...from, ...match.tcpOpens],
       [...from, ...match.protocol('udp')],
     ]),
-    ...chain('output', [[...match.addressedTo(family, set.name), ...match.tcpAgrees]]),
+    ...chain('output', [[...elements.addressedTo(family, set.name), ...match.tcpAgrees]]),
   ];
 }
 

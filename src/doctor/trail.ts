@@ -20,7 +20,7 @@ export interface Met {
   readonly verdict: string;
 }
 
-/** What a traced packet means to us. */
+/** The meaning of a traced packet to us. */
 export type Meaning =
   /** `services.ssh.sequence: knock 2`: its port is a secret. */
   | { readonly is: 'knock'; readonly where: string; readonly port: string }
@@ -79,13 +79,13 @@ export function verdictOf({ verdict, target }: Trace, rejects: boolean): string 
 
 const STOPS: ReadonlySet<string> = new Set(['drop', 'reject', 'queue', 'stolen']);
 
-/** What stopped a packet; undefined if nothing in nf_tables did. */
+/** The rule or policy that stopped a packet; undefined if none in nf_tables did. */
 export function stopOf({ met }: Trail): Met | undefined {
   const last = met.at(-1);
   return last && STOPS.has(last.verdict) ? last : undefined;
 }
 
-/** The result: whether the client got in, and what kept it out. */
+/** The result: whether the client got in, and if not, the reason. */
 interface Conclusion {
   readonly in: boolean;
   /** It never contains a knock's port. */
@@ -169,22 +169,22 @@ function whyClosed(service: Service, trails: readonly Trail[]): readonly string[
   ];
 }
 
-/** What became of the tokens that came. */
+/** The fates of the tokens that came. */
 function tokensText(trails: readonly Trail[]): string {
   const fates = trails.flatMap(trail => (trail.meaning.is === 'token' ? [fateText(trail)] : []));
-  return fates.length === 0 ? 'none came to us' : [...new Set(fates)].join('; ');
+  return fates.length === 0 ? 'none reached our table' : [...new Set(fates)].join('; ');
 }
 
-/** By the rules of our chain `token`: the first opens, or says nothing; then come those that count. */
+/** Judges by the rules of our chain `token`: the first one opens, or says nothing; then come those that count. */
 function fateText(trail: Trail): string {
   const stop = stopOf(trail);
-  if (stop && !reached(trail)) return `${place(stop)} ${doing(stop)}, before we see it`;
+  if (stop && !reached(trail)) return `${place(stop)} ${doing(stop)}, before it reaches our table`;
   if (opened(trail).length > 0) return 'one opened a service';
   const ours = trail.met.filter(({ ours }) => ours);
   const left = ours.find(({ chain, verdict }) => chain === 'token' && verdict === 'return');
   if (left?.rule.includes('wrong_tokens'))
-    return 'one came that does not stand ready: of another minute (are both clocks right?), service, realm or secret';
-  if (left) return `what came is no token: ${left.rule}`;
+    return 'one came that is not in the kernel: it is of another minute (are both clocks right?), service, realm or secret';
+  if (left) return `a packet came that is no token: ${left.rule}`;
   return 'one came that was used before';
 }
 
@@ -201,7 +201,7 @@ function knocksText({ name, sequences }: Service, trails: readonly Trail[]): str
   });
   const [best] = numbered.toSorted((a, b) => b.numbers.length - a.numbers.length);
   const other = stopped.length > 0 ? `; ${lostText(stopped)}` : '';
-  if (!best || best.numbers.length === 0) return `none of its knocks came to us${other}`;
+  if (!best || best.numbers.length === 0) return `none of its knocks reached our table${other}`;
   const where = `services.${name}.${best.user === null ? 'sequence' : `sequences.${best.user}`}`;
   const inOrder = best.numbers.join() === Array.from({ length: best.of }, (_, index) => index + 1).join();
   const wrong = inOrder ? 'too slow, or with others in between' : 'not all, or not in order';
@@ -217,8 +217,8 @@ function lostText(knocks: readonly Trail[]): string {
   const lost = knocks.flatMap(trail => {
     const stop = stopOf(trail);
     return trail.meaning.is === 'knock' && stop && !reached(trail)
-      ? [`${place(stop)} ${doing(stop)}, which is ${trail.meaning.where}, before we see it`]
+      ? [`${place(stop)} ${doing(stop)}, which is ${trail.meaning.where}, before it reaches our table`]
       : [];
   });
-  return lost.length > 0 ? [...new Set(lost)].join('; ') : 'all that came were seen by us';
+  return lost.length > 0 ? [...new Set(lost)].join('; ') : 'all that came reached our table';
 }

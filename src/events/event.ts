@@ -59,6 +59,6 @@ export interface Snapshot {
   }[];
   /** How many more are in. */
   readonly more: number;
-  /** How many events were not heard since the supervisor started. */
+  /** How many events were lost since the supervisor started. */
   readonly lost: number;
 }

@@ -30,7 +30,7 @@ export async function* followEvents(path: string, signal: AbortSignal): AsyncGen
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       const isNobody = code === 'ENOENT' || code === 'ECONNREFUSED';
-      const why = isNobody ? `no supervisor tells events at ${path}` : message;
+      const why = isNobody ? `no supervisor reports events at ${path}` : message;
       if (!signal.aborted) yield { is: code === 'EACCES' ? 'refused' : 'waiting', why };
     } finally {
       signal.removeEventListener('abort', stop);

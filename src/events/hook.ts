@@ -129,7 +129,7 @@ async function end(group: number): Promise<void> {
   }
 }
 
-/** The kernel tells an empty group at once. */
+/** For an empty group the kernel says so at once. */
 function isThere(group: number): boolean {
   return send(group, 0) && isGroupRunning(group);
 }

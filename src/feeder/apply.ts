@@ -7,18 +7,20 @@ import type { Config } from '../config/types.ts';
 import type { Access } from '../host/access.ts';
 import { readPlain } from '../host/files.ts';
 import { lastGoodPath } from '../host/last-good.ts';
+import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { readGeneration } from '../nftables/transaction.ts';
 import { compile } from '../ruleset/compile.ts';
 import { decompile, tokenPlaces } from '../ruleset/program.ts';
+import { alike } from '../ruleset/service.ts';
 import type { KnownClient } from '../table/clients.ts';
 import { HalfDoneError } from '../table/errors.ts';
-import { explain } from '../table/explain.ts';
+import { reasonOf } from '../table/explain.ts';
 import { droppedText } from '../table/fit.ts';
 import { type Loaded, load } from '../table/load.ts';
 import { revokePlaces } from '../table/openings.ts';
-import { type Kernel, readKernel } from '../table/read.ts';
-import { VERSION } from '../version.ts';
+import { type Kernel, readKernel, recallKernel } from '../table/read.ts';
+import { Writer } from '../table/writer.ts';
 import { type Feeding, feed, type TokensWanted, tokensWanted, withdraw } from './feed.ts';
 import { hasTokens } from './kernel.ts';
 
@@ -40,17 +42,21 @@ interface Options {
   readonly env: NodeJS.ProcessEnv;
   /** Clients that are let in again if the table has to be made. */
   readonly remembered?: readonly KnownClient[];
+  /** As for {@link Writer}. */
   readonly mayCommit?: () => void;
   /** The caller has seen each use of a token until now. */
   readonly watched?: boolean;
+  /** What the caller loaded last. The table need not be read if it is still so. */
+  readonly former?: { readonly generation: number; readonly config: Config } | undefined;
 }
 
 /**
- * Makes the kernel match a configuration. The program comes first, because it guards, then the tokens. If feeding tokens
- * fails, the guard stands all the same. Throws as {@link load} does.
+ * Makes the kernel match a configuration. The program comes first, because it guards, then the tokens. If feeding
+ * tokens fails, the guard still stands. Throws as {@link load} does.
  */
 export async function apply(access: Access, config: Config, options: Options): Promise<Applied> {
-  const wanted = compile(config, VERSION);
+  const { former } = options;
+  const wanted = compile(former ? alike(config, former.config) : config);
   const tokens = tokensWanted(config);
   return { ...(await put(access, wanted, tokens, options)), wanted, tokens };
 }
@@ -85,81 +91,72 @@ async function put(
   { connection, sessions }: Access,
   wanted: Ruleset,
   tokens: TokensWanted | undefined,
-  { env, remembered = [], mayCommit = () => {}, watched = false }: Options,
+  { env, remembered, mayCommit, watched = false, former }: Options,
 ): Promise<Loaded & { readonly feeding: Fed }> {
-  const kernel = await readKernel(connection);
-  const { unkept, ...loaded } = await withdrawing(
-    connection,
-    kernel,
-    wanted,
-    env,
-    async unkept => {
-      await revokeNameless(connection, kernel, wanted);
-      const isAsRead = (await readGeneration(connection)) === kernel.generation;
-      const read = isAsRead ? kernel : undefined;
-      return { unkept, ...(await load(connection, wanted, sessions, remembered, mayCommit, read)) };
-    },
-    mayCommit,
-  );
-  const { generation } = loaded;
-  try {
+  const writer = new Writer(connection, { mayCommit });
+  const kernel = await readOrRecall(connection, wanted, former);
+  const { unkept, ...loaded } = await withdrawing(writer, kernel, wanted, env, async unkept => {
+    await revokeGone(writer, kernel, wanted);
+    const isAsRead = (await readGeneration(connection)) === kernel.generation;
+    const read = isAsRead ? kernel : undefined;
+    return { unkept, ...(await load(writer, wanted, sessions, remembered, read)) };
+  });
+  const fill = async (): Promise<Fed> => {
     const gone = goneUsers(loaded.before, wanted);
-    if (gone.size > 0) await revokePlaces(connection, gone);
-    if (!tokens) return { ...loaded, feeding: { is: 'none', unkept } };
-    const known = gone.size > 0 ? undefined : generation;
-    const feeding = await feed(connection, tokens, { env, watched, generation: known });
-    const after = feeding.is === 'fed' ? (feeding.generation ?? generation) : generation;
-    return { ...loaded, generation: after, feeding };
-  } catch (error) {
-    return { ...loaded, feeding: { is: 'failed', message: explain(error) ?? String(error) } };
-  }
+    if (gone.size > 0) await revokePlaces(writer, gone);
+    return tokens ? feed(writer, tokens, { env, watched }) : { is: 'none', unkept };
+  };
+  const feeding = await fill().catch((error): Fed => ({ is: 'failed', message: reasonOf(error) }));
+  return { ...loaded, generation: writer.generation ?? loaded.generation, feeding };
+}
+
+/** A table of another name takes over the values of counters, so for that the former one is read. */
+async function readOrRecall(
+  connection: Connection,
+  wanted: Ruleset,
+  former: Options['former'],
+): Promise<Kernel> {
+  const recalled =
+    former?.config.table === wanted.table.name
+      ? await recallKernel(connection, { ...former, ruleset: () => compile(former.config) })
+      : undefined;
+  return recalled ?? readKernel(connection);
 }
 
 /**
  * Takes the tokens out of tables that `remove` is about to remove, or whose sets it is about to remove, and then calls it. Without
  * `wanted` these are all tables. `remove` gets the reason if the used tokens cannot be recorded; else undefined. Throws
- * {@link HalfDoneError} if it fails after tokens were taken out. `mayCommit` is called before that, and may throw.
+ * {@link HalfDoneError} if it fails after tokens were taken out.
  */
 export async function withdrawing<T>(
-  connection: Access['connection'],
+  writer: Writer,
   { ours }: Kernel,
   wanted: Ruleset | undefined,
   env: NodeJS.ProcessEnv,
   remove: (unkept: string | undefined) => Promise<T>,
-  mayCommit = () => {},
 ): Promise<T> {
   const left = ours.filter(
     ruleset =>
       hasTokens(ruleset) && !(wanted && ruleset.table.name === wanted.table.name && hasTokens(wanted)),
   );
-  if (left.length > 0) mayCommit();
-  let begun = false;
   try {
     let unkept: string | undefined;
-    for (const { table } of left) {
-      unkept = (await withdraw(connection, table.name, env)) ?? unkept;
-      begun = true;
-    }
+    for (const { table } of left) unkept = (await withdraw(writer, table.name, env)) ?? unkept;
     return await remove(unkept);
   } catch (error) {
-    throw begun && !(error instanceof HalfDoneError) ? new HalfDoneError(error) : error;
+    throw writer.transactions > 0 && !(error instanceof HalfDoneError) ? new HalfDoneError(error) : error;
   }
 }
 
 /**
- * A service whose last user goes has no map of users afterwards, so its clients lose their users' names. Openings by tokens
- * that lead nowhere any more are therefore revoked before the load. The load does not depend on it.
+ * Openings by tokens that lead nowhere any more are revoked before the load, and once more after it, since a token opens until
+ * then. A service whose last user goes has no map of users afterwards. And if what comes after a load fails, no later load
+ * knows of those users. The load does not depend on it.
  */
-async function revokeNameless(
-  connection: Access['connection'],
-  { ours }: Kernel,
-  wanted: Ruleset,
-): Promise<void> {
-  const before = ours.find(({ table }) => table.name === wanted.table.name);
-  const maps = new Set(wanted.sets.map(({ name }) => name));
-  if (before?.sets.every(({ name }) => maps.has(name))) return;
+async function revokeGone(writer: Writer, { ours }: Kernel, wanted: Ruleset): Promise<void> {
+  const before = ours.find(({ table }) => table.name === wanted.table.name) ?? ours[0];
   const gone = goneUsers(before, wanted);
-  if (gone.size > 0) await revokePlaces(connection, gone).catch(() => {});
+  if (gone.size > 0) await revokePlaces(writer, gone).catch(() => {});
 }
 
 /** Places of tokens that lead nowhere any more. Their users were removed, or have other secrets now. */
@@ -178,7 +175,7 @@ export function loadWarnings({
   return [...dropped.map(droppedText), ...failed, ...unkeptTexts(feeding)];
 }
 
-/** Says that used tokens cannot be recorded, why, and what that costs; empty if they were. */
+/** Says that used tokens cannot be recorded, why, and with what effect; empty if they were recorded. */
 export function unkeptTexts(feeding: Fed): readonly string[] {
   const unkept = 'unkept' in feeding ? feeding.unkept : undefined;
   return unkept === undefined ? [] : [unkeptText(unkept)];

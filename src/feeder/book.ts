@@ -1,16 +1,18 @@
-import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { mkdirSync, openSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECRET } from '../config/secret.ts';
-import { monotonic } from '../host/clock.ts';
-import { readPlain, writeState } from '../host/files.ts';
+import { bootId, monotonic } from '../host/clock.ts';
+import { closeRead, readPlain, writeState } from '../host/files.ts';
 import { stateFolder } from '../host/last-good.ts';
 import { tryLock } from '../host/lock.ts';
+import { readOr } from '../host/proc.ts';
+import { LockedError } from '../table/errors.ts';
 import { type TokenKey, windowAt } from '../token/derive.ts';
 import { type Fed, type Ledger, type Moment, NO_FRESH, newLedger, skipUnknown, withFresh } from './ledger.ts';
 
-/** Where the ledger is kept. */
+/** The path of the ledger's file. */
 function bookPath(env: NodeJS.ProcessEnv): string | undefined {
   const folder = stateFolder(env);
   return folder && join(folder, 'tokens.json');
@@ -20,26 +22,12 @@ function bookPath(env: NodeJS.ProcessEnv): string | undefined {
 export function thisMoment(): Moment {
   const now = Date.now();
   return {
-    machine: readOr('/etc/machine-id'),
+    machine: readOr('/etc/machine-id', '').trim(),
     boot: bootId(),
     now,
     monotonic: monotonic(),
     booted: now - uptime() * 1000,
   };
-}
-
-/** As 32 hexadecimal digits. The services do not see the file, so their units pass it. */
-function bootId(): string {
-  const { KNOCKD_NFT_BOOT: told } = process.env;
-  return (told || readOr('/proc/sys/kernel/random/boot_id')).replaceAll('-', '');
-}
-
-function readOr(path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch {
-    return '';
-  }
 }
 
 /** The ledger, open for one change. */
@@ -75,10 +63,11 @@ export async function withBook<T>(env: NodeJS.ProcessEnv, use: (book: Book) => P
   }
   try {
     for (const end = performance.now() + PATIENCE; !tryLock(lock); await delay(LOOK))
-      if (performance.now() > end) throw new Error('another process keeps the record of used tokens');
+      if (performance.now() > end)
+        throw new LockedError(`another process has kept the record of used tokens for ${PATIENCE / 1000} s`);
     return await use(openBook(path, text => writeState(path, text)));
   } finally {
-    closeSync(lock);
+    closeRead(lock);
   }
 }
 
@@ -87,7 +76,7 @@ export async function withBook<T>(env: NodeJS.ProcessEnv, use: (book: Book) => P
  * that cannot be kept. Then their first tokens are left out, like those of all others.
  */
 export async function noteFresh(env: NodeJS.ProcessEnv, keys: readonly TokenKey[]): Promise<void> {
-  await withBook(env, async ({ ledger, write }) => write(withFresh(ledger, keys, thisMoment().boot)));
+  await withBook(env, async ({ ledger, write }) => write(withFresh(ledger, keys, bootId())));
 }
 
 /**

@@ -38,12 +38,12 @@ export interface Feed {
 /** How long a token outlives its window, in milliseconds. Clocks differ, and packets are late. */
 const GRACE = 90_000;
 
-/** The first window that may open now or later: the one that ended last. */
+/** The first window that may open now or later. In the first half of a minute it is the second to last that ended. */
 function firstWindow(now: number): number {
-  return windowAt(now) - 1;
+  return windowAt(now - GRACE);
 }
 
-/** The last window that stands ready. */
+/** The last window whose tokens should be in the kernel. */
 export function lastWindow(now: number, users: number, hours: number): number {
   return windowAt(now) + windowsFor(users, hours) + AHEAD;
 }
@@ -56,7 +56,8 @@ export function placeId(place: number): string {
  * Plans how to bring the kernel from the tokens that it has to those that it should have. With the same users and a clock that
  * only went on, it adds the new windows. A user who came is fed alone, and one who went is taken out alone. In all other cases
  * all tokens go, and the nearest come back in the same transaction. `known` says that the kernel has the tokens that the ledger
- * calls fed. `table` is the handle of the present table, and `id` marks tokens that are all fed anew.
+ * calls fed, and `complete` that each use of them is in the ledger. `table` is the handle of the present table, and `id` marks
+ * tokens that are all fed anew.
  */
 export function planFeed(
   ledger: Ledger,
@@ -66,14 +67,17 @@ export function planFeed(
     readonly hours: number;
     readonly table: string;
     readonly known: boolean;
+    readonly complete: boolean;
     readonly id: string;
     readonly moment: Moment;
   },
 ): Feed {
-  const { realm, hours, table, known, id: fresh, moment } = options;
+  const { realm, hours, table, known, complete, id: fresh, moment } = options;
   const { now } = moment;
   const [first, until] = [firstWindow(now), lastWindow(now, users.length, hours)];
   const before = known && !hasStepped(ledger, moment) ? ledger.fed : null;
+  // by a clock that was set back, windows could open that the ledger has forgotten
+  const stillFresh = complete && first >= firstWindow(ledger.time) ? ledger.fed : null;
   const wanted = new Map(
     users.map(({ place, service, user, secret }) => [
       placeId(place),
@@ -81,7 +85,7 @@ export function planFeed(
     ]),
   );
   const entryOf = ([id, { place: _, secret, ...rest }]: [string, WantedUser]): [string, FedUser] => {
-    const known = before?.users[id];
+    const known = before?.users[id] ?? stillFresh?.users[id];
     const isNew = !known && ledger.used[id] === undefined && isFresh(ledger, { ...rest, secret }, moment);
     const fresh = isNew || known?.fresh ? { fresh: true as const } : {};
     return [id, { ...rest, secret: Buffer.from(secret).toString('hex'), ...fresh }];
@@ -94,8 +98,8 @@ export function planFeed(
   };
   const feeding = [...wanted].map(([id, { place, ...key }]) => {
     const isThere = before?.users[id] !== undefined;
-    const isNew = !isThere && fed.users[id]?.fresh === true;
-    return { id, place, key, from: isThere ? before.until + 1 : first, isNew };
+    const record = !isThere && fed.users[id]?.fresh ? { ...ledger, floor: 0 } : ledger;
+    return { id, place, key, from: isThere ? before.until + 1 : first, record };
   });
   const ready = {
     *[Symbol.iterator](): Iterator<Ready> {
@@ -103,8 +107,8 @@ export function planFeed(
       for (let window = start; window <= fed.until; window++) {
         const timeout = beginOf(window + 1) + GRACE - now;
         if (timeout <= 0) continue;
-        for (const { id, place, key, from, isNew } of feeding)
-          if (window >= from && (isNew || !isUsed(ledger, id, window)))
+        for (const { id, place, key, from, record } of feeding)
+          if (window >= from && !isUsed(record, id, window))
             yield { token: deriveToken(key, window), place, timeout };
       }
     },
@@ -129,7 +133,7 @@ function tokensBetween({ floor }: Ledger, user: FedUser, first: number, last: nu
   return tokens;
 }
 
-/** Used tokens of windows whose tokens a client may still hold as good ones. */
+/** Used tokens of windows whose tokens a client may still take for unused. */
 function usedTokens({ used }: Ledger, { users }: Fed, first: number): string[] {
   return Object.entries(users).flatMap(([id, user]) =>
     (used[id] ?? []).filter(window => window >= first - AHEAD).map(window => tokenOfUser(user, window)),
@@ -195,7 +199,8 @@ export function withUsesOf(
   if (!fed || others.length === 0) return ledger;
   const known = knownTokens(ledger, fed);
   const unknown = new Set(others.filter(token => !known.has(token)));
-  // first between the last look and now, by a clock that may have been set; the rest is from clients whose clocks are far ahead
+  // first between the last look and now, by a clock that may have been set; the rest is from clients with clocks that
+  // are far ahead
   const first = windowAt(Math.min(ledger.time, now)) - SLACK;
   const last = windowAt(Math.max(ledger.time, now)) + SLACK;
   const uses = [...takeUses(fed, unknown, first, last), ...takeUses(fed, unknown, first, fed.until)];

@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import type { Config } from '../config/types.ts';
-import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { compileAutomaton, type TokenPlace } from '../ruleset/automaton.ts';
+import { handleOf } from '../table/read.ts';
+import type { Writer } from '../table/writer.ts';
 import { beginOf, windowAt } from '../token/derive.ts';
 import { type Book, thisMoment, withBook } from './book.ts';
 import { hasTrustedClock } from './clock.ts';
 import { earlierOf, placeId, planFeed, settle, tokenOfUser, windowOf, withUsesOf } from './feed-plan.ts';
-import { blocking, commitFeed, flushTokens, handleOf, isThere, readUsed, Writer } from './kernel.ts';
-import { type Ledger, skipUnknown, stamped, withoutFresh, withUsed } from './ledger.ts';
+import { blocking, commitFeed, flushTokens, isThere, readUsed } from './kernel.ts';
+import { type Ledger, skipUnknown, stamped, withHeard, withoutFresh } from './ledger.ts';
 
-/** The users whose tokens should stand ready, and their table. Plain data, for other threads too. */
+/** The users whose tokens should be in the kernel, and their table. Plain data, for other threads too. */
 export interface TokensWanted {
   /** Of our table. */
   readonly table: string;
@@ -35,7 +36,7 @@ export type Feeding =
   | {
       readonly is: 'fed';
       readonly users: number;
-      /** The end of the last window that stands ready, in milliseconds of the epoch. */
+      /** The end of the last window with tokens in the kernel, in milliseconds of the epoch. */
       readonly until: number;
       /** When tokens begin to open, if earlier ones may have been used and are left out; and why. */
       readonly from: number | undefined;
@@ -44,36 +45,29 @@ export type Feeding =
       readonly unkept: string | undefined;
       /** The kernel's set of used tokens as it is known now. */
       readonly used: readonly string[];
-      /** The ruleset's generation after our last transaction; undefined if others wrote in between. */
-      readonly generation: number | undefined;
     };
 
-interface FeedOptions {
-  readonly env: NodeJS.ProcessEnv;
-  /** The ruleset's generation before, as far as it is known. */
-  readonly generation?: number | undefined;
-}
-
 /**
- * Makes the tokens of the coming hours stand ready in our table, and keeps used ones used. With `watched` the caller has seen
- * every use since the ledger was written, so nothing need be left out. Throws NetlinkError if the kernel refuses. The guard
- * stands all the same.
+ * Puts the tokens of the coming hours into our table, and keeps used ones used. With `watched` the caller has seen
+ * every use since the ledger was written, so nothing need be left out. Throws NetlinkError if the kernel refuses; the
+ * guard stands nevertheless.
  */
 export async function feed(
-  connection: Connection,
+  writer: Writer,
   wanted: TokensWanted,
   {
     env,
     watched,
     written,
-    generation,
-  }: FeedOptions & {
+  }: {
+    readonly env: NodeJS.ProcessEnv;
     readonly watched: boolean;
     /** Used tokens that are written down for sure. We do not look for their owners again. */
     readonly written?: ReadonlySet<string>;
   },
 ): Promise<Feeding> {
   if (!hasTrustedClock()) return { is: 'waiting' };
+  const { connection } = writer;
   const { table, users, realm, hours } = wanted;
   return withBook(env, async book => {
     const handle = await handleOf(connection, table);
@@ -90,14 +84,14 @@ export async function feed(
     });
     const { ledger, why } = book.ledger.clean ? begin(book, settled, moment.now) : settled;
     const id = randomBytes(16).toString('hex');
-    const options = { realm, hours, table: handle, known, id, moment };
+    const options = { realm, hours, table: handle, known, complete: known || watched, id, moment };
     let plan = planFeed(ledger, users, options);
     const spent = withoutFresh(
       ledger,
       users.map(user => ({ ...user, realm })),
     );
     const fed = { ...stamped(spent, moment), clean: false };
-    // if we end while all is fed anew, nothing counts as known
+    // if we end while all tokens are fed again, nothing counts as known
     if (plan.flush) keep(book, { ...fed, fed: null });
     // a secret is fresh only once; if that cannot be kept, it counts as never fresh
     if (
@@ -105,8 +99,7 @@ export async function feed(
       keep(book, { ...spent, clean: false, fed: plan.flush ? null : ledger.fed }) !== undefined
     )
       plan = planFeed(spent, users, options);
-    const writer = new Writer(connection, table, generation);
-    const there = new Set(plan.flush ? [] : used); // if all are fed anew, these get their full time-out again
+    const there = new Set(plan.flush ? [] : used); // if all are fed again, these get their full time-out again
     const missing = plan.used.filter(token => !there.has(token));
     await commitFeed(writer, table, { ...plan, used: missing }, hours);
     const unkept = keep(book, { ...fed, fed: plan.fed });
@@ -119,7 +112,6 @@ export async function feed(
       why,
       unkept,
       used: [...(used ?? []), ...plan.used],
-      generation: writer.generation,
     };
   });
 }
@@ -153,7 +145,7 @@ function keep(book: Book, ledger: Ledger): string | undefined {
 
 /** A use that the kernel reported. */
 export interface Use {
-  /** Where the token led. */
+  /** The place that the token led to. */
   readonly place: number;
   /** Undefined if the report does not show it. */
   readonly token: string | undefined;
@@ -164,15 +156,14 @@ export interface Use {
  * the window, or if the ledger cannot be kept. Then {@link feed} has to read the kernel's own set.
  */
 export async function noteUses(
-  connection: Connection,
+  writer: Writer,
   { table, hours }: TokensWanted,
   uses: readonly Use[],
-  { env, generation }: FeedOptions,
+  env: NodeJS.ProcessEnv,
 ): Promise<{
   readonly complete: boolean;
   /** The tokens that count as used now. */
   readonly written: readonly string[];
-  readonly generation: number | undefined;
 }> {
   return withBook(env, async book => {
     const { ledger } = book;
@@ -185,37 +176,36 @@ export async function noteUses(
     });
     const before = earlierOf(found);
     // the offset stays, since it shows whether the clock was set
-    const unkept = keep(book, { ...withUsed(ledger, [...found, ...before], windowAt(now)), time: now });
-    const writer = new Writer(connection, table, generation);
+    const unkept = keep(book, withHeard(ledger, [...found, ...before], now));
     const earlier = before.map(({ user, window }) => tokenOfUser(user, window));
     try {
-      await writer.send(blocking(table, earlier, hours));
+      await writer.putTokens(table, blocking(table, earlier, hours));
     } catch (error) {
-      // the table may be gone; the load that makes it again goes by the ledger
+      // the table may be gone; the load that makes it again uses the ledger
       if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
     }
     return {
       complete: found.length === uses.length && unkept === undefined,
       written: [...found.map(({ user, window }) => tokenOfUser(user, window)), ...earlier],
-      generation: writer.generation,
     };
   });
 }
 
 /**
- * Takes all tokens out of the kernel, and writes down which were used until then. To be called before the table is removed,
- * made anew or renamed. Afterwards no used token can open again, and none need be left out. If the uses cannot be written down,
- * returns why, as a sentence. Then the next load leaves out the tokens that may have been used.
+ * Takes all tokens out of the kernel, and writes down which were used until then. To be called before the table is
+ * removed, made again or renamed. Afterwards no used token can open again, and none need be left out. If the uses
+ * cannot be written down, returns why, as a sentence. Then the next load leaves out the tokens that may have been used.
  */
 export async function withdraw(
-  connection: Connection,
+  writer: Writer,
   table: string,
   env: NodeJS.ProcessEnv,
 ): Promise<string | undefined> {
+  const { connection } = writer;
   return withBook(env, async book => {
     const { ledger, missing } = book;
     const complete = missing === undefined && (await isThere(connection, table, ledger));
-    await flushTokens(connection, table);
+    await flushTokens(writer, table);
     const moment = thisMoment();
     const used = complete ? await readUsed(connection, table) : [];
     const after = withUsesOf(ledger, used, moment.now);

@@ -2,20 +2,16 @@
 
 import { collectGarbage } from '../host/memory.ts';
 import type { Connection } from '../netlink/connection.ts';
-import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
-import { attributesOf } from '../netlink/nfnetlink.ts';
-import { newChain } from '../nftables/chain.ts';
+import { NetlinkError } from '../netlink/errors.ts';
 import type { Change } from '../nftables/change.ts';
 import { deleteElements, flushSet, newElements, newElementsOf } from '../nftables/element.ts';
 import type { Element, Ruleset } from '../nftables/ruleset.ts';
-import { decodeTable, getTables } from '../nftables/table.ts';
-import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import { START } from '../ruleset/automaton.ts';
 import { host32 } from '../ruleset/match.ts';
-import { MARK } from '../ruleset/names.ts';
 import { TOKEN_SETS } from '../ruleset/sets.ts';
 import { usedTimeout } from '../ruleset/token-chains.ts';
-import { dump, hasElement, readElements } from '../table/read.ts';
+import { handleOf, readElement, readElements } from '../table/read.ts';
+import type { Writer } from '../table/writer.ts';
 import { TOKEN_LENGTH } from '../token/read.ts';
 import type { Feed, Ready } from './feed-plan.ts';
 import type { Ledger } from './ledger.ts';
@@ -23,7 +19,7 @@ import type { Ledger } from './ledger.ts';
 /** Whether the kernel has the tokens that the ledger calls fed. The table may be another one, and others may flush the map. */
 export async function isThere(connection: Connection, table: string, { fed }: Ledger): Promise<boolean> {
   if (!fed || (await handleOf(connection, table)) !== fed.table) return false;
-  return hasElement(connection, table, TOKENS, elementOf(fed.id).key);
+  return (await readElement(connection, table, TOKENS.name, elementOf(fed.id).key)) !== undefined;
 }
 
 /** The map of tokens, and the set of used ones. */
@@ -32,42 +28,6 @@ const [TOKENS, USED] = TOKEN_SETS;
 /** Whether a table of ours has them. */
 export function hasTokens({ sets }: Ruleset): boolean {
   return sets.some(({ name }) => name === TOKENS.name);
-}
-
-/** The handle of our table of that name; undefined if there is none. */
-export async function handleOf(connection: Connection, name: string): Promise<string | undefined> {
-  const tables = (await dump(connection, getTables)).map(reply => decodeTable(attributesOf(reply.payload)));
-  return tables.find(table => table.name === name && table.comment === MARK)?.handle?.toString();
-}
-
-/** Sends transactions one after the other, and knows the generation after each. */
-export class Writer {
-  readonly #connection: Connection;
-  readonly #table: string;
-  /** Undefined once another program wrote in between, or may have. */
-  generation: number | undefined;
-
-  constructor(connection: Connection, table: string, generation: number | undefined) {
-    this.#connection = connection;
-    this.#table = table;
-    this.generation = generation;
-  }
-
-  async send(changes: readonly Change[]): Promise<void> {
-    if (changes.length === 0) return;
-    const { generation } = this;
-    if (generation !== undefined) {
-      try {
-        const all = [...changes, newChain(this.#table, { name: 'token' })]; // naming it again is a change, even if there is no other
-        this.generation = (await commit(this.#connection, all, { generation })).generation;
-        return;
-      } catch (error) {
-        if (!(error instanceof StaleGenerationError)) throw error;
-        this.generation = undefined;
-      }
-    }
-    await commit(this.#connection, changes, { generation: ANY_GENERATION });
-  }
 }
 
 /** The tokens in the kernel's own set of used ones. */
@@ -89,7 +49,7 @@ export async function commitFeed(
   // used ones come before or with the others, the nearest windows with the first
   const parts = newElementsOf(table, TOKENS, elementsOf(ready));
   const { value: first } = parts.next();
-  await writer.send([
+  await writer.putTokens(table, [
     ...(flush
       ? [
           flushSet(table, TOKENS),
@@ -101,7 +61,7 @@ export async function commitFeed(
   ]);
   let sent = 0;
   for (const part of parts) {
-    await writer.send([part]);
+    await writer.putTokens(table, [part]);
     if (++sent % COLLECT === 0) collectGarbage();
   }
 }
@@ -139,7 +99,7 @@ async function removeTokens(writer: Writer, table: string, tokens: readonly stri
   for (let first = 0; first < tokens.length; first += BATCH) {
     const part = tokens.slice(first, first + BATCH);
     try {
-      await writer.send(deleteElements(table, TOKENS, part.map(elementOf)));
+      await writer.putTokens(table, deleteElements(table, TOKENS, part.map(elementOf)));
     } catch (error) {
       if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
       const half = part.length >> 1;
@@ -151,6 +111,6 @@ async function removeTokens(writer: Writer, table: string, tokens: readonly stri
 }
 
 /** Takes all tokens out, and leaves the set of used ones. */
-export async function flushTokens(connection: Connection, table: string): Promise<void> {
-  await commit(connection, [flushSet(table, TOKENS)], { generation: ANY_GENERATION });
+export function flushTokens(writer: Writer, table: string): Promise<void> {
+  return writer.putTokens(table, [flushSet(table, TOKENS)]);
 }

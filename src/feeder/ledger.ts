@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { TokenKey } from '../token/derive.ts';
+import { type TokenKey, windowAt } from '../token/derive.ts';
 
 /**
  * The ledger: which windows of which place were used. It outlives reboots, so that a token that was used once never opens
@@ -34,11 +34,14 @@ interface Fresh {
 
 export const NO_FRESH: Fresh = { boot: '', keys: [] };
 
-/** Tokens that stand ready in the kernel. */
+/** The tokens in the kernel. */
 export interface Fed {
   /** The kernel's handle of the table. Another table of that name has another handle. */
   readonly table: string;
-  /** 32 hexadecimal digits that stand among the tokens and open nothing. A program that flushes the map removes them, too. */
+  /**
+   * 32 hexadecimal digits, an element among the tokens that opens nothing. A program that flushes the map removes them,
+   * too.
+   */
   readonly id: string;
   /** The last window. */
   readonly until: number;
@@ -51,7 +54,10 @@ export interface FedUser extends Omit<TokenKey, 'secret'> {
   readonly user: string;
   /** 64 hexadecimal digits. */
   readonly secret: string;
-  /** None of its tokens can have been used before it was first fed, so windows up to the floor stand ready, too. */
+  /**
+   * None of its tokens can have been used before it was first fed, so the kernel has windows up to the floor, too. That stays while
+   * each use is known.
+   */
   readonly fresh?: true;
 }
 
@@ -108,7 +114,10 @@ export function skipUnknown(ledger: Ledger, window: number): Ledger {
   return { ...ledger, floor: Math.max(ledger.floor, window + UNKNOWN_WINDOWS) };
 }
 
-/** A name for all that tokens are made from. Two users with the same name share their tokens. It tells nothing of the secret. */
+/**
+ * A name for all that tokens are made from. Two users with the same name share their tokens. It reveals nothing of the
+ * secret.
+ */
 function keyId({ secret, realm, service }: TokenKey): string {
   return createHash('sha256').update(`fresh ${realm} ${service} `).update(secret).digest('hex');
 }
@@ -165,4 +174,13 @@ export function withUsed(
     return young.length > 0 ? [[place, young] as const] : [];
   });
   return { ...ledger, floor, used: Object.fromEntries(kept) };
+}
+
+/**
+ * Adds uses that were heard of between two feeds. Only a feed sees whether the clock was set. So the time never goes back until
+ * then, and nothing is forgotten by a clock that is ahead.
+ */
+export function withHeard(ledger: Ledger, uses: Parameters<typeof withUsed>[1], now: number): Ledger {
+  const noted = withUsed(ledger, uses, windowAt(Math.min(now, ledger.time)));
+  return { ...noted, time: Math.max(now, ledger.time) };
 }

@@ -2,7 +2,7 @@
 // It only reads. If it cannot tell, it says so.
 // Floor 6: it imports only from rooms on lower floors.
 
-/** What can be foretold of bytes that a rule looks at, in a packet or in a register. */
+/** A prediction of bytes that a rule looks at, in a packet or in a register. */
 export interface Bits {
   /** The most likely bytes. */
   readonly likely: Buffer;

@@ -1,8 +1,12 @@
 import { type Bits, type Match, YES } from './bits.ts';
 
-/** What a rule does with a packet that it matches. */
+/** The effect of a rule on a packet that it matches. */
 export type Decision =
   | { readonly does: 'accept' | 'drop' | 'reject' | 'return' }
+  /** In a verdict map: the rule goes on with its next expression, and behind its last one the chain does. */
+  | { readonly does: 'continue' }
+  /** SYNPROXY answers for the port. A client that answers back then comes in by the loopback interface. */
+  | { readonly does: 'proxy' }
   /** Another program decides, or an expression that we do not understand. */
   | { readonly does: 'unknown' }
   | { readonly does: 'jump' | 'goto'; readonly chain: string }
@@ -15,13 +19,15 @@ export interface Translation {
   readonly local: boolean;
 }
 
-/** What an expression does with a packet: whether the rule goes on, and what it decides. */
+/** The effect of an expression on a packet: whether the rule goes on, and its decision. */
 export interface Step {
   readonly match: Match;
   /** With a verdict map there may be several. */
   readonly decisions?: readonly { readonly decision: Decision; readonly likely: boolean }[];
   /** Whether connection tracking ignores the packet from here on. */
   readonly untracked?: boolean;
+  /** TPROXY gives the packet to a transparent socket of such a port, if there is one. The header stays as it is. */
+  readonly leads?: readonly Bits[];
 }
 
 export const GOES_ON: Step = { match: YES };

@@ -1,6 +1,6 @@
 import type { Expression } from '../nftables/expression.ts';
 import { CT_KEYS } from '../nftables/expressions/ct.ts';
-import { NFT_FIB_RESULT, NFTA_FIB_F } from '../nftables/expressions/fib.ts';
+import { FIB_FLAGS, NFT_FIB_RESULT } from '../nftables/expressions/fib.ts';
 import { META_KEYS } from '../nftables/expressions/meta.ts';
 import { VERDICT } from '../nftables/register.ts';
 import type { Data, Verdict } from '../nftables/verdict.ts';
@@ -18,14 +18,14 @@ import {
   vague,
 } from './bits.ts';
 import { type Decision, decides, GOES_ON, type Step, when } from './decision.ts';
-import { loadCt, loadFib, loadMeta, part } from './loads.ts';
+import { loadCt, loadFib, loadMeta, loadPayload } from './loads.ts';
 import { type Found, find } from './lookup.ts';
 import type { Place } from './place.ts';
 import type { Registers } from './registers.ts';
 import type { ForeignSet } from './table.ts';
 import { followVariant } from './variants.ts';
 
-/** What one expression does with the packet. Loads change `registers`. */
+/** The effect of one expression on the packet. Loads change `registers`. */
 export function follow(expression: Expression, place: Place): Step {
   const { packet, registers, written } = place;
   const load = (register: Parameters<Registers['load']>[0], bits: Bits | undefined): Step => {
@@ -45,11 +45,8 @@ export function follow(expression: Expression, place: Place): Step {
       return expression.limit ? when(LIKELY) : GOES_ON;
     case 'socket':
       return load(expression.dreg, vague(1));
-    case 'payload': {
-      const { base, offset, length, dreg } = expression;
-      const header = base === 'network' || base === 'transport' ? packet[base] : undefined;
-      return load(dreg, header ? part(header, offset, length) : vague(length));
-    }
+    case 'payload':
+      return load(expression.dreg, loadPayload(expression, packet));
     case 'meta':
       return 'dreg' in expression
         ? load(expression.dreg, loadMeta(META_KEYS[expression.key], packet, written))
@@ -57,7 +54,7 @@ export function follow(expression: Expression, place: Place): Step {
     case 'ct':
       return load(expression.dreg, loadCt(CT_KEYS[expression.key], packet, written));
     case 'fib':
-      return load(expression.dreg, loadFib(NFT_FIB_RESULT.ADDRTYPE, NFTA_FIB_F.DADDR, packet));
+      return load(expression.dreg, loadFib(NFT_FIB_RESULT.ADDRTYPE, FIB_FLAGS[expression.result], packet));
     case 'bitwise': {
       const { sreg, dreg, mask } = expression;
       return load(dreg, masked(registers.read(sreg, mask.length), mask, Buffer.alloc(mask.length)));
@@ -101,10 +98,10 @@ function lookUp(
   if (dreg === VERDICT)
     return {
       match,
-      decisions: possible.flatMap(element => {
-        const decision = decisionOf(element.data);
-        return decision ? [{ decision, likely: element === likely }] : [];
-      }),
+      decisions: possible.map(element => ({
+        decision: decisionOf(element.data),
+        likely: element === likely,
+      })),
     };
   const data = likely?.data ?? possible[0]?.data;
   if (Buffer.isBuffer(data)) {
@@ -121,12 +118,11 @@ function unforetold(set: ForeignSet | undefined): Found {
 
 function decide(verdict: Verdict): Step {
   const decision = decisionOf(verdict);
-  return decision ? decides(decision) : GOES_ON;
+  return decision.does === 'continue' ? GOES_ON : decides(decision);
 }
 
-/** The decision of a verdict; undefined for `continue`. */
-function decisionOf(data: Data | undefined): Decision | undefined {
+function decisionOf(data: Data | undefined): Decision {
   if (data === undefined || Buffer.isBuffer(data)) return { does: 'unknown' };
   if ('chain' in data) return { does: data.code, chain: data.chain };
-  return data.code === 'continue' ? undefined : { does: data.code };
+  return { does: data.code };
 }

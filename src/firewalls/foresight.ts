@@ -12,7 +12,7 @@ export interface Destination {
   readonly port: number;
 }
 
-/** What happens to a client's first packet on its way to a program of this host. */
+/** The way of a client's first packet to a program of this host. */
 interface Arrival {
   /** Its visits to all chains, as if none stopped it. The chains of `input` count only if it is still for this host. */
   readonly visits: readonly Visit[];

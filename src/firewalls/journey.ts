@@ -1,5 +1,6 @@
 import { NF_IP_PRI } from '../inet/netfilter.ts';
 import type { Hook } from '../nftables/ruleset.ts';
+import type { Bits } from './bits.ts';
 import { type Packet, redirected } from './packet.ts';
 import type { ForeignChain, ForeignTable } from './table.ts';
 import { type Fate, type Ruling, Walker } from './walk.ts';
@@ -11,13 +12,15 @@ interface Station {
   readonly chain: ForeignChain & { readonly hook: Hook };
 }
 
-/** What happens to a packet in a base chain. */
+/** The fate of a packet in a base chain. */
 export interface Visit extends Station {
   readonly ruling: Ruling;
   /** Everything that may happen to such a packet there. */
   readonly possible: ReadonlySet<Fate>;
   /** Whether a rule there takes it out of connection tracking. */
   readonly untracked: boolean;
+  /** The ports whose transparent sockets TPROXY may give it to. */
+  readonly leads: readonly Bits[];
   /** The chains that it likely goes through, the base chain first. */
   readonly chains: readonly string[];
 }
@@ -62,10 +65,12 @@ export function pass(
 }
 
 function visitOf({ table, chain }: Station, packet: Packet, written: Written): Visit {
-  const { likely, possible, open, untracked, chains } = new Walker(table, packet, written).walk(chain.name);
+  const { likely, possible, open, untracked, leads, chains } = new Walker(table, packet, written).walk(
+    chain.name,
+  );
   const all = open ? new Set([...possible, chain.hook.policy]) : possible;
   const [only] = all;
   const ruling = likely ?? { fate: chain.hook.policy, rule: undefined };
   const known = ruling.fate === 'unknown' && all.size === 1 && only ? { ...ruling, fate: only } : ruling;
-  return { table, chain, ruling: known, possible: all, untracked: untracked !== undefined, chains };
+  return { table, chain, ruling: known, possible: all, untracked: untracked !== undefined, leads, chains };
 }

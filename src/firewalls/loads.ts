@@ -5,12 +5,13 @@ import { IPPROTO } from '../inet/protocol.ts';
 import { NFT_CT } from '../nftables/expressions/ct.ts';
 import { NFT_FIB_RESULT, NFTA_FIB_F } from '../nftables/expressions/fib.ts';
 import { NFT_META } from '../nftables/expressions/meta.ts';
+import type { Payload } from '../nftables/expressions/payload.ts';
 import { host32 } from '../ruleset/match.ts';
 import { type Bits, certain, guess, vague } from './bits.ts';
 import type { Interface, Packet } from './packet.ts';
 import type { Written } from './written.ts';
 
-/** What the kernel loads into a register, by its own numbers; undefined if it ends the rule instead. */
+/** The value that the kernel loads into a register, by its own numbers; undefined if it ends the rule instead. */
 
 /** Bytes of the largest value in a register. */
 export const LONGEST = 16;
@@ -103,12 +104,13 @@ export function loadCt(
 }
 
 /** We take the way back to a stranger to be the one that the packet came by. */
-export function loadFib(result: number, flags: number, { input, local }: Packet): Bits {
+export function loadFib(result: number, flags: number, { input, local, own }: Packet): Bits {
   const destination = (flags & NFTA_FIB_F.DADDR) !== 0;
   if (result === NFT_FIB_RESULT.ADDRTYPE) {
-    const ours = destination ? local : input === undefined;
+    const ours = destination ? local : own;
     const type = host32(ours ? ADDRESS_TYPE.local : ADDRESS_TYPE.unicast);
-    return destination && local && flags === NFTA_FIB_F.DADDR ? certain(type) : guess(type);
+    const plain = flags === NFTA_FIB_F.DADDR || flags === NFTA_FIB_F.SADDR;
+    return ours && plain ? certain(type) : guess(type);
   }
   if (flags & NFTA_FIB_F.PRESENT) return guess(host32(1));
   const way = destination && local ? LOOPBACK : input;
@@ -119,6 +121,19 @@ export function loadFib(result: number, flags: number, { input, local }: Packet)
 }
 
 const LOOPBACK = { name: 'lo', index: 1 } as const;
+
+/** Bytes of the packet from one of its headers on. Behind the IP header the transport header follows, unless there are options. */
+export function loadPayload(
+  { base, offset, length }: Pick<Payload, 'base' | 'offset' | 'length'>,
+  { network, transport }: Packet,
+): Bits {
+  if (base === 'transport') return part(transport, offset, length);
+  if (base !== 'network') return vague(length);
+  const behind = offset - network.likely.length;
+  if (behind < 0) return part(network, offset, length);
+  const bits = part(transport, behind, length);
+  return bits.vague ? bits : guess(bits.likely);
+}
 
 /** Bytes of a header. We cannot foretell what lies beyond it. */
 export function part({ likely, sure, ...rest }: Bits, offset: number, length: number): Bits {

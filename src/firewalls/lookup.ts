@@ -3,7 +3,7 @@ import type { Element } from '../nftables/ruleset.ts';
 import { type Bits, isSure, type Match, mayBe, NO, UNKNOWN, UNLIKELY, YES } from './bits.ts';
 import type { ForeignSet } from './table.ts';
 
-/** What a set or a map holds for a key. */
+/** The elements of a set or a map for a key. */
 export interface Found {
   readonly match: Match;
   /** The element that matches the likely key. */

@@ -13,7 +13,7 @@ export interface Interface {
   readonly addresses: Partial<Readonly<Record<Family, Buffer>>>;
 }
 
-/** What connection tracking has made of a packet at some point of its way. */
+/** The state of connection tracking for a packet, at some point of its way. */
 type Tracking = 'none' | 'new' | 'untracked';
 
 /** A stranger's packet that begins a flow, as far as we can foretell it, or the host's answer to it. */
@@ -25,8 +25,9 @@ export interface Packet {
   /** The interface that it came in by, and the one that it goes out by; undefined if there is none, or none yet. */
   readonly input: Interface | undefined;
   readonly output: Interface | undefined;
-  /** Whether it goes to an address of this host. */
+  /** Whether it goes to an address of this host, and whether it bears one as its source. */
   readonly local: boolean;
+  readonly own: boolean;
   /** Whether NAT changed its destination. */
   readonly translated: boolean;
   readonly tracking: Tracking;
@@ -64,6 +65,7 @@ export function arriving(
     input: way,
     output: undefined,
     local: true,
+    own: false,
     translated: false,
     tracking: 'none',
   };
@@ -87,9 +89,22 @@ export function answering(
     input: undefined,
     output: way,
     local: false,
+    own: true,
     translated: false,
     tracking: 'none',
   };
+}
+
+/**
+ * Two datagrams in frames for another host, as a bridge passes them on: one to a port of this host, and one that looks like
+ * the answer to it. Nobody can tell which bridge.
+ */
+export function bridged(family: Family, port: number): readonly Packet[] {
+  const [to, way] = [
+    { family, protocol: 'udp', port } as const,
+    { name: '', index: undefined, addresses: {} },
+  ];
+  return [arriving(to, way), answering(to, way)].map(packet => ({ ...packet, input: way, output: way }));
 }
 
 /** The first packet of a client to another host that this one forwards to, by way of its interface `output`. */

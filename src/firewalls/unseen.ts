@@ -16,8 +16,8 @@ export interface Unseen {
 }
 
 /**
- * What packets pass besides the chains at prerouting, input and output: chains of devices and bridges, flowtables, XDP and tc.
- * `routes` is a connection of family NETLINK_ROUTE.
+ * The parts that packets pass besides the chains at prerouting, input and output: chains of devices and bridges,
+ * flowtables, XDP and tc. `routes` is a connection of family NETLINK_ROUTE.
  */
 export async function readUnseen(connection: Connection, routes: Connection): Promise<Unseen[]> {
   const found: Unseen[] = [];

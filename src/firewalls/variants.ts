@@ -50,6 +50,11 @@ type Follow = (fields: Fields, place: Place) => Step;
 const goesOn: Follow = () => GOES_ON;
 const undecided: Follow = () => decides({ does: 'unknown' });
 
+const PROXIED = decides({ does: 'proxy' });
+/** enum nft_objref_attributes; NFT_OBJECT_* */
+const NFTA_OBJREF_IMM_TYPE = 1;
+const NFT_OBJECT_SYNPROXY = 10;
+
 /** enum nft_limit_flags, nft_connlimit_flags, nft_quota_flags */
 const INVERTED = 1;
 const withinBounds =
@@ -73,13 +78,13 @@ const VARIANTS: Readonly<Record<string, Follow>> = {
   last: goesOn,
   log: goesOn,
   masq: goesOn,
-  objref: goesOn,
+  objref: fields => (fields.number(NFTA_OBJREF_IMM_TYPE) === NFT_OBJECT_SYNPROXY ? PROXIED : GOES_ON),
   notrack: () => ({ ...GOES_ON, untracked: true }),
   reject: () => decides({ does: 'reject' }),
   fwd: undecided,
   queue: undecided,
-  synproxy: undecided,
-  tproxy: undecided,
+  synproxy: () => PROXIED,
+  tproxy: leads,
   limit: withinBounds(NFTA_LIMIT.FLAGS),
   connlimit: withinBounds(2), // NFTA_CONNLIMIT_FLAGS
   quota: withinBounds(2), // NFTA_QUOTA_FLAGS
@@ -133,6 +138,12 @@ function redirect(fields: Fields, { registers }: Place): Step {
   return decides({ does: 'translate', to: { address: undefined, port, local: true } });
 }
 
+/** enum nft_tproxy_attributes: REG_PORT 3. Without such a socket the rule ends. */
+function leads(fields: Fields, { packet, registers }: Place): Step {
+  const port = fields.has(3) ? registers.read(fields.register(3), 2) : part(packet.transport, 2, 2);
+  return { match: LIKELY, leads: [port] };
+}
+
 /** enum nft_exthdr_attributes: DREG 1, FLAGS 5 (1: whether it is there), OP 6 (1: TCP), SREG 7 */
 function loadsOption(fields: Fields, { registers }: Place): Step {
   if (fields.has(7)) return GOES_ON; // it writes into the packet
@@ -154,7 +165,12 @@ function writesHeader(fields: Fields, { packet, registers }: Place): Step {
   const written = registers.read(fields.register(NFTA_PAYLOAD.SREG), length);
   const covers = (start: number, size: number) =>
     offset <= start && start + size <= offset + length ? part(written, start - offset, size) : undefined;
-  const port = base === PAYLOAD_BASES.transport ? covers(2, 2) : undefined;
+  const port =
+    base === PAYLOAD_BASES.transport
+      ? covers(2, 2)
+      : base === PAYLOAD_BASES.network
+        ? covers(packet.network.likely.length + 2, 2)
+        : undefined;
   const address =
     base === PAYLOAD_BASES.network
       ? covers(DESTINATION_OFFSET[packet.family], ADDRESS_SIZE[packet.family])

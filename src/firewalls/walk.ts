@@ -1,14 +1,15 @@
 import type { Rule } from '../nftables/ruleset.ts';
-import { both, type Match, YES } from './bits.ts';
+import { type Bits, both, type Match, YES } from './bits.ts';
 import type { Decision, Step, Translation } from './decision.ts';
 import { follow } from './follow.ts';
 import type { Packet } from './packet.ts';
+import type { Place } from './place.ts';
 import { Registers } from './registers.ts';
 import type { ForeignTable } from './table.ts';
 import type { Written } from './written.ts';
 
 /** The fate of a packet in a base chain. */
-export type Fate = 'accept' | 'drop' | 'reject' | 'translate' | 'unknown';
+export type Fate = 'accept' | 'drop' | 'reject' | 'translate' | 'proxy' | 'unknown';
 
 /** A fate, and the rule that decides it. */
 export interface Ruling {
@@ -28,11 +29,20 @@ interface Walk {
   readonly open: boolean;
   /** The rule on the likely way that takes the packet out of connection tracking. */
   readonly untracked: Rule | undefined;
+  /** The ports whose sockets TPROXY may give the packet to. */
+  readonly leads: readonly Bits[];
   /** The chains on the likely way, in order. */
   readonly chains: readonly string[];
 }
 
-const CIRCLE: Walk = { likely: undefined, possible: new Set(), open: true, untracked: undefined, chains: [] };
+const CIRCLE: Walk = {
+  likely: undefined,
+  possible: new Set(),
+  open: true,
+  untracked: undefined,
+  leads: [],
+  chains: [],
+};
 
 /** The outcome of a decision. */
 interface Outcome {
@@ -70,17 +80,25 @@ export class Walker {
   #follow(chain: string): Walk {
     const possible = new Set<Fate>();
     const chains = [chain];
+    const leads: Bits[] = [];
     let likely: Outcome['likely'] = 'goes on';
     let untracked: Rule | undefined;
     let open = false;
     for (const rule of this.#table.chains.get(chain)?.rules ?? []) {
-      const judged = judge(rule, this.#table, this.#packet, this.#written);
+      const judged = judge(rule, {
+        packet: this.#packet,
+        registers: new Registers(),
+        table: this.#table,
+        written: this.#written,
+      });
       const { match, decisions = [] } = judged;
+      leads.push(...(judged.leads ?? []));
       if (match.sure && !match.likely) continue;
       const outcomes = decisions.map(({ decision }) => this.#outcome(decision, rule));
       for (const outcome of outcomes) {
         for (const fate of outcome.possible) possible.add(fate);
         open ||= outcome.leaves;
+        leads.push(...(outcome.walk?.leads ?? []));
       }
       if (likely === 'goes on' && match.likely !== false) {
         const chosen = match.likely ? outcomes[decisions.findIndex(it => it.likely)] : undefined;
@@ -100,6 +118,7 @@ export class Walker {
         possible,
         open: isOpen,
         untracked,
+        leads,
         chains,
       };
     }
@@ -107,6 +126,8 @@ export class Walker {
 
   #outcome(decision: Decision, rule: Rule): Outcome {
     switch (decision.does) {
+      case 'continue':
+        return { likely: 'goes on', possible: new Set(), goesOn: true, leaves: false };
       case 'return':
         return { likely: 'leaves', possible: new Set(), goesOn: false, leaves: true };
       case 'jump': {
@@ -132,16 +153,36 @@ function final(ruling: Ruling): Outcome {
 }
 
 /** Whether a rule matches a packet, and what it does then. */
-function judge({ expressions }: Rule, table: ForeignTable, packet: Packet, written: Written): Step {
-  const registers = new Registers();
+function judge({ expressions }: Pick<Rule, 'expressions'>, place: Place): Step {
   let match: Match = YES;
   let untracked = false;
-  for (const expression of expressions) {
-    const step = follow(expression, { packet, registers, table, written });
+  const leads: Bits[] = [];
+  for (const [index, expression] of expressions.entries()) {
+    const step = follow(expression, place);
     match = both(match, step.match);
     if (match.sure && !match.likely) break;
     untracked ||= step.untracked ?? false;
-    if (step.decisions) return { match, decisions: step.decisions, untracked };
+    leads.push(...(step.leads ?? []));
+    if (!step.decisions) continue;
+    const ends = step.decisions.filter(it => it.decision.does !== 'continue');
+    const goesOn = step.decisions.filter(it => it.decision.does === 'continue');
+    if (goesOn.length === 0) return { match, decisions: ends, untracked, leads };
+    if (ends.length === 0) continue;
+    const likely = goesOn.some(it => it.likely);
+    const rest = judge({ expressions: expressions.slice(index + 1) }, place);
+    untracked ||= likely && rest.match.likely === true && (rest.untracked ?? false);
+    leads.push(...(rest.leads ?? []));
+    return { match, decisions: [...ends, ...decisionsOf(rest, likely)], untracked, leads };
   }
-  return { match, untracked };
+  return { match, untracked, leads };
+}
+
+/** What the rest of a rule does, which may leave the packet to the next rule. `isLikely` says whether the rest is reached. */
+function decisionsOf({ match, decisions = [] }: Step, isLikely: boolean): NonNullable<Step['decisions']> {
+  const taken = match.sure && !match.likely ? [] : decisions;
+  const left = { decision: { does: 'continue' }, likely: isLikely && match.likely === false } as const;
+  if (taken.length === 0) return [{ ...left, likely: isLikely }];
+  const likely = isLikely && match.likely === true;
+  const weighed = taken.map(it => ({ ...it, likely: likely && it.likely }));
+  return match.sure ? weighed : [...weighed, left];
 }

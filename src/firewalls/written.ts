@@ -4,7 +4,6 @@ import { NFT_CT, NFTA_CT } from '../nftables/expressions/ct.ts';
 import { NFTA_DYNSET } from '../nftables/expressions/dynset.ts';
 import { META_KEYS, NFT_META, NFTA_META } from '../nftables/expressions/meta.ts';
 import { Fields, NFTA_XT } from './fields.ts';
-import { recentList } from './recent.ts';
 import type { ForeignTable } from './table.ts';
 
 /**
@@ -17,8 +16,6 @@ export interface Written {
   /** enum nft_meta_keys and nft_ct_keys */
   readonly meta: ReadonlySet<number>;
   readonly ct: ReadonlySet<number>;
-  /** Lists of iptables' `recent`. */
-  readonly recent: ReadonlySet<string>;
   /** Whether a rule writes to any set of ipset(8). */
   readonly ipset: boolean;
 }
@@ -27,7 +24,6 @@ export const NOTHING_WRITTEN: Written = {
   has: () => false,
   meta: new Set(),
   ct: new Set(),
-  recent: new Set(),
   ipset: false,
 };
 
@@ -38,7 +34,7 @@ export function writtenBy(tables: readonly ForeignTable[]): Written {
   const known = KNOWN.get(tables);
   if (known) return known;
   const sets = new Map<ForeignTable, Set<string>>();
-  const found = { meta: new Set<number>(), ct: new Set<number>(), recent: new Set<string>(), ipset: false };
+  const found = { meta: new Set<number>(), ct: new Set<number>(), ipset: false };
   for (const table of tables) {
     const own = new Set<string>();
     sets.set(table, own);
@@ -53,7 +49,6 @@ export function writtenBy(tables: readonly ForeignTable[]): Written {
 interface Found {
   readonly meta: Set<number>;
   readonly ct: Set<number>;
-  readonly recent: Set<string>;
   ipset: boolean;
 }
 
@@ -73,10 +68,7 @@ function noteVariant(name: string, fields: Fields, sets: Set<string>, found: Fou
   if (name === 'dynset') sets.add(fields.text(NFTA_DYNSET.SET_NAME));
   else if (name === 'meta' && fields.has(NFTA_META.SREG)) found.meta.add(fields.number(NFTA_META.KEY));
   else if (name === 'ct' && fields.has(NFTA_CT.SREG)) found.ct.add(fields.number(NFTA_CT.KEY));
-  else if (name === 'match' && fields.text(NFTA_XT.NAME) === 'recent') {
-    const { list, writes } = recentList(fields.bytes(NFTA_XT.INFO));
-    if (writes) found.recent.add(list);
-  } else if (name === 'target') {
+  else if (name === 'target') {
     const target = fields.text(NFTA_XT.NAME);
     if (target === 'MARK' || target === 'CONNMARK') found.meta.add(NFT_META.MARK);
     if (target === 'CONNMARK') found.ct.add(NFT_CT.MARK);

@@ -22,7 +22,6 @@ import type { Step } from './decision.ts';
 import { decides, GOES_ON } from './decision.ts';
 import { part } from './loads.ts';
 import type { Packet } from './packet.ts';
-import { recentList } from './recent.ts';
 import type { Written } from './written.ts';
 
 /**
@@ -30,7 +29,7 @@ import type { Written } from './written.ts';
  * `info` is the structure of include/uapi/linux/netfilter/xt_NAME.h, in host order.
  */
 
-type Decide = (info: Buffer, packet: Packet, revision: number, written: Written) => Match;
+type Decide = (info: Buffer, packet: Packet, written: Written) => Match;
 
 const turned = (match: Match, invert: boolean | number) => (invert ? not(match) : match);
 
@@ -66,9 +65,16 @@ const XT_STATE = { none: 1, new: 8, untracked: 1 << 8 } as const;
 const XT_CONNTRACK_STATE = 1;
 const XT_CONNTRACK_STATE_ALIAS = 1 << 13;
 
+/** bits of xt_recent_mtinfo's check_set */
+const XT_RECENT_SET = 2;
+
+const unlikely = (...names: readonly string[]) =>
+  Object.fromEntries(names.map((name): [string, Decide] => [`${name} 0`, () => UNLIKELY]));
+
+/** By name and revision. iptables-nft takes the highest revision that the kernel has, so it never writes older ones. */
 const MATCHES: Readonly<Record<string, Decide>> = {
-  comment: () => YES,
-  tcp(info, packet) {
+  'comment 0': () => YES,
+  'tcp 0'(info, packet) {
     if (packet.protocol !== 'tcp') return NO;
     const invert = info.readUInt8(11);
     const [mask, wanted] = [info.readUInt8(9), info.readUInt8(10)];
@@ -78,81 +84,60 @@ const MATCHES: Readonly<Record<string, Decide>> = {
     const option = info.readUInt8(8) === 0 ? YES : UNKNOWN;
     return [ports(info, packet, invert), turned(flags, invert & 4), turned(option, invert & 8)].reduce(both);
   },
-  udp: (info, packet) => (packet.protocol === 'udp' ? ports(info, packet, info.readUInt8(8)) : NO),
+  'udp 0': (info, packet) => (packet.protocol === 'udp' ? ports(info, packet, info.readUInt8(8)) : NO),
   /** struct xt_multiport_v1 {u8 flags, count; u16 ports[15]; u8 pflags[15], invert}. A port with a flag begins a range. */
-  multiport(info, packet, revision) {
+  'multiport 1'(info, packet) {
     const [flags, count] = [info.readUInt8(0), info.readUInt8(1)];
     const ranges: [number, number][] = [];
     for (let index = 0; index < count; index++) {
       const port = info.readUInt16LE(2 + index * 2);
-      const begins = revision >= 1 && info.readUInt8(32 + index) !== 0;
+      const begins = info.readUInt8(32 + index) !== 0;
       ranges.push([port, begins ? info.readUInt16LE(2 + ++index * 2) : port]);
     }
     const sides = [
       ...(flags !== 1 ? [inRanges(source(packet), ranges)] : []),
       ...(flags !== 0 ? [inRanges(destination(packet), ranges)] : []),
     ];
-    return turned(any(sides), revision >= 1 && info.readUInt8(47));
+    return turned(any(sides), info.readUInt8(47));
   },
   /** struct xt_conntrack_mtinfo3: addresses, 128 bytes; at 146 match_flags, invert_flags, state_mask */
-  conntrack(info, { tracking }, revision) {
+  'conntrack 3'(info, { tracking }) {
     const [flags, invert] = [info.readUInt16LE(146), info.readUInt16LE(148)];
     if ((flags & ~XT_CONNTRACK_STATE_ALIAS) !== XT_CONNTRACK_STATE) return UNKNOWN;
-    const states = revision >= 2 ? info.readUInt16LE(150) : info.readUInt8(150);
-    return turned(states & XT_STATE[tracking] ? YES : NO, invert & XT_CONNTRACK_STATE);
+    return turned(info.readUInt16LE(150) & XT_STATE[tracking] ? YES : NO, invert & XT_CONNTRACK_STATE);
   },
-  /** struct xt_state_info {u32 statemask} */
-  state: (info, { tracking }) => (info.readUInt32LE(0) & XT_STATE[tracking] ? YES : NO),
   /** struct xt_addrtype_info_v1 {u16 source, dest; u32 flags}: masks of 1 << RTN_*. Bits 0 and 1 invert them. */
-  addrtype(info, { local }, revision) {
-    const [from, to] = [info.readUInt16LE(0), info.readUInt16LE(2)];
-    const flags =
-      revision >= 1 ? info.readUInt32LE(4) : (info.readUInt32LE(4) && 1) | (info.readUInt32LE(8) && 2);
+  'addrtype 1'(info, { local }) {
+    const [from, to, flags] = [info.readUInt16LE(0), info.readUInt16LE(2), info.readUInt32LE(4)];
     const is = (mask: number, type: number, surely: boolean) =>
-      mask === 0 ? undefined : { likely: (mask & (1 << type)) !== 0, sure: surely };
-    const sides = [
-      is(from, ADDRESS_TYPE.unicast, false),
-      is(to, ADDRESS_TYPE[local ? 'local' : 'unicast'], local),
-    ];
-    return sides.reduce<Match>(
-      (match, side, index) => (side ? both(match, turned(side, flags & (1 << index))) : match),
-      YES,
+      mask === 0 ? YES : { likely: (mask & (1 << type)) !== 0, sure: surely };
+    return both(
+      turned(is(from, ADDRESS_TYPE.unicast, false), from && flags & 1),
+      turned(is(to, ADDRESS_TYPE[local ? 'local' : 'unicast'], local), to && flags & 2),
     );
   },
-  limit: () => LIKELY,
-  /** struct xt_hashlimit_mtinfo*: a name of 16 or 255 bytes. `mode` has XT_HASHLIMIT_INVERT for --hashlimit-above. */
-  hashlimit: (info, _, revision) =>
-    info.readUInt32LE(revision >= 2 ? 272 : 16) & (1 << 4) ? UNLIKELY : LIKELY,
+  'limit 0': () => LIKELY,
+  /** struct xt_hashlimit_mtinfo3: a name of 255 bytes. `mode` has XT_HASHLIMIT_INVERT for --hashlimit-above. */
+  'hashlimit 3': info => turned(LIKELY, info.readUInt32LE(272) & (1 << 4)),
   /** struct xt_connlimit_info {mask[16]; u32 limit, flags}: more connections than the limit, unless inverted */
-  connlimit: info => turned(UNLIKELY, info.readUInt32LE(20) & 1),
-  recent(info, _, __, written) {
-    const { list, sets } = recentList(info);
-    if (sets) return turned(YES, info.readUInt8(9));
-    return written.recent.has(list) ? UNKNOWN : turned(UNLIKELY, info.readUInt8(9));
-  },
+  'connlimit 1': info => turned(UNLIKELY, info.readUInt32LE(20) & 1),
+  /** struct xt_recent_mtinfo {u32 seconds, hit_count; u8 check_set, invert; char name[200]}. Packets write the lists, so nobody can foretell them. */
+  'recent 1': info => (info.readUInt8(8) & XT_RECENT_SET ? turned(YES, info.readUInt8(9)) : UNKNOWN),
   /** struct xt_set_info {u16 index; u8 dim, flags}: IPSET_INV_MATCH */
-  set: (info, _, revision, { ipset }) =>
-    revision === 0 || ipset ? UNKNOWN : turned(UNLIKELY, info.readUInt8(3) & 1),
+  'set 4': (info, _, { ipset }) => (ipset ? UNKNOWN : turned(UNLIKELY, info.readUInt8(3) & 1)),
   /** struct xt_mark_mtinfo1 {u32 mark, mask; u8 invert} */
-  mark: (info, _, __, { meta }) => (meta.has(NFT_META.MARK) ? UNKNOWN : isZero(info)),
-  connmark: (info, _, __, { ct }) => (ct.has(NFT_CT.MARK) ? UNKNOWN : isZero(info)),
+  'mark 1': (info, _, { meta }) => (meta.has(NFT_META.MARK) ? UNKNOWN : isZero(info)),
+  'connmark 1': (info, _, { ct }) => (ct.has(NFT_CT.MARK) ? UNKNOWN : isZero(info)),
   /** struct xt_pkttype_info {int pkttype, invert}: PACKET_HOST is 0 */
-  pkttype: info => turned(info.readInt32LE(0) === 0 ? YES : NO, info.readInt32LE(4)),
+  'pkttype 0': info => turned(info.readInt32LE(0) === 0 ? YES : NO, info.readInt32LE(4)),
   /** struct xt_rpfilter_info {u8 flags}: XT_RPFILTER_INVERT */
-  rpfilter: info => turned(LIKELY, info.readUInt8(0) & 8),
+  'rpfilter 0': info => turned(LIKELY, info.readUInt8(0) & 8),
   /** struct xt_mac_info {u8 srcaddr[6]; int invert} */
-  mac: info => turned(UNLIKELY, info.readInt32LE(8)),
-  physdev: () => UNLIKELY,
-  icmp: () => NO,
-  icmp6: () => NO,
-  // headers between IPv6 and TCP or UDP
-  ah: () => UNLIKELY,
-  dst: () => UNLIKELY,
-  esp: () => UNLIKELY,
-  frag: () => UNLIKELY,
-  hbh: () => UNLIKELY,
-  mh: () => UNLIKELY,
-  rt: () => UNLIKELY,
+  'mac 0': info => turned(UNLIKELY, info.readInt32LE(8)),
+  'icmp 0': () => NO,
+  'icmp6 0': () => NO,
+  // ports of bridges, and headers between IPv6 and TCP or UDP
+  ...unlikely('physdev', 'ah', 'dst', 'esp', 'frag', 'hbh', 'mh', 'rt'),
 };
 
 /** Whether the initial mark of packets is the one that the rule asks for. */
@@ -168,27 +153,17 @@ export function followMatch(
   packet: Packet,
   written: Written,
 ): Match {
-  const decide = Object.hasOwn(MATCHES, name) ? MATCHES[name] : undefined;
-  return decide ? decide(info, packet, revision, written) : UNKNOWN;
+  const known = `${name} ${revision}`;
+  const decide = Object.hasOwn(MATCHES, known) ? MATCHES[known] : undefined;
+  return decide ? decide(info, packet, written) : UNKNOWN;
 }
 
 /** Targets after which a packet goes on through the chain. */
-const HARMLESS = new Set([
-  ...[
-    'AUDIT',
-    'CHECKSUM',
-    'CLASSIFY',
-    'CONNMARK',
-    'CONNSECMARK',
-    'DSCP',
-    'HL',
-    'LED',
-    'LOG',
-    'MARK',
-    'NFLOG',
-  ],
-  ...['RATEEST', 'SECMARK', 'SET', 'TCPMSS', 'TCPOPTSTRIP', 'TEE', 'TOS', 'TRACE', 'TTL', 'ULOG'],
-]);
+const HARMLESS = new Set(
+  'AUDIT CHECKSUM CLASSIFY CONNMARK CONNSECMARK DSCP HL LED LOG MARK NFLOG RATEEST SECMARK SET TCPMSS TCPOPTSTRIP TEE TOS TRACE TTL'.split(
+    ' ',
+  ),
+);
 /** struct xt_ct_target_info {u16 flags; …} */
 const XT_CT_NOTRACK = 1;
 /** enum of include/uapi/linux/netfilter/nf_nat.h */
@@ -200,16 +175,31 @@ export function followTarget(name: string, revision: number, info: Buffer, packe
   switch (name) {
     case 'REJECT':
       return decides({ does: 'reject' });
-    case 'NOTRACK':
-      return { ...GOES_ON, untracked: true };
     case 'CT':
       return info.readUInt16LE(0) & XT_CT_NOTRACK ? { ...GOES_ON, untracked: true } : GOES_ON;
     case 'DNAT':
     case 'REDIRECT':
       return decides({ does: 'translate', to: natRange(name, revision, info, packet) });
+    case 'SYNPROXY':
+      return decides({ does: 'proxy' });
+    case 'TPROXY':
+      return tproxy(revision, info, packet);
     default:
       return decides({ does: 'unknown' });
   }
+}
+
+/** struct xt_tproxy_target_info {u32 mark_mask, mark_value; be32 laddr; be16 lport}; in revision 1 laddr has 16 bytes. */
+function tproxy(revision: number, info: Buffer, { transport }: Packet): Step {
+  const port = info.subarray(...(revision === 0 ? [12, 14] : [24, 26]));
+  return {
+    match: YES,
+    leads: [port.readUInt16BE(0) === 0 ? part(transport, 2, 2) : certain(port)],
+    decisions: [
+      { decision: { does: 'accept' }, likely: true },
+      { decision: { does: 'drop' }, likely: false }, // no such socket
+    ],
+  };
 }
 
 /**

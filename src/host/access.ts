@@ -7,7 +7,7 @@ import { NETLINK_NETFILTER, NETLINK_SOCK_DIAG, openSocket } from '../netlink/soc
 import { type Listener, readListeners } from './listeners.ts';
 import { readSessions, type Session } from './sessions.ts';
 
-/** What the loader needs of the kernel. */
+/** The kernel, as the loader needs it. */
 export interface Access {
   readonly connection: Connection;
   /** The running TCP connections of this network namespace. */

@@ -1,5 +1,5 @@
-import { closeSync, fstatSync, openSync, realpathSync, statSync } from 'node:fs';
-import { EditError, type FileRights, readPlain, writeWhole } from './files.ts';
+import { fstatSync, openSync, realpathSync, statSync } from 'node:fs';
+import { closeRead, EditError, type FileRights, readPlain, writeWhole } from './files.ts';
 import { tryLock } from './lock.ts';
 
 export function rightsOf(path: string): FileRights {
@@ -27,6 +27,6 @@ export async function editFile<T>(
     if (text !== before) writeWhole(real, text, rightsOf(real));
     return result;
   } finally {
-    closeSync(lock);
+    closeRead(lock);
   }
 }

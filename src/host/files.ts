@@ -11,8 +11,8 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
-  rmSync,
   statSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -34,20 +34,37 @@ export class EditError extends Error {
  */
 export function openPlain(path: string): number {
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  if (fstatSync(descriptor).isFile()) return descriptor;
-  closeSync(descriptor);
+  try {
+    if (fstatSync(descriptor).isFile()) return descriptor;
+  } catch (error) {
+    closeRead(descriptor);
+    throw namingPath(error, path);
+  }
+  closeRead(descriptor);
   throw new Error(`${path} is no file`);
+}
+
+/** Closes a file that was only read or locked. A file system that fails at that, as one of a network may, takes nothing back. */
+export function closeRead(descriptor: number): void {
+  try {
+    closeSync(descriptor);
+  } catch {}
 }
 
 /** The text of a file, opened by {@link openPlain}. */
 export function readPlain(path: string): string {
+  return readPlainBytes(path).toString();
+}
+
+/** The same as bytes. */
+export function readPlainBytes(path: string): Buffer {
   const descriptor = openPlain(path);
   try {
-    return readFileSync(descriptor, 'utf8');
+    return readFileSync(descriptor);
   } catch (error) {
     throw namingPath(error, path);
   } finally {
-    closeSync(descriptor);
+    closeRead(descriptor);
   }
 }
 
@@ -61,7 +78,7 @@ export function writeWhole(path: string, data: string | Uint8Array, rights: File
     renameSync(temporary, path);
   } catch (error) {
     removeTemporary(temporary);
-    throw error;
+    throw namingPath(error, path, temporary);
   }
 }
 
@@ -76,7 +93,12 @@ export function writeTemporary(
 ): string {
   removeLeftovers(path);
   const temporary = `${path}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`;
-  const descriptor = openSync(temporary, 'wx', 0o600);
+  let descriptor: number;
+  try {
+    descriptor = openSync(temporary, 'wx', 0o600);
+  } catch (error) {
+    throw namingPath(error, path, temporary);
+  }
   try {
     writeFileSync(descriptor, data);
     if (uid !== undefined && gid !== undefined) fchownSync(descriptor, uid, gid);
@@ -107,7 +129,7 @@ const NOTHING: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EP
 /** If this fails, a later write removes the file. */
 export function removeTemporary(temporary: string): void {
   try {
-    rmSync(temporary, { force: true });
+    unlinkSync(temporary); // rmSync looks first, which may fail
   } catch {}
 }
 
@@ -133,10 +155,17 @@ function hasEnded(pid: number): boolean {
   }
 }
 
-/** Adds the path to an error of reading or writing, such as that of a full disk, which does not name the file. */
-function namingPath(error: unknown, path: string): unknown {
-  if (!(error instanceof Error) || 'path' in error) return error;
-  return Object.assign(error, { message: `${error.message} '${path}'`, path });
+/**
+ * An error that names the file that was meant. That of a full disk names none; that of a temporary file has a new name each time, so
+ * a message that is to be told once would be told each time.
+ */
+function namingPath(error: unknown, path: string, temporary = ''): unknown {
+  if (!(error instanceof Error)) return error;
+  const message =
+    'path' in error
+      ? error.message.replace(`'${temporary}' -> `, '').replace(temporary, () => temporary && path)
+      : `${error.message} '${path}'`;
+  return Object.assign(error, { message, path });
 }
 
 /** Writes a file of the state folder in the same way. It is secret, and belongs to the folder's owner. */

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, realpathSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { bootId, isOfThisBoot, monotonic } from './clock.ts';
 import { holdsNothing, readPlain, writeWhole } from './files.ts';
 import { ownNetwork } from './network.ts';
 import { startOf } from './proc.ts';
@@ -10,6 +11,11 @@ export interface Hold {
   readonly reason: string;
   /** When it ends by itself, for a trial, in milliseconds of the epoch. Null for a hold that lasts until the next load. */
   readonly until: number | null;
+  /**
+   * When it began, and when it ends, as {@link monotonic} counts: the clock may be set meanwhile. Version 1.0.0 wrote neither, so
+   * `until` counts then.
+   */
+  readonly lasts?: { readonly from: number; readonly to: number };
 }
 
 /** The folder that systemd makes for the service: /run/knockd-nft. */
@@ -22,16 +28,17 @@ const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
 export const eventsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'events');
 /** For node_exporter's textfile collector. */
 export const metricsPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'metrics.prom');
-const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor.pid');
+/** Which supervisor runs here. */
+export const pidPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'supervisor.pid');
 
 /** The last moment that a Date can have, in milliseconds of the epoch (ECMA-262, time values). */
 const LAST = 8.64e15;
 
 /**
- * The hold that is in force; undefined if there is none, if it is over, or if its content makes no sense. If it seems to be
- * there but cannot be read at this moment, the result is `unreadable`; without such a value it throws.
+ * The hold that is in force; undefined if there is none, if it is over, or if its content makes no sense. Throws if it seems to
+ * be there but cannot be read at this moment.
  */
-export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | undefined {
+export function readHold(env: NodeJS.ProcessEnv): Hold | undefined {
   let text: string;
   try {
     // we ask every second, and an exception takes longer
@@ -39,16 +46,29 @@ export function readHold(env: NodeJS.ProcessEnv, unreadable?: Hold): Hold | unde
     text = readPlain(holdPath(env));
   } catch (error) {
     if (holdsNothing(error)) return undefined;
-    if (unreadable) return unreadable;
     throw error;
   }
   try {
-    const { reason, until } = JSON.parse(text) as Partial<Hold>;
-    if (typeof reason !== 'string') return undefined;
-    if (typeof until === 'number') return until > Date.now() && until <= LAST ? { reason, until } : undefined;
-    return { reason, until: null };
+    const { boot, reason, until, lasts } = JSON.parse(text) as Partial<Hold> & { readonly boot?: unknown };
+    if (typeof reason !== 'string' || !isOfThisBoot(boot)) return undefined;
+    if (typeof until !== 'number') return { reason, until: null };
+    if (Math.abs(until) > LAST) return undefined;
+    if (lasts) {
+      const now = monotonic(); // earlier than `from` after a boot, which version 1.0.0 did not note
+      return lasts.from <= now && now < lasts.to ? { reason, until, lasts } : undefined;
+    }
+    return until > Date.now() ? { reason, until } : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** The same, and `otherwise` where it cannot be read at this moment. */
+export function readHoldOr<T>(env: NodeJS.ProcessEnv, otherwise: T): Hold | undefined | T {
+  try {
+    return readHold(env);
+  } catch {
+    return otherwise;
   }
 }
 
@@ -59,13 +79,19 @@ export function holdText({ reason, until }: Hold): string {
 
 export function writeHold(env: NodeJS.ProcessEnv, hold: Hold): void {
   mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
-  writeWhole(holdPath(env), JSON.stringify(hold), { mode: 0o644 }); // the supervisor is another user
+  writeWhole(holdPath(env), JSON.stringify({ ...hold, boot: bootId() }), { mode: 0o644 }); // the supervisor is another user
 }
 
-/** Ends a hold, or restores the one from before a change that failed. */
-export function bringBackHold(env: NodeJS.ProcessEnv, before: Hold | undefined): void {
-  if (before) writeHold(env, before);
-  else endHold(env);
+/** Ends a hold, or restores the one from before a change that failed. If it cannot, it returns a sentence. */
+export function bringBackHold(env: NodeJS.ProcessEnv, before: Hold | undefined): string | undefined {
+  if (!before) return endHold(env);
+  try {
+    writeHold(env, before);
+    return undefined;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : error;
+    return `the former hold cannot be written (${why}), so a supervisor loads its file again: "${holdText(before)}"`;
+  }
 }
 
 /** Ends a hold, if there is one. If it cannot, it returns a sentence, since a supervisor then goes on waiting. */
@@ -79,15 +105,25 @@ export function endHold(env: NodeJS.ProcessEnv): string | undefined {
   }
 }
 
-/** Makes it known that a supervisor of `config` runs here. Throws if that cannot be written. */
-export function announceSupervisor(env: NodeJS.ProcessEnv, config: string): void {
+/**
+ * Makes it known that a supervisor of `config` runs here. If another one that runs is known in that folder, it stays, and the answer
+ * is false. Throws if that cannot be written.
+ */
+export function announceSupervisor(env: NodeJS.ProcessEnv, config: string): boolean {
+  const known = announced(env);
+  if (known && known.pid !== process.pid) return false;
   mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
-  const lines = [process.pid, resolve(config), startOf(process.pid), ownNetwork()];
+  const lines = [process.pid, resolve(config), startOf(process.pid), ownNetwork(), bootId()];
   writeWhole(pidPath(env), `${lines.join('\n')}\n`, { mode: 0o644 });
+  return true;
 }
 
-/** Removes what says that a supervisor runs here. */
+/** Removes what says that this process is the supervisor here, unless another one is by now. */
 export function retractSupervisor(env: NodeJS.ProcessEnv): void {
+  try {
+    const { pid = process.pid } = announced(env) ?? {};
+    if (pid !== process.pid) return;
+  } catch {}
   for (const path of [pidPath(env), troublesPath(env)])
     try {
       rmSync(path, { force: true });
@@ -130,11 +166,16 @@ export interface RunningSupervisor {
   readonly config: string;
 }
 
-/**
- * The supervisor of this network, if one runs. Another process may have got its number, so the start time must match. Throws if
- * the note cannot be read at this moment.
- */
+/** The supervisor of this network, if one runs. Throws if the note cannot be read at this moment. */
 export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | undefined {
+  const known = announced(env);
+  return known?.network === ownNetwork() ? { pid: known.pid, config: known.config } : undefined;
+}
+
+/** The supervisor that is known in the runtime folder, if it runs. Another process may have got its number, so the start must match. */
+function announced(
+  env: NodeJS.ProcessEnv,
+): (RunningSupervisor & { readonly network: string | undefined }) | undefined {
   let text: string;
   try {
     text = readPlain(pidPath(env));
@@ -142,9 +183,9 @@ export function runningSupervisor(env: NodeJS.ProcessEnv): RunningSupervisor | u
     if (holdsNothing(error)) return undefined;
     throw error;
   }
-  const [number, config = '', start, network] = text.split('\n');
+  const [number, config = '', start, network, boot] = text.split('\n');
   const pid = Number(number);
-  return start && startOf(pid) === start && network === ownNetwork() ? { pid, config } : undefined;
+  return start && startOf(pid) === start && isOfThisBoot(boot) ? { pid, config, network } : undefined;
 }
 
 /** Whether a supervisor follows the file of that path, also if links lead there. */

@@ -41,7 +41,7 @@ export interface Astray {
   readonly kind: string | undefined;
 }
 
-/** What the configuration's `interfaces` mean on this host. */
+/** The interfaces on this host that the configuration's `interfaces` mean. */
 export interface Looked {
   /** Interfaces whose packets the guards look at. */
   readonly at: readonly string[];
@@ -114,7 +114,7 @@ export interface InterfaceTroubles {
   readonly isNowhere: boolean | undefined;
 }
 
-/** What is wrong with `interfaces` on this host now. If we cannot find out, the texts say so. */
+/** The problems of `interfaces` on this host now. If we cannot find out, the texts say so. */
 export async function interfaceTroubles(config: Pick<Config, 'interfaces'>): Promise<InterfaceTroubles> {
   if (config.interfaces.length === 0) return { texts: [], isNowhere: false };
   try {

@@ -18,8 +18,8 @@ export function lastGoodPath(env: NodeJS.ProcessEnv): string | undefined {
 }
 
 /**
- * Keeps a configuration that was loaded, whole or not at all, with no right to read for other users. If that is impossible,
- * the load stands all the same, and a warning is returned.
+ * Keeps a configuration that was loaded, whole or not at all, with no right to read for other users. If that is
+ * impossible, the load still stands, and the result is a warning.
  */
 export function keepLastGood(path: string, content: string | Uint8Array): readonly Problem[] {
   try {

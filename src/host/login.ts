@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { readNetwork } from '../inet/network.ts';
-import { parentOf } from './proc.ts';
+import { networkOf, ownNetwork } from './network.ts';
+import { parentOf, startOf } from './proc.ts';
 import type { Session } from './sessions.ts';
 
 /**
@@ -9,10 +10,35 @@ import type { Session } from './sessions.ts';
  * look into the processes above: /proc has the environments that they started with.
  */
 export function sshConnection(env: NodeJS.ProcessEnv): Session | undefined {
-  for (let pid = process.pid, own = env.SSH_CONNECTION; ; pid = parentOf(pid), own = variableOf(pid)) {
-    const session = own === undefined ? undefined : readConnection(own);
-    if (session) return session;
-    if (pid <= 1) return undefined;
+  return toldBy(env).find(({ session }) => session)?.session;
+}
+
+/**
+ * When that login began, as `startOf` counts: with the first process of this network that has its SSH_CONNECTION. In a tmux or under
+ * mosh, that process outlives the connection. Undefined if there is none.
+ */
+export function loginStart(env: NodeJS.ProcessEnv): number | undefined {
+  const told = toldBy(env);
+  const own = told.find(({ session }) => session)?.text;
+  const first = own === undefined ? undefined : told.findLast(({ pid, text }) => text === own && isHere(pid));
+  const start = first && startOf(first.pid);
+  return start === undefined ? undefined : Number(start);
+}
+
+function isHere(pid: number): boolean {
+  try {
+    return networkOf(pid) === ownNetwork();
+  } catch {
+    return false; // it has ended, or we may not know
+  }
+}
+
+/** SSH_CONNECTION of this process and of those above, from below. */
+function toldBy(env: NodeJS.ProcessEnv) {
+  const told: { readonly pid: number; readonly text: string; readonly session: Session | undefined }[] = [];
+  for (let pid = process.pid, text = env.SSH_CONNECTION; ; pid = parentOf(pid), text = variableOf(pid)) {
+    if (text !== undefined) told.push({ pid, text, session: readConnection(text) });
+    if (pid <= 1) return told;
   }
 }
 

@@ -38,42 +38,46 @@ export function findGroup(name: string): number | undefined {
   return gid ? Number(gid) : undefined;
 }
 
-/** Becomes the user given first, and prints the first folder, or the file at the end, that the user may not open. */
+/** Becomes the user given first, and prints the first folder, which ends with "/", or file that the user may not open. */
 const ASK = `
 const { accessSync, constants: { R_OK, X_OK } } = require('node:fs');
 const [name, uid, gid, ...paths] = process.argv.slice(1);
 process.initgroups(name, Number(gid));
 process.setgid(Number(gid));
 process.setuid(Number(uid));
-const closed = paths.find((path, index) => {
-  try { accessSync(path, index === paths.length - 1 ? R_OK : X_OK); } catch { return true; }
+const closed = paths.find(path => {
+  try { accessSync(path, path.endsWith('/') ? X_OK : R_OK); } catch { return true; }
 });
 process.stdout.write(JSON.stringify(closed ?? null));
 `;
 
 /**
- * What keeps a user from reading a file: the file itself, or a folder on the way, also behind links; undefined for nothing. A
- * process that becomes that user asks the kernel, so access lists and groups count. Null if only the kernel could tell and we
- * are not root, or may not become another user here.
+ * The obstacle that keeps a user from reading all of these files: one of them, or a folder on the way, also behind links;
+ * undefined if there is none. A process that becomes that user asks the kernel, so access lists and groups count. Null
+ * if only the kernel could tell and we are not root, or may not become another user here.
  */
-export function keptFrom(name: string, path: string): string | null | undefined {
+export function keptFrom(name: string, ...paths: readonly string[]): string | null | undefined {
   const user = findUser(name);
   if (!user || process.geteuid?.() !== 0) return null;
-  const file = realpathSync(path);
-  const way = [...new Set([...foldersTo(resolve(path)), ...foldersTo(file)]), file];
+  const way = new Set(
+    paths.flatMap(path => {
+      const file = realpathSync(path);
+      return [...foldersTo(resolve(path)), ...foldersTo(file), file];
+    }),
+  );
   const words = [name, user.uid, user.gid].map(String);
   const { status, stdout } = spawnSync(process.execPath, ['-e', ASK, ...words, ...way], {
     env: {},
     encoding: 'utf8',
   });
   if (status !== 0) return null;
-  return (JSON.parse(stdout) as string | null) ?? undefined;
+  return (JSON.parse(stdout) as string | null)?.replace(/(?<=.)\/$/, '') ?? undefined;
 }
 
-/** The folders that lead to a path, from the root on. */
+/** The folders that lead to a path, from the root on, each with a "/" at its end. */
 function foldersTo(path: string): string[] {
   const folder = dirname(path);
-  return folder === path ? [] : [...foldersTo(folder), folder];
+  return folder === path ? [] : [...foldersTo(folder), folder.replace(/\/?$/, '/')];
 }
 
 /**

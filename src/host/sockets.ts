@@ -9,8 +9,8 @@ import { type InetSocket, readSockets } from '../netlink/inet-diag.ts';
 export type SeenSocket = Omit<InetSocket, 'handle'>;
 
 /**
- * The sockets as {@link readSockets} has them; where the kernel lacks the module for it (tcp_diag, udp_diag), as `/proc` lists
- * them, which takes longer where there are thousands.
+ * The sockets as {@link readSockets} has them. If the kernel lacks the module for it (tcp_diag, udp_diag), `/proc`
+ * lists them, which takes longer if there are thousands.
  */
 export async function listSockets(
   diagnostics: Connection,
@@ -36,14 +36,20 @@ export async function hasDiagnostics(diagnostics: Connection): Promise<boolean> 
   }
 }
 
-/** Whether {@link readSockets} failed since no module answers for this protocol (inet_diag_lock_handler of net/ipv4/inet_diag.c). */
+/**
+ * Whether {@link readSockets} failed because no module answers for this protocol (inet_diag_lock_handler of
+ * net/ipv4/inet_diag.c).
+ */
 export function isLacking(error: unknown): boolean {
   return (
     error instanceof NetlinkError && error.code === 'ENOENT' && error.failure.subject.endsWith(' sockets')
   );
 }
 
-/** All that `/proc/net/tcp` or `/proc/net/udp` list, and their like for IPv6 (Documentation/networking/proc_net_tcp.rst). */
+/**
+ * All sockets that `/proc/net/tcp` or `/proc/net/udp` list, and those for IPv6
+ * (Documentation/networking/proc_net_tcp.rst).
+ */
 export function listedSockets(protocol: Protocol): SeenSocket[] {
   return [`/proc/self/net/${protocol}`, `/proc/self/net/${protocol}6`].flatMap(path => {
     const [, ...lines] = linesOf(path); // a head comes first
@@ -56,7 +62,7 @@ export function listedSockets(protocol: Protocol): SeenSocket[] {
   });
 }
 
-/** None where the kernel does without IPv6. */
+/** None if the kernel has no IPv6. */
 function linesOf(path: string): string[] {
   try {
     return readFileSync(path, 'utf8').split('\n').filter(Boolean);
@@ -66,7 +72,7 @@ function linesOf(path: string): string[] {
   }
 }
 
-/** `0100007F:0016`: each four bytes of the address as a number of the processor's order, and the port. */
+/** `0100007F:0016`: each four bytes of the address as a number in the processor's order, then the port. */
 function endOf(text: string): readonly [address: Buffer, port: number] {
   const [address = '', port = ''] = text.split(':');
   return [unmapped(Buffer.from(address, 'hex').swap32()), parseInt(port, 16)];

@@ -13,11 +13,11 @@ import { readUfw } from './firewalls/ufw.ts';
 
 /** The effect of a whole command line of knockd.conf. */
 interface CommandLine {
-  /** What it opens; undefined if it opens nothing, or nothing that we could read. */
+  /** The opening; undefined if it opens nothing, or nothing that we could read. */
   readonly opening: Opening | undefined;
   /** Whether it takes back what another one opened. */
   readonly closes: boolean;
-  /** What else it does, or why we can read nothing of it, as sentences without a period. */
+  /** Its other effects, or why we cannot read it, as sentences without a period. */
   readonly notes: readonly string[];
 }
 

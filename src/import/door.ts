@@ -10,7 +10,7 @@ export interface Note {
   readonly line: number;
   /** The door; null for a note about the whole file. */
   readonly door: string | null;
-  /** What is different here, and what to do. It never contains a sequence. */
+  /** The difference, and what to do about it. It never contains a sequence. */
   readonly message: string;
 }
 
@@ -37,7 +37,7 @@ const SEQ_MAX = 32;
 /** The longest time that the configuration allows, in seconds. */
 const LONGEST = 365 * 86_400;
 
-/** Makes a service of a door; undefined if that is impossible. Reports what is lost or different. */
+/** Makes a service of a door; undefined if that is impossible. Reports losses and differences. */
 export function readDoor(section: Section, names: PortNames, tell: Tell): Door | undefined {
   const { name, line, settings } = section;
   const command = readCommands(section, names, tell);
@@ -64,7 +64,7 @@ interface Command {
   readonly opening: Opening;
 }
 
-/** What the door opens: by its command for IPv4, or else by the one for IPv6. */
+/** The ports that the door opens: by its command for IPv4, or else by the one for IPv6. */
 function readCommands({ line, settings }: Section, names: PortNames, tell: Tell): Command | undefined {
   const given = [settings.get('start_command'), settings.get('start_command_6')].filter(
     it => it && it.value !== '',

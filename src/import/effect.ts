@@ -47,15 +47,15 @@ export interface Match {
   readonly conditions: readonly string[];
 }
 
-/** What an accepting rule opens. */
+/** The ports that an accepting rule opens. */
 export function opening({ protocol, ports, from, conditions }: Match, names: PortNames): Effect {
   if (from !== undefined && !from.startsWith(CLIENT))
-    return unknown(`lets ${from} in, whoever knocks: addresses that need no knock belong into "allow"`);
+    return unknown(`lets ${from} in, knock or not: addresses that need no knock belong in "allow"`);
   if (ports === undefined || ports === '')
     return unknown('opens every port: write a service with "ports" for those that are to be hidden');
   const protocols =
     protocol === undefined ? PROTOCOLS : PROTOCOLS.filter(it => it === (NUMBERS[protocol] ?? protocol));
-  if (protocols.length === 0) return unknown(`opens something else than TCP or UDP (${protocol})`);
+  if (protocols.length === 0) return unknown(`opens something other than TCP or UDP (${protocol})`);
   const ranges = ports.split(',').flatMap(text => protocols.map(it => readRange(text.trim(), it, names)));
   const read = ranges.filter(it => it !== undefined);
   if (read.length < ranges.length) return unknown(`opens ports that cannot be read (${ports})`);

@@ -63,7 +63,7 @@ export function parseKnockdConf(text: string): KnockdConf | { readonly problems:
     const content = raw.replace(TRIM, '');
     if (content === '' || content.startsWith('#')) continue;
     if (content.length > LONGEST) {
-      problems.push({ line, message: `longer than ${LONGEST} characters, where knockd cuts a line` });
+      problems.push({ line, message: `longer than ${LONGEST} characters, at which knockd cuts a line` });
       continue;
     }
     if (content.includes('\0')) return { problems: [{ line, message: 'a NUL byte: this is no text file' }] };

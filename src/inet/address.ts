@@ -55,6 +55,11 @@ export function isLinkLocal(address: Uint8Array): boolean {
   return masked(address.subarray(0, network.length), length).equals(network);
 }
 
+/** Whether no single host has the address: it is unspecified (as 0.0.0.0 and ::), multicast or broadcast. */
+export function isNoHost(address: Uint8Array): boolean {
+  return ['unspecified', 'multicast', 'broadcast'].includes(ipaddr.fromByteArray([...address]).range());
+}
+
 /** Whether the address is in no range for special purposes, such as private networks (ipaddr.js knows IANA's registries). */
 export function isPublic(address: Uint8Array): boolean {
   return ipaddr.fromByteArray([...address]).range() === 'unicast';

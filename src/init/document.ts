@@ -8,9 +8,9 @@ export interface Draft {
   /** Addresses that need no knock. */
   readonly allow: readonly string[];
   readonly hook: 'input' | 'prerouting';
-  /** What the ports next to the services show; 'drop' if that is not known. */
+  /** The answer of the ports next to the services; 'drop' if that is not known. */
   readonly closed: Closed;
-  /** Where editors find the schema; null if it is not here. */
+  /** The schema, for editors; null if it is not here. */
   readonly schema: string | null;
 }
 
@@ -27,7 +27,7 @@ export interface DraftService {
 
 type Change = readonly [from: RegExp, to: string];
 
-/** What the example in the sources says of itself, and a file in use should not. */
+/** Text that the example in the sources says about itself, and that a file in use should not have. */
 const IN_USE: readonly Change[] = [
   [
     /\/\/ Keep it readable by its owner only \(chmod 600\)/,
@@ -45,7 +45,7 @@ const SCHEMA = /\{ "\$schema": "\.\/knockd-nft\.schema\.json",/;
 const SEQUENCE = /"sequence": \[[\d, ]+\]/;
 /** The setting for all services. That of a single one is indented further. */
 const DEFAULT_CLOSED = /(?<=\n {2})\/\/ "closed": "drop"/;
-/** Where packages have the schema. */
+/** The schema's path in packages. */
 export const PACKAGED_SCHEMA = '/usr/share/knockd-nft/knockd-nft.schema.json';
 
 /** A first configuration: the commented example (config/knockd-nft.json) with the draft in place of its service. */

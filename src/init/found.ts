@@ -24,7 +24,10 @@ export function isForwarded({ program }: Found): boolean {
   return FORWARDERS.has(program);
 }
 
-/** What listens on this host for others: ssh first, then by port. A program is one service, however many ports it has. */
+/**
+ * The services that listen on this host for others: ssh first, then by port. A program is one service, even if it has
+ * several ports.
+ */
 export function findServices(host: Host): readonly Found[] {
   const services = new Map<string, Found>();
   for (const listener of host.listeners.filter(it => !it.loopback && !isClient(it, host))) {

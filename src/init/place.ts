@@ -29,7 +29,7 @@ const PACKAGED_BYTES = 65_536;
 const GROUP = /^knockd-nft:[^:\n]*:(\d+):/m;
 
 /**
- * Where to write the configuration `file`. An existing file is left alone, unless there is `force`, or a package
+ * Finds the place for the configuration `file`. An existing file is left alone, unless there is `force`, or a package
  * wrote it and it is unchanged. Throws {@link RefusedError}, also if the folder is not writable.
  */
 export function findPlace(
@@ -67,7 +67,12 @@ export function writePlace({ path, replaces }: Place, text: string): string | nu
       return null;
     }
     const copy = keepCopy(path);
-    renameSync(temporary, path);
+    try {
+      renameSync(temporary, path);
+    } catch (error) {
+      removeTemporary(copy); // nothing was replaced
+      throw error;
+    }
     return copy;
   } catch (error) {
     throw refusal(path, error);

@@ -2,12 +2,12 @@ import { formatAddress, isPublic } from '../inet/address.ts';
 import { formatPortRange, type PortRange } from '../inet/port.ts';
 import { shellWord } from '../terminal/shell.ts';
 import { wrap } from '../terminal/wrap.ts';
-import { type Handout, hostsLine } from '../users/handout.ts';
+import { type Handout, hostsLine, UNNAMED } from '../users/handout.ts';
 import type { Draft, DraftService } from './document.ts';
 import type { Login } from './host.ts';
 import type { Place } from './place.ts';
 
-/** What the next steps depend on, from a written configuration to a hidden service. */
+/** The facts for the next steps, from a written configuration to a hidden service. */
 export interface Written {
   readonly place: Place;
   /** The configuration that `place` is for. */
@@ -17,15 +17,15 @@ export interface Written {
   /** The path of the old file's copy. */
   readonly copy: string | null;
   readonly draft: Draft;
-  /** What the user of one-time tokens needs, for each service; empty if there are sequences. */
+  /** The data that a user of one-time tokens needs, for each service; empty if there are sequences. */
   readonly handouts: readonly Handout[];
-  /** How clients reach this host, as far as we know: an address, or `HOST`. */
+  /** How clients reach this host, as far as we know: an address, or {@link UNNAMED}. */
   readonly host: string;
   /** Whether the caller needs sudo for the next command. */
   readonly sudo: boolean;
 }
 
-/** What was written, and what to do next, in lines of at most `width` characters. Commands may be longer. */
+/** Says what was written, and what to do next, in lines of at most `width` characters. Commands may be longer. */
 export function nextSteps(written: Written, width: number): string[] {
   const { place, copy, host, handouts } = written;
   const { services, allow } = written.draft;
@@ -62,7 +62,7 @@ export function nextSteps(written: Written, width: number): string[] {
       ]),
       ...step(
         3,
-        'Where knockd-nft is not installed, bash can knock as well.',
+        'If knockd-nft is not installed there, bash can knock as well.',
         services.map(({ sequence }) => bashLine(sequence, host)),
       ),
     ];
@@ -99,10 +99,10 @@ export function nextSteps(written: Written, width: number): string[] {
   }
 }
 
-/** The address at which the caller reaches this host; `HOST` if we do not know it, since there may be a NAT. */
+/** The address at which the caller reaches this host; {@link UNNAMED} if we do not know it, since there may be a NAT. */
 export function clientsWay(login: Login | undefined): string {
-  if (!login) return 'HOST';
-  return isPublic(login.to) || !isPublic(login.from) ? formatAddress(login.to) : 'HOST';
+  if (!login) return UNNAMED;
+  return isPublic(login.to) || !isPublic(login.from) ? formatAddress(login.to) : UNNAMED;
 }
 
 /** The command lines of this program for this configuration, and to try it. */

@@ -13,7 +13,7 @@ export interface Sample {
   readonly inSync: boolean | undefined;
   /** The kernel is left as it is, by a trial or by hand. */
   readonly held: boolean;
-  /** How many things the supervisor cannot do at present. */
+  /** The number of tasks that the supervisor cannot do at present. */
   readonly troubles: number;
   readonly services: readonly ServiceSample[];
   /** Clients in mid-sequence. */

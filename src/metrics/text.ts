@@ -29,12 +29,18 @@ function families(sample: Sample): readonly Family[] {
   const each = (value: (service: ServiceSample) => Value) =>
     services.map(service => ({ label: ['service', service.name], value: value(service) }) as const);
   return [
-    gauge('build_info', 'The version that tells this.', [{ label: ['version', sample.version], value: 1 }]),
+    gauge('build_info', 'The version of knockd-nft that reports this.', [
+      { label: ['version', sample.version], value: 1 },
+    ]),
     gauge('supervisor_up', 'Whether a supervisor runs.', one(sample.supervisor)),
     gauge('loaded', 'Whether a table of ours is in the kernel.', one(sample.loaded)),
     gauge('in_sync', 'Whether the kernel has what the configuration says.', one(sample.inSync)),
     gauge('held', 'Whether the kernel is left as it is, by a trial or by hand.', one(sample.held)),
-    gauge('troubles', 'What the supervisor cannot do at present, and tries again.', one(sample.troubles)),
+    gauge(
+      'troubles',
+      'Things that the supervisor cannot do at present, and tries again.',
+      one(sample.troubles),
+    ),
     counter(
       'openings',
       'Sequences completed, and tokens used.',
@@ -56,22 +62,18 @@ function families(sample: Sample): readonly Family[] {
       each(it => it.clients),
     ),
     gauge('knocking', 'Clients in mid-sequence.', one(sample.knocking)),
-    counter('wrong_knocks', 'Knocks that were not the next ones.', one(sample.wrongKnocks)),
-    counter('wrong_tokens', 'Packets whose token was none.', one(tokens?.wrong)),
-    counter('repeated_tokens', 'Packets whose token was used before.', one(tokens?.repeated)),
+    counter('wrong_knocks', 'Knocks that were not the next of a sequence.', one(sample.wrongKnocks)),
+    counter('wrong_tokens', 'Packets with a wrong token.', one(tokens?.wrong)),
+    counter('repeated_tokens', 'Packets with a token that was used before.', one(tokens?.repeated)),
     {
       ...gauge(
         'tokens_until_timestamp_seconds',
-        'When the last token in the kernel ends.',
+        'The time when the last token in the kernel ends.',
         one(tokens?.until === undefined ? undefined : tokens.until / 1000),
       ),
       unit: 'seconds',
     },
-    counter(
-      'lost_events',
-      'Events that were not heard since the supervisor started.',
-      one(sample.lostEvents),
-    ),
+    counter('lost_events', 'Events that were lost since the supervisor started.', one(sample.lostEvents)),
   ];
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { AttributeReader, DecodeError } from './attributes.ts';
 import { encodeHeader, messagesOf, NLMSG_HEADER, type Received } from './datagram.ts';
-import { NetlinkError, UnansweredError } from './errors.ts';
+import { NetlinkError, SilentError, UnansweredError } from './errors.ts';
 import type { Socket } from './socket.ts';
 
 /** One netlink message as it came. The payload follows the 16 bytes of `nlmsghdr`. */
@@ -181,7 +181,7 @@ export class Connection {
       const timer = globalThis.setTimeout(
         fail,
         ANSWER_TIMEOUT,
-        new Error(`${subject}: the kernel does not answer`),
+        new SilentError(`${subject}: the kernel does not answer`),
       );
       const { onReply, ...others } = handlers(settle(resolve), fail);
       this.#pending.set(sequence, {

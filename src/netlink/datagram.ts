@@ -8,11 +8,11 @@ export interface Received {
   readonly flags: number;
   /** That of the request that it answers; 0 if it answers none. */
   readonly sequence: number;
-  /** What follows the header: a view, not a copy. */
+  /** The bytes after the header: a view, not a copy. */
   readonly payload: Buffer;
 }
 
-/** The messages of a datagram, up to the first whose length cannot be: the kernel sends no such message. */
+/** The messages of a datagram, up to the first with an impossible length: the kernel sends no such message. */
 export function* messagesOf(datagram: Buffer): Generator<Received, void> {
   for (let at = 0; at + NLMSG_HEADER <= datagram.length; ) {
     const length = datagram.readUInt32LE(at);
@@ -27,7 +27,7 @@ export function* messagesOf(datagram: Buffer): Generator<Received, void> {
   }
 }
 
-/** The header of a message that has `length` bytes with it. */
+/** The header of a message of `length` bytes, including this header. */
 export function encodeHeader(length: number, type: number, flags: number, sequence: number): Buffer {
   const header = Buffer.alloc(NLMSG_HEADER);
   header.writeUInt32LE(length, 0);

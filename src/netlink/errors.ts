@@ -67,6 +67,11 @@ export class TransactionTooLargeError extends Error {
   }
 }
 
+/** The kernel has not answered a request in time. */
+export class SilentError extends Error {
+  override readonly name = 'SilentError';
+}
+
 /** The kernel took a transaction, but its answer did not come. The transaction may be done or not. */
 export class UnansweredError extends Error {
   override readonly name = 'UnansweredError';

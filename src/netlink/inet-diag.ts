@@ -16,7 +16,7 @@ export interface InetSocket {
   readonly peerPort: number;
   /** The inode of the socket's file; 0 if it has none, like the kernel's own sockets. */
   readonly inode: number;
-  /** What the kernel knows this socket by: its own address family, and `struct inet_diag_sockid` with the cookie. */
+  /** The kernel's identifier of this socket: its own address family, and `struct inet_diag_sockid` with the cookie. */
   readonly handle: { readonly addressFamily: number; readonly id: Buffer };
 }
 

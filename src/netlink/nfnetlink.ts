@@ -9,7 +9,7 @@ export interface Message {
   readonly type: number;
   /** NLM_F_* besides NLM_F_REQUEST. */
   readonly flags: number;
-  /** What the message is about, in words for an error: `chain guard_ssh`. */
+  /** The subject of the message, in words for an error: `chain guard_ssh`. */
   readonly subject: string;
   readonly write: (writer: AttributeWriter) => void;
   /** The part of the message, given a reader of its attributes, that contains the byte at `offset` of the reader's buffer. */

@@ -17,7 +17,7 @@ const TCMSG = 20;
 const TCMSG_IFINDEX = 4;
 const TCA_KIND = 1;
 
-/** Where packets to an address go. */
+/** The way of packets to an address. */
 interface Route {
   /** Whether the address is this host's own, as `fib daddr type local` asks. */
   readonly isLocal: boolean;

@@ -41,8 +41,9 @@ const NETLINK_EXT_ACK = 11;
 
 const EMSGSIZE = 90;
 /**
- * The kernel fills each datagram of a dump up to what its reader has room for, at most this. For each one it looks for its
- * place in the set again: with datagrams of a page, sets of 65,535 elements take seconds (af_netlink.c, netlink_recvmsg).
+ * The kernel fills each datagram of a dump up to what its reader has room for, at most this. For each datagram it looks
+ * for its place in the set again: with datagrams of a page, sets of 65,535 elements take seconds (af_netlink.c,
+ * netlink_recvmsg).
  */
 const DATAGRAM = 32 * 1024;
 /** 0 for options that we set ourselves below. */
@@ -63,10 +64,10 @@ function setOption(fd: number, level: number, name: number, value: number): bool
 
 /** Instructions of include/uapi/linux/filter.h: load 2 bytes in network order, skip one instruction unless equal, return. */
 const BPF = { LDH_ABS: 0x28, JEQ: 0x15, RET: 0x06 } as const;
-/** Where the type stands in `struct nlmsghdr`. */
+/** The offset of the type in `struct nlmsghdr`. */
 const TYPE = 4;
 
-/** Has the kernel drop datagrams that begin with a message of this type. */
+/** Makes the kernel drop datagrams that begin with a message of this type. */
 function dropType(fd: number, type: number): void {
   const program = [
     [BPF.LDH_ABS, 0, TYPE],
@@ -157,15 +158,19 @@ function findDescriptor(protocol: number, port: number): number {
     .map(line => line.trim().split(/\s+/))
     .find(([, family, owner]) => Number(family) === protocol && Number(owner) === port >>> 0)
     ?.at(-1);
-  const fd = readdirSync('/proc/self/fd').find(name => descriptorTarget(name) === `socket:[${inode}]`);
-  if (fd === undefined) throw new Error('the netlink socket is not in /proc/self/fd: is /proc mounted?');
+  let failure: unknown;
+  const fd = readdirSync('/proc/self/fd').find(name => {
+    try {
+      return readlinkSync(`/proc/self/fd/${name}`) === `socket:[${inode}]`;
+    } catch (error) {
+      if (!isGone(error)) failure = error;
+      return false;
+    }
+  });
+  if (fd === undefined)
+    throw failure ?? new Error('the netlink socket is not in /proc/self/fd: is /proc mounted?');
   return Number(fd);
 }
 
-function descriptorTarget(fd: string): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`);
-  } catch {
-    return ''; // the descriptor of the folder that we are reading
-  }
-}
+/** As the descriptor of a folder that was read. */
+const isGone = (error: unknown) => error instanceof Error && 'code' in error && error.code === 'ENOENT';

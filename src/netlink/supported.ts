@@ -5,12 +5,12 @@ export class UnsupportedError extends Error {
   override readonly name = 'UnsupportedError';
 }
 
-/** Why the kernel cannot be spoken to from here; undefined where it can. Clients need none of it. */
+/** Why this machine cannot speak to the kernel by netlink; undefined if it can. Clients need no netlink. */
 export async function unsupported(): Promise<string | undefined> {
   const { platform, arch } = process;
-  const here = 'what works here is knock, proxy, page, check, render and import';
+  const here = 'these commands work here: knock, proxy, page, check, render and import';
   if (platform !== 'linux')
-    return `only Linux is supported, whose kernel does the knocking, and this is ${platform}; ${here}`;
+    return `only Linux is supported, since its kernel does the knocking, and this is ${platform}; ${here}`;
   if (endianness() === 'BE')
     return `big-endian machines such as this one (${arch}) are not supported; ${here}`;
   try {
@@ -18,6 +18,6 @@ export async function unsupported(): Promise<string | undefined> {
     return undefined;
   } catch (error) {
     const [reason] = String(error instanceof Error ? error.message : error).split('\n');
-    return `the native parts of the npm packages koffi and netlink cannot be had for ${platform} ${arch} (${reason}); ${here}`;
+    return `the native parts of the npm packages koffi and netlink cannot be loaded for ${platform} ${arch} (${reason}); ${here}`;
   }
 }

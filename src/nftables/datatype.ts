@@ -6,7 +6,7 @@ import { IPPROTO } from '../inet/protocol.ts';
 import type { ByteOrder } from './userdata.ts';
 
 /**
- * What the bytes in a register or an element mean, under nft's name for it. `code` is nft's number for the type
+ * The meaning of the bytes in a register or an element, under nft's name for it. `code` is nft's number for the type
  * (include/datatype.h, enum datatypes). The kernel stores that with a set and never looks at it.
  */
 export interface Datatype {
@@ -121,7 +121,7 @@ export const DATATYPES = {
     size: 4,
     text: sized(4, value => `${value.readUInt16BE(0)} udp dport ${value.readUInt16BE(2)}`),
   },
-  /** The first half of an address. For a /16, nft compares no more of it. */
+  /** The first half of an address. For a /16, nft compares no more. */
   ipv4_half: {
     name: 'integer',
     code: 4,

@@ -185,19 +185,80 @@ function decodeElement(reader: AttributeReader): Element {
     else if (reader.type === NFTA_SET_ELEM.EXPIRATION) expires = reader.be64();
     else if (reader.type === NFTA_SET_ELEM.USERDATA) userdata = reader.bytes();
   }
-  const comment = userdata && decodeComment(userdata);
   const all = (flags & NFT_SET_ELEM.CATCHALL) !== 0;
-  return {
+  // there may be a hundred thousand, and to spread parts into an object takes much longer than this
+  const element: { -readonly [K in keyof Element]: Element[K] } = {
     key: all ? Buffer.alloc(0) : required(key, 'element key'),
-    ...(last && { last }),
-    ...(all && { all }),
-    ...(data !== undefined && { data }),
-    ...(timeout && { timeout: Number(timeout) }),
-    ...(expires !== undefined && { expires: Number(expires) }),
-    ...(comment !== undefined && { comment }),
-    ...(flags & NFT_SET_ELEM.INTERVAL_END && { end: true }),
-    ...(userdata?.equals(OPEN_INTERVAL) && { open: true }),
   };
+  if (last) element.last = last;
+  if (all) element.all = true;
+  if (data !== undefined) element.data = data;
+  if (timeout) element.timeout = Number(timeout);
+  if (expires !== undefined) element.expires = Number(expires);
+  if (userdata) {
+    const comment = decodeComment(userdata);
+    if (comment !== undefined) element.comment = comment;
+    else if (userdata.equals(OPEN_INTERVAL)) element.open = true;
+  }
+  if (flags & NFT_SET_ELEM.INTERVAL_END) element.end = true;
+  return element;
+}
+
+/** The elements that only one of two lists has, or that have another value there. */
+interface Compared {
+  readonly added: readonly Element[];
+  readonly removed: readonly Element[];
+}
+
+const COMPARED = new WeakMap<
+  readonly Element[],
+  { readonly with: readonly Element[]; readonly is: Compared }
+>();
+
+/**
+ * The elements that turn the current list into the wanted one, whatever their order. A load asks several times about the same lists,
+ * which are values. Lists that are alike but for a few elements are compared in order, which takes a fifth of the time.
+ */
+export function compareElements(current: readonly Element[], wanted: readonly Element[]): Compared {
+  const known = COMPARED.get(current);
+  if (known?.with === wanted) return known.is;
+  const is = compare(current, wanted);
+  COMPARED.set(current, { with: wanted, is });
+  return is;
+}
+
+function compare(current: readonly Element[], wanted: readonly Element[]): Compared {
+  const most = Math.min(current.length, wanted.length);
+  const isSame = (at: number, then: number): boolean => {
+    const [a, b] = [current[at], wanted[then]];
+    return a !== undefined && b !== undefined && (a === b || (sameIdentity(a, b) && sameElement(a, b)));
+  };
+  let first = 0;
+  while (first < most && isSame(first, first)) first++;
+  let last = 0;
+  while (last < most - first && isSame(current.length - 1 - last, wanted.length - 1 - last)) last++;
+  const before = byIdentity(current.slice(first, current.length - last));
+  const after = byIdentity(wanted.slice(first, wanted.length - last));
+  const lacking = (elements: typeof before, others: typeof before) =>
+    [...elements].flatMap(([id, element]) => {
+      const other = others.get(id);
+      return other && sameElement(element, other) ? [] : [element];
+    });
+  return { added: lacking(after, before), removed: lacking(before, after) };
+}
+
+function byIdentity(elements: readonly Element[]): ReadonlyMap<string, Element> {
+  return new Map(elements.map(it => [identityOf(it), it]));
+}
+
+function sameIdentity(a: Element, b: Element): boolean {
+  return a.key.equals(b.key) && a.end === b.end && a.all === b.all;
+}
+
+/** The part of an element that no other element of its set has. */
+export function identityOf({ key, end, all }: Element): string {
+  const text = key.toString('latin1');
+  return end || all ? `${text}${end ? 'end' : ''}${all ? 'all' : ''}` : text;
 }
 
 /** Whether both elements are the same but for their time-outs. */
@@ -206,7 +267,8 @@ export function sameElement(a: Element, b: Element): boolean {
     return false;
   if (a.data === undefined || b.data === undefined) return true;
   if (Buffer.isBuffer(a.data)) return Buffer.isBuffer(b.data) && a.data.equals(b.data);
-  return !Buffer.isBuffer(b.data) && verdictText(a.data) === verdictText(b.data);
+  if (Buffer.isBuffer(b.data) || a.data.code !== b.data.code) return false;
+  return !('chain' in a.data) || ('chain' in b.data && a.data.chain === b.data.chain);
 }
 
 /** An element as nft writes it. `end` is the first address after a range, if the element begins one. */

@@ -8,7 +8,7 @@ export interface Feature {
   readonly modules: readonly string[];
   /** The first Linux with it. */
   readonly since: string;
-  /** What still works without it, and what does not; undefined if no table can be loaded then. */
+  /** The parts that work without it, and those that do not; undefined if no table can be loaded then. */
   readonly without?: string;
 }
 

@@ -41,7 +41,7 @@ export class RuleText {
     return this.#protocols.has(protocol);
   }
 
-  /** Removes what a field's own word says of its protocol. */
+  /** Removes the protocol if the field's own word implies it. */
   imply(protocol: string): void {
     const implied =
       protocol === 'icmp' ? [protocol, 'ipv4'] : protocol === 'ipv6-icmp' ? [protocol, 'ipv6'] : [protocol];
@@ -55,7 +55,7 @@ export class RuleText {
     this.#registers.set(dreg, operand);
   }
 
-  /** What was loaded from the packet into a register. */
+  /** The part of the packet that was loaded into a register. */
   loaded(sreg: Register): Loaded {
     const operand = this.#registers.get(sreg);
     if (operand && 'text' in operand) return operand;

@@ -43,14 +43,15 @@ function expressionAt(list: AttributeReader, offset: number, { expressions }: Ru
   return undefined;
 }
 
-/** The request that dumps all rules of a table. */
-export function getRules(table: string): Message {
+/** The request that dumps all rules of a table, or of one of its chains. */
+export function getRules(table: string, chain?: string): Message {
   return {
     type: NFT_MSG.GETRULE,
     flags: 0,
     subject: `rules of table ${table}`,
     write(writer) {
       writer.string(NFTA_RULE.TABLE, table);
+      if (chain !== undefined) writer.string(NFTA_RULE.CHAIN, chain);
     },
   };
 }
@@ -101,6 +102,7 @@ export function decodeHandle(reader: AttributeReader): bigint | undefined {
 
 /** Whether the kernel would treat both alike, and nft would print them alike. */
 export function sameRule(a: Rule, b: Rule): boolean {
+  if (a === b) return true;
   return (
     a.comment === b.comment &&
     a.expressions.length === b.expressions.length &&

@@ -27,7 +27,7 @@ export interface Table {
   readonly dormant?: boolean;
   /** Only the socket that made it may change it. The table goes when that socket is closed (Linux 5.12). */
   readonly owner?: boolean;
-  /** The kernel's number for it. A table that is made anew gets another one. */
+  /** The kernel's number for it. A table that is made again gets another one. */
   readonly handle?: bigint;
 }
 

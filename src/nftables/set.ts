@@ -159,6 +159,7 @@ function decodeDataType(code: number | undefined): Datatype | typeof VERDICT | u
 
 /** Whether both have the same type, flags and size, so that the elements of one fit the other. */
 export function sameSet(a: NftSet, b: NftSet): boolean {
+  if (a === b) return true;
   return (
     a.data === b.data &&
     a.dynamic === b.dynamic &&

@@ -17,7 +17,7 @@ import {
 import { setText } from './set.ts';
 
 /** The ruleset as a script that `nft -f` loads, with the same effect as the messages. */
-export function rulesetText({ table, counters, sets, chains }: Ruleset): string {
+function rulesetText({ table, counters, sets, chains }: Ruleset): string {
   const named = byName(sets);
   const lines = [
     `table inet ${table.name} {`,

@@ -21,7 +21,7 @@ const NFTA_GEN_ID = 1;
 /** include/linux/errno.h: the ruleset is of another generation. */
 const ERESTART = 85;
 
-/** What {@link readGeneration} asks for, in words. */
+/** The subject of {@link readGeneration}, in words. */
 export const GENERATION = 'generation of the ruleset';
 
 const getGeneration: Request = {

@@ -57,7 +57,7 @@ interface Prefix {
   readonly children: Map<number, Prefix>;
   readonly labels: string[];
   timeout: number;
-  /** What a whole sequence opens, and for which user. */
+  /** The service that a whole sequence opens, and the user. */
   opens: Pick<Opens, 'service' | 'user'> | undefined;
   place: Place;
 }

@@ -3,9 +3,12 @@ import { ICMP_TYPE, ICMPV6_TYPE } from '../inet/header.ts';
 import { NF_IP_PRI } from '../inet/netfilter.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
-import { chain, type Statement } from './chain-parts.ts';
+import { chain } from './chain-parts.ts';
+import * as elements from './elements.ts';
+import type { Statement } from './match.ts';
 import * as match from './match.ts';
 import { names } from './names.ts';
+import { guardsDatagrams } from './sets.ts';
 import { looksIntoPayload } from './token-chains.ts';
 
 /** Accepts packets from all other interfaces. The guards look only at these. */
@@ -31,11 +34,13 @@ export function baseChains(config: Config, automaton: Automaton, label: string):
     ...early,
     // allowed sources and running sessions may go to any port, so they come first
     ...(config.policy === 'drop' ? [match.jump('exempt')] : []),
-    match.portVerdict(names.ports),
+    ...(config.hook === 'prerouting' ? guardedLate() : []),
+    // the map says `continue` for knocks, and then the rule goes on
+    [...elements.portVerdict(names.ports), ...match.goto('knock')],
     ...(config.policy === 'drop' ? keptUnderDrop() : []),
     ...(config.strict ? [match.goto('stray')] : []),
   ];
-  const prerouting = [...early, [...match.toOthers, ...match.accept], match.portVerdict(names.guards)];
+  const prerouting = [...early, [...match.toOthers, ...match.accept], elements.portVerdict(names.guards)];
   const chains: ChainWithRules[] = [
     {
       ...chain('input', ...input),
@@ -48,6 +53,7 @@ export function baseChains(config: Config, automaton: Automaton, label: string):
       // after connection tracking, before DNAT
       hook: { name: 'prerouting', priority: NF_IP_PRI.mangle, policy: 'accept' },
     });
+  if (config.policy === 'drop' || guardsDatagrams(config)) chains.push(forward(config));
   return chains.map(({ rules: [first, ...rest], ...base }) => ({
     ...base,
     rules:
@@ -57,6 +63,38 @@ export function baseChains(config: Config, automaton: Automaton, label: string):
           ? [first, ...rest]
           : rest,
   }));
+}
+
+/**
+ * Keeps strangers from beginning flows in this host's name: a forged packet that a router passes on makes tracking take its
+ * answer, which is for this host, for a packet of a flow that this host began. The kernel itself passes on no IPv4 packet with an
+ * address of its own. A TCP connection to a guarded port needs a SYN, which is guarded whatever tracking knows.
+ */
+function forward({ policy }: Config): ChainWithRules {
+  return {
+    ...chain(
+      'forward',
+      [...match.ctState('established'), ...match.accept],
+      [
+        ...match.family('ipv6'),
+        ...(policy === 'drop' ? [] : match.protocol('udp')),
+        ...match.fromUs,
+        ...match.drop,
+      ],
+    ),
+    hook: { name: 'forward', priority: NF_IP_PRI.filter, policy: 'accept' },
+  };
+}
+
+/**
+ * Guards for packets that the guards before DNAT cannot take for packets to a guarded port of this host: those that a helper
+ * redirects there, and those for an address that only another routing table than `local` has, such as that of a VRF.
+ */
+function guardedLate(): Statement[] {
+  return [match.expectedElsewhere, match.toOthers].map(late => [
+    ...late,
+    ...elements.portVerdict(names.guards),
+  ]);
 }
 
 /** Packets that a host needs to work. */
@@ -81,7 +119,7 @@ const NEIGHBOURS = [
   'nd-neighbor-advert',
 ] as const;
 
-/** What a host that drops everything else needs: see section "policy" of the documentation. */
+/** Rules for packets that a host needs even if it drops everything else. */
 function keptUnderDrop(): Statement[] {
   return [
     // after the guards: a helper's expectation must not open one

@@ -1,10 +1,9 @@
 import type { Config } from '../config/types.ts';
 import { FAMILIES } from '../inet/family.ts';
-import type { Expression } from '../nftables/expression.ts';
 import type { ChainWithRules, Rule } from '../nftables/ruleset.ts';
+import type * as elements from './elements.ts';
+import type { Statement } from './match.ts';
 import * as match from './match.ts';
-
-export type Statement = readonly Expression[];
 
 export function rule(...statements: readonly Statement[]): Rule {
   return { expressions: statements.flat() };
@@ -16,8 +15,11 @@ export function chain(name: string, ...statements: readonly Statement[]): ChainW
 }
 
 /** One rule for each family. */
-export function perFamily(config: Config, statement: (source: match.Source) => Statement): Statement[] {
-  return FAMILIES.map(family => statement({ family, length: config.prefix[family] }));
+export function perFamily(
+  { prefix }: Pick<Config, 'prefix'>,
+  statement: (source: elements.Source) => Statement,
+): Statement[] {
+  return FAMILIES.map(family => statement({ family, length: prefix[family] }));
 }
 
 /** A packet that is not a valid new one to an address of ours is neither a knock nor a stray. */

@@ -1,14 +1,15 @@
-import type { Config, Service } from '../config/types.ts';
+import type { Config } from '../config/types.ts';
 import { formatDuration } from '../inet/duration.ts';
 import { FAMILIES, type Family } from '../inet/family.ts';
-import type { Protocol } from '../inet/protocol.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
 import { baseChains, interfaces } from './base-chains.ts';
-import { chain, noLinkLocal, onlyNewToUs, perFamily, type Statement } from './chain-parts.ts';
+import { chain, noLinkLocal, onlyNewToUs, perFamily } from './chain-parts.ts';
+import * as elements from './elements.ts';
+import type { Statement } from './match.ts';
 import * as match from './match.ts';
 import { names } from './names.ts';
-import { hasUsers, opens } from './sets.ts';
+import { objectsOf, opens } from './service.ts';
 import { looksIntoPayload, token, tokenPayload } from './token-chains.ts';
 
 /** The guards ignore a source that knocks faster than this until it slows down: packets a second, and packets at once. */
@@ -18,15 +19,15 @@ const KNOCK_BURST = 250;
 const METER_TIMEOUT = 5000;
 /** How long a client stays on record after a wrong knock, in milliseconds. */
 const MISTAKEN_TIMEOUT = 10 * 60 * 1000;
-/** The most events a second for each service. */
-const OPENED_RATE = 100;
-const REFUSED_RATE = 10;
 /**
  * How long a SYN that was let in may be sent again, in milliseconds. Linux sends the last one after 67 s, the BSDs give up
- * after 75 s. The time never starts anew, so that no client can keep half-open connections for later.
+ * after 75 s. The time never starts again, so that no client can keep half-open connections for later.
  */
 const SYN_TIMEOUT = 75 * 1000;
-/** How long a connection that was let in stays on record, in milliseconds: as long as connection tracking keeps an idle one. */
+/**
+ * How long a connection that was let in stays on record, in milliseconds. Connection tracking keeps an idle one for the
+ * same time.
+ */
 const ADMITTED_TIMEOUT = 5 * 24 * 60 * 60 * 1000;
 /** All chains with their rules. `label` is the comment on the first rule of the base chain. */
 export function compileChains(config: Config, automaton: Automaton, label: string): ChainWithRules[] {
@@ -43,12 +44,12 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
     chain('forget', ...forget(config)),
     ...timeouts('start').map(timeout => start(config, timeout)),
     ...timeouts('wait').map(timeout => wait(config, timeout)),
-    ...config.services.map(service => open(config, service)),
+    ...config.services.map(service => objectsOf(config, service).open),
     running(),
     resent(),
     exempt(),
     admit(),
-    ...guarded.map(service => guard(config, service)),
+    ...guarded.flatMap(service => objectsOf(config, service).guard),
     ...(automaton.tokens.length > 0 ? [token(config)] : []),
     knock(config, longest),
     advance(config),
@@ -88,12 +89,12 @@ function forget(config: Config): Statement[] {
   return [names.started, names.progress].flatMap(map =>
     perFamily(config, source => [
       ...match.family(source.family),
-      ...match.change(source, { op: 'delete', set: map(source.family), mark: true }),
+      ...elements.change(source, { op: 'delete', set: map(source.family), mark: true }),
     ]),
   );
 }
 
-/** After a first knock. The client comes from the start, so nothing is stored of it. */
+/** After a first knock. The client comes from the start, so no set has it. */
 function start(config: Config, timeout: number): ChainWithRules {
   return chain(
     `start_${formatDuration(timeout)}`,
@@ -112,41 +113,10 @@ function wait(config: Config, timeout: number): ChainWithRules {
   );
 }
 
-function remember(source: match.Source, set: string, timeout: number): Statement {
-  return [...match.family(source.family), ...match.change(source, { op: 'add', set, timeout, mark: true })];
-}
-
-/**
- * After the last knock. Only a client that gets a place in the set counts as let in, unless the service has no ports and so no
- * set. The mark says by which sequence.
- */
-function open(config: Config, service: Service): ChainWithRules {
-  const timeout = service.openFor;
-  const told = [
-    ...match.count(names.opened(service.name)),
-    ...match.report(`opened ${service.name}`, config.log.group, OPENED_RATE),
-  ];
-  if (!opens(service)) return chain(names.open(service.name), match.jump('forget'), told, match.clearMark);
-  return chain(
-    names.open(service.name),
-    match.jump('forget'),
-    ...(hasUsers(service) ? perFamily(config, source => rememberUser(source, service, timeout)) : []),
-    ...perFamily(config, source => [
-      ...match.family(source.family),
-      ...match.change(source, { op: 'update', set: names.clients(service.name, source.family), timeout }),
-      ...told,
-    ]),
-    match.clearMark,
-  );
-}
-
-/** Deletes and adds, because `update` would keep the user of an existing element. */
-function rememberUser(source: match.Source, service: Service, timeout: number): Statement {
-  const set = names.users(service.name, source.family);
+function remember(source: elements.Source, set: string, timeout: number): Statement {
   return [
     ...match.family(source.family),
-    ...match.change(source, { op: 'delete', set, mark: true }),
-    ...match.change(source, { op: 'add', set, timeout, mark: true }),
+    ...elements.change(source, { op: 'add', set, timeout, mark: true }),
   ];
 }
 
@@ -159,7 +129,7 @@ function record(
   return FAMILIES.map(family => [
     ...match.family(family),
     ...match.protocol('tcp'),
-    ...match.changeConnection(family, { op, set: set(family), ...(timeout !== undefined && { timeout }) }),
+    ...elements.changeConnection(family, { op, set: set(family), ...(timeout !== undefined && { timeout }) }),
   ]);
 }
 
@@ -187,7 +157,7 @@ function resent(): ChainWithRules {
     'resent',
     ...FAMILIES.map(family => [
       ...match.halfOpen,
-      ...match.connectionIn(family, names.syns(family)),
+      ...elements.connectionIn(family, names.syns(family)),
       ...match.accept,
     ]),
   );
@@ -197,16 +167,16 @@ function resent(): ChainWithRules {
 function exempt(): ChainWithRules {
   return chain(
     'exempt',
-    ...FAMILIES.map(family => [...match.clientIn(whole(family), names.allowed(family)), ...match.accept]),
+    ...FAMILIES.map(family => [...elements.clientIn(whole(family), names.allowed(family)), ...match.accept]),
     [...match.tcpOpens, ...match.goto('resent')],
     ...[names.sessions, names.admitted].flatMap(set =>
-      FAMILIES.map(family => [...match.connectionIn(family, set(family)), ...match.goto('running')]),
+      FAMILIES.map(family => [...elements.connectionIn(family, set(family)), ...match.goto('running')]),
     ),
     [...match.hasPeer, ...match.goto('running')],
   );
 }
 
-/** Lets a new connection in and puts it on record. If the record is full, it lets the connection in all the same. */
+/** Lets a new connection in and puts it on record. If the record is full, it still lets the connection in. */
 function admit(): ChainWithRules {
   return chain(
     'admit',
@@ -218,39 +188,8 @@ function admit(): ChainWithRules {
 }
 
 /** A whole address, whatever `prefix` says. */
-function whole(family: Family): match.Source {
+function whole(family: Family): elements.Source {
   return { family, length: family === 'ipv4' ? 32 : 128 };
-}
-
-/** Lets in exempt sources, exempt connections, and new connections of clients. To all others the port looks closed. */
-function guard(config: Config, service: Service): ChainWithRules {
-  const { name, singleUse, closed, ports } = service;
-  const serves = (protocol: Protocol) => ports.some(range => range.protocol === protocol);
-  const close = match.goto(`closed_${closed}`);
-  const admit = perFamily(config, source => {
-    const set = names.clients(name, source.family);
-    return [
-      ...match.clientIn(source, set),
-      ...(singleUse ? match.change(source, { op: 'delete', set }) : []),
-      ...(singleUse && hasUsers(service)
-        ? match.change(source, { op: 'delete', set: names.users(name, source.family), mark: true })
-        : []),
-      ...match.count(names.accepted(name)),
-      ...match.goto('admit'),
-    ];
-  });
-  return chain(
-    names.guard(name),
-    // datagrams of a flow that was let in but has had no answer yet
-    ...(serves('udp') ? [[...match.protocol('udp'), ...match.confirmed, ...match.accept]] : []),
-    match.jump('exempt'),
-    // only a SYN or a datagram needs an opening, or uses one up
-    ...(serves('tcp') ? [[...match.tcpIsNoSyn, ...match.count(names.refused(name)), ...close]] : []),
-    ...admit,
-    match.count(names.refused(name)),
-    ...(config.log.refused ? [match.report(`refused ${name}`, config.log.group, REFUSED_RATE)] : []),
-    close,
-  );
 }
 
 /** Looks at knocks, unless the source sends too many. */
@@ -261,7 +200,7 @@ function knock(config: Config, longest: number): ChainWithRules {
     ...noLinkLocal,
     ...perFamily(config, source => [
       ...match.family(source.family),
-      ...match.change(source, {
+      ...elements.change(source, {
         op: 'update',
         set: names.knockers(source.family),
         timeout: longest,
@@ -274,19 +213,19 @@ function knock(config: Config, longest: number): ChainWithRules {
 
 /** Takes the client from its place to the next. After a wrong knock it starts over, and the same knock may be a first one. */
 function advance(config: Config): ChainWithRules {
-  const step = [...match.markFromKnock(names.steps), ...match.markVerdict(names.arrivals)];
+  const step = [...elements.markFromKnock(names.steps), ...elements.markVerdict(names.arrivals)];
   return chain(
     'advance',
     match.clearMark,
     ...[names.started, names.progress].flatMap(map =>
-      perFamily(config, source => match.markFromClient(source, map(source.family))),
+      perFamily(config, source => elements.markFromClient(source, map(source.family))),
     ),
     step,
     match.count(names.wrongKnocks),
     // only clients among the knockers come this far, so a flood fills this set no further than that one
     ...perFamily(config, source => [
       ...match.family(source.family),
-      ...match.change(source, {
+      ...elements.change(source, {
         op: 'update',
         set: names.mistaken(source.family),
         timeout: MISTAKEN_TIMEOUT,
@@ -306,7 +245,7 @@ function stray(config: Config): ChainWithRules {
   return chain(
     'stray',
     ...perFamily(config, source => [
-      ...match.clientNotIn(source, names.knockers(source.family)),
+      ...elements.clientNotIn(source, names.knockers(source.family)),
       ...match.leave,
     ]),
     [...match.ctState('related'), ...match.leave],

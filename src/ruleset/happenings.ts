@@ -26,7 +26,10 @@ export type Happening =
   | ({ readonly event: 'in'; readonly expires: number | null } & Who)
   | ({ readonly event: 'out' } & Who);
 
-/** A time-out that ends later than before by more than this, in seconds, was set anew. Looks and kernel clocks are not exact. */
+/**
+ * A time-out that ends later than before by more than this, in seconds, was set again. Looks and kernel clocks are not
+ * exact.
+ */
 const RENEWED = 0.5;
 
 /**
@@ -50,7 +53,7 @@ export function happenings(before: Status | undefined, after: Status, seconds: n
   const cameTo = new Map<string, number>();
   for (const { service } of came) cameTo.set(service, (cameTo.get(service) ?? 0) + 1);
   for (const [service, { opened, accepted, refused }] of services) {
-    // moves() tells more about the clients that are in now
+    // moves() says more about the clients that are in now
     const unseen = opened - (cameTo.get(service) ?? 0);
     if (unseen > 0) happened.push({ event: 'opened', service, count: unseen });
     if (accepted > 0) happened.push({ event: 'accepted', service, count: accepted });
@@ -79,7 +82,7 @@ function end({ expires }: { readonly expires: number | null }): number {
   return expires ?? Number.MAX_VALUE;
 }
 
-/** What the counters gained between two looks, for each service that counted anything. */
+/** The growth of the counters between two looks, for each service that counted anything. */
 export function increases(before: Status | undefined, after: Status) {
   const services = new Map<string, Counts>();
   if (!before) return { services, wrongKnocks: 0 };
@@ -92,7 +95,7 @@ export function increases(before: Status | undefined, after: Status) {
   return { services, wrongKnocks: increase(before.wrongKnocks, after.wrongKnocks) };
 }
 
-/** A counter that is lower than before has started anew. */
+/** A counter that is lower than before has started again. */
 function increase(before: number, after: number): number {
   return after < before ? after : after - before;
 }

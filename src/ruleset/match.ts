@@ -1,28 +1,20 @@
 import { ADDRESS_TYPE, LINK_LOCAL, prefixMask } from '../inet/address.ts';
-import { ADDRESS_SIZE, AF, type Family } from '../inet/family.ts';
-import { DESTINATION_OFFSET, SOURCE_OFFSET, TCP_FLAG, TCP_FLAGS_OFFSET, UDP_HEADER } from '../inet/header.ts';
+import { AF, type Family } from '../inet/family.ts';
+import { DESTINATION_OFFSET, SOURCE_OFFSET, TCP_FLAG, TCP_FLAGS_OFFSET } from '../inet/header.ts';
 import { CT_DIRECTION, CT_STATE, IPS } from '../inet/netfilter.ts';
 import { portBytes } from '../inet/port.ts';
 import { IPPROTO } from '../inet/protocol.ts';
 import type { Expression } from '../nftables/expression.ts';
-import { KEY, type Register, register, VERDICT } from '../nftables/register.ts';
+import { KEY } from '../nftables/register.ts';
 import type { Verdict } from '../nftables/verdict.ts';
-import { TOKEN_OFFSET } from '../token/packet.ts';
-import { TOKEN_LENGTH } from '../token/read.ts';
 
 /**
- * The statements of our rules, as the expressions that nft makes of the same words, registers included. So what `nft`
- * prints of our ruleset, and what it loads from `render`, is the same program.
+ * The statements of our rules that look at the packet alone, as the expressions that nft makes of the same words, registers
+ * included. So what `nft` prints of our ruleset, and what it loads from `render`, is the same program. Those that ask or change
+ * our sets and maps are in elements.ts.
  */
 
-type Expressions = readonly Expression[];
-
-const TOKEN_IN = {
-  datagram: { base: 'transport', offset: UDP_HEADER + TOKEN_OFFSET, length: TOKEN_LENGTH },
-  segment: { base: 'inner', offset: TOKEN_OFFSET, length: TOKEN_LENGTH },
-} as const;
-/** The first register that a token leaves free. A token fills eight, and overwrites what stands in one of them. */
-const BEHIND_TOKEN = register(TOKEN_LENGTH / 4);
+export type Statement = readonly Expression[];
 
 /** A number as the kernel keeps it in a register of host order. */
 export function host32(value: number): Buffer {
@@ -33,7 +25,7 @@ export function host32(value: number): Buffer {
 
 const byte = (value: number) => Buffer.from([value]);
 
-export function verdict(decision: Verdict): Expressions {
+export function verdict(decision: Verdict): Statement {
   return [{ kind: 'immediate', verdict: decision }];
 }
 
@@ -43,22 +35,22 @@ export const leave = verdict({ code: 'return' });
 export const jump = (chain: string) => verdict({ code: 'jump', chain });
 export const goto = (chain: string) => verdict({ code: 'goto', chain });
 
-function isEqual(load: Expression, value: Buffer): Expressions {
+function isEqual(load: Expression, value: Buffer): Statement {
   return [load, { kind: 'cmp', sreg: KEY, op: 'eq', value }];
 }
 
 /** `meta nfproto ipv4` */
-export function family(name: Family): Expressions {
+export function family(name: Family): Statement {
   return isEqual({ kind: 'meta', key: 'nfproto', dreg: KEY }, byte(AF[name]));
 }
 
 /** `meta l4proto tcp` */
-export function protocol(name: keyof typeof IPPROTO): Expressions {
+export function protocol(name: keyof typeof IPPROTO): Statement {
   return isEqual({ kind: 'meta', key: 'l4proto', dreg: KEY }, byte(IPPROTO[name]));
 }
 
 /** `meta l4proto != tcp` */
-export const otherThanTcp: Expressions = [
+export const otherThanTcp: Statement = [
   { kind: 'meta', key: 'l4proto', dreg: KEY },
   { kind: 'cmp', sreg: KEY, op: 'neq', value: byte(IPPROTO.tcp) },
 ];
@@ -67,13 +59,13 @@ export const otherThanTcp: Expressions = [
 export const loopback = isEqual({ kind: 'meta', key: 'iif', dreg: KEY }, host32(1));
 
 /** `iifname "eth0"`, `iifname "wg*"` */
-export function interfaceName(name: string): Expressions {
+export function interfaceName(name: string): Statement {
   const bytes = name.endsWith('*') ? Buffer.from(name.slice(0, -1)) : Buffer.alloc(16);
   if (!name.endsWith('*')) bytes.write(name);
   return isEqual({ kind: 'meta', key: 'iifname', dreg: KEY }, bytes);
 }
 
-function hasBits(load: Expression, bits: number): Expressions {
+function hasBits(load: Expression, bits: number): Statement {
   return [
     load,
     { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: host32(bits) },
@@ -82,7 +74,7 @@ function hasBits(load: Expression, bits: number): Expressions {
 }
 
 /** `ct state established` */
-export function ctState(state: keyof typeof CT_STATE): Expressions {
+export function ctState(state: keyof typeof CT_STATE): Statement {
   return hasBits({ kind: 'ct', key: 'state', dreg: KEY }, CT_STATE[state]);
 }
 
@@ -96,27 +88,33 @@ export const assured = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, IPS.ass
 export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, IPS.confirmed);
 
 /** `ct status & (assured | confirmed) == confirmed`: a flow that was let in before, and whose handshake is not over. */
-export const halfOpen: Expressions = [
+export const halfOpen: Statement = [
   { kind: 'ct', key: 'status', dreg: KEY },
   { kind: 'bitwise', sreg: KEY, dreg: KEY, mask: host32(IPS.assured | IPS.confirmed) },
   { kind: 'cmp', sreg: KEY, op: 'eq', value: host32(IPS.confirmed) },
 ];
 
+/** `ct state related ct status dnat`: expected by a helper, which redirects it. */
+export const expectedElsewhere: Statement = [
+  ...ctState('related'),
+  ...hasBits({ kind: 'ct', key: 'status', dreg: KEY }, IPS.dnat),
+];
+
 /** `ct status assured ct direction original`: the client sends this, and the handshake proved its address. */
-export const provenClient: Expressions = [
+export const provenClient: Statement = [
   ...assured,
   ...isEqual({ kind: 'ct', key: 'direction', dreg: KEY }, byte(CT_DIRECTION.original)),
 ];
 
 /** `tcp dport 80` */
-export function tcpPort(port: number): Expressions {
+export function tcpPort(port: number): Statement {
   return [
     ...protocol('tcp'),
     ...isEqual({ kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: KEY }, portBytes(port)),
   ];
 }
 
-function tcpFlags(mask: number, op: 'eq' | 'neq', value: number): Expressions {
+function tcpFlags(mask: number, op: 'eq' | 'neq', value: number): Statement {
   return [
     ...protocol('tcp'),
     { kind: 'payload', base: 'transport', offset: TCP_FLAGS_OFFSET, length: 1, dreg: KEY },
@@ -148,218 +146,58 @@ export const tcpEndsNot = tcpFlags(TCP_FLAG.fin | TCP_FLAG.rst, 'eq', 0);
  * `meta skuid != 4294967295`, at input: a TCP packet for a socket with a peer, which is the packet's source. The kernel looks
  * for such sockets before input ("early demux"), and for listeners after it. No owner of a socket has this number.
  */
-export const hasPeer: Expressions = [
+export const hasPeer: Statement = [
   ...protocol('tcp'),
   { kind: 'meta', key: 'skuid', dreg: KEY },
   { kind: 'cmp', sreg: KEY, op: 'neq', value: host32(0xffffffff) },
 ];
 
 /** `fib daddr type != local` */
-export const notToUs: Expressions = [
+export const notToUs: Statement = [
   { kind: 'fib', result: 'daddr type', dreg: KEY },
   { kind: 'cmp', sreg: KEY, op: 'neq', value: host32(ADDRESS_TYPE.local) },
 ];
 
 /** `fib daddr type unicast`: to another host. Our own addresses are `local`; broadcast and the like have types of their own. */
-export const toOthers: Expressions = isEqual(
+export const toOthers: Statement = isEqual(
   { kind: 'fib', result: 'daddr type', dreg: KEY },
   host32(ADDRESS_TYPE.unicast),
 );
 
+/** `fib saddr type local`: the packet bears an address of this host. */
+export const fromUs: Statement = isEqual(
+  { kind: 'fib', result: 'saddr type', dreg: KEY },
+  host32(ADDRESS_TYPE.local),
+);
+
 /** `fib daddr type broadcast` */
-export const toMany = (type: 'broadcast' | 'multicast'): Expressions =>
+export const toMany = (type: 'broadcast' | 'multicast'): Statement =>
   isEqual({ kind: 'fib', result: 'daddr type', dreg: KEY }, host32(ADDRESS_TYPE[type]));
 
 /** `socket wildcard <= 1`: the packet has a socket. */
-export const someoneListens: Expressions = [
+export const someoneListens: Statement = [
   { kind: 'socket', key: 'wildcard', dreg: KEY },
   { kind: 'cmp', sreg: KEY, op: 'lte', value: byte(1) },
 ];
 
-/** The client that a packet is from: the first `length` bits of its source address. The family must have been matched. */
-export interface Source {
-  readonly family: Family;
-  readonly length: number;
-}
-
-function loadSource({ family: name, length }: Source, dreg: Register = KEY): Expressions {
-  const size = ADDRESS_SIZE[name];
-  const load: Expression = {
-    kind: 'payload',
-    base: 'network',
-    offset: SOURCE_OFFSET[name],
-    length: size,
-    dreg,
-  };
-  if (length === size * 8) return [load];
-  return [load, { kind: 'bitwise', sreg: dreg, dreg, mask: prefixMask(size, length) }];
-}
-
-/** `ip saddr & 255.255.255.0`: loads the client as the key for the next expression. */
-export function client(source: Source): Expressions {
-  return [...family(source.family), ...loadSource(source)];
-}
-
-/** `ip saddr @set` */
-export function clientIn(source: Source, set: string): Expressions {
-  return [...client(source), { kind: 'lookup', set, sreg: KEY }];
-}
-
-/** `ip daddr @set` */
-export function addressedTo(name: Family, set: string): Expressions {
-  const [offset, length] = [DESTINATION_OFFSET[name], ADDRESS_SIZE[name]];
-  return [
-    ...family(name),
-    { kind: 'payload', base: 'network', offset, length, dreg: KEY },
-    { kind: 'lookup', set, sreg: KEY },
-  ];
-}
-
-/** `ip saddr != @set`, which leaves the limits of the set's elements alone. */
-export function clientNotIn(source: Source, set: string): Expressions {
-  return [...client(source), { kind: 'lookup', set, sreg: KEY, inverted: true }];
-}
-
-/** `ip saddr . tcp sport . tcp dport`, always with the whole address. */
-function loadConnection(name: Family): Expressions {
-  const words = ADDRESS_SIZE[name] / 4;
-  return [
-    ...loadSource({ family: name, length: words * 32 }),
-    { kind: 'payload', base: 'transport', offset: 0, length: 2, dreg: register(words) },
-    { kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: register(words + 1) },
-  ];
-}
-
-/** `ip saddr . tcp sport . tcp dport @set` */
-export function connectionIn(name: Family, set: string): Expressions {
-  return [...family(name), ...protocol('tcp'), ...loadConnection(name), { kind: 'lookup', set, sreg: KEY }];
-}
-
-/** `update @set { ip saddr . tcp sport . tcp dport timeout 75s }`, after family and protocol were matched. */
-export function changeConnection(
-  name: Family,
-  change: { readonly op: 'update' | 'delete'; readonly set: string; readonly timeout?: number },
-): Expressions {
-  return [...loadConnection(name), { kind: 'dynset', key: KEY, ...change }];
-}
-
-/** `meta l4proto . th dport vmap @map` */
-export function portVerdict(map: string): Expressions {
-  return [
-    { kind: 'meta', key: 'l4proto', dreg: KEY },
-    { kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: register(1) },
-    { kind: 'lookup', set: map, sreg: KEY, dreg: VERDICT },
-  ];
-}
-
 /** `meta mark set 0` */
-export const clearMark: Expressions = [
+export const clearMark: Statement = [
   { kind: 'immediate', dreg: KEY, value: host32(0) },
   { kind: 'meta', key: 'mark', sreg: KEY },
 ];
 
-const setMark: Expression = { kind: 'meta', key: 'mark', sreg: KEY };
-
-/** `meta mark set ip saddr map @map` */
-export function markFromClient(source: Source, map: string): Expressions {
-  return [...client(source), { kind: 'lookup', set: map, sreg: KEY, dreg: KEY }, setMark];
-}
-
-/** `meta mark set meta mark . meta l4proto . th dport map @map` */
-export function markFromKnock(map: string): Expressions {
-  return [
-    { kind: 'meta', key: 'mark', dreg: KEY },
-    { kind: 'meta', key: 'l4proto', dreg: register(1) },
-    { kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: register(2) },
-    { kind: 'lookup', set: map, sreg: KEY, dreg: KEY },
-    setMark,
-  ];
-}
-
-/** `meta mark vmap @map` */
-export function markVerdict(map: string): Expressions {
-  return [
-    { kind: 'meta', key: 'mark', dreg: KEY },
-    { kind: 'lookup', set: map, sreg: KEY, dreg: VERDICT },
-  ];
-}
-
-/** How the packet changes a set or a map. */
-export interface Change {
-  readonly op: 'add' | 'update' | 'delete';
-  readonly set: string;
-  readonly timeout?: number;
-  /** For a map: the element holds the mark. */
-  readonly mark?: boolean;
-  readonly limit?: Extract<Expression, { kind: 'limit' }>;
-}
-
-/** `add @progress_ipv4 { ip saddr timeout 5s : meta mark }`, after the family was matched. */
-export function change(source: Source, { mark, ...rest }: Change): Expressions {
-  const data = register(4);
-  return [
-    ...loadSource(source),
-    ...(mark ? [{ kind: 'meta', key: 'mark', dreg: data } as const] : []),
-    { kind: 'dynset', key: KEY, ...(mark && { data }), ...rest },
-  ];
-}
-
-/** Where to look for a token: in a datagram, or in the data of a segment. */
-export type TokenIn = keyof typeof TOKEN_IN;
-
-const loadToken = (where: TokenIn): Expression => ({ kind: 'payload', ...TOKEN_IN[where], dreg: KEY });
-
-/** `udp length < 64`: too short for a token. The protocol must have been matched. */
-export const tooShort: Expressions = [
-  { kind: 'payload', base: 'transport', offset: 4, length: 2, dreg: KEY },
-  { kind: 'cmp', sreg: KEY, op: 'lt', value: portBytes(UDP_HEADER + TOKEN_OFFSET + TOKEN_LENGTH) },
-];
-
-/** `@th,256,256 != @used` */
-export const tokenNotIn = (set: string, where: TokenIn): Expressions => [
-  loadToken(where),
-  { kind: 'lookup', set, sreg: KEY, inverted: true },
-];
-
-/** `meta mark set @th,256,256 map @tokens` */
-export const markFromToken = (map: string, where: TokenIn): Expressions => [
-  loadToken(where),
-  { kind: 'lookup', set: map, sreg: KEY, dreg: KEY },
-  setMark,
-];
-
-/** `add @used { @th,256,256 timeout 26h limit rate 1/week burst 1 packets }`: lets each token pass once. */
-export const useToken = (set: string, timeout: number, where: TokenIn): Expressions => [
-  loadToken(where),
-  {
-    kind: 'dynset',
-    op: 'add',
-    set,
-    key: KEY,
-    timeout,
-    limit: { kind: 'limit', rate: 1, unit: 'week', burst: 1 },
-  },
-];
-
-/** `delete @tokens { @th,256,256 : meta mark }` */
-export const deleteToken = (map: string, where: TokenIn): Expressions => [
-  loadToken(where),
-  { kind: 'meta', key: 'mark', dreg: BEHIND_TOKEN },
-  { kind: 'dynset', op: 'delete', set: map, key: KEY, data: BEHIND_TOKEN },
-];
-
 /** `log prefix "used" group 22 queue-threshold 1`: reports each packet at once, without a limit. */
-export const reportAtOnce = (prefix: string, group: number): Expressions => [
+export const reportAtOnce = (prefix: string, group: number): Statement => [
   { kind: 'log', prefix, group, queueThreshold: 1 },
 ];
 
 /** `counter name ssh_opened` */
-export function count(counter: string): Expressions {
+export function count(counter: string): Statement {
   return [{ kind: 'objref', counter }];
 }
 
 /** `limit rate 100/second burst 100 packets log prefix "opened ssh" group 22` */
-export function report(prefix: string, group: number, rate: number): Expressions {
+export function report(prefix: string, group: number, rate: number): Statement {
   return [
     { kind: 'limit', rate, unit: 'second', burst: rate },
     { kind: 'log', prefix, group },
@@ -367,7 +205,7 @@ export function report(prefix: string, group: number, rate: number): Expressions
 }
 
 /** `icmp type echo-request`, `icmpv6 type nd-neighbor-solicit` */
-export function icmpType(name: Family, type: number): Expressions {
+export function icmpType(name: Family, type: number): Statement {
   return [
     ...family(name),
     ...protocol(name === 'ipv4' ? 'icmp' : 'ipv6-icmp'),
@@ -382,14 +220,14 @@ export const hopLimit255 = isEqual(
 );
 
 /** `ip saddr 169.254.0.0/16`, `ip6 saddr fe80::/10`. The family must have been matched. */
-export function fromLinkLocal(name: Family): Expressions {
+export function fromLinkLocal(name: Family): Statement {
   return linkLocal(name, SOURCE_OFFSET[name]);
 }
 
 /** `ip6 daddr fe80::/10`. The family must have been matched. */
 export const toLinkLocal = linkLocal('ipv6', DESTINATION_OFFSET.ipv6);
 
-function linkLocal(name: Family, offset: number): Expressions {
+function linkLocal(name: Family, offset: number): Statement {
   const { network, length } = LINK_LOCAL[name];
   const whole = length === network.length * 8;
   return [
@@ -402,12 +240,12 @@ function linkLocal(name: Family, offset: number): Expressions {
 }
 
 /** `udp dport 546`. The protocol must have been matched. */
-export function udpPort(port: number): Expressions {
+export function udpPort(port: number): Statement {
   return isEqual({ kind: 'payload', base: 'transport', offset: 2, length: 2, dreg: KEY }, portBytes(port));
 }
 
 /** `udp sport 67 udp dport 68`, which nft makes into one comparison. The protocol must have been matched. */
-export function udpPorts(source: number, destination: number): Expressions {
+export function udpPorts(source: number, destination: number): Statement {
   return isEqual(
     { kind: 'payload', base: 'transport', offset: 0, length: 4, dreg: KEY },
     Buffer.concat([portBytes(source), portBytes(destination)]),

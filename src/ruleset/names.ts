@@ -43,7 +43,7 @@ export const names = {
   aside: (object: string) => `aside.${object}`,
 } as const;
 
-/** Who writes the elements of a set: the configuration, packets (and people by hand), or the feeder of tokens. */
+/** The writer of a set's elements: the configuration, packets (and people by hand), or the feeder of tokens. */
 type Owner = 'program' | 'packets' | 'feeder';
 
 /**

@@ -2,15 +2,14 @@ import type { Config } from '../config/types.ts';
 import { readDuration } from '../inet/duration.ts';
 import { ADDRESS_SIZE, FAMILIES, type Family } from '../inet/family.ts';
 import { covers } from '../inet/interface.ts';
-import { mergePortRanges, type Port, type PortRange } from '../inet/port.ts';
+import { mergePortRanges, type PortRange } from '../inet/port.ts';
 import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { DATATYPES, keyText } from '../nftables/datatype.ts';
 import type { Expression } from '../nftables/expression.ts';
-import { inIntervals, intervalTexts, prefixElements } from '../nftables/interval.ts';
+import { inIntervals, intervalTexts } from '../nftables/interval.ts';
 import { byName, type ChainWithRules, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
-import { type Automaton, compileAutomaton, knockCode, type Place, START } from './automaton.ts';
+import { type Place, START } from './automaton.ts';
 import { names, serviceOfGuard, serviceOfOpen } from './names.ts';
-import { opens } from './sets.ts';
 
 /**
  * The meaning of a table, in the words of the configuration. {@link programOf} makes it from a configuration, and
@@ -46,7 +45,7 @@ interface Opening {
 }
 
 interface ServiceProgram {
-  /** None for a service that only tells of knocks. */
+  /** None for a service that is only an event. */
   readonly ports: readonly PortRange[];
   /** In milliseconds; undefined without ports. */
   readonly openFor: number | undefined;
@@ -59,7 +58,7 @@ interface ServiceProgram {
 }
 
 /** A whole sequence as the table has it. */
-interface CompiledSequence {
+export interface CompiledSequence {
   readonly user: string | null;
   /** The places on the way. The last one opens the service. */
   readonly places: readonly Place[];
@@ -67,74 +66,26 @@ interface CompiledSequence {
   readonly pauses: readonly number[];
 }
 
-/** What {@link decompile} reads back from the table that this configuration means. */
-export function programOf(config: Config): Program {
-  const automaton = compileAutomaton(config.services, config.token.realm);
-  const { services, hook, policy, priority, strict, interfaces, prefix, limits, log, table } = config;
-  const follow = follower(automaton);
-  return {
-    ...{ table, policy, priority, hook, strict, interfaces, prefix, limits },
-    allow: FAMILIES.flatMap(family =>
-      intervalTexts({
-        types: [family === 'ipv4' ? DATATYPES.ipv4_addr : DATATYPES.ipv6_addr],
-        elements: prefixElements(config.allow.filter(network => network.family === family)),
-      }),
-    ),
-    public: mergePortRanges(config.public),
-    log: {
-      refused: services.some(opens) ? log.refused : undefined,
-      group: services.length > 0 ? log.group : undefined,
-    },
-    services: new Map(
-      services.map(service => [
-        service.name,
-        {
-          ports: mergePortRanges(service.ports),
-          openFor: opens(service) ? service.openFor : undefined,
-          singleUse: opens(service) && service.singleUse,
-          closed: opens(service) ? service.closed : undefined,
-          sequences: sorted(service.sequences.map(({ user, knocks }) => ({ user, ...follow(knocks) }))),
-        },
-      ]),
-    ),
-    openings: new Map(
-      automaton.arrivals.flatMap(arrival =>
-        arrival.does === 'open'
-          ? [[arrival.place, { service: arrival.service, user: arrival.user }] as const]
-          : [],
-      ),
-    ),
-    guards: true,
-  };
-}
-
-/** Follows knocks through the automaton. */
-function follower({ steps, arrivals }: Automaton) {
-  const next = new Map(steps.map(({ from, knock, to }) => [`${from} ${knockCode(knock)}`, to]));
-  const pauses = new Map(arrivals.flatMap(it => (it.does === 'open' ? [] : [[it.place, it.timeout]])));
-  return (knocks: readonly Port[]): Pick<CompiledSequence, 'places' | 'pauses'> => {
-    let at = START;
-    const places = knocks.map(knock => {
-      at = next.get(`${at} ${knockCode(knock)}`) ?? START;
-      return at;
-    });
-    return { places, pauses: places.flatMap(place => pauses.get(place) ?? []) };
-  };
-}
-
-function sorted(sequences: readonly CompiledSequence[]): CompiledSequence[] {
+/** In an order that both the file and the table give. */
+export function sorted(sequences: readonly CompiledSequence[]): CompiledSequence[] {
   const key = ({ user, places }: CompiledSequence) => `${user ?? ''} ${places.join(' ')}`;
   return sequences.toSorted((a, b) => (key(a) < key(b) ? -1 : 1));
 }
 
 /** One load asks several times for the program of the same ruleset, which is a value. */
-const PROGRAMS = new WeakMap<Ruleset, Program>();
+const PROGRAMS = new WeakMap<Ruleset, () => Program>();
 
-/** The program of a table, whoever wrote it. Slow parts are read when they are first asked for. */
-export function decompile(ruleset: Ruleset): Program {
-  const known = PROGRAMS.get(ruleset) ?? read(ruleset);
+/** Says what the program of a ruleset is, so that it need not be read back. */
+export function remember(ruleset: Ruleset, program: () => Program): () => Program {
+  const known = once(program);
   PROGRAMS.set(ruleset, known);
   return known;
+}
+
+/** The program of a table, even if another program wrote it. Slow parts are read when they are first asked for. */
+export function decompile(ruleset: Ruleset): Program {
+  const known = PROGRAMS.get(ruleset) ?? remember(ruleset, () => read(ruleset));
+  return known();
 }
 
 function read(ruleset: Ruleset): Program {
@@ -368,7 +319,7 @@ export function tokenPlaces({ openings, services }: Program): Map<Place, { servi
 }
 
 /** Whether an address needs no knock: `allow` names it. */
-export function isAllowed({ sets }: Ruleset, family: Family, address: Buffer): boolean {
+export function isAllowed({ sets }: Pick<Ruleset, 'sets'>, family: Family, address: Buffer): boolean {
   const set = sets.find(({ name }) => name === names.allowed(family));
   return set !== undefined && inIntervals(set, address);
 }

@@ -6,7 +6,7 @@ import { clientsOf, clientText } from './client.ts';
 import { names } from './names.ts';
 import { decompile, guardedPorts, isLookedAt, type Program } from './program.ts';
 
-/** What `status --json` prints. Times are in seconds; null for what never ends. */
+/** The object that `status --json` prints. Times are in seconds; null means for good. */
 export interface Status {
   readonly loaded: boolean;
   /** Whether the kernel has what the file says; null if the file could not be read. */
@@ -20,7 +20,7 @@ export interface Status {
   readonly services: Readonly<Record<string, ServiceStatus>>;
   readonly knocking: readonly Knocking[];
   readonly wrongKnocks: number;
-  /** Who made a wrong knock in the last ten minutes, the latest first. */
+  /** Clients that made a wrong knock in the last ten minutes, the latest first. */
   readonly mistaken: readonly Mistaken[];
 }
 
@@ -51,7 +51,7 @@ export interface Knocking {
   readonly expires: number | null;
 }
 
-/** A client, and for how long its last wrong knock is past, in seconds; null where that cannot be told. */
+/** A client, and the time since its last wrong knock, in seconds; null if that is not known. */
 export interface Mistaken {
   readonly address: string;
   readonly ago: number | null;

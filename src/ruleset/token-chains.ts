@@ -2,6 +2,7 @@ import type { Config } from '../config/types.ts';
 import type { ChainWithRules, Rule } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
 import { noLinkLocal, rule } from './chain-parts.ts';
+import * as elements from './elements.ts';
 import * as match from './match.ts';
 import { names } from './names.ts';
 
@@ -12,14 +13,14 @@ export const USED = 'used';
  * Uses a token up, and opens its service. If two copies arrive on two CPUs at the same instant, only the limit in the element
  * of `used` lets just one of them through. A look-up and a delete do not.
  */
-function useOnce({ token: { hours }, log }: Config, where: match.TokenIn): Rule {
+function useOnce({ token: { hours }, log }: Config, where: elements.TokenIn): Rule {
   return rule(
-    match.tokenNotIn(names.used, where),
-    match.markFromToken(names.tokens, where),
-    match.useToken(names.used, usedTimeout(hours), where),
-    match.deleteToken(names.tokens, where),
+    elements.tokenNotIn(names.used, where),
+    elements.markFromToken(names.tokens, where),
+    elements.useToken(names.used, usedTimeout(hours), where),
+    elements.deleteToken(names.tokens, where),
     match.reportAtOnce(USED, log.group),
-    match.markVerdict(names.arrivals),
+    elements.markVerdict(names.arrivals),
   );
 }
 
@@ -31,10 +32,10 @@ export function token(config: Config): ChainWithRules {
       rule(match.ctState('invalid'), match.leave),
       rule(match.notToUs, match.leave),
       ...noLinkLocal.map(statement => rule(statement)),
-      rule(match.protocol('udp'), match.tooShort, match.leave),
+      rule(match.protocol('udp'), elements.tooShort, match.leave),
       useOnce(config, 'datagram'),
       rule(match.clearMark),
-      rule(match.tokenNotIn(names.used, 'datagram'), match.count(names.wrongTokens), match.leave),
+      rule(elements.tokenNotIn(names.used, 'datagram'), match.count(names.wrongTokens), match.leave),
       rule(match.count(names.repeatedTokens)),
     ],
   };
@@ -63,7 +64,7 @@ export function tokenPayload(config: Config): ChainWithRules[] {
         rule(
           match.ctState('established'),
           match.provenClient,
-          match.markFromToken(names.tokens, 'segment'),
+          elements.markFromToken(names.tokens, 'segment'),
           match.goto('token_segment'),
         ),
       ],

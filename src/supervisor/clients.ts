@@ -70,14 +70,29 @@ export function* unpack({ services, bytes }: PackedClients): Generator<KnownClie
   }
 }
 
+/** Whether a value of a file is that. */
+export function isPacked(value: unknown): value is PackedClients {
+  const { services, bytes } = (value ?? {}) as Partial<Record<keyof PackedClients, unknown>>;
+  const isText = (name: unknown) => typeof name === 'string';
+  return (
+    Array.isArray(services) &&
+    services.every(isText) &&
+    bytes instanceof Uint8Array &&
+    bytes.length % RECORD === 0
+  );
+}
+
 export function countOf({ bytes }: PackedClients): number {
   return bytes.length / RECORD;
 }
 
 /** The clients that were known when a load began, for its thread. */
 export interface Known {
-  /** As read from the kernel at the time `seen`, in milliseconds as `monotonic` counts. */
+  /** The kernel's handle of the table that they are in; undefined if we know none. */
+  readonly table: string | undefined;
+  /** As read from the kernel. */
   readonly packed: PackedClients;
+  /** The revocations since then count, in milliseconds as `monotonic` counts. */
   readonly seen: number;
   /** The clients that were let in since. */
   readonly recent: readonly KnownClient[];
@@ -87,18 +102,26 @@ export function allKnown({ packed, recent }: Known): KnownClient[] {
   return [...unpack(packed), ...recent];
 }
 
+/** As many of them as `most`: those let in since, and those with the most time left. */
+export function latestOf({ packed: { services, bytes }, recent }: Known, most: number): KnownClient[] {
+  const late = recent.slice(-most);
+  const first = Math.max(0, bytes.length - (most - late.length) * RECORD);
+  return [...unpack({ services, bytes: bytes.subarray(first) }), ...late];
+}
+
 /** How far a remembered time may be from the kernel's, in milliseconds. */
 const SLACK = 1000;
 
 /** The known clients that are in. The kernel reports each that it lets in, and we read it after each change of the ruleset. */
 export class Clients {
   #packed = NONE;
+  #table: string | undefined;
   #seen = 0;
   /** Records before this one are over. */
   #first = 0;
   /** How many records from there on a later opening has replaced. */
   #superseded = 0;
-  #recent = new Map<string, KnownClient>();
+  #recent = new Map<string, { readonly client: KnownClient; readonly latest: number }>();
 
   get size(): number {
     return countOf(this.#packed) - this.#first - this.#superseded + this.#recent.size;
@@ -108,7 +131,7 @@ export class Clients {
   *each(): Generator<KnownClient> {
     const { services, bytes } = this.#packed;
     yield* unpack({ services, bytes: bytes.subarray(this.#first * RECORD) });
-    yield* this.#recent.values();
+    yield* this.recent;
   }
 
   /** How many are in, by service. With a hundred thousand clients, each has to cost as little as it can. */
@@ -122,7 +145,7 @@ export class Clients {
       counts[service] = (counts[service] ?? 0) + 1;
     }
     const all = new Map(services.map((service, index) => [service, counts[index] ?? 0]));
-    for (const { service } of this.#recent.values()) all.set(service, (all.get(service) ?? 0) + 1);
+    for (const { service } of this.recent) all.set(service, (all.get(service) ?? 0) + 1);
     return all;
   }
 
@@ -130,35 +153,68 @@ export class Clients {
   known(): Known {
     const { services, bytes } = this.#packed;
     return {
+      table: this.#table,
       packed: { services, bytes: bytes.slice(this.#first * RECORD) },
-      seen: this.#seen,
+      seen: this.seen,
       recent: this.recent,
     };
   }
 
+  /**
+   * Since when revocations count, as `monotonic` counts: since the kernel was read, or since a client may have come that may as well
+   * have come after that.
+   */
+  get seen(): number {
+    let seen = this.#seen;
+    for (const { client } of this.#recent.values()) seen = Math.min(seen, openedAt(client));
+    return seen;
+  }
+
   /** Clients that were let in since the kernel was read. */
   get recent(): readonly KnownClient[] {
-    return [...this.#recent.values()];
+    return [...this.#recent.values()].map(({ client }) => client);
   }
 
-  /** A client was let in. If the kernel was read after that, the reading knows better. */
-  opened(client: KnownClient): void {
-    if (openedAt(client) < this.#seen - SLACK) return;
-    this.#supersede(client);
-    this.#recent.set(clientId(client), client);
+  /** Takes over what a process before this one knew. */
+  goOn({ table, packed, seen, recent }: Known): void {
+    this.replace(packed, seen, table);
+    for (const client of recent) this.opened(client);
   }
 
-  #supersede({ service, family, key }: KnownClient): void {
+  /**
+   * A client was let in, at `latest` at the latest. If the kernel was read after that, the reading knows better. In doubt, the
+   * client is in for as long as either says.
+   */
+  opened(client: KnownClient, latest = openedAt(client)): void {
+    if (latest < this.#seen - SLACK) return;
+    const at = this.#find(client);
+    if (at !== undefined) {
+      const read = this.#view().getFloat64(at + AT.until);
+      if (openedAt(client) < this.#seen && client.until !== null && read >= client.until) return;
+      this.#supersede(at);
+    }
+    this.#recent.set(clientId(client), { client, latest });
+  }
+
+  #view(): DataView {
+    return new DataView(this.#packed.bytes.buffer);
+  }
+
+  /** Where the client's record is, unless a later opening has replaced it. */
+  #find({ service, family, key }: KnownClient): number | undefined {
     const { services, bytes } = this.#packed;
     const number = services.indexOf(service);
-    if (number < 0) return;
+    if (number < 0) return undefined;
     const wanted = identity(number, family, key);
     const all = Buffer.from(bytes.buffer);
     let at = all.indexOf(wanted, this.#first * RECORD);
     while (at >= 0 && at % RECORD !== 0) at = all.indexOf(wanted, at + 1);
-    const flags = at + AT.flags + 3; // the last byte of the number
-    if (at < 0 || (all[flags] ?? 0) & FLAG.superseded) return;
-    all[flags] = (all[flags] ?? 0) | FLAG.superseded;
+    return at < 0 || this.#view().getUint32(at + AT.flags) & FLAG.superseded ? undefined : at;
+  }
+
+  #supersede(at: number): void {
+    const view = this.#view();
+    view.setUint32(at + AT.flags, view.getUint32(at + AT.flags) | FLAG.superseded);
     this.#superseded++;
   }
 
@@ -170,21 +226,33 @@ export class Clients {
       if (view.getFloat64(at + AT.until) > now) break;
       if (view.getUint32(at + AT.flags) & FLAG.superseded) this.#superseded--;
     }
-    for (const [id, { until }] of this.#recent) if (until !== null && until <= now) this.#recent.delete(id);
+    for (const [
+      id,
+      {
+        client: { until },
+      },
+    ] of this.#recent)
+      if (until !== null && until <= now) this.#recent.delete(id);
+  }
+
+  /** The kernel's handle of the table that they are in. Another table of that name has another handle. */
+  get table(): string | undefined {
+    return this.#table;
   }
 
   /**
-   * Takes over the clients that were read from the kernel. The reading began at `begun`. It may lack clients let in since
-   * then, so those stay.
+   * Takes over the clients that were read from the kernel, from the table of that handle. The reading began at `begun`. It may lack
+   * clients let in since then, so those stay.
    */
-  replace(packed: PackedClients, begun: number): void {
-    const late = [...this.#recent.values()].filter(client => openedAt(client) >= begun);
+  replace(packed: PackedClients, begun: number, table: string | undefined): void {
+    const late = [...this.#recent.values()].filter(({ latest }) => latest >= begun);
+    this.#table = table;
     this.#packed = packed;
     this.#seen = begun;
     this.#first = 0;
     this.#superseded = 0;
     this.#recent = new Map();
-    for (const client of late) this.opened(client);
+    for (const { client, latest } of late) this.opened(client, latest);
   }
 }
 

@@ -89,16 +89,16 @@ export class Events {
 }
 
 /**
- * When a packet came, in milliseconds as `monotonic` counts. It may have waited while we were stopped. The kernel gives the
- * time by a clock that may have been set since, or gives none. The packet came no earlier than `earliest`, which stands in
- * if the time is in doubt.
+ * When a packet came: between two moments, in milliseconds as `monotonic` counts. It may have waited while we were stopped. The
+ * kernel gives the time by a clock that may have been set since; older kernels mostly give none. The packet came no earlier
+ * than `earliest`, and if the time is in doubt, it may have come just now.
  */
 export function cameAt(
   { time }: Pick<LoggedPacket, 'time'>,
   earliest: number,
   now = monotonic(),
   clock = Date.now(),
-): number {
-  const age = time === undefined ? -1 : clock - time;
-  return age < 0 ? earliest : Math.max(earliest, now - age);
+): { readonly earliest: number; readonly latest: number } {
+  const at = time === undefined ? earliest : now - (clock - time);
+  return at > earliest && at <= now ? { earliest: at, latest: at } : { earliest, latest: now };
 }

@@ -1,3 +1,4 @@
+import { monotonic } from '../host/clock.ts';
 import { Connection } from '../netlink/connection.ts';
 import { type KernelSocket, NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
 import { NFT_MSG } from '../nftables/message.ts';
@@ -8,9 +9,13 @@ type Told =
   | { readonly is: 'generation'; readonly generation: number }
   | { readonly is: 'no generation'; readonly message: string };
 
+/** How long an answer counts if the kernel notifies of nothing, in milliseconds. It may have no memory for a notification. */
+const TRUSTED = 10_000;
+
 /**
- * The ruleset's generation tells us that another program changed the ruleset. We ask for it regularly. If another program removes
- * our table, all ports are open until we put it back, so we also take the kernel's notifications, which come at once.
+ * The ruleset's generation tells us that another program changed the ruleset. The kernel notifies of each commit, and then we ask
+ * for it at the next look. If another program removes our table, all ports are open until we put it back, so for that we do not
+ * wait.
  */
 export class Generation {
   /** The table in force; undefined if there is none. */
@@ -20,6 +25,8 @@ export class Generation {
   #asking: Connection | undefined;
   #hearing: KernelSocket | undefined;
   #isDeaf = false;
+  /** When we asked last, as `monotonic` counts; undefined if the kernel notified of a commit since, or gave no answer. */
+  #trusted: number | undefined;
 
   constructor(table: () => string | undefined, tell: (told: Told) => void, warn: (message: string) => void) {
     this.#table = table;
@@ -32,9 +39,15 @@ export class Generation {
     return this.#asking;
   }
 
+  /** Whether the generation is still that of the last answer. */
+  isTrusted(now: number): boolean {
+    return this.#hearing !== undefined && this.#trusted !== undefined && now - this.#trusted < TRUSTED;
+  }
+
   /** Reports the answer. `anew` asks on another socket. */
   async ask(anew: boolean): Promise<void> {
     this.#hear();
+    this.#trusted = monotonic(); // before the question: a commit after it is notified after this
     if (anew) this.#hangUp();
     let connection: Connection | undefined;
     try {
@@ -45,6 +58,7 @@ export class Generation {
     } catch (error) {
       if (connection !== this.#asking) return; // we ask on another one by now
       this.#hangUp();
+      this.#trusted = undefined;
       const message = messageOf(error);
       setImmediate(() => this.#tell({ is: 'no generation', message }));
     }
@@ -71,6 +85,7 @@ export class Generation {
       const socket = openSocket(NETLINK_NETFILTER, NFNLGRP_NFTABLES, NFT_MSG.NEWSETELEM);
       const losses = new Losses();
       socket.onDatagram(datagram => {
+        this.#trusted = undefined;
         const table = this.#table();
         if (table === undefined) return;
         for (const generation of losses.in(datagram, table)) this.#tell({ is: 'generation', generation });
@@ -80,7 +95,7 @@ export class Generation {
     } catch (error) {
       if (!this.#isDeaf)
         this.#warn(
-          `the kernel does not notify of changes (${messageOf(error)}): they are seen a second later`,
+          `the kernel does not notify of changes (${messageOf(error)}): changes are noticed a second later`,
         );
       this.#isDeaf = true;
     }

@@ -3,9 +3,16 @@ import type { Hold } from '../host/hold.ts';
 import { nextRepair, pauseAfter, recentRepairs } from './pauses.ts';
 import type { Failure, FileState, InForce, LastGood, Source, State } from './state.ts';
 
-/** An event for the supervisor, its time, and the hold at that moment. */
-export type Event = { readonly now: number; readonly hold: Hold | undefined } & (
-  | { readonly is: 'tick' | 'changed' | 'reload' | 'held' }
+/** An event for the supervisor, its time, and the hold and the file at that moment. */
+export type Event = {
+  readonly now: number;
+  readonly hold: Hold | undefined;
+  /** The file, or one of its secrets, is not as it was when `changed` last told of it. That follows, once it is written. */
+  readonly isFileNew: boolean;
+} & (
+  | { readonly is: 'changed' | 'reload' | 'held' }
+  /** `isSame`: the generation is the one of the last answer. */
+  | { readonly is: 'tick'; readonly isSame: boolean }
   | {
       readonly is: 'loaded';
       readonly inForce: InForce;
@@ -56,7 +63,7 @@ const ANSWER = 5000;
 export function decide(before: State, event: Event): Decision {
   const held = decideHold(before, event);
   const decided = react(held.state, event);
-  const begun = begin(decided.state, event.now);
+  const begun = begin(fileFirst(decided.state, event), event.now);
   const effects = [...held.effects, ...decided.effects, ...begun.effects];
   const state = begun.state;
   const settled = event.is === 'loaded' || (!state.job && state.file.is !== 'doubtful');
@@ -64,7 +71,7 @@ export function decide(before: State, event: Event): Decision {
   return { state: { ...state, announced: true }, effects: [...effects, { do: 'ready' }] };
 }
 
-/** When a hold ends, the file may have changed. If another hold follows at once, it is told, too. */
+/** When a hold ends, the file may have changed. If another hold follows at once, it is reported, too. */
 function decideHold(before: State, { hold }: Event): Decision {
   const state = { ...before, hold };
   const isKnown = hold?.reason === before.hold?.reason && hold?.until === before.hold?.until;
@@ -72,11 +79,20 @@ function decideHold(before: State, { hold }: Event): Decision {
   return { state: !hold && before.hold ? changed(state) : state, effects: [] };
 }
 
+/**
+ * A repair needs the file first if that is new: what we know as in force may be out of date. A trial may have come and gone
+ * while we stood still. A file that turns out not to be valid does not keep the table waiting.
+ */
+function fileFirst(state: State, { isFileNew, now }: Event): State {
+  const isRead = !state.job && state.file.is !== 'doubtful';
+  return isFileNew && isRead && isDue(state.table, now) ? changed(state) : state;
+}
+
 function react(state: State, event: Event): Decision {
   const { now } = event;
   switch (event.is) {
     case 'tick':
-      return tick(state, now);
+      return tick(state, event.isSame, now);
     case 'changed':
       return only(changed(state));
     case 'reload':
@@ -127,7 +143,7 @@ function changed(state: State): State {
   };
 }
 
-function tick(state: State, now: number): Decision {
+function tick(state: State, isSame: boolean, now: number): Decision {
   const { file, look, job, hold, events, inForce } = state;
   const effects: Effect[] = [];
   let next = state;
@@ -136,7 +152,9 @@ function tick(state: State, now: number): Decision {
     next = { ...next, file: { is: 'invalid', problems: file.problems, since: now } };
   }
   const lost = look.asked !== undefined && now - look.asked >= ANSWER;
-  if (!job && !hold && (look.asked === undefined || lost) && isOver(look.failure, now)) {
+  const isKnown = isSame && look.generation === inForce?.generation;
+  const mayAsk = lost || (look.asked === undefined && !isKnown);
+  if (!job && !hold && mayAsk && isOver(look.failure, now)) {
     effects.push({ do: 'ask', anew: lost });
     next = { ...next, look: { ...look, asked: now } };
   }
@@ -168,18 +186,26 @@ function loaded(state: State, event: Event & { readonly is: 'loaded' }, now: num
     });
   const moved = state.events.group !== inForce.group;
   if (moved) effects.push({ do: 'listen', group: inForce.group });
+  const later = isLater(state.look.generation, inForce.generation);
   return {
     state: {
       ...state,
       job: undefined,
       inForce,
-      table: DONE,
+      table: later ? DUE : DONE,
+      // one more load has seen all: if the kernel unloaded nf_tables, it counts from the start, and no load would ever be late enough
+      look: later ? { ...state.look, generation: undefined } : state.look,
       file: source !== 'file' ? state.file : state.job?.stale ? DUE : DONE,
       repairs: repaired ? [...recentRepairs(state.repairs, now), now] : state.repairs,
       events: moved ? { group: inForce.group, is: 'opening', failure: undefined } : state.events,
     },
     effects,
   };
+}
+
+/** Whether another program wrote after the load. The number of a generation wraps around. */
+function isLater(seen: number | undefined, loaded: number): boolean {
+  return seen !== undefined && ((seen - loaded) | 0) > 0;
 }
 
 const DONE = { is: 'done' } as const;

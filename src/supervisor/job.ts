@@ -1,49 +1,56 @@
-import { realpathSync, statSync } from 'node:fs';
-import { parentPort, Worker, workerData } from 'node:worker_threads';
-import { parseConfig } from '../config/parse.ts';
+import { statSync } from 'node:fs';
+import { parentPort, workerData } from 'node:worker_threads';
+import { parseConfig, type ReadConfig } from '../config/parse.ts';
 import { ConfigError, type Problem, UnreadableError } from '../config/problems.ts';
-import { readConfig } from '../config/read.ts';
+import { readConfig, readFile, understandFile } from '../config/read.ts';
 import { withSecrets } from '../config/secrets.ts';
 import type { Config, Log } from '../config/types.ts';
 import { apply, type Fed } from '../feeder/apply.ts';
 import type { TokensWanted } from '../feeder/feed.ts';
 import { withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
-import { readHold } from '../host/hold.ts';
+import { readHoldOr } from '../host/hold.ts';
 import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood } from '../host/last-good.ts';
-import { giveBackMemory } from '../host/memory.ts';
-import type { Connection } from '../netlink/connection.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
+import { favourSpeed, giveBackMemory } from '../host/memory.ts';
+import { wayTo } from '../host/mounts.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
-import { holds } from '../ruleset/names.ts';
-import { decompile, programOf } from '../ruleset/program.ts';
-import { opens } from '../ruleset/sets.ts';
-import { type KnownClient, knownClients } from '../table/clients.ts';
-import { explain } from '../table/explain.ts';
+import { decompile } from '../ruleset/program.ts';
+import { opens } from '../ruleset/service.ts';
+import type { KnownClient } from '../table/clients.ts';
+import { HalfDoneError, TrialError } from '../table/errors.ts';
+import { reasonOf } from '../table/explain.ts';
 import type { Dropped } from '../table/fit.ts';
-import { readSets, withState } from '../table/read.ts';
+import type { Loaded } from '../table/load.ts';
 import { withoutRevoked } from '../table/revocations.ts';
 import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
-import { allKnown, byHand, countOf, type Known, type PackedClients, pack } from './clients.ts';
-import { THREAD } from './thread.ts';
+import { allKnown, byHand, type Known, type PackedClients, pack } from './clients.ts';
+import { guardFirst, isCrowd, letCrowdIn, letIntoAnother, together } from './crowd.ts';
+import { type Former, type Kept, keepConfig, recalled } from './former.ts';
+import { type Given, type LoadSource, READ, type Threads } from './threads.ts';
 import { signature } from './watch.ts';
+import { whoIsIn } from './who-is-in.ts';
 
 /**
  * One load, in a thread of its own if it is large. Reading, compiling and comparing a large configuration would hold up the
  * event loop for too long, and the thread gives its memory back when it ends.
  */
 interface Job {
-  /** The file to load, or the bytes that were loaded from it before. */
-  readonly source: { readonly path: string } | { readonly bytes: Uint8Array; readonly path: string };
+  readonly source: LoadSource;
   /** The clients to let in again if the table has to be made. */
   readonly known: Known;
   /** How much of an address was a client in the load before; undefined if there was no load. */
   readonly prefix: Config['prefix'] | undefined;
-  /** Where to keep the configuration if it could be loaded. */
+  /** The path at which to keep the configuration if it could be loaded. */
   readonly keepAt: string | undefined;
   /** Each use of a token until now is written down. */
   readonly watched: boolean;
+  /** The load before, which spares this one to read the table. */
+  readonly former: Former | undefined;
+  /** When it began, as `monotonic` counts. */
+  readonly begun: number;
+  /** How the file looked then; undefined if it may hang, so that only a thread should read it, and nobody look at it again. */
+  readonly seen: string | undefined;
 }
 
 export type Outcome =
@@ -59,6 +66,8 @@ export type Outcome =
 
 export interface LoadOutcome {
   readonly event: 'loaded' | 'swapped' | 'unchanged';
+  /** Another program had replaced our table, which lacked clients. They are in again. */
+  readonly replaced: boolean;
   /** The configuration, with secrets of other files in it. */
   readonly bytes: Uint8Array;
   /** Those files. */
@@ -74,7 +83,7 @@ export interface LoadOutcome {
   readonly sessions: number;
   readonly generation: number;
   readonly table: string;
-  /** Of the configuration, and what is wrong with them. */
+  /** Those of the configuration, and their problems. */
   readonly interfaces: Config['interfaces'];
   readonly interfaceTroubles: InterfaceTroubles;
   readonly log: Log;
@@ -82,10 +91,13 @@ export interface LoadOutcome {
   readonly prefix: Config['prefix'];
   /** By name; `openFor` is null if there are no ports to open. */
   readonly services: ReadonlyMap<string, { readonly openFor: number | null; readonly singleUse: boolean }>;
-  /** The user that a place at the end of a sequence stands for. */
-  readonly users: ReadonlyMap<number, string>;
-  /** The clients that are in. */
+  /** The user that a place at the end of a sequence stands for; null where the service does not tell its clients apart. */
+  readonly users: ReadonlyMap<number, string | null>;
+  /** The clients that are in, and the kernel's handle of the table that they are in. */
   readonly clients: PackedClients;
+  readonly handle: string | undefined;
+  /** For the next load. */
+  readonly former: Kept;
   /** When the load began, as `monotonic` counts. */
   readonly begun: number;
   /** Changes by hand since the load before. */
@@ -93,82 +105,115 @@ export interface LoadOutcome {
   readonly revoked: PackedClients;
 }
 
-/** A trial began during the load, or was confirmed. This load must not replace its candidate. */
-class HeldError extends Error {
-  override readonly name = 'HeldError';
+/**
+ * Throws {@link TrialError} if a trial began during the load, since the load must not replace its candidate. A trial may also
+ * have come and gone: then the file is no longer as it was when the load began (`seen`).
+ */
+function refuseAgainstTrial({ source: { path }, seen }: Job): void {
+  const hold = readHoldOr(process.env, 'unreadable');
+  if (hold === 'unreadable') throw new Error('there is a hold that cannot be read');
+  if (hold || (seen !== undefined && signature(path) !== seen))
+    throw new TrialError('a trial began during the load, or the file was changed');
 }
-
-/** A trial may also have come and gone: then the file is no longer as it was when the load began (`seen`). */
-function refuseAgainstTrial(path: string, seen: string): void {
-  const unreadable = { reason: 'a hold that cannot be read', until: null };
-  const hold = readHold(process.env, unreadable);
-  if (hold === unreadable) throw new Error(`there is ${hold.reason}`);
-  if (hold || signature(path) !== seen) throw new HeldError();
-}
-
-/** A load that takes this long hangs, in milliseconds. */
-const LONGEST = 5 * 60_000;
 
 /**
- * The most bytes of a configuration, and the most clients, that are loaded without a thread: to start one takes several times
- * as long as such a load. A hundred services take about 8 KiB, and hold up the event loop for a tenth of a second.
+ * The most bytes of a configuration that is loaded without a thread, unless there is a crowd of clients: to start one takes several
+ * times as long as such a load. A hundred services take about 8 KiB, and hold up the event loop for a tenth of a second.
  */
-const SMALL = { bytes: 8 * 1024, clients: 1000 } as const;
+const SMALL = 8 * 1024;
 
-/** Only a file of this size is known to be read at once. The clients that are in are known only after a first load. */
-function isSmall({ source, known, prefix }: Job): boolean {
-  if (!prefix || countOf(known.packed) + known.recent.length > SMALL.clients) return false;
-  if ('bytes' in source) return source.bytes.length <= SMALL.bytes;
+/** Reads a source that is small, and of which all is on this machine, so that it is read at once. Undefined for others. */
+function smallReader({ source, seen }: Job): (() => ReadBytes) | undefined {
+  if ('bytes' in source) return source.bytes.length <= SMALL ? () => readSource(source) : undefined;
+  const { path } = source;
+  if (seen === undefined || !isSmallFile(path)) return undefined;
+  const written = attempted(() => readFile(path));
   try {
-    const file = statSync(source.path);
-    return file.isFile() && file.size <= SMALL.bytes;
+    if (written().secretFiles.some(file => wayTo(file).isAway)) return undefined;
+  } catch {} // the load tells why
+  return () => confirmed(path, understandFile(written(), process.env));
+}
+
+function isSmallFile(path: string): boolean {
+  try {
+    const file = statSync(path);
+    return file.isFile() && file.size <= SMALL;
   } catch {
     return false;
   }
 }
 
 /** Runs a job, in a thread of this program unless it is small. There is an outcome, however the thread ends. */
-export async function runJob(job: Job): Promise<Outcome> {
-  if (isSmall(job)) return work(job).finally(() => giveBackMemory());
+export async function runJob(job: Job, threads: Threads): Promise<Outcome> {
+  const crowd = isCrowd(job.known);
+  // the clients that are in are known only after a first load
+  const read = crowd || job.prefix !== undefined ? smallReader(job) : undefined;
+  if (read && !crowd) return work(job, undefined, read).finally(() => giveBackMemory());
   try {
-    return await new Promise<Outcome>((resolve, reject) => {
-      const transferList = [job.known.packed.bytes.buffer];
-      const program = realpathSync(process.argv[1] ?? '');
-      const thread = new Worker(program, { argv: [THREAD], workerData: job, transferList });
-      const timer = setTimeout(() => {
-        reject(new Error('the load does not end'));
-        void thread.terminate();
-      }, LONGEST);
-      thread.once('message', resolve);
-      thread.once('error', reject);
-      thread.once('exit', () => {
-        clearTimeout(timer);
-        giveBackMemory();
-        reject(new Error('the thread of the load ended without an answer'));
-      });
-    });
+    const given = { source: job.source, isSave: job.former !== undefined };
+    const made = read && (await guardAtOnce(job, read)); // the ports do not wait for a thread
+    const work: Work = { job, made };
+    return (await threads.run(given, work, [job.known.packed.bytes.buffer])) as Outcome;
   } catch (error) {
     return { is: 'failed', message: error instanceof Error ? error.message : String(error) };
   }
 }
 
-/** The work of the thread. */
+/** If our table is gone, the guards come back at once. If that fails, the load itself will tell. */
+async function guardAtOnce(job: Job, read: () => ReadBytes): Promise<Loaded | undefined> {
+  try {
+    const { config } = read();
+    return await withKernel(access => guardFirst(access, config, job.known, () => refuseAgainstTrial(job)));
+  } catch {
+    return undefined;
+  }
+}
+
+/** A load, and the part of it that is done already. */
+interface Work {
+  readonly job: Job;
+  readonly made: Loaded | undefined;
+}
+
+/** What a thread does: it reads its source, says so, and waits for its work. */
 export async function serveJob(): Promise<void> {
-  const outcome = await work(workerData as Job);
+  const port = parentPort;
+  if (!port) return;
+  const { source, isSave } = workerData as Given;
+  if (isSave) favourSpeed(); // somebody waits for a save; the first load needs the most memory
+  const read = attempted(() => readSource(source));
+  const ready = new Promise<Work>(resolve => port.once('message', resolve));
+  port.postMessage(READ);
+  const { job, made } = await ready;
+  const outcome = await work(job, made, read);
   const packed =
     outcome.is === 'loaded' ? [outcome.load.clients, outcome.load.granted, outcome.load.revoked] : [];
-  parentPort?.postMessage(
+  port.postMessage(
     outcome,
     packed.map(({ bytes }) => bytes.buffer),
   );
 }
 
-async function work(job: Job): Promise<Outcome> {
+/** The same function, called once, and now. */
+function attempted<T>(call: () => T): () => T {
   try {
-    return { is: 'loaded', load: await loadJob(job) };
+    const value = call();
+    return () => value;
   } catch (error) {
-    if (error instanceof HeldError) return { is: 'held' };
-    if (error instanceof UnreadableError && !error.missing) return { is: 'failed', message: error.reason };
+    return () => {
+      throw error;
+    };
+  }
+}
+
+async function work(job: Job, made: Loaded | undefined, read: () => ReadBytes): Promise<Outcome> {
+  try {
+    return { is: 'loaded', load: await loadJob(job, made, read()) };
+  } catch (error) {
+    const cause = error instanceof HalfDoneError ? error.cause : error; // it may have stopped between two transactions
+    if (cause instanceof TrialError) return { is: 'held' };
+    if (error instanceof ConfigError && error.mayPass)
+      return { is: 'failed', message: error instanceof UnreadableError ? error.reason : error.message };
     if (error instanceof ConfigError)
       return {
         is: 'invalid',
@@ -176,43 +221,57 @@ async function work(job: Job): Promise<Outcome> {
         missing: error instanceof UnreadableError,
         secretFiles: error.secretFiles,
       };
-    const message = explain(error) ?? (error instanceof Error ? error.message : String(error));
-    return { is: 'failed', message: message.replaceAll(/\s*\n\s*/g, '; ') };
+    return { is: 'failed', message: reasonOf(error).replaceAll(/\s*\n\s*/g, '; ') };
   }
 }
 
-async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise<LoadOutcome> {
-  const begun = monotonic();
-  const seen = signature(source.path);
-  const { config, warnings, bytes, secretFiles } =
-    'bytes' in source
-      ? {
-          ...parseConfig(Buffer.from(source.bytes).toString(), source.path, process.env),
-          bytes: source.bytes,
-        }
-      : readConfig(source.path, process.env);
-  if (!('bytes' in source)) refuseUnconfirmed(process.env, source.path, bytes);
-  const before = allKnown(known);
-  const stillIn = withoutRevoked(process.env, before, known.seen);
+function readSource(source: LoadSource): ReadBytes {
+  const { path } = source;
+  if ('bytes' in source)
+    return { ...parseConfig(Buffer.from(source.bytes).toString(), path, process.env), bytes: source.bytes };
+  return confirmed(path, readConfig(path, process.env));
+}
+
+function confirmed(path: string, read: ReadBytes): ReadBytes {
+  refuseUnconfirmed(process.env, path, read.bytes);
+  return read;
+}
+
+interface ReadBytes extends ReadConfig {
+  readonly bytes: Uint8Array;
+}
+
+async function loadJob(
+  job: Job,
+  guarded: Loaded | undefined,
+  { config, warnings, bytes, secretFiles }: ReadBytes,
+): Promise<LoadOutcome> {
+  const { known, prefix, keepAt, watched, begun } = job;
+  const mayCommit = () => refuseAgainstTrial(job);
   return withKernel(async access => {
     const { connection } = access;
-    const { wanted, tokens, feeding, ...loaded } = await apply(access, config, {
+    const before = allKnown(known);
+    const stillIn = () => withoutRevoked(process.env, before, known.seen);
+    const made = await letCrowdIn(access, config, known, guarded, mayCommit);
+    const { wanted, tokens, feeding, ...applied } = await apply(access, config, {
       env: process.env,
-      remembered: stillIn,
-      mayCommit: () => refuseAgainstTrial(source.path, seen),
+      remembered: stillIn(),
+      mayCommit,
       watched,
+      former: job.former && recalled(job.former),
     });
+    const loaded = await letIntoAnother(access, known, together(made, applied), config.table, mayCommit);
     const kept = withSecrets(Buffer.from(bytes).toString(), config);
     const notKept = keepAt === undefined ? [] : keepLastGood(keepAt, kept);
     const event = loaded.objects === 0 ? 'unchanged' : loaded.before ? 'swapped' : 'loaded';
-    const program = programOf(config);
+    const program = decompile(wanted);
     const services = new Map(
       config.services.map(service => {
         const { name, openFor, singleUse } = service;
         return [name, { openFor: opens(service) ? openFor : null, singleUse }] as const;
       }),
     );
-    const clients = await readClients(connection, wanted, monotonic());
+    const { clients, handle } = await whoIsIn(connection, wanted, known, loaded.generation, stillIn);
     const { granted, revoked } = byHand(before, clients, begun, monotonic());
     /** Leaves out clients that are gone because their service is gone, or now counts clients in another way. */
     const isComparable = ({ service, family }: KnownClient) =>
@@ -221,6 +280,7 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
       services.get(service)?.singleUse === false;
     return {
       event,
+      replaced: loaded.replaced,
       bytes: Buffer.from(kept),
       warnings,
       notKept,
@@ -239,31 +299,13 @@ async function loadJob({ source, known, prefix, keepAt, watched }: Job): Promise
       tokens,
       feeding,
       secretFiles,
-      users: new Map(
-        [...program.openings].flatMap(([place, { user }]) => (user === null ? [] : [[place, user] as const])),
-      ),
+      users: new Map([...program.openings].map(([place, { user }]) => [place, user])),
       clients: pack(clients),
+      handle,
+      former: keepConfig(config),
       begun,
       granted: pack(granted.filter(isComparable)),
       revoked: pack(revoked.filter(isComparable)),
     };
   });
-}
-
-/** The clients that are in at the time `now`. The kernel may know which sets are empty. Of thousands, most are. */
-async function readClients(
-  connection: Connection,
-  { table, chains, counters, sets }: Ruleset,
-  now: number,
-): Promise<KnownClient[]> {
-  const there = new Map((await readSets(connection, table.name)).map(({ name, count }) => [name, count]));
-  const counted = sets.map(set => {
-    const count = there.get(set.name);
-    return count === undefined ? set : { ...set, count };
-  });
-  const isClients = (name: string) => ['clients', 'users'].includes(holds(name) ?? '');
-  return knownClients(
-    await withState(connection, { table, chains, counters, sets: counted }, isClients),
-    now,
-  );
 }

@@ -8,8 +8,8 @@ import { errno, sendto, socket } from '../libc/libc.ts';
 export interface Notify {
   /** Sends `NAME=value` lines, such as `READY=1`. Does nothing without a service manager. */
   readonly send: (...lines: readonly string[]) => void;
-  /** How often `WATCHDOG=1` is expected, in milliseconds. */
-  readonly watchdog: number | undefined;
+  /** Tells a service manager that watches us that we live, often enough for it. To be called now and then, with `monotonic`. */
+  readonly live: (now: number) => void;
 }
 
 const AF_UNIX = 1;
@@ -24,7 +24,7 @@ const MOST = 64;
 
 export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const path = env.NOTIFY_SOCKET;
-  if (!path || !/^[/@]/.test(path)) return { send: () => {}, watchdog: undefined };
+  if (!path || !/^[/@]/.test(path)) return { send: () => {}, live: () => {} };
   // struct sockaddr_un {u16 family; char path[]}; an abstract name starts with NUL instead of @
   const name = Buffer.from(path);
   if (path.startsWith('@')) name[0] = 0;
@@ -32,6 +32,7 @@ export function openNotify(env: NodeJS.ProcessEnv): Notify {
   let fd = -1;
   const usec = Number(env.WATCHDOG_USEC);
   const ours = env.WATCHDOG_PID === undefined || Number(env.WATCHDOG_PID) === process.pid;
+  let due = usec > 0 && ours ? 0 : Number.POSITIVE_INFINITY;
   const waiting: Buffer[] = [];
   let timer: NodeJS.Timeout | undefined;
   /** True also if the service manager is gone, since no later try would help. */
@@ -51,12 +52,17 @@ export function openNotify(env: NodeJS.ProcessEnv): Notify {
       waiting.shift();
     }
   };
+  const send = (...lines: readonly string[]): void => {
+    waiting.push(Buffer.from(lines.join('\n')));
+    if (waiting.length > MOST) waiting.shift();
+    if (!timer) flush();
+  };
   return {
-    send: (...lines) => {
-      waiting.push(Buffer.from(lines.join('\n')));
-      if (waiting.length > MOST) waiting.shift();
-      if (!timer) flush();
+    send,
+    live: now => {
+      if (now < due) return;
+      due = now + usec / 1000 / 4;
+      send('WATCHDOG=1');
     },
-    watchdog: usec > 0 && ours ? usec / 1000 : undefined,
   };
 }

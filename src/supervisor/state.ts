@@ -21,11 +21,11 @@ export interface State {
   readonly repairs: readonly number[];
   readonly look: Look;
   readonly events: EventsState;
-  /** Whether the service manager knows that what it asked for, a start or a reload, is done. */
+  /** Whether the service manager knows that the start or reload that it asked for is done. */
   readonly announced: boolean;
 }
 
-/** Where a load takes its configuration from. */
+/** The source of a load's configuration. */
 export type Source = 'file' | 'in force' | 'last good';
 
 /** A load that runs; `stale` if its file has changed meanwhile. */

@@ -2,6 +2,7 @@ import { formatProblem } from '../config/problems.ts';
 import type { Fed } from '../feeder/apply.ts';
 import { holdText } from '../host/hold.ts';
 import { NOTHING_LOOKED_AT } from '../host/interfaces.ts';
+import { SILENT } from '../host/mounts.ts';
 import { nextRepair } from './pauses.ts';
 import type { InForce, State } from './state.ts';
 
@@ -16,15 +17,19 @@ export interface Beside {
   readonly tokens: Fed;
   /** Why other programs cannot read events. */
   readonly stream: Trouble | undefined;
+  /** Why other commands cannot know of the supervisor. */
+  readonly notes: Trouble | undefined;
   readonly nowhere: boolean;
   /** The loaded configuration cannot be kept for a boot with a bad file. */
   readonly unkept: boolean;
+  /** The file that does not answer, and since when. */
+  readonly silent: { readonly path: string; readonly since: number } | undefined;
 }
 
 /** One line for `systemctl status`, true at this moment. */
 export function statusLine(
   state: State,
-  { clients, tokens, stream, nowhere }: Beside & { readonly clients: number },
+  { clients, tokens, stream, notes, nowhere, silent }: Beside & { readonly clients: number },
   now: number,
 ): string {
   const { hold, inForce, file, path, events, look } = state;
@@ -37,39 +42,50 @@ export function statusLine(
   const standing = wrong
     ? `NOT in force: ${wrong.what}`
     : `${path} is ${file.is === 'done' ? 'in force' : 'being loaded'}`;
-  const also = [lookTrouble(look), eventsTrouble(events), stream, tokensTrouble(tokens, now)].flatMap(
-    trouble => (trouble ? [trouble.what] : []),
-  );
+  const also = [
+    silenceTrouble(silent),
+    lookTrouble(look),
+    eventsTrouble(events),
+    stream,
+    notes,
+    tokensTrouble(tokens, now),
+  ].flatMap(trouble => (trouble ? [trouble.what] : []));
   const until = tokens.is === 'fed' ? [`tokens until ${new Date(tokens.until).toISOString()}`] : [];
   const unreached = inForce && nowhere ? [`"interfaces": ${NOTHING_LOOKED_AT}`] : [];
   return [...unreached, guarding, standing, ...until, ...also].join('; ');
 }
 
-/** `guarding ssh, web; telling of wake` */
+/** `guarding ssh, web; reporting wake` */
 function purpose({ services, events }: InForce, isLost: boolean): string {
   const guarded = services.filter(name => !events.includes(name));
-  const [guard, tell] = isLost ? ['should guard', 'should tell of'] : ['guarding', 'telling of'];
+  const [guard, tell] = isLost ? ['should guard', 'should report'] : ['guarding', 'reporting'];
   const guards =
     guarded.length > 0 || events.length === 0 ? [`${guard} ${guarded.join(', ') || 'nothing'}`] : [];
   return [...guards, ...(events.length > 0 ? [`${tell} ${events.join(', ')}`] : [])].join('; ');
 }
 
-/** All that is wrong at this moment, the worst first. */
+/** All problems at this moment, the worst first. */
 export function troubles(
   state: State,
   now: number,
-  { tokens, stream, unkept }: Omit<Beside, 'nowhere'>,
+  { tokens, stream, notes, unkept, silent }: Omit<Beside, 'nowhere'>,
 ): readonly Trouble[] {
   const all = [
     tableTrouble(state, now),
     fileTrouble(state),
+    silenceTrouble(silent),
     lookTrouble(state.look),
     eventsTrouble(state.events),
     stream,
+    notes,
     tokensTrouble(tokens, now),
     unkept ? { what: 'the configuration cannot be kept for a boot with a bad one', since: now } : undefined,
   ];
   return all.filter(trouble => trouble !== undefined);
+}
+
+function silenceTrouble(silent: Beside['silent']): Trouble | undefined {
+  return silent && { what: `${silent.path}: ${SILENT}`, since: silent.since };
 }
 
 function tokensTrouble(tokens: Fed, now: number): Trouble | undefined {

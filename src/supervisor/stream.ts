@@ -17,8 +17,8 @@ const OURS = 0o660;
 const PRIVATE = 0o077;
 
 /**
- * The socket that other programs read events from. Each reader gets a line that says how things are, and then each event as
- * it comes. We wait for no reader. One that does not read is dropped, and so is one that writes.
+ * The socket that other programs read events from. Each reader gets a line that describes the state, and then each
+ * event as it comes. We wait for no reader. One that does not read is dropped, and so is one that writes.
  */
 export class Stream {
   readonly #path: string;
@@ -26,7 +26,7 @@ export class Stream {
   readonly #warn: (message: string) => void;
   readonly #readers = new Set<Socket>();
   #server: Server | undefined;
-  /** The socket's file, which tells ours from another one of its name. */
+  /** The socket's file, to distinguish ours from another one of its name. */
   #inode: number | undefined;
   #opening = false;
   #failure: (Trouble & { readonly times: number; readonly again: number }) | undefined;
@@ -121,7 +121,7 @@ export class Stream {
     this.#readers.add(reader);
   }
 
-  /** Events told until now still reach the readers. */
+  /** Events reported until now still reach the readers. */
   close(): void {
     this.#server?.close();
     this.#server = undefined;
@@ -133,15 +133,17 @@ function lineOf(value: Told | Snapshot): string {
   return `${harmless(JSON.stringify(value))}\n`;
 }
 
+/** Of a socket: what takes the place of one that was removed may have its number. */
 function inodeOf(path: string): number | undefined {
   try {
-    return statSync(path, { throwIfNoEntry: false })?.ino;
+    const stat = statSync(path, { throwIfNoEntry: false });
+    return stat?.isSocket() ? stat.ino : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** Whether a program answers there. Throws if that cannot be known. */
+/** Whether a program answers there. Throws if we cannot find out. */
 function isServed(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const probe = connect(path);

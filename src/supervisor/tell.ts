@@ -47,6 +47,13 @@ export function tellHeld(journal: Journal, { reason, until }: Hold): void {
   );
 }
 
+export function tellRefused(
+  journal: Journal,
+  { service, client }: { service: string; client: string },
+): void {
+  journal.tell('refused', `refused ${service} for ${client}`, { service, client });
+}
+
 export function tellOpened(journal: Journal, load: LoadOutcome, client: KnownClient): void {
   const { service } = client;
   const who = clientFields(load, client);

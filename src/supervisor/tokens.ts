@@ -2,10 +2,10 @@ import { type Fed, unkeptTexts } from '../feeder/apply.ts';
 import { feed, noteUses, type TokensWanted, type Use } from '../feeder/feed.ts';
 import { readUsed } from '../feeder/kernel.ts';
 import { monotonic } from '../host/clock.ts';
-import { Connection } from '../netlink/connection.ts';
-import { NETLINK_NETFILTER, openSocket } from '../netlink/socket.ts';
-import { explain } from '../table/explain.ts';
+import { reasonOf } from '../table/explain.ts';
+import type { Writer } from '../table/writer.ts';
 import { pauseAfter } from './pauses.ts';
+import type { Writes } from './writes.ts';
 
 /** How often to add the tokens of new windows, in milliseconds. */
 const TOP_UP = 60_000;
@@ -15,18 +15,15 @@ const STEP = 2000;
 /** The rest of the supervisor, as far as tokens need it. */
 export interface Surroundings {
   readonly env: NodeJS.ProcessEnv;
-  /** The ruleset's generation as we know it; undefined while a load runs. */
-  readonly generation: () => number | undefined;
-  /** We changed the ruleset ourselves. */
-  readonly wrote: (generation: number | undefined) => void;
+  readonly writes: Writes;
   readonly warn: (message: string) => void;
   /** Waits until all that the kernel reported has come; false if some was lost, or if we hear nothing. */
   readonly settle: () => Promise<boolean>;
 }
 
 /**
- * Keeps the tokens of the coming hours ready, and writes down which were used. It learns of uses from the kernel's reports, and
- * each second from the kernel's own set. A load feeds by itself. This does the work in between.
+ * Keeps the tokens of the coming hours in the kernel, and writes down which were used. It learns of uses from the
+ * kernel's reports, and each second from the kernel's own set. A load feeds by itself. This does the work in between.
  */
 export class Tokens {
   readonly #around: Surroundings;
@@ -44,7 +41,6 @@ export class Tokens {
   /** Uses that are not written down yet. */
   #waiting: Use[] = [];
   #busy = false;
-  #connection: Connection | undefined;
 
   constructor(around: Surroundings) {
     this.#around = around;
@@ -72,10 +68,10 @@ export class Tokens {
   /** The kernel reports that a token was used. */
   used(use: Use): void {
     this.#waiting.push(use);
-    this.#queue(() => this.#note());
+    this.#queue(writer => this.#note(writer));
   }
 
-  /** Reports were lost, so only the kernel's own set tells which tokens were used. */
+  /** Reports were lost, so only the kernel's own set shows which tokens were used. */
   lost(): void {
     this.#complete = false;
     this.#next = 0;
@@ -83,75 +79,52 @@ export class Tokens {
 
   /** To be called once a second; `now` is as `monotonic` counts. */
   tick(now: number): void {
-    if (!this.#wanted || this.#busy || this.#around.generation() === undefined) return;
+    if (!this.#wanted || this.#busy || !this.#around.writes.isQuiet) return;
     const stepped = Math.abs(Date.now() - now - this.#offset) > STEP;
-    if (this.#waiting.length > 0) this.#queue(() => this.#note());
-    else if (now >= this.#next || stepped) this.#queue(() => this.#topUp(now));
-    else this.#queue(() => this.#look());
+    if (this.#waiting.length > 0) this.#queue(writer => this.#note(writer));
+    else if (now >= this.#next || stepped) this.#queue(writer => this.#topUp(writer, now));
+    else this.#queue(writer => this.#look(writer));
   }
 
-  close(): void {
-    this.#connection?.close();
-    this.#connection = undefined;
-  }
-
-  /** Keeps the connection, since opening one takes longer than a look. After a failure it opens another. */
-  async #withKernel<T>(use: (connection: Connection) => Promise<T>): Promise<T> {
-    this.#connection ??= new Connection(openSocket(NETLINK_NETFILTER));
-    try {
-      return await use(this.#connection);
-    } catch (error) {
-      this.close();
-      throw error;
-    }
-  }
-
-  #queue(work: () => Promise<void>): void {
+  #queue(work: (writer: Writer) => Promise<void>): void {
     this.#busy = true;
-    this.#work = this.#work.then(work).then(
+    this.#work = this.#around.writes.run(work).then(
       () => {
         this.#busy = false;
       },
       error => {
         this.#busy = false;
-        this.#failed(explain(error) ?? String(error), this.#next);
+        this.#failed(reasonOf(error), this.#next);
       },
     );
   }
 
-  async #note(): Promise<void> {
+  async #note(writer: Writer): Promise<void> {
     const uses = [...this.#waiting];
     const wanted = this.#wanted;
     if (!wanted || uses.length === 0) return;
-    const { env, generation, wrote } = this.#around;
-    const noted = await this.#withKernel(connection =>
-      noteUses(connection, wanted, uses, { env, generation: generation() }),
-    );
+    const noted = await noteUses(writer, wanted, uses, this.#around.env);
     this.#waiting.splice(0, uses.length);
-    wrote(noted.generation);
     if (noted.complete) for (const token of noted.written) this.#seen.add(token);
     else this.lost();
   }
 
   /** Looks for uses that were not reported. */
-  async #look(): Promise<void> {
+  async #look(writer: Writer): Promise<void> {
     const wanted = this.#wanted;
     if (!wanted) return;
-    const used = await this.#withKernel(connection => readUsed(connection, wanted.table));
+    const used = await readUsed(writer.connection, wanted.table);
     if (used.every(token => this.#seen.has(token))) return;
     this.lost();
-    await this.#topUp(monotonic());
+    await this.#topUp(writer, monotonic());
   }
 
-  async #topUp(now: number): Promise<void> {
+  async #topUp(writer: Writer, now: number): Promise<void> {
     const wanted = this.#wanted;
     if (!wanted) return;
-    const { env, generation, wrote } = this.#around;
-    const standing = await this.#withKernel(connection =>
-      feed(connection, wanted, { env, watched: false, written: this.#seen, generation: generation() }),
-    );
+    const { env } = this.#around;
+    const standing = await feed(writer, wanted, { env, watched: false, written: this.#seen });
     if (standing.is === 'gone') return; // the next load makes the table, and feeds it
-    if (standing.is === 'fed') wrote(standing.generation);
     this.#take(standing, now);
   }
 

@@ -1,65 +1,66 @@
-import { type FSWatcher, readlinkSync, statfsSync, statSync, watch } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { type FSWatcher, type Stats, statSync, watch } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { monotonic } from '../host/clock.ts';
+import { wayTo } from '../host/mounts.ts';
 
-/** How often to look if the kernel may not tell of changes, in milliseconds. */
+/** How often to look if the kernel may not report changes, in milliseconds. */
 const POLL = 200;
 /** How long a pause ends a burst of writes, in milliseconds. */
 const SETTLE = 30;
-/** The most symbolic links that the kernel follows (MAXSYMLINKS, include/linux/namei.h). */
-const MOST_LINKS = 40;
+/** How long a file may take to answer before that counts as silence, in milliseconds. */
+const PATIENCE = 2000;
 
-/** File systems whose changes all pass through this kernel, which tells of them by inotify (include/uapi/linux/magic.h). */
-const LOCAL: ReadonlySet<number> = new Set([
-  0xef53, // ext2 to ext4
-  0x58465342, // xfs
-  0x9123683e, // btrfs
-  0xf2f52010, // f2fs
-  0xca451a4e, // bcachefs
-  0x2fc12fc1, // zfs
-  0x01021994, // tmpfs
-  0x794c7630, // overlay
-]);
-
-/** Tells one state of the file at the end of the path from another; empty if it cannot be looked at. */
+/** Distinguishes states of the file at the end of the path; empty if we may not look at it. */
 export function signature(path: string): string {
   try {
-    const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
-    return `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+    return signatureOf(statSync(path));
   } catch {
     return '';
   }
 }
 
-/** The entries on the way to a file, through symbolic links, too: `/etc`, `/etc/knockd-nft.json`. */
-function entriesTo(path: string): Set<string> {
-  const entries = new Set<string>();
-  const left = resolve(path).split('/').slice(1);
-  let links = 0;
-  for (let at = '/', name = left.shift(); name !== undefined; name = left.shift()) {
-    const entry = join(at, name);
-    entries.add(entry);
-    const target = linkTarget(entry);
-    if (target === undefined) at = entry;
-    else if (++links > MOST_LINKS) break;
-    else {
-      left.unshift(...resolve(at, target).split('/').slice(1));
-      at = '/';
-    }
-  }
-  return entries;
+function signatureOf({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${dev} ${ino} ${size} ${mtimeMs} ${ctimeMs}`;
 }
 
-function linkTarget(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return undefined;
+/**
+ * Asks the files that are away, one after the other: one that hangs keeps one thread of libuv, and not all of them. The event loop
+ * goes on meanwhile.
+ */
+class Questions {
+  #last: Promise<unknown> = Promise.resolve();
+  /** The question without an answer so far. */
+  #open: { readonly path: string; readonly since: number } | undefined;
+
+  /** As for {@link signature}. */
+  ask(path: string): Promise<string> {
+    const answer = this.#last.then(async () => {
+      this.#open = { path, since: monotonic() };
+      const found = await stat(path).then(signatureOf, () => '');
+      this.#open = undefined;
+      return found;
+    });
+    this.#last = answer;
+    return answer;
+  }
+
+  /** The file that has not answered for too long, and since when. */
+  silent(now: number): { readonly path: string; readonly since: number } | undefined {
+    return this.#open && now - this.#open.since >= PATIENCE ? this.#open : undefined;
   }
 }
 
-export interface Watch {
-  /** Looks for changes that inotify does not tell, such as a mount. To be called now and then. */
+interface Watch {
+  readonly path: string;
+  /** Looks for changes that inotify does not report, such as a mount. To be called now and then. It waits for nothing. */
   readonly look: () => void;
+  /** Whether there are other contents than were reported. Of a file that is away, as of its last answer. */
+  readonly isNew: () => boolean;
+  readonly isAway: () => boolean;
+  /** Asks a file that is away. It may never answer. */
+  readonly ask: () => Promise<void>;
   readonly close: () => void;
 }
 
@@ -70,32 +71,52 @@ export interface Watch {
  * inotify on every folder on the way, and on the file, sees all of these at once. It may not on a network file system or in
  * a folder that we may not read. There we check the path five times a second.
  */
-export function watchPath(path: string, changed: () => void): Watch {
+function watchPath(path: string, questions: Questions, changed: () => void): Watch {
   let settling: NodeJS.Timeout | undefined;
   let poll: NodeJS.Timeout | undefined;
   let watchers: readonly FSWatcher[] = [];
   let way = '';
-  let seen = signature(path);
+  let isAway = false;
+  let isAsking = false;
+  let isClosed = false;
+  /** Of a file that is away. */
+  let answered: string | undefined;
 
   const soon = (): void => {
     clearTimeout(settling);
     settling = setTimeout(() => {
       follow();
-      const now = signature(path);
-      if (now === seen) return;
-      seen = now;
+      if (!isNew()) return;
+      seen = current();
       changed();
     }, SETTLE);
   };
+  const current = (): string | undefined => (isAway ? answered : signature(path));
+  const isNew = (): boolean => (isAway && answered === undefined ? false : current() !== seen);
   const look = (): void => {
-    if (signature(path) !== seen) soon();
+    if (!isAway) {
+      if (isNew()) soon();
+    } else if (!isAsking) {
+      isAsking = true;
+      void ask().then(() => {
+        isAsking = false;
+      });
+    }
+  };
+  const ask = async (): Promise<void> => {
+    answered = await questions.ask(path);
+    if (isClosed) return;
+    seen ??= answered;
+    if (isNew()) soon();
   };
   /** Watches the way to the file as it is now. */
   const follow = (): void => {
-    const entries = entriesTo(path);
-    const now = [...entries].map(entry => `${entry} ${inode(entry)}`).join('\n');
+    const { entries, isAway: isNowAway } = wayTo(path);
+    const here = [...entries].slice(0, isNowAway ? -1 : undefined);
+    const now = `${isNowAway} ${here.map(entry => `${entry} ${inode(entry)}`).join('\n')}`;
     if (now === way) return;
     way = now;
+    isAway = isNowAway;
     end();
     const folders = new Set([...entries].map(dirname));
     const started = [...folders].map(folder =>
@@ -103,10 +124,9 @@ export function watchPath(path: string, changed: () => void): Watch {
         if (name === null || entries.has(join(folder, name))) soon();
       }),
     );
-    started.push(startWatching(path, pollInstead, soon));
+    if (!isAway) started.push(startWatching(path, pollInstead, soon));
     watchers = started.filter(watcher => watcher !== undefined);
-    const told = started.every(watcher => watcher !== undefined) && [...folders].every(isLocal);
-    if (!told) pollInstead();
+    if (isAway || watchers.length < started.length) pollInstead();
   };
   const pollInstead = (): void => {
     poll ??= setInterval(look, POLL);
@@ -117,9 +137,16 @@ export function watchPath(path: string, changed: () => void): Watch {
     for (const watcher of watchers) watcher.close();
   };
   follow();
+  let seen = isAway ? undefined : signature(path);
+  look();
   return {
+    path,
     look,
+    isNew,
+    isAway: () => isAway,
+    ask,
     close: () => {
+      isClosed = true;
       clearTimeout(settling);
       end();
     },
@@ -152,10 +179,52 @@ function inode(path: string): number {
   }
 }
 
-function isLocal(folder: string): boolean {
-  try {
-    return LOCAL.has(statfsSync(folder).type >>> 0);
-  } catch {
-    return false;
+/** The watches of several files, which may be other ones at any time. */
+export class Watches {
+  readonly #changed: () => void;
+  readonly #questions = new Questions();
+  #watches: readonly Watch[] = [];
+
+  constructor(changed: () => void) {
+    this.#changed = changed;
+  }
+
+  /** Watches these files, and no others any more. A change of one that was watched before is still reported. */
+  follow(paths: readonly string[]): void {
+    for (const watch of this.#watches) if (!paths.includes(watch.path)) watch.close();
+    this.#watches = [...new Set(paths)].map(
+      path =>
+        this.#watches.find(watch => watch.path === path) ?? watchPath(path, this.#questions, this.#changed),
+    );
+  }
+
+  /** As for {@link Watch}. */
+  look(): void {
+    for (const watch of this.#watches) watch.look();
+  }
+
+  /** Whether one has other contents than were reported. */
+  get isNew(): boolean {
+    return this.#watches.some(watch => watch.isNew());
+  }
+
+  /** Whether one is on a file system that may hang, so that only a thread should read it. */
+  get isAway(): boolean {
+    return this.#watches.some(watch => watch.isAway());
+  }
+
+  /** Asks those of these files that are away whether they are new; all by default. False if one does not answer. */
+  async answer(paths?: readonly string[]): Promise<boolean> {
+    const away = this.#watches.filter(watch => watch.isAway() && (paths?.includes(watch.path) ?? true));
+    if (away.length === 0) return true;
+    if (this.silent(monotonic())) return false;
+    const all = Promise.all(away.map(watch => watch.ask())).then(() => true);
+    return Promise.race([all, delay(PATIENCE, false, { ref: false })]);
+  }
+
+  /** As for {@link Questions.silent}. */
+  silent(now: number): { readonly path: string; readonly since: number } | undefined {
+    const silent = this.#questions.silent(now);
+    return silent && this.#watches.some(({ path }) => path === silent.path) ? silent : undefined;
   }
 }

@@ -1,5 +1,5 @@
 // table/ reads our table in the kernel, compares it, changes it in transactions, and remembers its clients.
-// load.ts changes a whole table, openings.ts a single client.
+// load.ts changes a whole table, openings.ts a single client; writer.ts commits what they plan.
 // Floor 4: it imports only from rooms on lower floors.
 
 import type { Expression } from '../nftables/expression.ts';
@@ -12,7 +12,8 @@ import {
 } from '../nftables/ruleset.ts';
 import { jump, verdict } from '../ruleset/match.ts';
 import { names, ownerOf, serviceOfGuard } from '../ruleset/names.ts';
-import { chainOf, reachable, rewritten, setsOf } from './references.ts';
+import { isKnock } from '../ruleset/sets.ts';
+import { chainOf, reachable, rewritten } from './references.ts';
 
 /**
  * Base chains that guard while others move to another hook or priority. Meanwhile a packet may pass the old chain when it has
@@ -61,8 +62,7 @@ function copy(from: Ruleset, bases: readonly ChainWithRules[]): Pick<Ruleset, 'c
     sets: from.sets.map(set => ({ ...set, elements: set.elements.flatMap(answer) })),
     chains: from.chains.map(looks),
   };
-  const chains = reachable(looking, bases.map(looks));
-  const asked = setsOf(chains);
+  const { chains, sets: asked } = reachable(looking, bases.map(looks));
   const sets = looking.sets.filter(set => asked.has(set.name));
   const program = sets.filter(set => ownerOf(set) === 'program');
   const renaming = {
@@ -87,17 +87,20 @@ function copy(from: Ruleset, bases: readonly ChainWithRules[]): Pick<Ruleset, 'c
 /** Keeps an element that leads to a guard or to no chain. Accepts a possible knock, so that the other chain sees it. */
 function answer(element: Element): Element[] {
   const { data } = element;
-  if (!(data && 'chain' in data) || serviceOfGuard(data.chain) !== undefined) return [element];
-  return data.chain === 'knock' ? [{ ...element, data: { code: 'accept' } }] : [];
+  if (data === undefined || Buffer.isBuffer(data)) return [element];
+  if (isKnock(data)) return [{ ...element, data: { code: 'accept' } }];
+  return !('chain' in data) || serviceOfGuard(data.chain) !== undefined ? [element] : [];
 }
 
-/** The chain without expressions that change something. */
+/** The chain without expressions that change something, and without the way to `knock`. */
 function looks(chain: ChainWithRules): ChainWithRules {
   return {
     ...chain,
     rules: chain.rules
       .filter(({ expressions }) => !expressions.some(it => chainOf(it) === 'stray'))
-      .map(({ expressions }) => ({ expressions: expressions.filter(it => !changes(it)) })),
+      .map(({ expressions }) => ({
+        expressions: expressions.filter(it => !changes(it) && chainOf(it) !== 'knock'),
+      })),
   };
 }
 

@@ -58,6 +58,15 @@ export function knownClients(ruleset: Ruleset, now: number): KnownClient[] {
   );
 }
 
+/**
+ * Leaves out clients that came in at a place that leads nowhere any more: their user was removed, or has another secret or sequence.
+ * A table that stays loses clients of former tokens at a load, so one that is made again does not get them back.
+ */
+export function withPlace(ruleset: Ruleset, clients: readonly KnownClient[]): readonly KnownClient[] {
+  const places: ReadonlyMap<number, unknown> = decompile(ruleset).openings;
+  return clients.filter(({ place }) => place === null || places.has(place));
+}
+
 /** The elements of clients that are still in, by set, for a table that has to be made again. */
 export function clientElements(clients: readonly KnownClient[], now: number): Map<string, Element[]> {
   const sets = new Map<string, Element[]>();

@@ -22,6 +22,11 @@ export class TrialError extends Error {
   override readonly name = 'TrialError';
 }
 
+/** Another process has kept a lock for longer than we wait. */
+export class LockedError extends Error {
+  override readonly name = 'LockedError';
+}
+
 /** A change of several transactions failed after the first, or we did not see it to the end. Run it again. */
 export class HalfDoneError extends Error {
   override readonly name = 'HalfDoneError';

@@ -1,11 +1,12 @@
 import {
   NetlinkError,
+  SilentError,
   StaleGenerationError,
   TransactionTooLargeError,
   UnansweredError,
 } from '../netlink/errors.ts';
 import { featureText, missingFeature } from '../nftables/feature.ts';
-import { CannotChangeError, ForeignTableError, HalfDoneError, TrialError } from './errors.ts';
+import { CannotChangeError, ForeignTableError, HalfDoneError, LockedError, TrialError } from './errors.ts';
 
 /** Whether the kernel refused because this process may not change its ruleset. */
 export function isNotPermitted(error: unknown): boolean {
@@ -29,7 +30,9 @@ export function explain(error: unknown): string | undefined {
     error instanceof ForeignTableError ||
     error instanceof CannotChangeError ||
     error instanceof TransactionTooLargeError ||
-    error instanceof TrialError
+    error instanceof TrialError ||
+    error instanceof SilentError ||
+    error instanceof LockedError
   )
     return error.message;
   if (isSystemError(error)) {
@@ -37,6 +40,11 @@ export function explain(error: unknown): string | undefined {
     return `${error.message}${next === undefined ? '' : `: ${next}`}`;
   }
   return undefined;
+}
+
+/** The same for an unexpected error, too. */
+export function reasonOf(error: unknown): string {
+  return explain(error) ?? (error instanceof Error ? error.message : String(error));
 }
 
 const NEXT: ReadonlyMap<string, string> = new Map([

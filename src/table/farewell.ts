@@ -42,7 +42,7 @@ interface Unknown {
   /** Elements by the name of the set: those whose keys our table lacks, and those that it has with other data. */
   readonly missing: ReadonlyMap<string, readonly Element[]>;
   readonly changed: ReadonlyMap<string, readonly Element[]>;
-  /** What our table has in place of `changed`. */
+  /** The elements that our table has in place of `changed`. */
   readonly stale: ReadonlyMap<string, readonly Element[]>;
   /** Packets came so fast that we cannot tell for every element. */
   readonly unsure: boolean;

@@ -10,7 +10,7 @@ export function droppedText({ set, count }: Dropped): string {
   return `set ${set} has no room for all: the ${count} with the least time left are dropped; "limits" says how many fit`;
 }
 
-/** Where the elements of a set of state come from. */
+/** The sources of the elements of a set of state. */
 interface Sources {
   /** From the set that it replaces. */
   readonly carried: readonly Element[];

@@ -3,26 +3,26 @@ import { monotonic } from '../host/clock.ts';
 import type { Session } from '../host/sessions.ts';
 import { masked } from '../inet/address.ts';
 import { FAMILIES } from '../inet/family.ts';
-import { portBytes } from '../inet/port.ts';
 import type { Connection } from '../netlink/connection.ts';
-import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
+import { NetlinkError } from '../netlink/errors.ts';
 import { FEATURES, isOlder } from '../nftables/feature.ts';
 import { byName, type Element, type Ruleset, type Table } from '../nftables/ruleset.ts';
 import { deleteTable, newTable } from '../nftables/table.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
+import { connectionKey } from '../ruleset/elements.ts';
 import { MARK, names } from '../ruleset/names.ts';
 import { decompile, guardedPorts } from '../ruleset/program.ts';
-import { clientElements, type KnownClient } from './clients.ts';
+import { clientElements, type KnownClient, withPlace } from './clients.ts';
 import { ForeignTableError, HalfDoneError, isFull } from './errors.ts';
 import { merged, planFarewell, unknownTo } from './farewell.ts';
 import { type Dropped, older } from './fit.ts';
 import { plan, recreatedState } from './plan.ts';
 import { refuseForgetful } from './probe.ts';
-import { type Kernel, readElements, readKernel, readSets, withState } from './read.ts';
-import { Commits, retry } from './retry.ts';
+import { type Kernel, readElements, readSets, withState } from './read.ts';
 import { nextStage } from './stages.ts';
+import { retry, type Writer } from './writer.ts';
 
-/** What a load did. */
+/** The result of a load. */
 export interface Loaded {
   /** Our table as it was before, without state; undefined if there was none. */
   readonly before: Ruleset | undefined;
@@ -50,55 +50,52 @@ const SESSION_TIMEOUT = 24 * 60 * 60 * 1000;
  * nothing changes.
  *
  * `sessions` is asked for the running connections only if ports begin to be guarded. `remembered` clients are let in again
- * if the table has to be made. `mayCommit` is called before each transaction, after the ruleset was read, and may throw.
- * `read` is the ruleset if the caller has just read it.
+ * if the table has to be made. `read` is the ruleset if the caller has just read it.
  * Throws {@link ForeignTableError}, CannotChangeError on a kernel that is too old, NetlinkError if the kernel refuses, and
  * StaleGenerationError if other programs never pause.
  */
 export async function load(
-  connection: Connection,
+  writer: Writer,
   wanted: Ruleset,
   sessions: () => Promise<readonly Session[]>,
   remembered: readonly KnownClient[] = [],
-  mayCommit: () => void = () => {},
   read?: Kernel,
 ): Promise<Loaded> {
+  const { connection } = writer;
   let known = read;
   await refuseForgetful(connection, release());
-  const commits = new Commits(connection);
   let spare = 0;
   let atOnce = false;
+  const again = (error: unknown, { is }: Awaited<ReturnType<typeof planLoad>>): boolean => {
+    if (isFull(error) && spare < SPARE.length - 1) {
+      spare++; // packets came first
+      return true;
+    }
+    if (!(error instanceof NetlinkError) || !MENDED_BY_ANOTHER_PLAN[is].test(error.code)) return false;
+    atOnce ||= is === 'stage';
+    return true;
+  };
   const step = async (sizeInPlace: boolean): Promise<Loaded & { readonly done: boolean }> => {
-    const kernel = known ?? (await readKernel(connection));
-    known = undefined; // another program may have written since
-    const { changes, ...planned } = await planLoad(connection, kernel, wanted, sessions, {
-      remembered,
-      sizeInPlace,
-      spare: SPARE[spare] ?? 1,
-      atOnce,
-    });
-    const { generation } = kernel;
-    if (changes.length === 0) return { ...planned, transactions: 0, objects: 0, bytes: 0, generation };
-    mayCommit();
-    const { checked, ...committed } = await commits.commit(changes, generation).catch(error => {
-      if (isFull(error) && spare < SPARE.length - 1) {
-        spare++; // packets came first
-        throw new StaleGenerationError();
-      }
-      const { is } = planned;
-      if (!(error instanceof NetlinkError) || !MENDED_BY_ANOTHER_PLAN[is].test(error.code)) throw error;
-      atOnce ||= is === 'stage';
-      throw new StaleGenerationError();
-    });
-    const done = planned.done && checked;
-    return { ...planned, transactions: 1, objects: changes.length, ...committed, done };
+    const { changes, checked, ...planned } = await writer.change(
+      kernel =>
+        planLoad(connection, kernel, wanted, sessions, {
+          remembered,
+          sizeInPlace,
+          spare: SPARE[spare] ?? 1,
+          atOnce,
+        }),
+      { again, read: known },
+    );
+    known = undefined;
+    const objects = changes.length;
+    return { ...planned, transactions: Math.min(objects, 1), objects, done: planned.done && checked };
   };
   const all = async (sizeInPlace: boolean): Promise<Loaded> => {
-    let loaded = await retry(() => step(sizeInPlace));
+    let loaded = await step(sizeInPlace);
     for (let left = STEPS; !loaded.done; left--) {
       atOnce ||= left === 0;
       await allPacketsLeft(connection, wanted.table);
-      const next = await retry(() => step(sizeInPlace));
+      const next = await step(sizeInPlace);
       const { generation, done } = next;
       const sum = (key: 'transactions' | 'objects' | 'bytes') => loaded[key] + next[key];
       loaded = {
@@ -116,13 +113,15 @@ export async function load(
     return loaded;
   };
   try {
-    const loaded = await all(true);
+    let loaded = await all(true);
     // an older kernel ignores a set's new size, so we make the sets again
-    if (loaded.objects === 0 || !isOlder(release(), FEATURES.size.since)) return loaded;
-    if (await retry(() => haveSizes(connection, wanted))) return loaded;
-    return { ...loaded, generation: (await all(false)).generation };
+    if (loaded.objects > 0 && isOlder(release(), FEATURES.size.since))
+      if (!(await retry(() => haveSizes(connection, wanted))))
+        loaded = { ...loaded, generation: (await all(false)).generation };
+    writer.generation = loaded.generation;
+    return loaded;
   } catch (error) {
-    throw commits.done > 0 ? new HalfDoneError(error) : error;
+    throw writer.transactions > 0 ? new HalfDoneError(error) : error;
   }
 }
 
@@ -174,7 +173,8 @@ export async function planLoad(
     throw new ForeignTableError(name);
   const there = kernel.ours.find(({ table }) => table.name === name);
   const [renamed, ...others] = kernel.ours.filter(({ table }) => table.name !== name);
-  const { remembered = [], sizeInPlace = true, spare = 0, atOnce = false } = options;
+  const { sizeInPlace = true, spare = 0, atOnce = false } = options;
+  const remembered = withPlace(wanted, options.remembered ?? []);
   const dropped: Dropped[] = [];
   const isThere = (stage: Ruleset) => there !== undefined && plan(there, stage, { sizeInPlace }).length === 0;
   if (there && renamed && isThere(wanted)) {
@@ -202,7 +202,12 @@ export async function planLoad(
   const now = monotonic();
   const aged = (list: readonly Element[]) => older(list, now - begun);
   const changes = plan(
-    current && { ...current, sets: current.sets.map(set => ({ ...set, elements: aged(set.elements) })) },
+    current && {
+      ...current,
+      sets: current.sets.map(set =>
+        recreated.has(set.name) ? { ...set, elements: aged(set.elements) } : set,
+      ),
+    },
     target,
     {
       // the former table guards until the new one does, so its state as of then counts
@@ -223,6 +228,11 @@ export async function planLoad(
     sessions: [...elements.values()].reduce((sum, list) => sum + list.length, 0),
     done: target === wanted && renamed === undefined,
   };
+}
+
+/** Whether the kernel has this ruleset already. Throws {@link ForeignTableError}. */
+export async function isInForce(connection: Connection, kernel: Kernel, wanted: Ruleset): Promise<boolean> {
+  return (await planLoad(connection, kernel, wanted, async () => [])).changes.length === 0;
 }
 
 /** Ranges appear a little after the rules that look them up. So a table that replaces another one is hooked in later. */
@@ -282,12 +292,11 @@ function carriedSessions(
 
 /** The connections as elements of the sets `sessions_*`. */
 function sessionElements(sessions: readonly Session[]): Map<string, Element[]> {
-  const port = (value: number) => Buffer.concat([portBytes(value), Buffer.alloc(2)]);
   return new Map(
     FAMILIES.map(family => {
       const elements = sessions
         .filter(session => session.family === family)
-        .map(session => Buffer.concat([session.peer, port(session.peerPort), port(session.port)]))
+        .map(({ peer, peerPort, port }) => connectionKey(peer, peerPort, port))
         .map(key => [key.toString('latin1'), { key, timeout: SESSION_TIMEOUT }] as const);
       return [names.sessions(family), [...new Map(elements).values()]];
     }),
@@ -295,15 +304,9 @@ function sessionElements(sessions: readonly Session[]): Map<string, Element[]> {
 }
 
 /** Removes our tables and returns their number. */
-export async function unload(connection: Connection): Promise<number> {
-  return retry(async () => {
-    const { generation, ours } = await readKernel(connection);
-    if (ours.length > 0)
-      await commit(
-        connection,
-        ours.map(({ table }) => deleteTable(table.name)),
-        { generation },
-      );
-    return ours.length;
-  });
+export async function unload(writer: Writer): Promise<number> {
+  const { changes } = await writer.change(async ({ ours }) => ({
+    changes: ours.map(({ table }) => deleteTable(table.name)),
+  }));
+  return changes.length;
 }

@@ -1,18 +1,22 @@
+import type { Config } from '../config/types.ts';
 import { lookHere } from '../host/interfaces.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { readGeneration } from '../nftables/transaction.ts';
+import { compile } from '../ruleset/compile.ts';
 import { holdsConnections } from '../ruleset/names.ts';
 import { emptyStatus, readStatus, type Status } from '../ruleset/status.ts';
 import { ForeignTableError } from './errors.ts';
-import { planLoad } from './load.ts';
+import { isInForce } from './load.ts';
 import { readKernel, withState, withStateNow } from './read.ts';
 
-/** What we saw of the kernel, and what need not be read again until the ruleset changes. */
+/** A sight of the kernel, with the parts that need not be read again until the ruleset changes. */
 export interface Sight {
   readonly status: Status;
   readonly generation: number;
   readonly loaded: Ruleset | undefined;
+  /** The configuration that the table was compared with, and its table. */
+  readonly config: Config | undefined;
   readonly wanted: Ruleset | undefined;
 }
 
@@ -20,18 +24,22 @@ export interface Sight {
 const ATTEMPTS = 3;
 
 /**
- * Looks at our table, and whether it is as `wanted`, the compiled configuration; undefined if the file is of no use. `before`
- * is an earlier sight. At the same generation, only what packets write is read again.
+ * Looks at our table, and whether it is as `config` says; undefined if the file is of no use. `before` is an earlier sight.
+ * At the same generation, only what packets write is read again.
  */
 export async function observe(
   connection: Connection,
-  wanted: Ruleset | undefined,
+  config: Config | undefined,
   before?: Sight,
 ): Promise<Sight> {
+  const known = before && before.config === config ? before : undefined;
+  const wanted = known ? known.wanted : config && compile(config);
   for (let left = ATTEMPTS; ; left--) {
     const generation = await readGeneration(connection);
-    const same = before?.generation === generation && before.wanted === wanted;
-    const sight = same ? await again(connection, before) : await read(connection, wanted);
+    const sight =
+      known?.generation === generation
+        ? await again(connection, known)
+        : { ...(await read(connection, wanted)), config, wanted };
     if (left <= 1 || (await readGeneration(connection)) === sight.generation) return sight;
   }
 }
@@ -51,13 +59,13 @@ async function again(connection: Connection, before: Sight): Promise<Sight> {
   return { ...before, status };
 }
 
-async function read(connection: Connection, wanted: Ruleset | undefined): Promise<Sight> {
+async function read(connection: Connection, wanted: Ruleset | undefined) {
   const kernel = await readKernel(connection);
   const { generation } = kernel;
   const loaded = kernel.ours.find(({ table }) => table.name === wanted?.table.name) ?? kernel.ours[0];
   if (!loaded) {
     const status = emptyStatus(wanted?.table.name ?? 'knockd');
-    return { status, generation, loaded, wanted };
+    return { status, generation, loaded };
   }
   const inSync = wanted ? await isAsWanted(wanted) : null;
   const status = readStatus(
@@ -65,11 +73,11 @@ async function read(connection: Connection, wanted: Ruleset | undefined): Promis
     inSync,
     await waysIn(),
   );
-  return { status, generation, loaded, wanted };
+  return { status, generation, loaded };
 
   async function isAsWanted(wanted: Ruleset): Promise<boolean> {
     try {
-      return (await planLoad(connection, kernel, wanted, async () => [])).changes.length === 0;
+      return await isInForce(connection, kernel, wanted);
     } catch (error) {
       if (error instanceof ForeignTableError) return false;
       throw error;

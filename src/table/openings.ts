@@ -1,19 +1,17 @@
-import { monotonic } from '../host/clock.ts';
 import { masked } from '../inet/address.ts';
 import { FAMILIES, type Family } from '../inet/family.ts';
-import type { Connection } from '../netlink/connection.ts';
-import { NetlinkError, StaleGenerationError } from '../netlink/errors.ts';
+import { NetlinkError } from '../netlink/errors.ts';
 import type { Change } from '../nftables/change.ts';
-import { addElements, deleteElements, flushSet, newElements } from '../nftables/element.ts';
+import { addElements, deleteElements, flushSet } from '../nftables/element.ts';
 import { byName, type Element, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import type { Place } from '../ruleset/automaton.ts';
 import { clientsOf, clientText, placeOf } from '../ruleset/client.ts';
 import { CONNECTIONS, holds, names } from '../ruleset/names.ts';
 import { decompile, portsOf } from '../ruleset/program.ts';
-import { clientElements, GRANTED, type KnownClient } from './clients.ts';
+import { GRANTED } from './clients.ts';
 import { CannotChangeError, isFull } from './errors.ts';
-import { readKernel, withState } from './read.ts';
-import { Commits, retry } from './retry.ts';
+import { withState } from './read.ts';
+import type { Writer } from './writer.ts';
 
 /** The client to let in, and the service. */
 export interface Grant {
@@ -37,14 +35,14 @@ export interface Granted {
  * `ask` gets the table without state, and says what is wanted. It may be asked again. Throws {@link CannotChangeError}.
  */
 export function grant<G extends Grant>(
-  connection: Connection,
+  writer: Writer,
   ask: (ruleset: Ruleset) => G,
 ): Promise<Granted & { readonly asked: G }> {
-  return changeState(connection, async ruleset => {
+  return changeState(writer, async ruleset => {
     const asked = ask(ruleset);
     const { service, family } = asked;
     const [clients, users] = [names.clients(service, family), names.users(service, family)];
-    const { sets } = await withState(connection, ruleset, name => name === clients || name === users);
+    const { sets } = await withState(writer.connection, ruleset, name => name === clients || name === users);
     const there = byName(sets);
     return { ...planGrant(ruleset.table.name, asked, setNamed(there, clients), there.get(users)), asked };
   }).catch(error => {
@@ -76,7 +74,7 @@ function planGrant(
   };
 }
 
-/** Whose openings to revoke. */
+/** The openings to revoke. */
 type Whom =
   | { readonly is: 'client'; readonly family: Family; readonly key: Buffer; readonly client: string }
   | { readonly is: 'user'; readonly name: string }
@@ -111,11 +109,11 @@ export interface Revoked {
  * is not in needs no change. `ask` and errors are as for {@link grant}. `approve` gets the planned revocation, and may throw.
  */
 export function revoke(
-  connection: Connection,
+  writer: Writer,
   ask: (ruleset: Ruleset) => Revocation,
   options: { readonly connections: boolean; readonly approve: (revoked: Revoked) => Promise<void> },
 ): Promise<Revoked> {
-  return changeState(connection, async ruleset => {
+  return changeState(writer, async (ruleset, others) => {
     const revocation = ask(ruleset);
     const wanted = new Set<string>(
       FAMILIES.flatMap(family => [
@@ -126,10 +124,15 @@ export function revoke(
         ...(options.connections ? CONNECTIONS.map(set => set(family)) : []),
       ]),
     );
-    const state = await withState(connection, ruleset, name => wanted.has(name));
-    const planned = { ruleset, revocation, ...planRevocation(state, revocation, options.connections) };
+    const planOf = async (table: Ruleset) => {
+      const state = await withState(writer.connection, table, name => wanted.has(name));
+      return planRevocation(state, revocation, options.connections);
+    };
+    const planned = { ruleset, revocation, ...(await planOf(ruleset)) };
     await options.approve(planned);
-    return planned;
+    const changes = [...planned.changes];
+    for (const other of others) changes.push(...(await planOf(other)).changes);
+    return { ...planned, changes };
   });
 }
 
@@ -190,9 +193,9 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
 }
 
 /** Revokes the openings of all clients that came in at these places, for every service. */
-export function revokePlaces(connection: Connection, places: ReadonlySet<number>): Promise<unknown> {
-  return changeState(connection, async ruleset => {
-    const state = await withState(connection, ruleset, name =>
+export function revokePlaces(writer: Writer, places: ReadonlySet<number>): Promise<unknown> {
+  return changeState(writer, async ruleset => {
+    const state = await withState(writer.connection, ruleset, name =>
       ['clients', 'users'].includes(holds(name) ?? ''),
     );
     const sets = byName(state.sets);
@@ -226,38 +229,22 @@ export function clientKeys(whom: Whom, family: Family, openings: readonly Openin
   return new Set(clients.filter(it => it.family === family).map(({ key }) => key.toString('hex')));
 }
 
-/** Lets clients in again that came in by the former table while ours was made anew, so that ours does not have them. */
-export function putBack(connection: Connection, clients: readonly KnownClient[]): Promise<unknown> {
-  return changeState(connection, async ruleset => {
-    const wanted = clientElements(clients, monotonic());
-    const { sets } = await withState(connection, ruleset, name => wanted.has(name));
-    const changes = sets.flatMap(set => {
-      const there = new Set(set.elements.map(({ key }) => key.toString('hex')));
-      const missing = (wanted.get(set.name) ?? []).filter(({ key }) => !there.has(key.toString('hex')));
-      return newElements(ruleset.table.name, set, missing);
-    });
-    return { changes };
-  });
-}
-
-/** One transaction on our table, planned again if another program wrote in between. */
-async function changeState<T extends { readonly changes: readonly Change[] }>(
-  connection: Connection,
-  plan: (ruleset: Ruleset) => Promise<T>,
-): Promise<Omit<T, 'changes'>> {
-  const commits = new Commits(connection);
-  return retry(async () => {
-    const { ours, generation } = await readKernel(connection);
-    const [ruleset] = ours;
-    if (!ruleset)
-      throw new CannotChangeError('nothing is loaded, so nothing is guarded: run "knockd-nft load" first');
-    const { changes, ...result } = await plan(ruleset);
-    if (changes.length > 0)
-      await commits.commit(changes, generation).catch(error => {
-        throw cameOrWent(error) ? new StaleGenerationError() : error;
-      });
-    return result;
-  });
+/**
+ * One transaction on our table, planned again if another program wrote in between. While a load gives our table another name, there
+ * are `others`, and each takes over the clients of the one before.
+ */
+function changeState<T extends { readonly changes: readonly Change[] }>(
+  writer: Writer,
+  plan: (ruleset: Ruleset, others: readonly Ruleset[]) => Promise<T>,
+): Promise<T> {
+  return writer.change(
+    async ({ ours: [ruleset, ...others] }) => {
+      if (!ruleset)
+        throw new CannotChangeError('nothing is loaded, so nothing is guarded: run "knockd-nft load" first');
+      return plan(ruleset, others);
+    },
+    { again: cameOrWent, surely: true },
+  );
 }
 
 /** Packets and time-outs change state without a new generation, so an element may have come or expired. */

@@ -1,6 +1,6 @@
 import { deleteChain, newChain } from '../nftables/chain.ts';
 import type { Change } from '../nftables/change.ts';
-import { deleteElements, flushSet, newElements, sameElement } from '../nftables/element.ts';
+import { compareElements, deleteElements, flushSet, newElements } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
 import { deleteCounter, newCounter } from '../nftables/named-counter.ts';
 import { flushChain, newRule, sameRule } from '../nftables/rule.ts';
@@ -129,7 +129,7 @@ export function recreatedState(current: Ruleset, wanted: Ruleset, sizeInPlace: b
   const there = index(current).sets;
   return wanted.sets.flatMap(set => {
     const old = there.get(set.name);
-    return old && ownerOf(old) === 'packets' && !sameSet(old, set) && !(sizeInPlace && sameButSize(old, set))
+    return old && !sameSet(old, set) && ownerOf(old) === 'packets' && !(sizeInPlace && sameButSize(old, set))
       ? [old.name]
       : [];
   });
@@ -173,23 +173,6 @@ function sameButSize(current: NftSet, wanted: NftSet): boolean {
   return wanted.size !== undefined && sameSet({ ...current, size: wanted.size }, wanted);
 }
 
-function compareElements(
-  current: readonly Element[],
-  wanted: readonly Element[],
-): { added: Element[]; removed: Element[] } {
-  const identity = ({ key, end, all }: Element) =>
-    `${key.toString('latin1')}${end ? 'end' : ''}${all ? 'all' : ''}`;
-  const stale = new Map(current.map(element => [identity(element), element]));
-  const added = wanted.filter(element => {
-    const id = identity(element);
-    const there = stale.get(id);
-    if (!there || !sameElement(there, element)) return true;
-    stale.delete(id);
-    return false;
-  });
-  return { added, removed: [...stale.values()] };
-}
-
 /**
  * The elements that a new set of state takes over from an old one. Elements of a meter hold more than a time, so they stay
  * behind, and a source starts with a full bucket again.
@@ -224,14 +207,17 @@ function planChain(
     return { chain: wanted, is: 'recreated', policy: false };
   const policy = current.hook?.policy !== wanted.hook?.policy;
   const sameRules =
-    current.rules.length === wanted.rules.length &&
-    wanted.rules.every((rule, number) => {
-      const there = current.rules[number];
-      return there !== undefined && sameRule(there, rule);
-    });
-  const refers = current.rules.some(({ expressions }) =>
-    expressions.some(expression => recreatedSets.has(setOf(expression))),
-  );
+    current.rules === wanted.rules ||
+    (current.rules.length === wanted.rules.length &&
+      wanted.rules.every((rule, number) => {
+        const there = current.rules[number];
+        return there !== undefined && sameRule(there, rule);
+      }));
+  const refers =
+    recreatedSets.size > 0 &&
+    current.rules.some(({ expressions }) =>
+      expressions.some(expression => recreatedSets.has(setOf(expression))),
+    );
   return { chain: wanted, is: sameRules && !refers ? 'same' : 'changed', policy };
 }
 

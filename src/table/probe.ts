@@ -12,6 +12,7 @@ import { newRule } from '../nftables/rule.ts';
 import { newSet } from '../nftables/set.ts';
 import { decodeTable, deleteTable, getTables, newTable } from '../nftables/table.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
+import * as elements from '../ruleset/elements.ts';
 import * as match from '../ruleset/match.ts';
 import { MARK } from '../ruleset/names.ts';
 import { CannotChangeError } from './errors.ts';
@@ -40,7 +41,7 @@ const PROBES: readonly (readonly [kind: keyof typeof FEATURES, expressions: read
     'dynset',
     [
       ...match.family('ipv4'),
-      ...match.change({ family: 'ipv4', length: 32 }, { op: 'delete', set: SET.name }),
+      ...elements.change({ family: 'ipv4', length: 32 }, { op: 'delete', set: SET.name }),
     ],
   ],
 ];
@@ -80,8 +81,8 @@ function changes(probes: typeof PROBES): Change[] {
 }
 
 /**
- * Throws {@link CannotChangeError} where the kernel forgets a table's comment: we would not know ours again. Only one that calls
- * itself older (`release`) than those that keep it is tried, by a table that is there for a moment.
+ * Throws {@link CannotChangeError} if the kernel forgets a table's comment, since we would not know our table again. It
+ * tries only kernels whose `release` is older than those that keep comments, with a table that is there for a moment.
  */
 export async function refuseForgetful(connection: Connection, release: string): Promise<void> {
   const { since } = FEATURES.comment;

@@ -1,10 +1,11 @@
+import { setTimeout } from 'node:timers/promises';
 import { type Connection, type Reply, wholeDump } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { attributesOf, type Message, requestOf } from '../netlink/nfnetlink.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
 import { decodeElements, getElement, getElements } from '../nftables/element.ts';
 import { decodeCounter, getCounters } from '../nftables/named-counter.ts';
-import { decodeRule, getRules } from '../nftables/rule.ts';
+import { decodeRule, getRules, sameRule } from '../nftables/rule.ts';
 import {
   byName,
   type ChainWithRules,
@@ -20,6 +21,7 @@ import { decodeSet, getSets } from '../nftables/set.ts';
 import { decodeTable, getTables } from '../nftables/table.ts';
 import { readGeneration } from '../nftables/transaction.ts';
 import { holdsConnections, MARK, ownerOf } from '../ruleset/names.ts';
+import { decompile, remember } from '../ruleset/program.ts';
 
 /** The tables of family inet at one generation of the ruleset. */
 export interface Kernel {
@@ -35,10 +37,59 @@ export interface Kernel {
  */
 export async function readKernel(connection: Connection): Promise<Kernel> {
   const generation = await readGeneration(connection);
-  const tables = (await dump(connection, getTables)).map(reply => decodeTable(attributesOf(reply.payload)));
+  const tables = await readTables(connection);
   const ours: Ruleset[] = [];
   for (const table of tables) if (table.comment === MARK) ours.push(await readTable(connection, table));
   return { generation, tables, ours };
+}
+
+/** A ruleset of ours, and the kernel's generation while it is there as this very program loaded it. */
+interface Former {
+  readonly generation: number;
+  readonly ruleset: () => Ruleset;
+}
+
+/**
+ * Like {@link readKernel}, but our table is not read. While the generation is that of the former load, the program in the kernel is
+ * what that load made: packets change only state. Only the base chains are compared with the kernel's, since the first rule says which
+ * configuration the table is of. Undefined if the table has to be read. Counters have no values, and sets no count.
+ */
+export async function recallKernel(
+  connection: Connection,
+  { generation, ruleset: compiled }: Former,
+): Promise<Kernel | undefined> {
+  if ((await readGeneration(connection)) !== generation) return undefined;
+  const ruleset = compiled();
+  const tables = await readTables(connection);
+  const [ours, ...others] = tables.filter(({ comment }) => comment === MARK);
+  if (others.length > 0 || ours?.name !== ruleset.table.name || ours.dormant || ours.owner) return undefined;
+  for (const { name, hook, rules } of ruleset.chains) {
+    if (!hook) continue;
+    const there = await dump(connection, getRules(ours.name, name));
+    const isSame = (rule: Rule, index: number) => {
+      const reply = there[index];
+      return reply !== undefined && sameRule(decodeRule(attributesOf(reply.payload)), rule);
+    };
+    if (there.length !== rules.length || !rules.every(isSame)) return undefined;
+  }
+  const there = { ...ruleset, table: ours }; // with its handle
+  remember(there, () => decompile(ruleset));
+  return { generation, tables, ours: [there] };
+}
+
+async function readTables(connection: Connection): Promise<Table[]> {
+  return (await dump(connection, getTables)).map(reply => decodeTable(attributesOf(reply.payload)));
+}
+
+/** Whether there is a table with our mark. */
+export async function hasOurs(connection: Connection): Promise<boolean> {
+  return (await readTables(connection)).some(({ comment }) => comment === MARK);
+}
+
+/** The handle of our table of that name, which no later table of that name has; undefined if there is none. */
+export async function handleOf(connection: Connection, name: string): Promise<string | undefined> {
+  const tables = await readTables(connection);
+  return tables.find(table => table.name === name && table.comment === MARK)?.handle?.toString();
 }
 
 /** Like {@link readKernel}, but reads again if another program wrote meanwhile. It gives up if they never pause. */
@@ -93,22 +144,39 @@ export async function readElements(
 ): Promise<Element[]> {
   // for ranges the kernel counts halves, and a range up to the last address counts as none
   if (set.count === 0 && set.size !== undefined && !set.interval) return [];
-  const replies = await dump(connection, getElements(table, set.name));
-  return replies.flatMap(reply => decodeElements(attributesOf(reply.payload)));
+  for (let left = READINGS; ; left--) {
+    const replies = await dump(connection, getElements(table, set.name));
+    const elements = replies.flatMap(reply => decodeElements(attributesOf(reply.payload)));
+    if (set.interval || left <= 1 || isWhole(elements, replies.length)) return elements;
+    await setTimeout(PAUSE);
+  }
 }
 
-/** Whether a set has an element of this key. A set that is not there has none. */
-export async function hasElement(
+/** How often to read a set that grows, and the pause in between, in milliseconds. */
+const READINGS = 100;
+const PAUSE = 10;
+
+/**
+ * The kernel gives a large set in several parts, and remembers how many elements came before each. When it moves the elements to a
+ * larger table meanwhile, as it does a moment after many were added, they stand in another order: some come twice, and as many
+ * not at all.
+ */
+function isWhole(elements: readonly Element[], parts: number): boolean {
+  return parts <= 1 || new Set(elements.map(({ key }) => key.toString('latin1'))).size === elements.length;
+}
+
+/** The element of this key; undefined if the set has none, or is not there. */
+export async function readElement(
   connection: Connection,
   table: string,
-  set: NftSet,
+  set: string,
   key: Buffer,
-): Promise<boolean> {
+): Promise<Element | undefined> {
   try {
-    await connection.request(requestOf(getElement(table, set.name, key)));
-    return true;
+    const { payload } = await connection.request(requestOf(getElement(table, set, key)));
+    return decodeElements(attributesOf(payload))[0];
   } catch (error) {
-    if (error instanceof NetlinkError && error.code === 'ENOENT') return false;
+    if (error instanceof NetlinkError && error.code === 'ENOENT') return undefined;
     throw error;
   }
 }
@@ -121,7 +189,7 @@ export async function withState(
 ): Promise<Ruleset> {
   const sets: SetWithElements[] = [];
   for (const set of ruleset.sets) {
-    const read = ownerOf(set) === 'packets' && named(set.name);
+    const read = named(set.name) && ownerOf(set) === 'packets';
     sets.push(read ? { ...set, elements: await readElements(connection, ruleset.table.name, set) } : set);
   }
   return { ...ruleset, sets };

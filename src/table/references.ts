@@ -13,29 +13,28 @@ function setOf(expression: Expression): string | undefined {
   return expression.kind === 'lookup' || expression.kind === 'dynset' ? expression.set : undefined;
 }
 
-/** The sets that the rules of some chains look up or change. */
-export function setsOf(chains: readonly ChainWithRules[]): Set<string> {
-  return new Set(
-    chains.flatMap(({ rules }) =>
-      rules.flatMap(({ expressions }) => expressions.flatMap(it => setOf(it) ?? [])),
-    ),
-  );
-}
-
-/** Some chains, and all that packets can reach from them. */
-export function reachable({ chains, sets }: Ruleset, from: readonly ChainWithRules[]): ChainWithRules[] {
+/** Some chains, all that packets can reach from them, and the names of the sets that their rules look up or change. */
+export function reachable(
+  { chains, sets }: Ruleset,
+  from: readonly ChainWithRules[],
+): { readonly chains: readonly ChainWithRules[]; readonly sets: ReadonlySet<string> } {
   const [named, maps] = [byName(chains), byName(sets)];
   const found = new Map(from.map(chain => [chain.name, chain]));
+  const asked = new Set<string>();
+  const reach = (name: string): void => {
+    const chain = named.get(name);
+    if (chain && !found.has(name)) found.set(name, chain);
+  };
   for (const { rules } of found.values())
-    for (const expression of rules.flatMap(({ expressions }) => expressions)) {
-      const map = maps.get(setOf(expression) ?? '')?.elements ?? [];
-      const next = map.flatMap(({ data }) => (data && 'chain' in data ? [data.chain] : []));
-      for (const name of [...next, chainOf(expression) ?? '']) {
-        const chain = named.get(name);
-        if (chain && !found.has(name)) found.set(name, chain);
+    for (const { expressions } of rules)
+      for (const expression of expressions) {
+        const [chain, set] = [chainOf(expression), setOf(expression)];
+        if (chain !== undefined) reach(chain);
+        if (set === undefined || asked.has(set)) continue;
+        asked.add(set);
+        for (const { data } of maps.get(set)?.elements ?? []) if (data && 'chain' in data) reach(data.chain);
       }
-    }
-  return [...found.values()];
+  return { chains: [...found.values()], sets: asked };
 }
 
 /** New names for the sets and chains that rules refer to. */

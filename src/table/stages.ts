@@ -1,5 +1,5 @@
 import { FAMILIES } from '../inet/family.ts';
-import { sameElement } from '../nftables/element.ts';
+import { compareElements, identityOf } from '../nftables/element.ts';
 import { sameRule } from '../nftables/rule.ts';
 import {
   byName,
@@ -13,11 +13,12 @@ import {
 import { sameSet } from '../nftables/set.ts';
 import { names, ownerOf } from '../ruleset/names.ts';
 import { decompile, guardedPorts } from '../ruleset/program.ts';
+import { isKnock } from '../ruleset/sets.ts';
 import { asides, decided, isAside } from './asides.ts';
-import { reachable, rewritten, setsOf } from './references.ts';
+import { reachable, rewritten } from './references.ts';
 
 /**
- * What the next transaction should make of the table, on the way to `wanted`. Nearly always that is `wanted` itself.
+ * The table that the next transaction should make, on the way to `wanted`. Nearly always that is `wanted` itself.
  *
  * A transaction is atomic for each packet only in its rules: in all chains, the packet takes the rules of the generation in
  * which it entered the base chain. The rest is as it is at that moment:
@@ -77,19 +78,16 @@ function isSeamless(current: Ruleset, wanted: Ruleset): boolean {
     return false;
   const chains = byName(current.chains);
   const changes = changed.map(map => ({ map, verdicts: changedVerdicts(map, after.get(map.name)) }));
-  // a knock port is as open as a port that has no element at all
-  const isAnswer = (verdict: string | undefined) => verdict !== undefined && verdict !== 'knock';
   if (
     changes.some(({ verdicts }) =>
-      verdicts.some(({ from, to }) => isAnswer(from) && to !== undefined && !isCode(to) && !chains.has(to)),
+      verdicts.some(
+        ({ from, to }) => from !== undefined && to !== undefined && !isCode(to) && !chains.has(to),
+      ),
     )
   )
     return false;
   const ports: readonly string[] = [names.ports, names.guards];
-  const moves = changes.some(
-    ({ map, verdicts }) =>
-      ports.includes(map.name) && verdicts.some(({ from, to }) => isAnswer(from) || isAnswer(to)),
-  );
+  const moves = changes.some(({ map, verdicts }) => ports.includes(map.name) && verdicts.length > 0);
   return !moves || letsInTheSame(current, wanted);
 }
 
@@ -97,8 +95,13 @@ function dropsByPolicy({ chains }: Ruleset): boolean {
   return chains.some(({ hook }) => hook?.policy === 'drop');
 }
 
+/** The hooks where packets are let in or not. The chain at `forward` lets nothing in, so it may come and go at any time. */
 function hooks({ chains }: Ruleset): Map<string, Hook> {
-  return new Map(chains.flatMap(({ name, hook }) => (hook && !isAside(name) ? [[name, hook]] : [])));
+  return new Map(
+    chains.flatMap(({ name, hook }) =>
+      hook && hook.name !== 'forward' && !isAside(name) ? [[name, hook]] : [],
+    ),
+  );
 }
 
 function sameHook(a: Hook, b: Hook | undefined): boolean {
@@ -112,11 +115,9 @@ function samePlace(a: Hook, b: Hook | undefined): boolean {
 /** The maps of the program that hooked chains read, and that are going to change or to go. */
 function mapsThatChange(current: Ruleset, wanted: Ruleset): SetWithElements[] {
   const after = byName(wanted.sets);
-  const read = setsOf(
-    reachable(
-      current,
-      current.chains.filter(({ name, hook }) => hook && !isAside(name)),
-    ),
+  const { sets: read } = reachable(
+    current,
+    current.chains.filter(({ name, hook }) => hook && !isAside(name)),
   );
   return current.sets.filter(set => {
     if (set.data === undefined || ownerOf(set) !== 'program' || !read.has(set.name)) return false;
@@ -134,31 +135,27 @@ function rangesThatChange(current: Ruleset, wanted: Ruleset): SetWithElements[] 
   );
 }
 
-const keyOf = ({ key, end, all }: Element) =>
-  `${key.toString('latin1')}${end ? 'end' : ''}${all ? 'all' : ''}`;
-
 function sameElements(some: readonly Element[], others: readonly Element[]): boolean {
-  const there = new Map(others.map(element => [keyOf(element), element]));
-  return (
-    some.length === others.length &&
-    some.every(element => {
-      const other = there.get(keyOf(element));
-      return other !== undefined && sameElement(element, other);
-    })
-  );
+  if (some.length !== others.length) return false;
+  const { added, removed } = compareElements(some, others);
+  return added.length + removed.length === 0;
 }
 
-/** For each key that changes, the chain or the verdict that it led to and will lead to; undefined if there is no element. */
+/**
+ * For each key that changes, the chain or the verdict that it led to and will lead to; undefined if there is no element. A knock
+ * port is as open as a port that has none.
+ */
 function changedVerdicts(map: SetWithElements, then: SetWithElements | undefined) {
-  const verdicts = (set: SetWithElements | undefined) =>
+  const { added, removed } = compareElements(map.elements, then?.elements ?? []);
+  const verdicts = (elements: readonly Element[]) =>
     new Map(
-      set?.elements.flatMap(element => {
+      elements.flatMap(element => {
         const { data } = element;
-        if (data === undefined || Buffer.isBuffer(data)) return [];
-        return [[keyOf(element), 'chain' in data ? data.chain : data.code]];
+        if (data === undefined || Buffer.isBuffer(data) || isKnock(data)) return [];
+        return [[identityOf(element), 'chain' in data ? data.chain : data.code]];
       }),
     );
-  const [before, after] = [verdicts(map), verdicts(then)];
+  const [before, after] = [verdicts(removed), verdicts(added)];
   return [...new Set([...before.keys(), ...after.keys()])]
     .map(key => ({ from: before.get(key), to: after.get(key) }))
     .filter(({ from, to }) => from !== to);
@@ -174,10 +171,11 @@ function letsInTheSame(current: Ruleset, wanted: Ruleset): boolean {
   const admits = ({ name, hook }: ChainWithRules) =>
     hook !== undefined || /^(guard_|closed_|exempt$|running$|resent$|admit$|interfaces$)/.test(name);
   const sameRules = (some: readonly Rule[], others: readonly Rule[]) =>
-    some.length === others.length &&
-    some.every(({ expressions }, index) =>
-      sameRule({ expressions }, { expressions: others[index]?.expressions ?? [] }),
-    );
+    some === others ||
+    (some.length === others.length &&
+      some.every(({ expressions }, index) =>
+        sameRule({ expressions }, { expressions: others[index]?.expressions ?? [] }),
+      ));
   const networks = ({ sets }: Ruleset, name: string) => sets.find(set => set.name === name)?.elements ?? [];
   return (
     current.chains.every(chain => {

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 
 /**
  * Makes text of others harmless. Names, comments and errors may hold characters that a terminal obeys, or that hide what a line
- * really says. Everything that we print goes through here, in {@link writeLines} and on the live screen, so that no other code
- * has to think of it.
+ * really says. Everything that we print goes through here, in {@link writeLines} and on the live screen, so that no
+ * other code has to take care of this.
  */
 
 /** Stands for the escape character in our own colours. It is random, so no other text can contain it. */

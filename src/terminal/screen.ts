@@ -1,7 +1,7 @@
 import { emitKeypressEvents, type Key } from 'node:readline';
 import { written } from './harmless.ts';
 
-/** What a screen reports to the code that draws on it. */
+/** The calls that a screen makes to the code that draws on it. */
 export interface Listener {
   /** A key by its name, `q`, unless the screen uses it itself. */
   readonly key: (key: string) => void;
@@ -58,7 +58,7 @@ export function openScreen(listener: Listener): Screen {
     if (typing) stdin.setRawMode(false);
   };
   const again = () => {
-    if (typing) stdin.setRawMode(false); // or Node.js would not set it again, whatever others have set
+    if (typing) stdin.setRawMode(false); // otherwise Node.js would not set it again if other programs changed it
     enter();
     listener.redraw();
   };

@@ -16,18 +16,18 @@ import type { Ruleset } from '../nftables/ruleset.ts';
 import { ANY_GENERATION, commit } from '../nftables/transaction.ts';
 import { compile } from '../ruleset/compile.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
-import { decompile, programOf } from '../ruleset/program.ts';
+import { decompile } from '../ruleset/program.ts';
 import { knownClients } from '../table/clients.ts';
 import { TrialError } from '../table/errors.ts';
 import { planLoad } from '../table/load.ts';
 import { plan } from '../table/plan.ts';
 import { readAtOnce, withState } from '../table/read.ts';
-import { VERSION } from '../version.ts';
 import { type Claim, newTrialId, refuseSecondTrial, type Trial, writeStart, writeTrial } from './notes.ts';
 import { restore } from './settle.ts';
 import { rememberUnconfirmed } from './unconfirmed.ts';
 import { armUndo, type Undoer } from './undoer.ts';
-import { beginWitness, type Start, sessionId } from './witness.ts';
+import { sessionId } from './visits.ts';
+import { beginWitness, type Start } from './witness.ts';
 
 /** A trial that is asked for. */
 interface Attempt {
@@ -49,7 +49,7 @@ export interface Begun {
   /** How many running connections were put on record. */
   readonly sessions: number;
   readonly changes: readonly Difference[];
-  /** What could not be carried over, or fed to the kernel. */
+  /** Messages about elements and tokens that could not be carried over, or fed to the kernel. */
   readonly warnings: readonly string[];
 }
 
@@ -65,7 +65,7 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
   return withKernel(async access => {
     const { connection, sessions } = access;
     const { config, bytes, path, candidate, duration, login } = attempt;
-    const wanted = compile(config, VERSION);
+    const wanted = compile(config);
     const seen = monotonic();
     const kernel = await readAtOnce(connection);
     const { changes, before } = await planLoad(connection, kernel, wanted, async () => []);
@@ -94,9 +94,13 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
       };
       claim = writeTrial(env, trial);
       if (candidate === null) rememberUnconfirmed(env, bytes);
-      writeHold(env, { reason: `trying ${candidate ?? path}`, until: trial.until + GRACE });
+      writeHold(env, {
+        reason: `trying ${candidate ?? path}`,
+        until: trial.until + GRACE,
+        lasts: { from: trial.ends - duration, to: trial.ends + GRACE },
+      });
       const loaded = await apply(access, config, { env });
-      const changes = loaded.before ? differences(decompile(loaded.before), programOf(config)) : [];
+      const changes = loaded.before ? differences(decompile(loaded.before), decompile(wanted)) : [];
       const start = await beginWitness(connection, loaded.before, wanted, {
         changes,
         login,
@@ -116,7 +120,8 @@ export async function beginTrial(env: NodeJS.ProcessEnv, attempt: Attempt): Prom
 /** Undoes the trial, even if the undoer did so before and the load then replaced what it had restored. */
 async function abandon(env: NodeJS.ProcessEnv, access: Access, { trial, drop }: Claim): Promise<void> {
   await restore(access, env, trial);
-  bringBackHold(env, trial.hold ?? undefined);
+  const left = bringBackHold(env, trial.hold ?? undefined);
+  if (left !== undefined) throw new TrialError(left); // the undoer goes on trying
   drop({ is: 'undone' });
 }
 

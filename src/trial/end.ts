@@ -1,6 +1,6 @@
-import { closeSync, fstatSync, readFileSync, rmSync } from 'node:fs';
+import { fstatSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { openPlain, writeWhole } from '../host/files.ts';
+import { closeRead, openPlain, writeWhole } from '../host/files.ts';
 import { runtimeFolder } from '../host/hold.ts';
 import type { Shown } from './witness.ts';
 
@@ -35,7 +35,7 @@ export function readEnd(env: NodeJS.ProcessEnv, id: string): End | undefined {
       const { id: of, ...end } = JSON.parse(text) as End & { readonly id: string };
       return of === id ? end : undefined;
     } finally {
-      closeSync(descriptor);
+      closeRead(descriptor);
     }
   } catch {
     return undefined;

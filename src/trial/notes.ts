@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, fstatSync, linkSync, mkdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
+import { fstatSync, linkSync, mkdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deserialize, serialize } from 'node:v8';
-import { monotonic } from '../host/clock.ts';
-import { openPlain, removeTemporary, writeTemporary, writeWhole } from '../host/files.ts';
+import { bootId, isOfThisBoot, monotonic } from '../host/clock.ts';
+import { closeRead, openPlain, removeTemporary, writeTemporary, writeWhole } from '../host/files.ts';
 import { type Hold, readHold, runtimeFolder } from '../host/hold.ts';
 import { tryLock } from '../host/lock.ts';
 import { ownNetwork } from '../host/network.ts';
@@ -15,7 +15,7 @@ import { TrialError } from '../table/errors.ts';
 import { type End, writeEnd } from './end.ts';
 import type { Start } from './witness.ts';
 
-/** What `try` notes in the runtime folder, so that any process can confirm or undo the trial. */
+/** The notes that `try` leaves in the runtime folder, so that any process can confirm or undo the trial. */
 export interface Trial {
   readonly id: string;
   /** The network namespace whose rules are on trial. Several namespaces may share the folder. */
@@ -48,16 +48,21 @@ export interface Trial {
   readonly start: Start | null;
 }
 
-/** The notes as they are written. Version 1 is that of knockd-nft 1.0.0, whose notes name no version. */
+/** How long after its end a trial may still be undone, in milliseconds. Its hold is over by then. */
+const LATE = 60_000;
+
+/** The notes as they are written. Version 1 is that of knockd-nft 1.0.0. Its notes name no version. */
 const NOTES_VERSION = 2;
 
 interface SavedTrial extends Omit<Trial, 'former'> {
   readonly version: typeof NOTES_VERSION;
+  /** The boot that all its times are of. Early notes of this version do not say so. */
+  readonly boot?: string;
   readonly former: SavedRuleset | null;
 }
 
 /** Notes of version 1. Their counters say nothing about which client came in. */
-type FirstTrial = Omit<SavedTrial, 'version' | 'ends' | 'by' | 'start'>;
+type FirstTrial = Omit<SavedTrial, 'version' | 'boot' | 'ends' | 'by' | 'start'>;
 
 const trialPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'trial');
 const SECRET = { mode: 0o600 } as const;
@@ -71,6 +76,7 @@ export function newTrialId(): string {
 function encode({ former, ...trial }: Trial): Buffer {
   const saved = {
     version: NOTES_VERSION,
+    boot: bootId(),
     ...trial,
     former: former && saveRuleset(former),
   } satisfies SavedTrial;
@@ -86,16 +92,22 @@ export class UnreadableTrialError extends TrialError {
   }
 }
 
-function decode(descriptor: number): Trial {
+/**
+ * Undefined for a trial that the end of its boot, or of its container, ended, since the folder may outlive both: then it is of another
+ * boot, or of another network, and its time has long been over.
+ */
+function decode(descriptor: number): Trial | undefined {
   const saved = deserializeOr(readFileSync(descriptor).subarray(2 * ID));
   if (typeof saved !== 'object' || saved === null) throw new UnreadableTrialError();
+  if (!isOfThisBoot('boot' in saved ? saved.boot : undefined)) return undefined;
   const { version, former, ...trial } = { version: 1, ...saved } as
     | SavedTrial
     | (FirstTrial & { version: 1 });
+  if ('ends' in trial && trial.network !== ownNetwork() && trial.ends + LATE < monotonic()) return undefined;
   const restored = (): Ruleset | null => former && restoreRuleset(former);
   switch (version) {
     case NOTES_VERSION:
-      return { ...(trial as Omit<SavedTrial, 'version' | 'former'>), former: restored() };
+      return { ...(trial as Omit<SavedTrial, 'version' | 'boot' | 'former'>), former: restored() };
     case 1: {
       const ends = monotonic() + trial.until - Date.now();
       return { ...trial, ends, by: { pid: 0, start: null }, start: null, former: restored() };
@@ -119,7 +131,7 @@ function openTrial(env: NodeJS.ProcessEnv): number | undefined {
   try {
     const descriptor = openPlain(path);
     if (fstatSync(descriptor).uid === process.geteuid?.()) return descriptor;
-    closeSync(descriptor);
+    closeRead(descriptor);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     if (codeOf(error) !== undefined && codeOf(error) !== 'ELOOP') throw error;
@@ -140,7 +152,7 @@ export function readTrial(env: NodeJS.ProcessEnv): Trial | undefined {
   try {
     return decode(descriptor);
   } finally {
-    closeSync(descriptor);
+    closeRead(descriptor);
   }
 }
 
@@ -151,7 +163,7 @@ export function isUnderWay(env: NodeJS.ProcessEnv, id: string): boolean {
   try {
     return readId(descriptor) === id;
   } finally {
-    closeSync(descriptor);
+    closeRead(descriptor);
   }
 }
 
@@ -167,9 +179,9 @@ function refuseSecond(): never {
 
 /** Throws {@link TrialError} if a trial is under way. */
 export function refuseSecondTrial(env: NodeJS.ProcessEnv): void {
-  const descriptor = openTrial(env);
-  if (descriptor === undefined) return;
-  closeSync(descriptor);
+  const claim = claimTrial(env, undefined, true);
+  if (claim === undefined) return;
+  if (claim !== 'taken') claim.release();
   refuseSecond();
 }
 
@@ -198,9 +210,9 @@ function claimOf(env: NodeJS.ProcessEnv, descriptor: number, trial: Trial): Clai
         writeEnd(env, trial.id, end);
         rmSync(path);
       }
-      closeSync(descriptor);
+      closeRead(descriptor);
     },
-    release: () => closeSync(descriptor),
+    release: () => closeRead(descriptor),
   };
 }
 
@@ -221,7 +233,7 @@ export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): Claim {
     linkSync(own, trialPath(env)); // unlike a rename, it fails if there is one
     return claimOf(env, descriptor, trial);
   } catch (error) {
-    if (descriptor !== undefined) closeSync(descriptor);
+    if (descriptor !== undefined) closeRead(descriptor);
     if (codeOf(error) !== 'EEXIST') throw error;
     refuseSecond();
   } finally {
@@ -241,7 +253,10 @@ export function writeStart(
   return true;
 }
 
-/** Claims the trial under way, or only the one of this id; `taken` if another process begins or ends it at this moment. */
+/**
+ * Claims the trial under way, or only the one of this id; `taken` if another process begins or ends it at this moment. The notes of
+ * one that a boot ended are removed.
+ */
 function claimTrial(
   env: NodeJS.ProcessEnv,
   id: string | undefined,
@@ -254,12 +269,16 @@ function claimTrial(
     if (id !== undefined && readId(descriptor) !== id) return undefined;
     if ((locked && !tryLock(descriptor)) || !isAt(trialPath(env), descriptor)) return 'taken';
     const trial = decode(descriptor);
+    if (!trial) {
+      if (locked) rmSync(trialPath(env));
+      return undefined;
+    }
     if (trial.network !== ownNetwork())
       throw new TrialError(`the trial is for another network namespace, ${trial.network}: run this there`);
     claim = claimOf(env, descriptor, trial);
     return claim;
   } finally {
-    if (!claim) closeSync(descriptor);
+    if (!claim) closeRead(descriptor);
   }
 }
 

@@ -19,7 +19,7 @@ export interface Proof {
   readonly singleUse: boolean;
   /** Its users, by the places at the ends of their sequences, and by those that their tokens lead to. */
   readonly users: ReadonlyMap<number, string | null>;
-  /** The places where a knock is proof whoever sends it. */
+  /** The places where a knock from any client is proof. */
   readonly anybody: ReadonlySet<number>;
   /** Whether every knock from the author's address is proof, too. */
   readonly author: boolean;
@@ -32,15 +32,15 @@ export interface Author {
 }
 
 /**
- * What confirms a trial, from the table before, the one on trial, their differences, and the connection that the trial was
- * begun over.
+ * Finds the knocks that confirm a trial, from the table before, the one on trial, their differences, and the connection
+ * that the trial was begun over.
  *
- * A sequence or secret that the table before did not know is proof whoever uses it, because the author gave it
- * out. A sequence that stays is proof, too, if its own service is all that changed: its knock then went through the rules on
- * trial. Otherwise a user who knows nothing of the trial may knock it, and come in by rules that stayed, while the author is
- * locked out by rules that changed. So it is proof only from the author's own address, and only if it opens the service that
- * guards the port of the author's connection. If no service guards that port, any service counts, unless the port is closed
- * to all.
+ * A sequence or secret that the table before did not know is proof from any client, because its user has it from the
+ * author. A sequence that stays is proof, too, if its own service is all that changed: its knock then went through the
+ * rules on trial. Otherwise a user who knows nothing of the trial may knock it, and come in by rules that stayed, while
+ * the author is locked out by rules that changed. So it is proof only from the author's own address, and only if it
+ * opens the service that guards the port of the author's connection. If no service guards that port, any service
+ * counts, unless the port is closed to all.
  */
 export function proofsOf(
   before: Ruleset | undefined,

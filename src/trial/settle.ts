@@ -9,14 +9,14 @@ import { type Access, withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
 import { rightsOf } from '../host/edit-file.ts';
 import { writeWhole } from '../host/files.ts';
-import { bringBackHold, endHold, readHold } from '../host/hold.ts';
+import { bringBackHold, endHold } from '../host/hold.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
 import { compile } from '../ruleset/compile.ts';
 import { TrialError } from '../table/errors.ts';
-import { planLoad, unload } from '../table/load.ts';
+import { isInForce, unload } from '../table/load.ts';
 import { readKernel } from '../table/read.ts';
 import { withoutRevoked } from '../table/revocations.ts';
-import { VERSION } from '../version.ts';
+import { Writer } from '../table/writer.ts';
 import { type End, readEnd } from './end.ts';
 import { awaitTrial, type Claim, type Trial } from './notes.ts';
 import { forgetUnconfirmed, isUnconfirmed } from './unconfirmed.ts';
@@ -26,7 +26,7 @@ import type { Shown } from './witness.ts';
 /** A trial that ended. */
 export interface Settled extends End {
   readonly trial: Trial;
-  /** What could not be brought back. */
+  /** Messages about parts that could not be brought back. */
   readonly warnings: readonly string[];
 }
 
@@ -62,13 +62,27 @@ async function end(
   let warnings: readonly string[];
   try {
     warnings = await act(claim);
-    claim.drop(how);
+    drop(claim, how);
   } catch (error) {
     claim.release();
     throw error;
   }
   await disarmUndo(claim.trial.id);
   return { ...how, trial: claim.trial, warnings };
+}
+
+/** Ends the trial. If that fails, all else is done already, but the undoer does not know that. */
+function drop(claim: Claim, how: End): void {
+  try {
+    claim.drop(how);
+  } catch (error) {
+    const [done, again] = {
+      confirmed: ['the candidate is the configuration now', 'confirm it again, before its time is over'],
+      undone: ['the former rules are back', 'undo it again'],
+    }[how.is];
+    const why = error instanceof Error ? error.message : error;
+    throw new TrialError(`${done}, but the notes of the trial cannot be removed (${why}): ${again}`);
+  }
 }
 
 /**
@@ -79,7 +93,7 @@ export async function endOf(env: NodeJS.ProcessEnv, trial: Trial): Promise<Settl
   const end = readEnd(env, trial.id);
   if (end) return { ...end, trial, warnings: [] };
   return withKernel(async access => {
-    if (!(await isInForce(access, trial, env))) {
+    if (!(await isCandidateInForce(access, trial, env))) {
       await untilBack(access, trial); // another process may be undoing it, in a few transactions
       return { is: 'undone', trial, warnings: [] };
     }
@@ -94,27 +108,27 @@ function isKept(env: NodeJS.ProcessEnv, { config, candidate, bytes }: Trial): bo
 }
 
 /** Whether the kernel has the candidate of that trial. */
-async function isInForce(
-  { connection, sessions }: Access,
+async function isCandidateInForce(
+  { connection }: Access,
   { bytes, config: path }: Trial,
   env: NodeJS.ProcessEnv,
 ): Promise<boolean> {
   const { config } = parseConfig(Buffer.from(bytes).toString(), path, env);
-  const wanted = compile(config, VERSION);
-  return (await planLoad(connection, await readKernel(connection), wanted, sessions)).changes.length === 0;
+  return isInForce(connection, await readKernel(connection), compile(config));
 }
 
 /** How long another process may take to bring the former ruleset back, and how often to look, in milliseconds. */
 const PATIENCE = 5000;
 const LOOK = 50;
 
-/** Waits until the kernel has what it had before the trial. The wait is short, since another load may have come since. */
-async function untilBack({ connection, sessions }: Access, { former }: Trial): Promise<void> {
+/**
+ * Waits until the kernel has the ruleset from before the trial. The wait is short, since another load may have come
+ * since.
+ */
+async function untilBack({ connection }: Access, { former }: Trial): Promise<void> {
   for (const end = monotonic() + PATIENCE; monotonic() < end; await delay(LOOK)) {
     const kernel = await readKernel(connection);
-    const isBack = former
-      ? (await planLoad(connection, kernel, former, sessions)).changes.length === 0
-      : kernel.ours.length === 0;
+    const isBack = former ? await isInForce(connection, kernel, former) : kernel.ours.length === 0;
     if (isBack) return;
   }
 }
@@ -124,22 +138,20 @@ async function confirm(
   env: NodeJS.ProcessEnv,
   { trial, isThere }: Claim,
 ): Promise<readonly string[]> {
-  if (!(await isInForce(access, trial, env)))
+  if (!(await isCandidateInForce(access, trial, env)))
     throw new TrialError(
       'the kernel no longer has the candidate: another program changed it. The trial is undone when its time is over; "knockd-nft undo" does that now',
     );
-  if (!isThere()) throw new TrialError('the trial is over: "knockd-nft try" starts another');
-  if (trial.candidate !== null) install(trial, trial.candidate);
   const remembered = withState(env, trial);
-  forgetUnconfirmed(remembered, trial.bytes);
   const kept = lastGoodPath(remembered);
   const text = Buffer.from(trial.bytes).toString();
-  const unkept =
-    kept === undefined
-      ? []
-      : keepLastGood(kept, withSecrets(text, parseConfig(text, trial.config, env).config));
-  const unended = endHold(env);
-  return [...unkept.map(formatProblem), ...(unended === undefined ? [] : [unended])];
+  const good = withSecrets(text, parseConfig(text, trial.config, env).config);
+  if (!isThere()) throw new TrialError('the trial is over: "knockd-nft try" starts another');
+  forgetUnconfirmed(remembered, trial.bytes);
+  // once the file is replaced, an undo would no longer bring back all, so whatever fails from here on is a warning
+  const left = trial.candidate === null ? undefined : install(trial, trial.candidate);
+  const unkept = kept === undefined ? [] : keepLastGood(kept, good);
+  return [...unkept.map(formatProblem), ...[left, endHold(env)].filter(it => it !== undefined)];
 }
 
 /** The environment with the state folder that the trial was begun with. */
@@ -147,8 +159,11 @@ function withState(env: NodeJS.ProcessEnv, { stateFolder }: Pick<Trial, 'stateFo
   return stateFolder === null ? env : { ...env, STATE_DIRECTORY: stateFolder };
 }
 
-/** Puts the candidate, as it was tried, in the configuration's place: with the old file's rights, and behind links. */
-function install({ config, bytes }: Trial, candidate: string): void {
+/**
+ * Puts the candidate, as it was tried, in the configuration's place: with the old file's rights, and behind links. Returns a
+ * sentence if the candidate's file stays, too.
+ */
+function install({ config, bytes }: Trial, candidate: string): string | undefined {
   const path = existsSync(config) ? realpathSync(config) : config;
   const model = [path, candidate].find(it => existsSync(it));
   try {
@@ -159,7 +174,12 @@ function install({ config, bytes }: Trial, candidate: string): void {
       `${path} cannot be written (${error.code}): make it writable and confirm again, before the time is over`,
     );
   }
-  if (isStill(candidate, bytes)) rmSync(candidate);
+  try {
+    if (isStill(candidate, bytes)) rmSync(candidate);
+    return undefined;
+  } catch (error) {
+    return `${candidate} is no longer needed, and cannot be removed (${error instanceof Error ? error.message : error})`;
+  }
 }
 
 /** Whether the candidate still has that content. Its author may have edited or removed it. */
@@ -173,13 +193,15 @@ function isStill(candidate: string, bytes: Uint8Array): boolean {
 
 async function undo(access: Access, env: NodeJS.ProcessEnv, trial: Trial): Promise<readonly string[]> {
   const warnings = await restore(access, env, trial);
-  bringBackHold(env, trial.hold ?? undefined);
-  if (!trial.hold && readHold(env))
-    throw new TrialError('the hold that stops the supervisor cannot be removed');
+  const left = bringBackHold(env, trial.hold ?? undefined);
+  if (left !== undefined) throw new TrialError(`the former rules are back, but ${left}; then undo it again`);
   return warnings;
 }
 
-/** Brings back what was there before the trial, and returns what could not be brought back. */
+/**
+ * Brings back the ruleset and the clients from before the trial. Returns messages about parts that could not be brought
+ * back.
+ */
 export async function restore(
   access: Access,
   env: NodeJS.ProcessEnv,
@@ -191,9 +213,9 @@ export async function restore(
     const remembered = withoutRevoked(env, clients, seen);
     return loadWarnings(await applyAgain(access, former, { env: state, remembered }));
   }
-  const { connection } = access;
-  return withdrawing(connection, await readKernel(connection), undefined, state, async unkept => {
-    await unload(connection);
+  const writer = new Writer(access.connection);
+  return withdrawing(writer, await readKernel(access.connection), undefined, state, async unkept => {
+    await unload(writer);
     return unkeptTexts({ is: 'none', unkept });
   });
 }

@@ -7,7 +7,9 @@ import { TrialError } from '../table/errors.ts';
 
 const execute = promisify(execFile);
 
-/** What undoes a trial when its time is over: systemd, or a process of ours that survives the end of the login. */
+/**
+ * The undoer of a trial, for when its time is over: systemd, or a process of ours that survives the end of the login.
+ */
 export interface Undoer {
   readonly is: 'systemd' | 'process';
   /** Call this when there will be nothing to undo. */
@@ -24,8 +26,8 @@ const PATIENCE = 30_000;
 /**
  * Makes sure that `undo --id` looks after a trial and undoes it after `delay` milliseconds, whatever happens to this process,
  * its process group, its terminal and its login. If systemd runs and this is the host's network, where systemd's services run,
- * that is a service, with a timer that starts it again when the time is over. Otherwise it is a process in a session of its
- * own. `config` is what it goes back to if it cannot read the trial's notes.
+ * that is a service, with a timer that starts it again when the time is over. Otherwise it is a process in a session of
+ * its own. If it cannot read the trial's notes, it goes back to `config`.
  */
 export async function armUndo(
   { id, delay, config }: { readonly id: string; readonly delay: number; readonly config: string },
@@ -47,7 +49,7 @@ export async function armUndo(
   });
   try {
     await once(child, 'spawn');
-    await once(child.stdout, 'data', { signal: AbortSignal.timeout(PATIENCE) }); // it says that it stands ready
+    await once(child.stdout, 'data', { signal: AbortSignal.timeout(PATIENCE) }); // it says that it is ready
   } catch {
     endGroup(child.pid);
     throw new TrialError('the process that undoes the trial cannot be started, so nothing is tried');

@@ -42,9 +42,10 @@ export function knockConfirms(
 }
 
 /**
- * What outlives `try`. It undoes a trial when its time is over, or `after` milliseconds from now if its notes do not say. If
- * `try` no longer runs, a knock confirms here. Returns how the trial ended, unless another process ended it. A failure makes
- * it pause and try again. Only {@link UnreadableTrialError} ends it, when the time is over.
+ * Runs in the process that outlives `try`. It undoes a trial when its time is over, or `after` milliseconds from now if
+ * its notes do not say. If `try` no longer runs, a knock confirms here. Returns how the trial ended, unless another
+ * process ended it. A failure makes it pause and try again. Only {@link UnreadableTrialError} ends it, when the time is
+ * over.
  *
  * It remembers the notes once it has read them, so removing them confirms nothing.
  */

@@ -2,16 +2,17 @@ import { monotonic } from '../host/clock.ts';
 import type { Session } from '../host/sessions.ts';
 import { masked } from '../inet/address.ts';
 import { FAMILIES, type Family } from '../inet/family.ts';
-import type { Connection, Request } from '../netlink/connection.ts';
-import { decodeFlow, type Flow, listFlows, listFlowsFrom } from '../netlink/conntrack.ts';
-import { NetlinkError } from '../netlink/errors.ts';
-import { byName, type NftSet, type Ruleset } from '../nftables/ruleset.ts';
+import type { Connection } from '../netlink/connection.ts';
+import type { Flow } from '../netlink/conntrack.ts';
+import { byName, type Element, type NftSet, type Ruleset } from '../nftables/ruleset.ts';
 import type { Difference } from '../ruleset/describe.ts';
+import { connectionKey } from '../ruleset/elements.ts';
 import { names } from '../ruleset/names.ts';
 import { decompile } from '../ruleset/program.ts';
 import { clientId, GRANTED } from '../table/clients.ts';
-import { readCounters, readElements, readSets } from '../table/read.ts';
+import { readCounters, readElement, readElements, readSets } from '../table/read.ts';
 import { type Author, type Proof, proofsOf } from './proofs.ts';
+import { flowId, isTo, listTracked, portOf, Visits } from './visits.ts';
 
 /** The state when the candidate's rules came into force, and what to look for since. It is plain data, to be noted. */
 export interface Start {
@@ -45,18 +46,8 @@ export interface Shown {
 /** A client that has opened a service since, by a knock that proves the trial. */
 interface Opener extends Shown {
   readonly key: Buffer;
-  /** The client's connections from before that knock. */
-  readonly old: ReadonlySet<string>;
-}
-
-/** A key that tells connections apart, however a socket names the peer. */
-export function sessionId({ peer, peerPort, port }: Omit<Session, 'family'>): string {
-  return `${peer.toString('hex')} ${peerPort} ${port}`;
-}
-
-function flowId({ protocol, source, answers }: Flow): string {
-  const id = sessionId({ peer: source.address, peerPort: source.port, port: answers.source.port });
-  return `${protocol} ${id}`;
+  /** The client's connections that may be from before that knock, by {@link flowId}. */
+  readonly doubtful: ReadonlySet<string>;
 }
 
 /** Call this when the candidate's rules have come into force. `sessions` are the TCP connections from before. */
@@ -91,15 +82,9 @@ export async function beginWitness(
     }
   const flows = new Set(options.sessions.map(id => `tcp ${id}`));
   if (proofs.length > 0)
-    for (const flow of await readFlows(connection, FAMILIES.map(listFlows)).catch(withoutTracking))
+    for (const flow of await listTracked(connection))
       if (proofs.some(proof => isTo(flow, proof, base.beforeDnat))) flows.add(flowId(flow));
   return { ...base, counts, standing, flows };
-}
-
-/** For a kernel that cannot list tracked connections. Then no knock confirms, and a look that needs them fails. */
-function withoutTracking(error: unknown): Flow[] {
-  if (error instanceof NetlinkError && error.code !== 'EPERM') return [];
-  throw error;
 }
 
 /**
@@ -108,12 +93,17 @@ function withoutTracking(error: unknown): Flow[] {
  */
 export class Witness {
   readonly #start: Start;
+  readonly #visits: Visits;
   #counts: ReadonlyMap<string, Counts>;
   readonly #openers = new Map<string, Opener>();
+  /** The clients that had another way in than a knock that proves the trial. */
+  readonly #wereIn: Set<string>;
 
   constructor(start: Start) {
     this.#start = start;
+    this.#visits = new Visits(start);
     this.#counts = start.counts;
+    this.#wereIn = new Set(start.standing.keys());
   }
 
   /** Call this a few times a second: an opening that is over or used up leaves no trace. */
@@ -124,7 +114,7 @@ export class Witness {
     for (const proof of proofs) {
       const [began, last, is] = [counts, this.#counts, now].map(it => it.get(proof.service) ?? NONE);
       if (!began || !last || !is || is.opened <= began.opened) continue;
-      if (is.opened > last.opened) await this.#addOpeners(connection, proof, is.accepted > last.accepted);
+      if (is.opened > last.opened) await this.#addOpeners(connection, proof, last.accepted);
       if (is.accepted <= began.accepted) continue;
       const shown = await this.#whoCameIn(connection, proof);
       if (shown) return shown;
@@ -133,16 +123,31 @@ export class Witness {
     return undefined;
   }
 
-  /** `cameIn`: a connection was let in since the last look, so connections that exist now may be new. */
-  async #addOpeners(connection: Connection, proof: Proof, cameIn: boolean): Promise<void> {
+  /**
+   * The counters are those of all clients: `accepted` may have risen for another one. So of the connections that exist now, all may
+   * be older than the knock, unless their client had no other way in.
+   */
+  async #addOpeners(connection: Connection, proof: Proof, accepted: number): Promise<void> {
     for (const opening of await readOpenings(connection, this.#start, proof)) {
-      const { id, key, place } = opening;
-      if (this.#openers.has(id) || !this.#isKnock(proof, opening)) continue;
-      if (!this.#isAuthor(proof, key) && !(place !== undefined && proof.anybody.has(place))) continue;
-      const old = cameIn ? [] : await this.#visits(connection, proof, key);
+      const { id, client, key, place, granted } = opening;
+      if (this.#openers.has(id)) continue;
+      if (!this.#isProof(proof, opening)) {
+        if (granted || place !== undefined) this.#wereIn.add(client); // without a place, it was used up while we read
+        continue;
+      }
+      const there = await this.#visits.to(connection, proof, key);
+      const { accepted: now } = (await readCounts(connection, this.#start)).get(proof.service) ?? NONE;
+      const areNew = now > accepted && !this.#wereIn.has(client);
       const user = (place !== undefined && proof.users.get(place)) || null;
-      this.#openers.set(id, { service: proof.service, user, key, old: new Set(old.map(flowId)) });
+      const doubtful = new Set(areNew ? [] : there.map(flowId));
+      this.#openers.set(id, { service: proof.service, user, key, doubtful });
     }
+  }
+
+  #isProof(proof: Proof, opening: Opening): boolean {
+    const { key, place } = opening;
+    const isHis = this.#isAuthor(proof, key) || (place !== undefined && proof.anybody.has(place));
+    return isHis && this.#isKnock(proof, opening);
   }
 
   /** Whether an opening is from a knock during the trial, and neither older than that nor made by hand. */
@@ -163,45 +168,54 @@ export class Witness {
     const { service } = proof;
     for (const opener of this.#openers.values()) {
       if (opener.service !== service) continue;
-      const visits = await this.#visits(connection, proof, opener.key);
-      if (visits.some(visit => !opener.old.has(flowId(visit)))) return { service, user: opener.user };
+      const visits = await this.#visits.to(connection, proof, opener.key);
+      const { user, doubtful } = opener;
+      for (const visit of visits)
+        if (!doubtful.has(flowId(visit)) || (await this.#followed(connection, proof, opener, visit)))
+          return { service, user };
     }
     return proof.singleUse ? this.#whoUsedUp(connection, proof) : undefined;
+  }
+
+  /**
+   * Whether a connection surely began after the knock. The table has no record of datagrams, nor of a connection that its client has
+   * ended. It is read last: if that takes long, the connection seems older than it is, and another look may tell.
+   */
+  async #followed(
+    connection: Connection,
+    { service, openFor }: Proof,
+    { key }: Opener,
+    flow: Flow,
+  ): Promise<boolean> {
+    const { table, beforeDnat } = this.#start;
+    const opening = await readElement(connection, table, names.clients(service, flow.family), key);
+    const visit = connectionKey(flow.source.address, flow.source.port, portOf(flow, beforeDnat));
+    const record = await readElement(connection, table, names.admitted(flow.family), visit);
+    return ageOf(record, record?.timeout) + TICKS < ageOf(opening, openFor);
   }
 
   /** An opening for single use may be gone before we look. Then a client that was not in before, and came in, had one. */
   async #whoUsedUp(connection: Connection, proof: Proof): Promise<Shown | undefined> {
     const anybody = proof.anybody.size === proof.users.size;
-    const visits = anybody || proof.author ? await this.#visits(connection, proof) : [];
+    const visits = anybody || proof.author ? await this.#visits.to(connection, proof) : [];
     const by = visits.some(({ family, source }) => {
       const key = masked(source.address, this.#start.prefix[family]);
-      const wasIn = this.#start.standing.has(clientId({ service: proof.service, family, key }));
+      const wasIn = this.#wereIn.has(clientId({ service: proof.service, family, key }));
       return !wasIn && (anybody || this.#isAuthor(proof, key));
     });
     return by ? { service: proof.service, user: null } : undefined;
-  }
-
-  /** Connections to the service that are newer than the trial's rules. TCP ones must be answered and established. */
-  async #visits(connection: Connection, proof: Proof, key?: Buffer): Promise<Flow[]> {
-    const { prefix, beforeDnat, flows } = this.#start;
-    const whole = key && key.length * 8 === prefix[familyOf(key)];
-    const requests = whole ? [listFlowsFrom(key)] : (key ? [familyOf(key)] : FAMILIES).map(listFlows);
-    return (await readFlows(connection, requests)).filter(
-      flow =>
-        (flow.protocol === 'udp' || (flow.assured && flow.fromStart)) &&
-        (!key || masked(flow.source.address, prefix[flow.family]).equals(key)) &&
-        isTo(flow, proof, beforeDnat) &&
-        !flows.has(flowId(flow)),
-    );
   }
 }
 
 const NONE: Counts = { opened: 0, accepted: 0 };
 /** By how much two looks at the same opening may differ about its end, in milliseconds. */
 const EXACT = 100;
+/** By how much the ages of two elements may be wrong, in milliseconds: each is counted in ticks of at most 10. */
+const TICKS = 20;
 
-function familyOf(key: Uint8Array): Family {
-  return key.length === 4 ? 'ipv4' : 'ipv6';
+/** For how long an element is there that began with `timeout`, in milliseconds; NaN if nobody knows. */
+function ageOf(element: Element | undefined, timeout = Number.NaN): number {
+  return timeout - (element?.expires ?? Number.NaN);
 }
 
 async function readCounts(
@@ -269,19 +283,4 @@ async function readOpenings(
     }
   }
   return openings;
-}
-
-function isTo({ protocol, destination, answers }: Flow, { ports }: Proof, beforeDnat: boolean): boolean {
-  const { port } = beforeDnat ? destination : answers.source;
-  return ports.some(range => range.protocol === protocol && range.first <= port && port <= range.last);
-}
-
-async function readFlows(connection: Connection, requests: readonly Request[]): Promise<Flow[]> {
-  const flows: Flow[] = [];
-  for (const request of requests)
-    for (const { payload } of await connection.dump(request)) {
-      const flow = decodeFlow(payload);
-      if (flow) flows.push(flow);
-    }
-  return flows;
 }

@@ -30,8 +30,12 @@ export interface New {
 export interface Changed {
   /** The new text of the configuration. */
   readonly text: string;
-  /** Secrets to be written to files of their own. */
-  readonly files: readonly { readonly path: string; readonly secret: Uint8Array }[];
+  /** Secrets to be written to files of their own, and the other users whose secret is in the same file. */
+  readonly files: readonly {
+    readonly path: string;
+    readonly secret: Uint8Array;
+    readonly shared: readonly Named[];
+  }[];
   /** New secrets. None of their tokens can have been used. */
   readonly fresh: readonly Uint8Array[];
   /** Files that hold nothing of use any more. */
@@ -87,7 +91,11 @@ export function rotateUser(text: string, config: Config, named: Named, file: str
     changed =
       own === undefined
         ? { ...changed, text: withValue(text, path, hex(secret)), fresh: [secret] }
-        : { ...changed, files: [{ path: own, secret }], fresh: [secret] };
+        : {
+            ...changed,
+            files: [{ path: own, secret, shared: sharing(text, config, named, own, file) }],
+            fresh: [secret],
+          };
   }
   if (sequences.some(it => it.user === user))
     changed = {
@@ -114,7 +122,8 @@ export function removeUser(text: string, config: Config, named: Named, file: str
     const isLast = service[kind].length === 1;
     return withoutMember(text, ['services', service.name, kind, ...(isLast ? [] : [user])]);
   }, text);
-  return { ...NOTHING, text: without, left: own === undefined ? [] : [own] };
+  const isLeft = own !== undefined && sharing(text, config, named, own, file).length === 0;
+  return { ...NOTHING, text: without, left: isLeft ? [own] : [] };
 }
 
 /** The service of that name. Throws {@link UserError} if it has no such user. */
@@ -145,6 +154,14 @@ function tokenPath(service: string, user: string): Path {
 function secretFile(text: string, path: Path, file: string): string | undefined {
   const written: unknown = findValue(text, [...path, 'file'])?.value;
   return typeof written === 'string' ? secretPath(file, written) : undefined;
+}
+
+/** Other users than `named` whose secret is in the file `own`. */
+function sharing(text: string, { services }: Config, named: Named, own: string, file: string): Named[] {
+  return services
+    .flatMap(({ name: service, tokens }) => tokens.map(({ user }) => ({ service, user })))
+    .filter(({ service, user }) => service !== named.service || user !== named.user)
+    .filter(({ service, user }) => secretFile(text, tokenPath(service, user), file) === own);
 }
 
 function withUser(

@@ -3,9 +3,12 @@ import { TOKEN_DEFAULTS } from '../config/keys.ts';
 import type { Config, Service } from '../config/types.ts';
 import { formatPort, type Port } from '../inet/port.ts';
 
-/** What one device needs to get into one service. */
+/** Stands for the name or address by which clients reach this server, as long as nobody has said it. */
+export const UNNAMED = 'HOST';
+
+/** The data with which one device gets into one service. */
 export interface Handout {
-  /** What clients call this server: a name or an address. */
+  /** The clients' name for this server, or its address, or {@link UNNAMED}. */
   readonly host: string;
   /** The name in the client's hosts.json: the host's name for one service, the service's own name for the others. */
   readonly entry: string;

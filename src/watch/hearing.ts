@@ -3,7 +3,7 @@ import type { Told } from '../events/event.ts';
 import { followEvents } from '../events/follow.ts';
 import { type Happening, happeningText } from '../ruleset/happenings.ts';
 
-/** A happening that two looks at the kernel show, or an event that the supervisor told in between. */
+/** A happening that two looks at the kernel show, or an event that the supervisor reported in between. */
 export type Seen = Happening | { readonly event: 'told'; readonly told: Told };
 
 export function seenText(seen: Seen): string {

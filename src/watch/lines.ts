@@ -23,7 +23,10 @@ export const textTeller: Teller = {
   more: (time, count) => `${clockText(time)} … ${count} more`,
 };
 
-/** For programs: an object a line. The first is the whole status. `time` is in milliseconds. Events are as they were told. */
+/**
+ * For programs: an object a line. The first is the whole status. `time` is in milliseconds. Events are as the
+ * supervisor reported them.
+ */
 export const jsonTeller: Teller = {
   begin: (time, status) => [JSON.stringify({ time: time.getTime(), event: 'status', ...status })],
   happening: (time, seen) =>

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Config } from '../config/types.ts';
 import { type Connection, DumpInterruptedError } from '../netlink/connection.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
 import type { Status } from '../ruleset/status.ts';
 import { observe, type Sight } from '../table/observe.ts';
 import type { Hearing, Seen } from './hearing.ts';
@@ -13,16 +13,16 @@ export interface Look {
   readonly told: readonly Seen[];
 }
 
-/** How many times as long as the work before a pause is at least. So we take at most a fifth of one CPU. */
+/** A pause lasts at least this many times as long as the work before it. So we take at most a fifth of one CPU. */
 export const PAUSE = 4;
 
 /**
- * Looks at the kernel every `interval` milliseconds, and when the supervisor tells an event, until the signal. Asks `wanted`
- * for the configuration each time.
+ * Looks at the kernel every `interval` milliseconds, and when the supervisor reports an event, until the signal. Asks
+ * `wanted` for the configuration each time.
  */
 export async function* looks(
   connection: Connection,
-  wanted: () => Ruleset | undefined,
+  wanted: () => Promise<Config | undefined>,
   interval: number,
   hearing: Hearing,
   signal?: AbortSignal,
@@ -32,7 +32,7 @@ export async function* looks(
     const start = performance.now();
     try {
       const told = hearing.take().map(it => ({ event: 'told', told: it }) as const);
-      sight = await observe(connection, wanted(), sight);
+      sight = await observe(connection, await wanted(), sight);
       yield { status: sight.status, seconds: (start - last) / 1000, told };
       last = start;
     } catch (error) {

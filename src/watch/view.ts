@@ -100,7 +100,7 @@ function summary({ status, wrongKnocks }: Story): string {
 
 type NamedService = readonly [name: string, service: ServiceStatus];
 
-/** The services. Those where anything goes on come first, since there may not be room for all. */
+/** The services. Those with clients or new counts come first, since there may not be room for all. */
 function busyFirst({ status, counted }: Story): NamedService[] {
   const isBusy = ([name, { clients }]: NamedService) => clients.length > 0 || counted.has(name);
   const all = Object.entries(status.services);

@@ -1,19 +1,17 @@
 import { statSync } from 'node:fs';
+import type { ReadConfig } from '../config/parse.ts';
 import { ConfigError, formatProblem } from '../config/problems.ts';
-import { readConfig } from '../config/read.ts';
 import type { Config } from '../config/types.ts';
-import type { Ruleset } from '../nftables/ruleset.ts';
-import { compile } from '../ruleset/compile.ts';
-import { VERSION } from '../version.ts';
+import { readAnswering, refuseSilent } from '../host/answering.ts';
 
 /** The configuration; undefined if it cannot be used. Then `tell` gets the reasons. */
-export function readUsable(
+export async function readUsable(
   path: string,
   env: NodeJS.ProcessEnv,
   tell: (why: readonly string[]) => void,
-): Config | undefined {
+): Promise<ReadConfig | undefined> {
   try {
-    return readConfig(path, env).config;
+    return await readAnswering(path, env);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     tell(error.problems.map(formatProblem));
@@ -21,29 +19,27 @@ export function readUsable(
   }
 }
 
-/** The same compiled, to be asked again and again. Reads the file only if it has changed. */
+/** The same, to be asked again and again. Reads the file only if it has changed. */
 export function wantedReader(
   path: string,
   env: NodeJS.ProcessEnv,
   tell: (why: readonly string[]) => void,
-): () => Ruleset | undefined {
-  let known: { readonly file: string; readonly wanted: Ruleset | undefined } | undefined;
-  return () => {
-    const file = fileNow(path);
-    if (known?.file !== file) {
-      const config = readUsable(path, env, tell);
-      known = { file, wanted: config && compile(config, VERSION) };
-    }
+): () => Promise<Config | undefined> {
+  let known: { readonly file: string; readonly wanted: Config | undefined } | undefined;
+  return async () => {
+    const file = await fileNow(path);
+    if (known?.file !== file) known = { file, wanted: (await readUsable(path, env, tell))?.config };
     return known.wanted;
   };
 }
 
-/** Tells one state of a file from another. */
-function fileNow(path: string): string {
+/** Distinguishes states of a file. */
+async function fileNow(path: string): Promise<string> {
   try {
+    await refuseSilent(path);
     const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
     return [dev, ino, size, mtimeMs, ctimeMs].join();
   } catch {
-    return ''; // reading it tells why
+    return ''; // reading it shows why
   }
 }

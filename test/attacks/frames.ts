@@ -8,6 +8,7 @@ const ETHERTYPE = { ipv4: 0x0800, ipv6: 0x86dd, vlan: 0x8100 } as const; // <lin
 /** Numbers of protocols and of extension headers of IPv6. */
 export const NUMBER = {
   hopByHop: 0,
+  icmp: 1,
   ipv4: 4,
   tcp: 6,
   udp: 17,
@@ -57,6 +58,17 @@ function ipv6(packet: Buffer, next: number, body: Buffer): Buffer {
   header.writeUInt16BE(body.length, 4);
   header[6] = next;
   return Buffer.concat([header, body]);
+}
+
+/** The same with another TOS or traffic class; over IPv6 with another flow label, too. */
+export function withClass(packet: Buffer, trafficClass: number, flowLabel = 0): Buffer {
+  const changed = Buffer.from(packet);
+  if (isIpv6(packet)) {
+    changed.writeUInt32BE(((6 << 28) | (trafficClass << 20) | flowLabel) >>> 0, 0);
+    return changed;
+  }
+  changed[1] = trafficClass;
+  return ipv4(changed, bodyOf(changed), { fragment: packet.readUInt16BE(6) });
 }
 
 /** With IPv4 options, which are filled up to words of 4 bytes. */

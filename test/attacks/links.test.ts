@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import t from 'tap';
 import { until } from '../kernel/loaded.ts';
 import type { AddressedPacket } from '../kernel/packet.ts';
-import { datagram, frame, macOf, plain } from './frames.ts';
-import { createTarget, needs, PORTS, SEQUENCES, type Target } from './target.ts';
+import { asProtocol, datagram, frame, macOf, NUMBER as NUMBERS, plain } from './frames.ts';
+import { CONFIGS, createTarget, needs, PORTS, SEQUENCES, type Target } from './target.ts';
 
 async function shell(target: Target, script: string): Promise<string> {
   const { status, stdout, stderr } = await target.run('server', 'sh', ['-ec', script]);
@@ -82,6 +82,137 @@ t.test('a packet out of a tunnel is guarded like any other', needs, async t => {
   await send(SEQUENCES.ssh.map(knock => Number.parseInt(knock, 10)));
   t.same(await target.inside(), ['ssh 10.99.0.9'], 'a knock counts for its sender, not for the tunnel');
   t.equal(await target.arrived(), 0);
+});
+
+t.test(
+  'an address of another link, and of loopback, is guarded when packets come by the wire',
+  needs,
+  async t => {
+    const target = await createTarget(t);
+    await shell(
+      target,
+      `for interface in all eth0; do echo 1 >/proc/sys/net/ipv4/conf/$interface/route_localnet; done
+     ip link add mv0 link eth0 type macvlan mode bridge
+     ip addr add 10.99.0.1/24 dev mv0
+     ip link set mv0 up`,
+    );
+    const mv0 = macOf(await shell(target, 'cat /sys/class/net/mv0/address'));
+    for (const hook of ['input', 'prerouting'] as const) {
+      await target.reload({ hook });
+      for (const [to, mac, from] of [
+        ['10.99.0.1', mv0, '10.99.0.9'],
+        ['127.0.0.1', target.macs.server, '198.18.0.1'],
+      ] as const)
+        for (const protocol of ['tcp', 'udp'] as const) {
+          const { open, drop, reject } = PORTS[protocol];
+          const frames = [drop, reject, open].map(port =>
+            frame(plain({ protocol, to, from, port, sourcePort: 1000 }), {
+              to: mac,
+              from: target.macs.client,
+            }),
+          );
+          await target.host('client').frames(frames);
+          const { passed } = await until(
+            () => target.witnessed(),
+            ({ passed }) => passed.has(`${from} ${NUMBER[protocol]} ${open}`),
+          );
+          for (const port of [drop, reject])
+            t.notOk(
+              passed.has(`${from} ${NUMBER[protocol]} ${port}`),
+              `${hook}: ${protocol} ${port} to ${to}`,
+            );
+        }
+    }
+    t.equal(await target.arrived(), 0);
+  },
+);
+
+t.test('a TCP packet that SRv6 unwraps is guarded at input', needs, async t => {
+  const target = await createTarget(t);
+  const { ipv6: to } = target.server;
+  const endpoint = `for file in /proc/sys/net/ipv6/conf/*/seg6_enabled; do echo 1 >$file; done
+ip -6 route add fd99::1/128 encap seg6local action End.DT6 table 255 dev eth0`;
+  const { status } = await target.run('server', 'sh', ['-ec', endpoint]);
+  if (status !== 0) return t.plan(0, 'this kernel has no SRv6 (CONFIG_IPV6_SEG6_LWTUNNEL)');
+  await target.reload();
+  const from = '2001:db8::1';
+  const wrapped = (port: number) => {
+    const packet = { protocol: 'tcp', port, sourcePort: 1000 } as const;
+    const outer = plain({ ...packet, to: 'fd99::1', from: target.client.ipv6 });
+    return frame(asProtocol(outer, NUMBERS.ipv6, plain({ ...packet, to, from })), {
+      to: target.macs.server,
+      from: target.macs.client,
+    });
+  };
+  const { drop, reject, open } = PORTS.tcp;
+  await target.host('client').frames([drop, reject, open].map(wrapped));
+  const { passed } = await until(
+    () => target.witnessed(),
+    ({ passed }) => passed.has(`${from} 6 ${open}`),
+  );
+  for (const port of [drop, reject]) t.notOk(passed.has(`${from} 6 ${port}`), `${port}`);
+});
+
+/** For what must succeed, however busy the machine is. */
+const PATIENCE = 10_000;
+
+t.test('a router passes on no packet that begins a flow in its own name', needs, async t => {
+  const target = await createTarget(t, { clients: ['client', 'stranger'] });
+  await shell(target, 'echo 1 >/proc/sys/net/ipv6/conf/all/forwarding');
+  await target.host('server').listen(7777); // neither guarded nor public
+  // the stranger's kernel would refuse a connection that the server seems to begin
+  const mute = `nft -f - <<END
+table ip6 mute {
+  chain input {
+    type filter hook input priority 0
+    tcp flags & (syn | ack) == syn drop
+  }
+}
+END`;
+  await target.run('stranger', 'sh', ['-ec', mute]);
+  const stranger = target.host('stranger');
+  const { ipv6: to } = target.addresses('stranger');
+  const { ipv6: server } = target.server;
+  /** Sends a packet to the stranger by way of the server, as if from that, and then one in the client's own name, which is passed on. */
+  const forge = async (protocol: 'tcp' | 'udp', sourcePort: number, port: number) => {
+    const own = { protocol: 'udp', from: target.client.ipv6, to, sourcePort, port } as const;
+    const { macs } = target;
+    const frames = [{ ...own, protocol, from: server }, own].map(packet =>
+      frame(plain(packet), { to: macs.server, from: macs.client }),
+    );
+    await target.host('client').frames(frames);
+    await until(
+      () => shell(target, 'conntrack -L -f ipv6 -p udp 2>/dev/null'),
+      flows => flows.includes(`src=${own.from} dst=${to} sport=${sourcePort} dport=${port} `),
+    );
+  };
+  const { drop, open } = PORTS.udp;
+  for (const [name, config] of Object.entries(CONFIGS)) {
+    await target.reload(config);
+    await forge('udp', drop, 4001);
+    t.equal(await stranger.udp(server, drop, 'x', { localPort: 4001, timeout: 400 }), 'silent', name);
+    t.equal(await stranger.udp(server, open, 'x', { timeout: PATIENCE }), 'x', `${name}: the control`);
+    const drops = name === 'policy drop';
+    if (drops) {
+      await forge('tcp', 7777, 4002);
+      t.equal(await stranger.connect(server, 7777, { localPort: 4002 }), 'silent', `${name}, TCP`);
+    }
+    await target.nft('delete chain inet knockd forward');
+    await forge('udp', drop, 4003);
+    t.equal(
+      await stranger.udp(server, drop, 'x', { localPort: 4003, timeout: PATIENCE }),
+      'x',
+      `${name}: without our chain`,
+    );
+    if (drops) {
+      await forge('tcp', 7777, 4004);
+      t.equal(
+        await stranger.connect(server, 7777, { localPort: 4004, timeout: PATIENCE }),
+        'open',
+        `${name}, TCP: without our chain`,
+      );
+    }
+  }
 });
 
 /** Puts the server's address on a bridge with a second port, and has netfilter track frames that are only bridged, as Docker does. */

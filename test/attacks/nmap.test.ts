@@ -4,7 +4,10 @@ import type { Protocol } from '../kernel/packet.ts';
 import { lacking } from '../kernel/process.ts';
 import { createTarget, needs, PORTS, type Target } from './target.ts';
 
-/** Each port that nmap asks for, with a closed neighbour beside it. */
+/**
+ * Each port that nmap asks for, with a closed neighbour beside it. The last knock of neither sequence is among them: scans of a
+ * dozen ports, shuffled and all at once, now and then knock the others in order.
+ */
 const ASKED: Readonly<Record<Protocol, readonly number[]>> = {
   tcp: [21, 22, 23, 80, 2345, 2346, 8080, 8081, 9999, 10000, 10001],
   udp: [52, 53, 54, 5353, 7001, 7002, 7003, 7004, 62200, 62201, 62202],

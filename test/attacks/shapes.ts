@@ -18,8 +18,8 @@ export interface Shape {
   readonly protocol: Protocol;
   readonly family: 'ipv4' | 'ipv6' | 'both';
   /**
-   * What it is to Linux before any rule of ours: a new packet to that port; one to that port that begins nothing; one that is
-   * not for the port; or one that does not come as far as the first rule.
+   * Its meaning to Linux before any rule of ours: a new packet to that port; one to that port that begins nothing; one
+   * that is not for the port; or one that does not come as far as the first rule.
    */
   readonly is: 'new' | 'no beginning' | 'not for the port' | 'refused at once';
   /** Linux discards it after the rules, or between them. Nobody gets it, but `reject` has answered by then. */

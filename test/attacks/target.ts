@@ -4,14 +4,14 @@ import type { Test } from 'tap';
 import type { Status } from '../../src/ruleset/status.ts';
 import type { Listener } from '../kernel/host.ts';
 import { families, patient } from '../kernel/loaded.ts';
-import type { Seen } from '../kernel/packet.ts';
+import type { Captured } from '../kernel/packet.ts';
 import { SECRETS, type TokenWorld, tokenWorld } from '../kernel/token-world.ts';
 import { missing, type WorldOptions } from '../kernel/world.ts';
 import { type Mac, macOf } from './frames.ts';
 
 export const needs = { skip: missing('namespaces', 'nft', 'knockd') };
 
-/** Ports of the target, by protocol. Nothing listens where a knock or a token goes, nor beside. */
+/** Ports of the target, by protocol. Nothing listens on the ports of knocks and tokens, nor beside them. */
 export const PORTS = {
   tcp: { open: 80, drop: 22, reject: 8080, knock: 10000, later: 2345, neighbour: 9999 },
   udp: { open: 5353, drop: 53, reject: 54, knock: 7001, later: 7003, token: 62201, neighbour: 62202 },
@@ -22,7 +22,7 @@ const services = {
   ssh: { ports: [22, '53/udp'], sequence: [10000, 2345, 3456, 1234], ...patient },
   web: {
     ports: [8080, '54/udp'],
-    sequence: ['7001/udp', '7003/udp', '7002/udp', '7004/udp'],
+    sequence: ['7001/udp', '7003/udp', '7002/udp', '7004/udp', '7006/udp'],
     closed: 'reject',
     ...patient,
   },
@@ -31,7 +31,7 @@ const services = {
 /** How to open each, for `Host.knock`. */
 export const SEQUENCES = {
   ssh: ['10000/tcp', '2345/tcp', '3456/tcp', '1234/tcp'],
-  web: ['7001/udp', '7003/udp', '7002/udp', '7004/udp'],
+  web: ['7001/udp', '7003/udp', '7002/udp', '7004/udp', '7006/udp'],
 } as const;
 
 /** Addresses behind the client, from which the open port is asked after the others. */
@@ -45,15 +45,15 @@ export async function heard(
   target: Target,
   frames: readonly Uint8Array[],
   milliseconds = 150,
-): Promise<readonly Seen[]> {
+): Promise<readonly Captured[]> {
   const client = target.host('client');
-  const captured = client.capture({ milliseconds });
+  const captured = await client.capture();
   await client.frames(frames);
   for (const family of families)
     await client.send([
       { protocol: 'tcp', to: target.server[family], from: MARKER[family], port: PORTS.tcp.open },
     ]);
-  const seen = await captured;
+  const seen = await captured.end(milliseconds);
   if (families.every(family => seen.some(({ to }) => to === MARKER[family]))) return seen;
   if (milliseconds > 10_000) throw new Error('the open port does not answer');
   return heard(target, frames, 2 * milliseconds);

@@ -63,7 +63,7 @@ t.test('help and version go to stdout, and are no failure', built, async t => {
   }
 });
 
-t.test('what nobody can mean is 64, told on stderr', built, async t => {
+t.test('a command line that nobody can mean is 64, with a message on stderr', built, async t => {
   const path = files(t)('good.json', good);
   for (const words of [
     [],
@@ -71,6 +71,7 @@ t.test('what nobody can mean is 64, told on stderr', built, async t => {
     ['--frob'],
     ['load', '--frob'],
     ['--config'],
+    ['--config', '', 'check'],
     ['load', 'extra', '--config', path],
     ['check', path, 'extra'],
   ]) {
@@ -234,7 +235,7 @@ t.test('check and render need no privileges; the others say in one line which, w
   t.match(rendered.stdout, /^table inet knockd \{\n.*\n\}\n$/s);
 });
 
-t.test('root without the capability is told so too', inKernel, async t => {
+t.test('root without the capability gets the same message', inKernel, async t => {
   const world = await createWorld(t);
   const path = world.write(good);
   const bare = ['--bounding-set', '-all', '--inh-caps', '-all', process.execPath, program, '--config', path];
@@ -247,57 +248,53 @@ t.test('root without the capability is told so too', inKernel, async t => {
   t.equal((await world.run('server', 'setpriv', [...bare, 'check'])).status, 0);
 });
 
-t.test(
-  'diff: 0 where nothing would change, 1 where something would, more where it failed',
-  withNft,
-  async t => {
-    const world = await createWorld(t);
-    const diff = async (config: object | string, status: number, ...lines: (string | RegExp)[]) => {
-      world.write(config);
-      const result = await world.knockd(['diff']);
-      t.equal(result.status, status, lines.join('; ') || 'nothing');
-      t.match(result.stdout.split('\n').filter(Boolean).sort(), lines);
-      t.equal(result.stdout.split('\n').filter(Boolean).length, lines.length);
-      const json = await world.knockd(['diff', '--json']);
-      if (status < 2) t.equal(JSON.parse(json.stdout).changed, status === 1);
-    };
-    await diff(good, 1, 'services.admin: new', 'services.ssh: new');
-    await world.knockd(['load']);
-    await diff(good, 0);
-    await diff(
-      { ...good, policy: 'drop', allow: ['10.0.0.0/8'], priority: -5, closed: 'reject', table: 'door' },
-      1,
-      'allow: none -> 10.0.0.0/8',
-      'policy: accept -> drop',
-      'priority: -10 -> -5',
-      'services.admin.closed: drop -> reject',
-      'services.ssh.closed: drop -> reject',
-      'table: knockd -> door',
-    );
-    const { ssh, admin } = services;
-    await diff(
-      { services: { ssh: { ...ssh, sequence: [a, b, c], openFor: 10, ports: [22, '2200-2210/tcp'] } } },
-      1,
-      'services.admin: gone',
-      'services.ssh.openFor: 5m -> 10s',
-      'services.ssh.ports: 22/tcp -> 22/tcp, 2200-2210/tcp',
-      'services.ssh.sequence: changed',
-    );
-    const { bob } = admin.sequences;
-    await diff(
-      { services: { ssh, admin: { ...admin, sequences: { bob, carol: [g, e, f] } } } },
-      1,
-      'services.admin.sequences.alice: gone',
-      'services.admin.sequences.carol: new',
-    );
-    await diff('{', 78);
-    await world.nft('flush ruleset; add table inet knockd { comment "theirs"; }');
-    world.write(good);
-    const foreign = await world.knockd(['diff']);
-    t.ok(foreign.status > 1, `a foreign table of our name: ${foreign.status}`);
-    t.match(foreign.stderr, /^knockd-nft: table inet knockd exists and is not ours .*\n$/);
-  },
-);
+t.test('diff: 0 if nothing would change, 1 if something would, more if it failed', withNft, async t => {
+  const world = await createWorld(t);
+  const diff = async (config: object | string, status: number, ...lines: (string | RegExp)[]) => {
+    world.write(config);
+    const result = await world.knockd(['diff']);
+    t.equal(result.status, status, lines.join('; ') || 'nothing');
+    t.match(result.stdout.split('\n').filter(Boolean).sort(), lines);
+    t.equal(result.stdout.split('\n').filter(Boolean).length, lines.length);
+    const json = await world.knockd(['diff', '--json']);
+    if (status < 2) t.equal(JSON.parse(json.stdout).changed, status === 1);
+  };
+  await diff(good, 1, 'services.admin: new', 'services.ssh: new');
+  await world.knockd(['load']);
+  await diff(good, 0);
+  await diff(
+    { ...good, policy: 'drop', allow: ['10.0.0.0/8'], priority: -5, closed: 'reject', table: 'door' },
+    1,
+    'allow: none -> 10.0.0.0/8',
+    'policy: accept -> drop',
+    'priority: -10 -> -5',
+    'services.admin.closed: drop -> reject',
+    'services.ssh.closed: drop -> reject',
+    'table: knockd -> door',
+  );
+  const { ssh, admin } = services;
+  await diff(
+    { services: { ssh: { ...ssh, sequence: [a, b, c], openFor: 10, ports: [22, '2200-2210/tcp'] } } },
+    1,
+    'services.admin: gone',
+    'services.ssh.openFor: 5m -> 10s',
+    'services.ssh.ports: 22/tcp -> 22/tcp, 2200-2210/tcp',
+    'services.ssh.sequence: changed',
+  );
+  const { bob } = admin.sequences;
+  await diff(
+    { services: { ssh, admin: { ...admin, sequences: { bob, carol: [g, e, f] } } } },
+    1,
+    'services.admin.sequences.alice: gone',
+    'services.admin.sequences.carol: new',
+  );
+  await diff('{', 78);
+  await world.nft('flush ruleset; add table inet knockd { comment "theirs"; }');
+  world.write(good);
+  const foreign = await world.knockd(['diff']);
+  t.ok(foreign.status > 1, `a foreign table of our name: ${foreign.status}`);
+  t.match(foreign.stderr, /^knockd-nft: table inet knockd exists and is not ours .*\n$/);
+});
 
 t.test('load and unload say what they did', withNft, async t => {
   const world = await createWorld(t);
@@ -449,7 +446,7 @@ t.test('status --json has the shape that scripts rely on, and the right numbers'
   t.match(stdout, /^supervisor: none runs/m);
 });
 
-t.test('status names networks where a prefix makes a client', inKernel, async t => {
+t.test('status names networks if a prefix makes a client', inKernel, async t => {
   const world = await createWorld(t);
   world.write({ ...good, prefix: { ipv4: 24, ipv6: 64 } });
   await world.knockd(['load']);

@@ -60,7 +60,7 @@ t.test('another program of the same length is not taken for it', built, async t 
   const { program, run } = installed(t);
   t.equal((await run('--version')).stdout, '1.0.0\n');
   const text = readFileSync(program, 'utf8');
-  const other = text.replace('VERSION = "1.0.0"', 'VERSION = "9.0.0"');
+  const other = text.replace('VERSION="1.0.0"', 'VERSION="9.0.0"');
   t.equal(other.length, text.length);
   writeFileSync(program, other);
   t.equal((await run('--version')).stdout, '9.0.0\n');

@@ -36,7 +36,7 @@ function home(t: Pick<Test, 'teardown'>) {
   return { folder, config, write, env };
 }
 
-/** What the function offers for the last of the words, which bash has split as it does. */
+/** The words that the function offers for the last of the words, which bash has split as it does. */
 async function offered(
   env: Readonly<Record<string, string>>,
   ...words: readonly string[]
@@ -91,7 +91,7 @@ t.test('services and users are those of the file', { skip }, async t => {
   t.same(await offered(env, 'grant', ''), [], 'a file that is not valid');
 });
 
-t.test('hosts are those of the client, whatever they are called', { skip }, async t => {
+t.test('hosts are those of the client, with any name', { skip }, async t => {
   const { env, folder } = home(t);
   mkdirSync(join(folder, '.config/knockd-nft'), { recursive: true });
   const hosts = join(folder, '.config/knockd-nft/hosts.json');

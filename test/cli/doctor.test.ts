@@ -1,4 +1,4 @@
-/** `doctor` on the command line: what people read, what programs read, and where it has little to go by. */
+/** `doctor` on the command line: its text for people, its output for programs, and hosts where it can read little. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';

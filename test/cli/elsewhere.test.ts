@@ -2,9 +2,9 @@
  * On laptops: the one file alone, on systems that are no servers. macOS and Windows are played, by what Node.js says of the system;
  * on Windows' own Node.js 20 it was tried by hand, under Wine.
  */
-import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { run } from '../kernel/process.ts';
@@ -22,7 +22,7 @@ const SYSTEMS = {
   'native parts': '', // there are none beside the file
 };
 
-/** The program where there are no modules, with a configuration and a file of hosts. */
+/** The program in a folder without modules, with a configuration and a file of hosts. */
 function laptop(t: Test, played: string, mode: number) {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-laptop-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
@@ -47,7 +47,7 @@ function laptop(t: Test, played: string, mode: number) {
 }
 
 for (const [system, played] of Object.entries(SYSTEMS))
-  t.test(`what is for clients and files works, what is for servers says so: ${system}`, built, async t => {
+  t.test(`commands for clients and files work, commands for servers say so: ${system}`, built, async t => {
     const { page, call } = laptop(t, played, system === 'win32' ? 0o666 : 0o600);
     const works = {
       check: [/valid, 1 service/, await call('check')],
@@ -68,8 +68,45 @@ for (const [system, played] of Object.entries(SYSTEMS))
       t.same({ status, stdout }, { status: failed, stdout: '' }, usage);
       t.match(
         stderr,
-        new RegExp(`^knockd-nft: [^\\n]*${system}[^\\n]*; what works here is [^\\n]*\\n$`),
+        new RegExp(`^knockd-nft: [^\\n]*${system}[^\\n]*; these commands work here: [^\\n]*\\n$`),
         usage,
       );
     }
   });
+
+/** The files of koffi and netlink that run, and where the native ones stand on most systems. */
+const ASKED = [
+  'koffi/package.json',
+  'koffi/index.cjs',
+  'koffi/src/koffi/index.cjs',
+  'koffi/src/koffi/src/static.cjs',
+  `@koromix/koffi-linux-${process.arch}/package.json`,
+  `@koromix/koffi-linux-${process.arch}/index.js`,
+  'netlink/package.json',
+  'node-gyp-build/package.json',
+  'node-gyp-build/index.js',
+  'node-gyp-build/node-gyp-build.js',
+];
+const KOFFI = `@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`;
+const NETLINK = `netlink/prebuilds/linux-${process.arch}/node.napi.node`;
+
+t.test('native parts that stand where only their packages search are found', built, async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-native-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  copyFileSync('dist/knockd-nft.cjs', join(folder, 'knockd-nft.cjs'));
+  writeFileSync(join(folder, 'c.json'), SERVICES, { mode: 0o600 });
+  const put = (from: string, to = from) => {
+    mkdirSync(dirname(join(folder, 'node_modules', to)), { recursive: true });
+    copyFileSync(join('node_modules', from), join(folder, 'node_modules', to));
+  };
+  const diff = async () => {
+    const command = [process.execPath, 'knockd-nft.cjs', '--config', 'c.json', 'diff'];
+    return (await run(command, { cwd: folder })).stderr;
+  };
+  for (const file of ASKED) put(file);
+  t.match(await diff(), /native parts of the npm packages koffi and netlink cannot be loaded/);
+  put(KOFFI, `@koromix/koffi-linux-${process.arch}/musl_${process.arch}/koffi.node`); // the other one that koffi tries
+  t.match(await diff(), /native parts .* cannot be loaded .*No native build was found/);
+  put(NETLINK, 'netlink/build/Release/netlink.node'); // as compiled here
+  t.notMatch(await diff(), 'native parts');
+});

@@ -21,7 +21,7 @@ async function help(t: Test, ...words: readonly string[]): Promise<string[]> {
   return lines;
 }
 
-t.test('of every command fits a screen and has an example', built, async t => {
+t.test('the help of every command fits a screen and has an example', built, async t => {
   for (const { usage, example, options = [] } of shown) {
     const [name = ''] = usage.split(' ');
     const lines = await help(t, name, '--help');
@@ -45,7 +45,7 @@ t.test('of every command fits a screen and has an example', built, async t => {
   }
 });
 
-t.test('of all commands has each of them in a line, by what they are about', built, async t => {
+t.test('the help of the program has each command in a line, in groups', built, async t => {
   const lines = await help(t, '--help');
   t.ok(lines.length <= 46, `${lines.length} lines`);
   const groups = new Map<string, string[]>();
@@ -64,13 +64,19 @@ t.test('of all commands has each of them in a line, by what they are about', bui
   t.same([...groups], [...expected], 'no line is broken, and nothing is hidden');
 });
 
-t.test('wrong words are told together with what to type', built, async t => {
+t.test('wrong words get a message that says what to type', built, async t => {
   const called = (...words: readonly string[]) =>
     run([process.execPath, resolve('dist/knockd-nft.cjs'), ...words]);
   t.match(await called('statsu'), {
     status: 64,
     stderr: /^knockd-nft: unknown command 'statsu'\n.*status.*\n"knockd-nft --help" shows/,
   });
+  t.match(await called('statsu', 'grant'), { status: 64, stderr: /'statsu'\n.*Did you mean status/ });
+  for (const words of [[], ['--config', 'status'], ['-c', 'status']]) {
+    const { status, stderr } = await called(...words);
+    t.equal(status, 64);
+    for (const { usage } of shown) t.match(stderr, new RegExp(`^  ${usage.split(' ', 1)[0]} `, 'm'));
+  }
   for (const { usage, example } of shown) {
     const [name = ''] = usage.split(' ');
     const { status, stderr } = await called(name, '--bogus');

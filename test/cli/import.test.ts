@@ -122,7 +122,7 @@ t.test("options of knockd's client are answered with what to write instead", bui
   });
 });
 
-t.test('nothing of the file can steer the terminal', built, async t => {
+t.test('no text of the file can control the terminal', built, async t => {
   const conf = files(t)(
     door('evil\u001b[31m\u0007', 22, 'sequence=1,3,2', 'target=x').replace('-p tcp', '-p tcp -i \u001b[0m'),
   );

@@ -96,7 +96,7 @@ t.test('without a terminal it hides ssh where that listens, and says so', { skip
   t.same((await world.knockd(['check'])).stderr, '', 'check has nothing to say');
 });
 
-t.test('what is printed opens the port that is hidden, with real packets', { skip }, async t => {
+t.test('the printed commands open the hidden port, with real packets', { skip }, async t => {
   const world = await createWorld(t);
   await listen(t, world, 'sshd', [22, '::']);
   const written = await world.knockd(['init'], { env: { SSH_CONNECTION: '' } });
@@ -119,7 +119,7 @@ t.test('what is printed opens the port that is hidden, with real packets', { ski
 });
 
 t.test(
-  'what is hidden looks like the ports beside it, and doctor has nothing to say of it',
+  'the hidden port looks like the ports beside it, and doctor has no finding about it',
   withNft,
   async t => {
     const world = await createWorld(t);
@@ -160,7 +160,7 @@ t.test(
   },
 );
 
-t.test('under a supervisor, what is said of --force is what it does', { skip }, async t => {
+t.test('under a supervisor, --force does what the message says', { skip }, async t => {
   const { world, environment: env, supervisor } = await supervised(t, { services: {} });
   const refused = await world.knockd(['init'], { env });
   t.equal(refused.status, 1);
@@ -318,7 +318,7 @@ t.test('the knocks stay clear of what this host uses', { skip }, async t => {
   }
 });
 
-t.test('a file that is there stays, unless it is told to go; then a copy stays', { skip }, async t => {
+t.test('an existing file stays, unless --force is given; then a copy stays', { skip }, async t => {
   const world = await createWorld(t, { clients: [] });
   const folder = dirname(world.configFile);
   const mine = '{ "services": {} } // mine\n';
@@ -352,7 +352,7 @@ t.test('a file that is there stays, unless it is told to go; then a copy stays',
   });
 });
 
-t.test("the package's own first file is replaced, as long as nobody changed it", { skip }, async t => {
+t.test("the package's own first file is replaced, if nobody changed it", { skip }, async t => {
   const world = await createWorld(t, { clients: [] });
   world.write(packaged);
   t.equal((await init(world)).copy, `${world.configFile}.bak`);
@@ -390,7 +390,7 @@ t.test(
 );
 
 t.test(
-  'who has no right to write there is told so',
+  'a user who may not write there gets a message that says so',
   { skip: skip || (process.getuid?.() !== 0 && 'this is no root') },
   async t => {
     const world = await createWorld(t, { clients: [] });
@@ -419,7 +419,7 @@ async function login(t: Test, world: World): Promise<string> {
 }
 
 t.test(
-  'the address of the login is told, never allowed unasked, and only while the login stands',
+  'the address of the login is reported, never allowed unasked, and only while the login stands',
   { skip },
   async t => {
     const world = await createWorld(t);
@@ -433,7 +433,7 @@ t.test(
     ]);
     t.match(
       under.stderr,
-      /^10\.77\.0\.2, from which you are logged in, must knock, too; --allow 10\.77\.0\.2 lets it in without$/m,
+      /^10\.77\.0\.2, from which you are logged in, must knock, too; --allow 10\.77\.0\.2 lets it in without a knock$/m,
     );
     t.match(
       under.stdout,

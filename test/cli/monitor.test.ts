@@ -30,7 +30,7 @@ async function monitored(t: Test) {
   return { world, run, check, load };
 }
 
-t.test('a monitor hears OK only where the file is in force and guards something', { skip }, async t => {
+t.test('a monitor hears OK only if the file is in force and guards something', { skip }, async t => {
   const { world, run, check, load } = await monitored(t);
   world.write(good);
   await check(2, /^CRITICAL: not loaded: nothing is guarded/, 'nothing is loaded');
@@ -114,7 +114,7 @@ t.test(
     await load();
     await check(0, /^OK: 1 service guarded/, 'so many that their tokens fit for two hours only');
     world.write(good);
-    mkdirSync(join(run, 'events')); // where the supervisor would have its socket
+    mkdirSync(join(run, 'events')); // the path of the supervisor's socket
     const supervisor = world.startKnockd(['run'], { RUNTIME_DIRECTORY: run, STATE_DIRECTORY: run });
     await supervisor.line(/events cannot be read/);
     await supervisor.line(/"event":"(swapped|loaded)"/);
@@ -132,7 +132,7 @@ t.test(
 );
 
 t.test(
-  'services without ports are all well where they are loaded, and nothing is to be guarded',
+  'services without ports are OK if they are loaded, since there is nothing to guard',
   { skip },
   async t => {
     const { world, check, load } = await monitored(t);
@@ -210,7 +210,7 @@ function nobody(world: World, words: readonly string[]) {
 }
 
 t.test(
-  'a file that this user may not read is 77, and what is missing is said',
+  'a file that this user may not read is 77, with a message that says what is missing',
   {
     skip: skip || (process.getuid?.() !== 0 && 'only root may become another user'),
   },

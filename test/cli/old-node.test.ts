@@ -1,4 +1,4 @@
-/** What old versions of Node.js do with the one file. 12, 16 and 18 were tried by hand; here they are played. */
+/** Old versions of Node.js and the one file. 12, 16 and 18 were tried by hand; here they are simulated. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -11,7 +11,7 @@ import { missing } from '../kernel/world.ts';
 const built = { skip: missing('knockd') };
 const program = resolve('dist/knockd-nft.cjs');
 
-t.test('a Node.js that is too old is told in one sentence', built, async t => {
+t.test('a Node.js that is too old ends with one sentence', built, async t => {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-old-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
   const old = join(folder, 'old.cjs');
@@ -28,7 +28,7 @@ t.test('a Node.js that is too old is told in one sentence', built, async t => {
   }
 });
 
-/** What came after ES2019, but for class fields, which 12 has. */
+/** Syntax that came after ES2019, except for class fields, which 12 has. */
 interface Newer {
   readonly operator?: string;
   readonly key?: { readonly type: string };

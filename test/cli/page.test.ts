@@ -1,4 +1,4 @@
-/** `knockd-nft page`: where it has its secret from, and what it says. */
+/** `knockd-nft page`: the source of its secret, and its messages. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -59,7 +59,7 @@ t.test('for a host it holds what hosts.json or the options say', built, async t 
   });
 });
 
-t.test('a name is looked up, and that is said', built, async t => {
+t.test('a name is looked up, and a message says so', built, async t => {
   const { stdout, stderr } = await user(t).page('--host', 'named');
   t.match(filled(stdout), { name: 'named', host: /^(127\.0\.0\.1|::1)$/ });
   t.match(
@@ -68,7 +68,7 @@ t.test('a name is looked up, and that is said', built, async t => {
   );
 });
 
-t.test('what cannot be meant is 64, and shows no secret', built, async t => {
+t.test('a command line that nobody can mean is 64, and shows no secret', built, async t => {
   const { home, page } = user(t);
   const file = join(home, 'open');
   writeFileSync(file, secret, { mode: 0o644 });

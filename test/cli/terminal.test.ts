@@ -34,7 +34,7 @@ for (const [what, env, coloured] of [
   ['plain with NO_COLOR', { NO_COLOR: '1' }, false],
   ['plain with TERM=dumb', { TERM: 'dumb' }, false],
 ] as const)
-  t.test(`what doctor and try say is ${what}`, { skip }, async t => {
+  t.test(`the messages of doctor and try are ${what}`, { skip }, async t => {
     const world = await loadedWorld(t, before);
     const terminal = await shell(t, world);
     const variables = Object.entries(env).map(([name, value]) => `export ${name}=${value}`);
@@ -50,7 +50,7 @@ for (const [what, env, coloured] of [
     }
   });
 
-t.test('into a pipe nothing is coloured, whatever the environment says', { skip }, async t => {
+t.test('into a pipe nothing is coloured, in any environment', { skip }, async t => {
   const world = await loadedWorld(t, before);
   const terminal = await shell(t, world);
   await terminal.enter('clear; FORCE_COLOR=1 knockd-nft doctor | cat; echo "ended $?"');
@@ -70,7 +70,7 @@ t.test('a narrow window breaks no words of a finding', { skip }, async t => {
     t.ok(screen.replace(/\s+/g, ' ').includes(sentence), sentence);
 });
 
-t.test('Ctrl-C goes back from what is tried at once, and the prompt is there', { skip }, async t => {
+t.test('Ctrl-C ends a trial at once, and the prompt is there', { skip }, async t => {
   const world = await loadedWorld(t, before);
   const was = await rules(world);
   await world.host('server').listen(22);
@@ -86,7 +86,7 @@ t.test('Ctrl-C goes back from what is tried at once, and the prompt is there', {
   t.equal(await rules(world), was);
 });
 
-t.test('a window that is closed over what is tried leaves the undo alone', { skip }, async t => {
+t.test('a window that is closed during a trial leaves the undoer alone', { skip }, async t => {
   const world = await loadedWorld(t, before);
   const was = await rules(world);
   const terminal = await shell(t, world);

@@ -1,4 +1,4 @@
-/** What the terminal of the tests is relied on for. */
+/** The properties of the tests' terminal that the tests rely on. */
 import { existsSync } from 'node:fs';
 import t from 'tap';
 import { until } from '../kernel/loaded.ts';

@@ -28,7 +28,7 @@ export interface Terminal {
   screen(): Promise<readonly string[]>;
   /** The same as one text with its escape sequences for colours. */
   coloured(): Promise<string>;
-  /** Waits until the screen matches, and returns it. Rejects after `seconds` (60) with what it shows. */
+  /** Waits until the screen matches, and returns it. Rejects after `seconds`, when it counts as hung, with what it shows. */
   shows(pattern: RegExp, seconds?: number): Promise<string>;
   /** A format of tmux(1), such as `#{alternate_on}`, or `#{pane_pid}`. */
   tell(format: string): Promise<string>;

@@ -6,6 +6,7 @@ import { readHosts } from '../../src/client/hosts.ts';
 import { withMember } from '../../src/config/edit.ts';
 import { parseConfig } from '../../src/config/parse.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
+import { cannotInject } from '../faults/strace.ts';
 import { patient, until } from '../kernel/loaded.ts';
 import { type TokenWorld, tokenWorld } from '../kernel/token-world.ts';
 import { missing } from '../kernel/world.ts';
@@ -69,14 +70,15 @@ function tokenOf({ hosts }: Said, ahead = 0): string {
 const read = (world: TokenWorld) => readFileSync(world.configFile, 'utf8');
 
 t.test(
-  'who is added gets in at once, and the file keeps comments, format, mode and group',
+  'an added user gets in at once, and the file keeps comments, format, mode and group',
   { skip },
   async t => {
     const world = await fileWorld(t);
     const alice = await said(world, 'add', 'ssh', 'alice');
     t.match(alice, { event: 'added', inForce: 'now' });
-    t.ok(await world.opens('client', tokenOf(alice)), 'with the token of this very minute');
-    t.notOk(await world.opens('stranger', tokenOf(alice)), 'which opens once');
+    const token = tokenOf(alice);
+    t.ok(await world.opens('client', token), 'with the token of this very minute');
+    t.notOk(await world.opens('stranger', token), 'which opens once');
     const secret = alice.hosts.bastion?.token?.secret ?? '';
     t.equal(read(world), FILE.replace(/("openFor.*\n)/, `$1      "tokens": { "alice": "${secret}" },\n`));
     t.equal(statSync(world.configFile).mode & 0o7777, 0o640);
@@ -103,7 +105,7 @@ t.test(
   },
 );
 
-t.test('who is removed is out at once, and the only way in cannot be removed', { skip }, async t => {
+t.test('a removed user is out at once, and the only way in cannot be removed', { skip }, async t => {
   const world = await fileWorld(t);
   const alice = await said(world, 'add', 'ssh', 'alice');
   t.ok(await world.opens('client', tokenOf(alice)));
@@ -133,7 +135,7 @@ t.test('a supervisor puts it in force by itself, also with the token of this min
   t.notMatch(everything, alice.hosts.bastion?.token?.secret ?? '-', 'no log has the secret');
 });
 
-t.test('what is not in force is said, with what to type', { skip }, async t => {
+t.test('a change that is not in force is reported, with the command to type', { skip }, async t => {
   const world = await fileWorld(t, { loaded: false });
   t.match(await ok(world, 'user', 'add', 'ssh', 'alice'), /NOT IN FORCE YET: nothing is loaded; .*load/);
   await ok(world, 'load');
@@ -163,6 +165,32 @@ t.test(
   },
 );
 
+t.test(
+  'rotate names the other users of a file of secrets, and remove does not call such a file unused',
+  { skip },
+  async t => {
+    const world = await fileWorld(t, { loaded: false });
+    const file = join(dirname(world.configFile), 'alice');
+    writeFileSync(file, `${'0a'.repeat(32)}\n`, { mode: 0o600 });
+    const secret = '{ "alice": { "file": "alice" } }';
+    const web = `{ "ports": [443], "tokens": ${secret} }`;
+    writeFileSync(
+      world.configFile,
+      withMember(withMember(FILE, ['services', 'ssh'], 'tokens', secret), ['services'], 'web', web),
+    );
+    await ok(world, 'load');
+    const rotated = await call(world, 'user', 'rotate', 'ssh', 'alice');
+    t.match(
+      rotated.stderr,
+      `${file} is the secret of alice of web, too, whose client needs the new one: knockd-nft user show web alice`,
+    );
+    t.match(rotated.stdout, readFileSync(file, 'utf8').trim());
+    t.match(await ok(world, 'user', 'show', 'web', 'alice'), readFileSync(file, 'utf8').trim());
+    t.notMatch((await call(world, 'user', 'remove', 'ssh', 'alice')).stderr, 'no longer needed');
+    await ok(world, 'check');
+  },
+);
+
 t.test('a file behind a link is edited there, and one that is not valid is left alone', { skip }, async t => {
   const world = await fileWorld(t, { loaded: false });
   const real = `${world.configFile}.real`;
@@ -179,7 +207,7 @@ t.test('a file behind a link is edited there, and one that is not valid is left 
 });
 
 t.test(
-  'what a client gets for two services of one host stands side by side in its file',
+  'the entries of a client for two services of one host stand side by side in its file',
   { skip },
   async t => {
     const world = await fileWorld(t, { loaded: false });
@@ -231,7 +259,7 @@ t.test(
   },
 );
 
-t.test('wrong words are told, and change nothing', { skip }, async t => {
+t.test('wrong words get a message, and change nothing', { skip }, async t => {
   const world = await fileWorld(t, { loaded: false });
   const cases: readonly (readonly [number, RegExp, ...string[]])[] = [
     [64, /expected user add\|rotate\|remove\|show/, 'ad', 'ssh', 'alice'],
@@ -281,13 +309,14 @@ t.test(
 );
 
 t.test(
-  'status says who has tokens, until when they last, and what was wrong; never a secret',
+  'status says which users have tokens, until when they last, and how many were wrong; never a secret',
   { skip },
   async t => {
     const world = await fileWorld(t);
     const alice = await said(world, 'add', 'ssh', 'alice');
-    await world.opens('client', tokenOf(alice));
-    await world.sendToken('client', tokenOf(alice));
+    const token = tokenOf(alice); // that of another minute would not be a repeated one
+    await world.opens('client', token);
+    await world.sendToken('client', token);
     await world.sendToken('client', 'f'.repeat(32));
     const json = await ok(world, 'status', '--json');
     const { tokens } = JSON.parse(json) as { tokens: { until: string } };
@@ -298,6 +327,28 @@ t.test(
     const secret = alice.hosts.bastion?.token?.secret ?? '-';
     const { stdout, stderr } = await call(world, 'diff');
     for (const text of [json, plain, stdout, stderr]) t.notMatch(text, secret);
+  },
+);
+
+t.test(
+  'nobody waits for a name server while the name of this server is not known',
+  { skip: skip || cannotInject() },
+  async t => {
+    const world = await fileWorld(t, { loaded: false });
+    const calls = async (...words: readonly string[]) => {
+      const log = `${world.configFile}.strace`;
+      const command = [process.execPath, 'dist/knockd-nft.cjs', '--config', world.configFile, ...words];
+      const options = ['-f', '-qq', '-e', 'trace=connect', '-o', log, ...command];
+      const { status, stdout } = await world.run('server', 'strace', options, {
+        env: { ...world.env, RES_OPTIONS },
+      });
+      t.equal(status, 0);
+      t.match(stdout, /a browser needs an address, and \S+ has none here; give one with --host ADDRESS/);
+      return readFileSync(log, 'utf8').match(/htons\(53\)/g)?.length ?? 0;
+    };
+    t.equal(await calls('user', 'add', 'ssh', 'alice'), 0);
+    t.equal(await calls('user', 'show', 'ssh', 'alice'), 0);
+    t.not(await calls('user', 'show', 'ssh', 'alice', '--host', 'bastion'), 0, 'a name is looked up');
   },
 );
 

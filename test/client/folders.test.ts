@@ -1,4 +1,4 @@
-/** Where a client's files are. Windows is played here: no such machine was at hand. */
+/** The places of a client's files. Windows is simulated here: no such machine was at hand. */
 import { chownSync, mkdtempSync, rmSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -57,7 +57,7 @@ t.test('hosts have knocks, and may have an address, a gap and a port', async t =
   t.same(readHosts(join(tmpdir(), 'no-such-folder/hosts.json')), [], 'no file, no hosts');
 });
 
-t.test('all that is wrong is told with its place, and no knock', async t => {
+t.test('all mistakes are reported with their places, and no knock', async t => {
   const text = `{
   "bastion": { "knock": [54321, 43217], "gap": "2h", "port": "22/tcp" },
   "-oProxy": { "knocks": [54321] },
@@ -101,7 +101,7 @@ t.test('a host may have a token instead of knocks', async t => {
   ]);
 });
 
-t.test('what is wrong with a token is told without the secret', async t => {
+t.test('the message about a wrong token does not show the secret', async t => {
   const lines = told(
     written(
       t,
@@ -137,7 +137,7 @@ t.test('only its owner may get at the file', async t => {
   }
 });
 
-t.test('on Windows, where each file has the mode 666, it is read', async t => {
+t.test('on Windows it is read, although each file has the mode 666 there', async t => {
   const path = written(t, '{ "bastion": { "knocks": [1, 3, 2] } }', 0o666);
   t.match(told(path), [/mode 0666/]);
   t.intercept(process, 'platform', { value: 'win32' });
@@ -156,7 +156,7 @@ t.test(
   },
 );
 
-t.test('a word means a host by its name, else by where it goes', async t => {
+t.test('a word means a host by its name, else by its address', async t => {
   const knocks = [{ protocol: 'tcp', port: 1 }] as const;
   const hosts = [
     { name: 'web', host: 'bastion.example.org', knocks, port: 443 },

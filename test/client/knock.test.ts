@@ -30,7 +30,7 @@ t.test('a knock is a port as in the configuration, or as knockd has it', async t
     t.match(readKnock(word), { ok: false, expected: /^a number from 1 to 65535/ }, word);
 });
 
-t.test('what could not be sent is told without the port', async t => {
+t.test('the message about a knock that could not be sent does not show the port', async t => {
   // a multicast address is none that TCP could go to
   const failing = knockAll(['224.0.0.1', 'ff02::1'], [{ protocol: 'tcp', port: 54321 }], 1);
   await t.rejects(failing, ClientError);
@@ -69,7 +69,7 @@ t.test('a host is looked up once, and gives all its addresses', async t => {
   await t.rejects(resolveHost('nowhere.invalid'), { name: 'ClientError', message: /: check the n/ });
 });
 
-t.test('of each family one address is knocked on at a time, in their order', async t => {
+t.test('one address of each family is knocked on at a time, in their order', async t => {
   t.same(inTurns(['fd77::1', '10.77.0.1', 'fd77::2', 'fd77::3', '10.77.0.2']), [
     ['fd77::1', '10.77.0.1'],
     ['fd77::2', '10.77.0.2'],

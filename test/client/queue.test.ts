@@ -1,4 +1,4 @@
-/** Who waits for whom, among real processes. */
+/** The queue of real processes that knock. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -56,7 +56,7 @@ t.test('one has the turn, the next one waits for its end', async t => {
   t.same(readdirSync(folder), [], 'nothing stays');
 });
 
-t.test('who knocks on other addresses does not wait', async t => {
+t.test('a process that knocks on other addresses does not wait', async t => {
   const folder = emptyFolder(t);
   const first = other(t, folder, '10.77.0.1');
   t.equal(await first.line(), 'has it');
@@ -98,7 +98,7 @@ t.test('a signal ends the waiting, and leaves nothing', async t => {
   t.equal(readdirSync(folder).length, 1);
 });
 
-t.test('where nothing can be written nobody waits', async t => {
+t.test('if nothing can be written, nobody waits', async t => {
   const folder = emptyFolder(t);
   writeFileSync(folder, ''); // not even root makes a folder of that
   chmodSync(folder, 0o400);
@@ -107,7 +107,7 @@ t.test('where nothing can be written nobody waits', async t => {
   turn.end();
 });
 
-t.test('of many at once one at a time has the turn, in the order in which they came', async t => {
+t.test('if many come at once, one at a time has the turn, in the order in which they came', async t => {
   const folder = emptyFolder(t);
   const rounds = 30;
   // each writes what it sees into a file of its own turn: two at once would find each other's

@@ -91,7 +91,7 @@ t.test('PowerShell has them, too', { skip: lacking('pwsh') }, async t => {
   }
 });
 
-t.test('the token stands at byte 24, also in what a web server understands', async t => {
+t.test('the token stands at byte 24, also in a request that a web server understands', async t => {
   const token = '0123456789abcdef'.repeat(2);
   for (const data of [tokenDatagram(token), tokenRequest(token, '192.0.2.1')])
     t.equal(data.slice(24, 56), token);

@@ -31,13 +31,13 @@ function isConflict(uses: readonly Use[], index: number): boolean {
       .map(other => other.kind);
     if (kind === 'guarded' && earlier.length > 0) return true;
     if (kind === 'knock' && (earlier.includes('guarded') || earlier.includes('public'))) return true;
-    // A port that is public twice is told with its first mention.
+    // A port that is public twice is reported with its first mention.
     if (kind === 'public' && !earlier.includes('public') && earlier.length > 0) return true;
   }
   return false;
 }
 
-t.test('exactly the mentions of ports that exclude an earlier one are told', t => {
+t.test('exactly the mentions of ports that exclude an earlier one are reported', t => {
   fc.assert(
     fc.property(fc.array(use, { maxLength: 12 }), parts => {
       const uses = parts.map(

@@ -26,7 +26,7 @@ t.test('a member is added behind the last one, and comments stay with what they 
   t.end();
 });
 
-t.test('what stands in one line goes on to', t => {
+t.test('an object in one line stays in one line', t => {
   t.equal(withMember('{ "t": { "a": 1 } }', ['t'], 'b', '2'), '{ "t": { "a": 1, "b": 2 } }');
   t.equal(withMember('{ "t": { "a": 1, } }', ['t'], 'b', '2'), '{ "t": { "a": 1, "b": 2, } }');
   t.equal(withMember('{ "t": {} }', ['t'], 'b', '2'), '{ "t": { "b": 2 } }');
@@ -37,7 +37,7 @@ t.test('what stands in one line goes on to', t => {
   t.end();
 });
 
-t.test('a member goes with its line and what is said behind it, and with nothing else', t => {
+t.test('a member goes with its line and the comment behind it, and with nothing else', t => {
   t.equal(
     withoutMember(OF_LINES, ['tokens', 'alice']),
     OF_LINES.replace('    "alice": "1", // her laptop\n', ''),
@@ -49,12 +49,12 @@ t.test('a member goes with its line and what is said behind it, and with nothing
   t.end();
 });
 
-t.test('another value takes the place of one, whatever stands around it', t => {
+t.test('another value takes the place of one, with any text around it', t => {
   t.equal(withValue(OF_LINES, ['tokens', 'bob'], '"9"'), OF_LINES.replace('"2"', '"9"'));
   t.end();
 });
 
-t.test('what was added and taken away again leaves the text as it was, in every format', t => {
+t.test('a member that is added and removed again leaves the text as it was, in every format', t => {
   const texts = [
     OF_LINES,
     OF_LINES.replaceAll('\n', '\r\n'),

@@ -76,7 +76,7 @@ const EVERY_KEY = `// a comment
   "log": { "level": "silent", "format": "json", "refused": true, "group": 0 },
 }`;
 
-/** Where each key of a schema may stand: `services.web_1.ports` for one of a service. */
+/** The place of each key of a schema: `services.web_1.ports` for one of a service. */
 function places({ properties = {} }: JsonSchema, value: unknown): readonly (readonly string[])[] {
   const of = (value ?? {}) as Readonly<Record<string, unknown>>;
   return Object.entries(properties as Readonly<Record<string, JsonSchema>>).flatMap(([name, schema]) => {
@@ -107,7 +107,7 @@ t.test(
   },
 );
 
-/** What it means, or what is wrong. */
+/** Its meaning, or its problems. */
 function attempt(text: string): unknown {
   try {
     return config(text);
@@ -186,7 +186,7 @@ t.test('every key of the file is used, with comments and trailing commas', t => 
   t.end();
 });
 
-t.test('services and users may be named like what objects inherit', t => {
+t.test('services and users may have the names of properties that objects inherit', t => {
   const text = '{ "services": { "constructor": { "ports": [22], "sequences": { "valueof": [7, 9, 1] } } } }';
   t.match(config(text).services, [{ name: 'constructor', sequences: [{ user: 'valueof' }] }]);
   t.end();
@@ -212,7 +212,7 @@ t.test('no other variable and no argument of the process changes the configurati
   t.end();
 });
 
-t.test('a wrong variable does not hide what is wrong in the file', t => {
+t.test('a wrong variable does not hide mistakes in the file', t => {
   try {
     config('{ "services": 1 }', { KNOCKD_NFT_LOG_LEVEL: 'loud' });
     t.fail('accepted');

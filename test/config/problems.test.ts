@@ -485,6 +485,13 @@ only('error', [
   },
 ]);
 
+t.test('a name that may be a secret is not shown', t => {
+  const secret = '3f9c1e07a64b8d52f0e1c3b5a7988d6e42107fb35c9ad8e6014273fdb8a5c96e';
+  const [problem] = problemsOf(withService('"ports": [22],', `"tokens": { "${secret}": "alice" }`));
+  t.match(problem?.message, /^services\.ssh\.tokens: this is no user name; expected a lower-case letter/);
+  t.end();
+});
+
 only('warning', [
   { name: 'no service at all', text: '{ "services": ▸{} }', message: /no port is guarded/ },
   {
@@ -517,6 +524,26 @@ only('warning', [
     text: `{ "services": { "ssh": { "ports": [22], "sequence": ▸[3000, 2000, 1000] } }, "strict": false }`,
     message: /only rise or only fall/,
   },
+  {
+    name: 'room for fewer clients in mid-sequence than a sequence has knocks',
+    text: `{ "services": { "ssh": { "ports": [22], "sequence": ▸[1000, 3000, 2000] } }, "limits": { "progress": 2 } }`,
+    message: /with "limits\.progress" at 2, .* may not get in; 3 is enough for one/,
+  },
+  {
+    name: 'every IPv4 address in allow',
+    text: withKey('"allow": ["192.0.2.7", ▸"0.0.0.0/0"],'),
+    message: /^allow: "0\.0\.0\.0\/0" is every IPv4 address: over IPv4 nothing is guarded$/,
+  },
+  {
+    name: 'every IPv6 address in allow',
+    text: withKey('"allow": [▸"::/0"],'),
+    message: /^allow: "::\/0" is every IPv6 address/,
+  },
+  ...(['0.0.0.0', '255.255.255.255', '224.0.0.1', '::', 'ff02::1'] as const).map(address => ({
+    name: `${address} in allow, which no host has`,
+    text: withKey(`"allow": [▸"${address}"],`),
+    message: /is no host's address; every IPv[46] address is "(0\.0\.0\.0|::)\/0"$/,
+  })),
 ]);
 
 const CLEAN: readonly { readonly name: string; readonly text: string }[] = [
@@ -548,6 +575,11 @@ const CLEAN: readonly { readonly name: string; readonly text: string }[] = [
     name: 'two services that knock on the same ports',
     text: `{ "services": { "a": { "ports": [22], "sequence": [7, 9, 1] }, "b": { "ports": [23], "sequence": [9, 7, 1] } } }`,
   },
+  {
+    name: 'room for as many clients as a sequence has knocks',
+    text: withKey('"limits": { "progress": 4 },'),
+  },
+  { name: 'networks of many addresses in allow', text: withKey('"allow": ["0.0.0.0/1", "2000::/3"],') },
   { name: 'public ports that overlap', text: withKey('"public": [80, "80-90/tcp", 80, "80/udp"],') },
 ];
 for (const { name, text } of CLEAN) {
@@ -557,7 +589,7 @@ for (const { name, text } of CLEAN) {
   });
 }
 
-t.test('all errors are told at once, before the warnings, each in the order of the file', t => {
+t.test('all errors are reported at once, before the warnings, each in the order of the file', t => {
   const problems = problemsOf(`{
   "services": {
     "ssh": { "ports": [0], "sequence": [1000, 2000] },
@@ -672,7 +704,7 @@ t.test('no message prints the ports of a sequence', t => {
   t.end();
 });
 
-t.test('ten thousand sequences that conflict are told one by one', t => {
+t.test('ten thousand sequences that conflict are reported one by one', t => {
   const users = Array.from(
     { length: 10_000 },
     (_, user) => `"u${user}": [1, ${user < 5000 ? 22 : 30}, ${1000 + user}]`,

@@ -107,7 +107,7 @@ t.test('a symbolic link counts as the file that it leads to', t => {
   t.end();
 });
 
-t.test('bytes that are no UTF-8 are told at their place', t => {
+t.test('bytes that are no UTF-8 are reported at their place', t => {
   const bad = (before: string, ...bytes: readonly number[]) =>
     told(t, Buffer.concat([Buffer.from(before), Buffer.from(bytes), Buffer.from('" }')]));
   t.match(bad('{\n  "table": "', 0xff), [/^FILE:2:13: a byte that is no UTF-8; expected/]);
@@ -117,7 +117,7 @@ t.test('bytes that are no UTF-8 are told at their place', t => {
   t.end();
 });
 
-t.test('a syntax error is told alone, but for a file that others may write', t => {
+t.test('a syntax error is reported alone, except in a file that others may write', t => {
   t.match(told(t, '{', 0o644), [/^FILE:1:2: the file ends too early/]);
   t.match(told(t, Buffer.of(0xff), 0o644), [/^FILE:1:1: /]);
   t.match(told(t, '{', 0o666), [/^FILE: users other/, /^FILE:1:2: /]);

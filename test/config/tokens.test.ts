@@ -1,4 +1,4 @@
-/** Tokens in the configuration: what is wrong is told at its place, and never shows a secret. */
+/** Tokens in the configuration: mistakes are reported at their places, and no message shows a secret. */
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,7 +21,7 @@ function told(text: string, file = 'FILE'): readonly string[] {
 
 const services = (tokens: string) => `{ "services": { "ssh": { "ports": [22],\n "tokens": ${tokens} } } }`;
 
-t.test('a service needs no sequence where it has tokens, and each secret is 64 digits', t => {
+t.test('a service with tokens needs no sequence, and each secret is 64 digits', t => {
   t.same(told(services(`{ "alice": "${A}" }`)), []);
   for (const wrong of [
     `"${A.slice(1)}"`,
@@ -75,7 +75,7 @@ t.test(
   },
 );
 
-t.test('with many users fewer hours fit, which is told; with too many it is an error', t => {
+t.test('with many users fewer hours fit, which is reported; with too many it is an error', t => {
   const users = (count: number) =>
     services(
       `{ ${Array.from({ length: count }, (_, index) => `"u${index}": "${index.toString(16).padStart(64, '0')}"`).join(', ')} }`,

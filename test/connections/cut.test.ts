@@ -1,4 +1,7 @@
-/** `cut` where the kernel cannot do all: over sockets whose kernel is the test. What it can do is in kernel/cut. */
+/**
+ * `cut` with a kernel that cannot do all: over sockets whose kernel is the test. test/kernel/cut has the kernel's own
+ * abilities.
+ */
 import t from 'tap';
 import { cut, whyNotCut } from '../../src/connections/cut.ts';
 import { Connection } from '../../src/netlink/connection.ts';
@@ -71,7 +74,7 @@ function diagnosing(errno: number, there = socket): Connection {
   });
 }
 
-t.test('a kernel that cannot end sockets is told, for each of them', async t => {
+t.test('if a kernel cannot end sockets, each of them is reported', async t => {
   const { sockets, left, anew, untracked, tracksOn } = await cut(
     { netfilter: connect(sent => [done(sent)]), diagnostics: diagnosing(EOPNOTSUPP), routes: everywhere },
     targets,
@@ -82,7 +85,7 @@ t.test('a kernel that cannot end sockets is told, for each of them', async t => 
   t.equal(anew, 0, 'which is no new one');
 });
 
-t.test('what is left of a socket that its program closed is no connection that goes on', async t => {
+t.test('the rest of a socket that its program closed is no connection that goes on', async t => {
   const kernel = diagnosing(EOPNOTSUPP, Buffer.from(socket).fill(FIN_WAIT2, 1, 2));
   const parts = { netfilter: connect(sent => [done(sent)]), diagnostics: kernel, routes: everywhere };
   t.match(await cut(parts, targets), { sockets: 0, left: [], anew: 0 });
@@ -96,7 +99,7 @@ t.test('a socket that ended by itself is neither cut nor left, and no conntrack 
   t.match(ended, { sockets: 1, left: [], untracked: [], anew: 0 });
 });
 
-t.test('a connection that is there again at each look is told', async t => {
+t.test('a connection that is there again at each look is reported', async t => {
   const netfilter = connect(sent => [refusal(sent, EINVAL)]);
   const diagnostics = connect(sent => {
     const [family, protocol] = sent.payload;

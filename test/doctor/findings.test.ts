@@ -8,6 +8,8 @@ import type { Facts, HostInterface, KernelFacts, ServiceFacts } from '../../src/
 import { type Finding, list } from '../../src/doctor/finding.ts';
 import { flushesOf, unitsOf } from '../../src/doctor/flushes.ts';
 import { register } from '../../src/nftables/register.ts';
+import type { Rule } from '../../src/nftables/ruleset.ts';
+import { host32 } from '../../src/ruleset/match.ts';
 import { shellWord } from '../../src/terminal/shell.ts';
 
 const PATH = '/etc/knockd-nft.json';
@@ -21,7 +23,7 @@ const eth0: HostInterface = {
   networks: [{ family: 'ipv4', address: Buffer.from([192, 0, 2, 0]), length: 24 }],
 };
 
-/** A host where all is well. */
+/** A host without problems. */
 const read: Extract<KernelFacts, { is: 'read' }> = {
   is: 'read',
   lacking: [],
@@ -39,7 +41,7 @@ const service: ServiceFacts = {
   groupOwner: 'supervisor',
 };
 const well: Facts = {
-  file: { path: PATH, mode: 0o640, owner: 0, user: 0, problems: [] },
+  file: { path: PATH, mode: 0o640, owner: 0, user: 0, problems: [], secretFiles: [] },
   config,
   kernel: read,
   service,
@@ -72,7 +74,7 @@ const withService = (change: Partial<ServiceFacts>): Facts => ({
 const withKernel = (kernel: KernelFacts): Facts => ({ ...well, kernel });
 const withHost = (change: Partial<Facts['host']>): Facts => ({ ...well, host: { ...well.host, ...change } });
 
-t.test('where all is well, there is a line for each check and no finding', async t => {
+t.test('if all is well, there is a line for each check and no finding', async t => {
   t.strictSame(
     examine(well).map(({ name, fine }) => `${name}: ${fine}`),
     [
@@ -135,7 +137,7 @@ function problemsOf(text: string): readonly Problem[] {
 }
 
 t.test(
-  'each thing that is wrong with the file is a finding with its place, and what can be checked is',
+  'each mistake in the file is a finding with its place, and all that can be checked is checked',
   async t => {
     const problems = problemsOf('{ "services": { "ssh": { "ports": [0], "sequence": 5 } } }');
     const facts: Facts = { ...well, config: undefined, file: { ...well.file, problems } };
@@ -178,7 +180,7 @@ t.test('the rights of the file', async t => {
   t.match(readable, { id: 'file-readable', severity: 'risk', mend: `chmod o-r ${PATH}` });
 });
 
-t.test('what makes a sequence weak is a note; a wrong variable is broken', async t => {
+t.test('a weak sequence is a note; a wrong variable is broken', async t => {
   const weak = problemsOf('{ "services": { "ssh": { "ports": [22], "sequence": [10000, 2345] } } }');
   t.match(only(t, { ...well, file: { ...well.file, problems: weak } }), {
     id: 'configuration-weak',
@@ -224,7 +226,7 @@ t.test('a kernel that we may not ask, that has no nf_tables, or not all of it', 
   ]);
 });
 
-t.test('a kernel that cannot end connections is named by its module, and guards all the same', async t => {
+t.test('a kernel that cannot end connections is named by its module, and still guards', async t => {
   t.match(findings(withKernel({ ...read, canCut: false })), [
     { id: 'kernel-feature', severity: 'note', what: /module tcp_diag/, mend: 'modprobe -a tcp_diag' },
   ]);
@@ -261,7 +263,7 @@ t.test('a table that is not there, not ours, or not as the file says', async t =
   t.match(only(t, trying), { id: 'held', severity: 'broken', mend: 'knockd-nft confirm' });
 });
 
-t.test('what keeps the table in place', async t => {
+t.test('the units and programs that keep the table in place', async t => {
   t.match(only(t, withService({ hold: { reason: 'unloaded by hand', until: null } })), {
     id: 'held',
     severity: 'risk',
@@ -396,7 +398,7 @@ t.test('the table of connections: room enough, little, and nearly none', async t
   t.strictSame(findings(withHost({ conntrack: undefined })), [], 'not loaded yet');
 });
 
-t.test('automatic helpers matter where all other ports are closed', async t => {
+t.test('automatic helpers matter if all other ports are closed', async t => {
   const switches = new Set(['net.netfilter.nf_conntrack_helper']);
   t.strictSame(findings(withHost({ switches })), []);
   const closed = {
@@ -411,7 +413,7 @@ t.test('automatic helpers matter where all other ports are closed', async t => {
   t.strictSame(findings({ ...well, config: closed }), []);
 });
 
-t.test('a bridge whose frames are tracked matters where UDP is guarded', async t => {
+t.test('a bridge whose frames are tracked matters if UDP is guarded', async t => {
   const switches = new Set(['net.bridge.bridge-nf-call-iptables']);
   t.strictSame(findings(withHost({ switches })), [], 'a SYN needs an opening whatever tracking knows');
   const udp = { protocol: 'udp', first: 51820, last: 51820 } as const;
@@ -424,29 +426,45 @@ t.test('a bridge whose frames are tracked matters where UDP is guarded', async t
     findings(bridged).find(({ id }) => id === 'datagrams-bridged'),
     { severity: 'risk', mend: /^nft 'add table inet bridged; .*fib saddr type local drop' / },
   );
-  const drop = {
+  const local = { kind: 'cmp', sreg: register(0), op: 'eq', value: host32(2) } as const;
+  const drop = { kind: 'immediate', verdict: { code: 'drop' } } as const;
+  const accept = { kind: 'immediate', verdict: { code: 'accept' } } as const;
+  const [to, from] = (['daddr type', 'saddr type'] as const).map(result => ({
+    expressions: [{ kind: 'fib', result, dreg: register(0) } as const, local, drop],
+  }));
+  /** `fib saddr . iif oif missing drop` */
+  const reverse = {
     expressions: [
-      { kind: 'fib', result: 'daddr type', dreg: register(0) },
-      { kind: 'immediate', verdict: { code: 'drop' } },
+      {
+        kind: 'unknown',
+        name: 'fib',
+        raw: Buffer.from('080003000000002908000200000000010800010000000008', 'hex'),
+      } as const,
+      { kind: 'cmp', sreg: register(0), op: 'eq', value: host32(0) } as const,
+      drop,
     ],
-  } as const;
-  const forward = {
-    name: 'forward',
-    hook: { name: 'forward', priority: 0, policy: 'accept' },
-    rules: [drop],
-  } as const;
-  const table = {
-    family: 'inet',
-    name: 'bridged',
-    chains: new Map([['forward', forward]]),
-    sets: new Map(),
-  } as const;
-  t.strictSame(
-    findings({ ...bridged, kernel: { ...read, tables: [table] } }).filter(
-      ({ id }) => id === 'datagrams-bridged',
-    ),
-    [],
-  );
+  };
+  const stays = (rules: readonly (Rule | undefined)[]) => {
+    const forward = {
+      name: 'forward',
+      hook: { name: 'forward', priority: 0, policy: 'accept' },
+      rules: rules.flatMap(rule => rule ?? []),
+    } as const;
+    const table = {
+      family: 'inet',
+      name: 'bridged',
+      chains: new Map([['forward', forward]]),
+      sets: new Map(),
+    } as const;
+    const found = findings({ ...bridged, kernel: { ...read, tables: [table] } });
+    return found.some(({ id }) => id === 'datagrams-bridged');
+  };
+  t.notOk(stays([to, from]), 'the rules of the mend');
+  t.notOk(stays([{ expressions: [drop] }]), 'nothing is passed on');
+  t.ok(stays([to]), 'the answer to a datagram is still passed on');
+  t.ok(stays([from]), 'a datagram to us is still passed on');
+  t.ok(stays([reverse]), 'a check of the way back says nothing of frames within one bridge');
+  t.ok(stays([{ expressions: [accept] }, to, from]), 'they come too late');
 });
 
 t.test('tables of iptables-legacy are out of sight', async t => {
@@ -461,7 +479,7 @@ t.test('listeners that could not be read are not told to be missing', async t =>
   t.strictSame(findings(withHost({ listeners: undefined })), []);
 });
 
-t.test('no finding tells a knock', async t => {
+t.test('no finding shows a knock', async t => {
   const everything: Facts = {
     ...withHost({
       listeners: [1234, 2345, 3456, 10000].map(port => ({

@@ -59,7 +59,7 @@ const SHIMS = {
 export async function worldMachine(t: Test, options: WorldOptions): Promise<Machine> {
   const world = await createWorld(t, { clients: ['client', 'stranger'], ...options });
   const sh = (script: string) =>
-    world.run('server', 'sh', ['-c', `PATH=/run/bin:$PATH; export PATH; ${script}`], { timeout: 120_000 });
+    world.run('server', 'sh', ['-c', `PATH=/run/bin:$PATH; export PATH; ${script}`]);
   for (const [name, text] of Object.entries(SHIMS))
     await sh(
       `mkdir -p /run/bin; printf '%s\\n' '#!/bin/sh' '${text}' >/run/bin/${name}; chmod 755 /run/bin/${name}`,
@@ -87,7 +87,7 @@ export async function worldMachine(t: Test, options: WorldOptions): Promise<Mach
 
 export function labMachine(lab: Lab): Machine {
   const machine: Machine = {
-    sh: script => lab.run('sh', ['-c', `PATH=/run/bin:$PATH; ${script}`], { timeout: 120_000 }),
+    sh: script => lab.run('sh', ['-c', `PATH=/run/bin:$PATH; ${script}`]),
     before: '',
     options: '',
     configFile: CONFIG,

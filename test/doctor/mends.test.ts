@@ -50,11 +50,23 @@ const withNftables = async (machine: Machine) => {
   await machine.save(guarded);
 };
 
-/** Whose packets go where, nobody can tell. */
+/** Rules that send packets nobody can tell where. */
 const sometimes = (port: number) =>
   `table ip other {\n chain c {\n type nat hook prerouting priority dstnat\n tcp dport ${port} redirect to :numgen inc mod 2 map { 0 : 2222, 1 : 2223 }\n }\n}`;
 /** From the services, not from root. */
 const hide = ({ configFile }: Machine) => `chown root:root ${configFile} && chmod 600 ${configFile}`;
+
+/** Writes the ports of a mend into the file, beside those that are guarded. */
+const guardsMore =
+  (config: { readonly services: { readonly ssh: { readonly ports: readonly (number | string)[] } } }) =>
+  async (machine: Machine, mend: string) => {
+    const [, more = ''] = /^(.*) too in services\.ssh\.ports {2}in /.exec(mend) ?? [];
+    const { ports } = config.services.ssh;
+    const all = [...ports, ...(JSON.parse(`[${more}]`) as string[])];
+    await machine.save({ ...config, services: { ssh: { ...ssh, ports: all } } });
+  };
+const early = { ...guarded, hook: 'prerouting' };
+const proxying = { ...guarded, services: { ssh: { ...ssh, ports: [22, 2323] } } };
 
 const tokens = { ...guarded, services: { ssh: { ...ssh, tokens: { alice: 'a1'.repeat(32) } } } };
 
@@ -301,9 +313,15 @@ setInterval(() => {}, 1e6);`;
       await machine.world?.publish(8080, 80);
     },
   },
+  'proxied-first': {
+    on: HERE,
+    wasOpen: true,
+    trouble: machine =>
+      nft(machine, at('input priority -20', 'tcp dport 22 tcp flags syn synproxy mss 1460')),
+  },
   'redirected-around': {
     on: HERE,
-    config: { ...guarded, hook: 'prerouting' },
+    config: early,
     wasOpen: true,
     port: 222,
     trouble: machine =>
@@ -311,15 +329,7 @@ setInterval(() => {}, 1e6);`;
         machine,
         'table inet other {\n chain c {\n type nat hook prerouting priority dstnat\n tcp dport 222 redirect to :22\n }\n}',
       ),
-    async person(machine, mend) {
-      const [, ports = ''] = /^(.*) too in services\.ssh\.ports {2}in /.exec(mend) ?? [];
-      const more = JSON.parse(`[${ports}]`) as string[];
-      await machine.save({
-        ...guarded,
-        hook: 'prerouting',
-        services: { ssh: { ...ssh, ports: [22, ...more] } },
-      });
-    },
+    person: guardsMore(early),
   },
   'services-cannot-read': {
     on: 'systemd',
@@ -383,7 +393,7 @@ setInterval(() => {}, 1e6);`;
   },
 };
 
-/** What is found in another way, too. */
+/** Findings that another check makes, too. */
 const MORE: readonly (readonly [FindingId, Trial])[] = [
   [
     'forwarded-past-guard',
@@ -403,6 +413,30 @@ const MORE: readonly (readonly [FindingId, Trial])[] = [
       on: HERE,
       trouble: machine => nft(machine, sometimes(2345)),
       person: saves({ ...guarded, services: { ssh: { ...ssh, sequence: [10000, 2346, 3456, 1234] } } }),
+    },
+  ],
+  [
+    'redirected-around',
+    {
+      on: HERE,
+      config: proxying,
+      wasOpen: true,
+      port: 222,
+      async trouble(machine) {
+        await machine.server.listen(2323, { transparent: true });
+        await nft(machine, at('prerouting priority mangle', 'tcp dport 222 tproxy to :2323 accept'));
+      },
+      person: guardsMore(proxying),
+    },
+  ],
+  [
+    'redirected-around',
+    {
+      on: HERE,
+      wasOpen: true,
+      port: 222,
+      trouble: machine => nft(machine, at('input priority 0', 'tcp dport 222 tcp dport set 22')),
+      person: guardsMore(guarded),
     },
   ],
 ];

@@ -1,4 +1,4 @@
-/** What the tests of `doctor` ask of it: its findings, and whether its mends work. */
+/** The questions of the tests to `doctor`: its findings, and whether its mends work. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Finding } from '../../src/doctor/finding.ts';
 import type { Reach } from '../kernel/host.ts';
@@ -69,7 +69,7 @@ export async function follow(world: World, finding: Finding): Promise<void> {
   if (status !== 0) throw new Error(`load: ${stderr}`);
 }
 
-/** What a client sees of a port after it knocked. */
+/** The look of a port to a client after it knocked. */
 export async function knockAndConnect(
   world: World,
   family: (typeof families)[number],

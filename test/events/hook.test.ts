@@ -67,7 +67,7 @@ t.test(
   },
 );
 
-t.test('one that fails is told with its exit status, and the next one runs', async t => {
+t.test('a command that fails is reported with its exit status, and the next one runs', async t => {
   const { hook: made, warnings, written } = hook(t, 'echo >>"$0/runs"; exit 3');
   made.add(told, '{}');
   made.add(told, '{}');
@@ -101,7 +101,7 @@ t.test('one that hangs, and does not mind SIGTERM, is ended with all that it sta
   t.notOk(pids.some(isRunning));
 });
 
-t.test('one that ends, and leaves others behind, counts as long as they are there', async t => {
+t.test('a command that ends, and leaves others behind, counts until these have ended', async t => {
   const {
     hook: made,
     warnings,
@@ -121,14 +121,17 @@ t.test('one that ends, and leaves others behind, counts as long as they are ther
   t.equal(warnings.length, 2);
 });
 
-t.test('only so many run at the same time; what waits is bounded, and the rest is told as lost', async t => {
-  const script = 'echo >>"$0/runs"; while [ ! -e "$0/go" ]; do sleep 0.05; done';
-  const { hook: made, warnings, file, written } = hook(t, script, { atOnce: 3 });
-  for (let event = 0; event < 1010; event++) made.add(told, '{}');
-  await written('runs', text => text.length === 3);
-  t.equal(file('runs').length, 3);
-  t.match(warnings, ['events come faster than "sh" ends: some are lost']);
-  await made.close();
-  t.equal(file('runs').length, 3, 'ended, none begins');
-  t.match(warnings.at(-1), 'lost 1007 events: no command ran for them');
-});
+t.test(
+  'a limited number run at the same time; a limited number wait, and the rest are reported as lost',
+  async t => {
+    const script = 'echo >>"$0/runs"; while [ ! -e "$0/go" ]; do sleep 0.05; done';
+    const { hook: made, warnings, file, written } = hook(t, script, { atOnce: 3 });
+    for (let event = 0; event < 1010; event++) made.add(told, '{}');
+    await written('runs', text => text.length === 3);
+    t.equal(file('runs').length, 3);
+    t.match(warnings, ['events come faster than "sh" ends: some are lost']);
+    await made.close();
+    t.equal(file('runs').length, 3, 'ended, none begins');
+    t.match(warnings.at(-1), 'lost 1007 events: no command ran for them');
+  },
+);

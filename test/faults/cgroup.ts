@@ -1,5 +1,5 @@
 /** Control groups of a test: of the version, and with the controllers, that this machine has. */
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
@@ -18,8 +18,7 @@ const mounts = (): readonly Mount[] =>
 
 /** A new group below that mount, which ends with the test; a sentence if it cannot be made. */
 function makeGroup(t: Pick<Test, 'teardown'>, { path }: Mount, file: string): string {
-  const group = join(path, `knockd-nft-test-${process.pid}`);
-  mkdirSync(group);
+  const group = mkdtempSync(join(path, 'knockd-nft-test-'));
   t.teardown(() => rmdirSync(group));
   if (!existsSync(join(group, file))) throw new Error(`${group} has no ${file}`);
   return group;
@@ -58,6 +57,19 @@ export async function frozen(
     write('cgroup.freeze', '0');
     writeFileSync(join(mount.path, 'cgroup.procs'), String(pid));
   }
+}
+
+/** From now on, a process that runs may take so many bytes more, and swap none. If it takes more, the kernel ends it. */
+export function limitMemory(t: Pick<Test, 'teardown'>, pid: number, bytes: number): void {
+  const mount = ofMemory();
+  if (!mount) throw new Error('no cgroup of memory is mounted');
+  const isOld = mount.type === 'cgroup';
+  const limit = isOld ? 'memory.limit_in_bytes' : 'memory.max';
+  const group = makeGroup(t, mount, limit);
+  writeFileSync(join(group, limit), String(bytes));
+  const swap = join(group, isOld ? 'memory.memsw.limit_in_bytes' : 'memory.swap.max');
+  if (existsSync(swap)) writeFileSync(swap, isOld ? String(bytes) : '0');
+  writeFileSync(join(group, 'cgroup.procs'), String(pid));
 }
 
 /** A script that puts its shell into a group with that many bytes of memory. `ip netns exec` hides the mounts in /sys. */

@@ -11,6 +11,6 @@ const FEW = 2;
 
 t.jobs = 2;
 for (const [name] of Object.entries(commands('')).filter(([, { looks }]) => !looks))
-  t.test(`${name}: whatever call fails, all is whole, told, and repaired by the next run`, { skip }, t =>
+  t.test(`${name}: if any call fails, all is whole, reported, and repaired by the next run`, { skip }, t =>
     tryFaults(t, name, FEW),
   );

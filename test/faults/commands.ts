@@ -61,7 +61,7 @@ async function loaded(world: World, env: Env): Promise<void> {
   writeSecret(world);
   world.write(before);
   await done(world, env, ['load']);
-  await done(world, env, ['grant', 'ssh', '10.1.0.1', '--for', '10h']);
+  await world.nft('add element inet knockd ssh_clients_ipv4 { 10.1.0.1 timeout 10h }'); // sooner than by grant
 }
 
 const then =
@@ -103,6 +103,8 @@ export async function processes(world: World): Promise<readonly string[]> {
 }
 
 const nothing = async (): Promise<void> => {};
+/** Without it, the program asks for the host's address, and no name server answers in the world. */
+const HOST = ['--host', '192.0.2.1'];
 const looks = (...words: readonly string[]): Command => ({ words, prepare: loaded, looks: true });
 
 /** The commands for a world, by what they are called in tests. */
@@ -130,10 +132,10 @@ export function commands(folder: string): Readonly<Record<string, Command>> {
       prepare: loaded,
       out: ['ssh_clients_ipv4 10.1.0.1'],
     },
-    'user add': { words: ['user', 'add', 'ssh', 'dave'], prepare: loaded, chance: true },
-    'user rotate': { words: ['user', 'rotate', 'ssh', 'bob'], prepare: loaded, chance: true },
+    'user add': { words: ['user', 'add', 'ssh', 'dave', ...HOST], prepare: loaded, chance: true },
+    'user rotate': { words: ['user', 'rotate', 'ssh', 'bob', ...HOST], prepare: loaded, chance: true },
     'user rotate, of a secret in a file': {
-      words: ['user', 'rotate', 'ssh', 'carol'],
+      words: ['user', 'rotate', 'ssh', 'carol', ...HOST],
       prepare: loaded,
       chance: true,
     },

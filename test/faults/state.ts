@@ -1,4 +1,4 @@
-/** What a command may change: the kernel's ruleset, by nft, and a folder of files. */
+/** The state that a command may change: the kernel's ruleset, by nft, and a folder of files. */
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { deserialize } from 'node:v8';
@@ -72,7 +72,7 @@ export function stateOf({ ruleset, files }: Saved): State {
   };
 }
 
-/** What a file says, without times and random numbers; {@link DAMAGED} if a reader could make no sense of it. */
+/** The content of a file, without times and random numbers; {@link DAMAGED} if a reader could make no sense of it. */
 function contentOf(path: string, bytes: Buffer): string {
   const name = path.split('/').at(-1) ?? '';
   const text = bytes.toString();

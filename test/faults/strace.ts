@@ -14,9 +14,11 @@ export interface Call {
   readonly number: number;
   /** Its subject: strace's line, without numbers. Alike are many readings of /proc, or parts of one answer. */
   readonly about: string;
+  /** It leaves something behind, outside the process. */
+  readonly lasts: boolean;
 }
 
-export interface Fault extends Call {
+export interface Fault extends Pick<Call, 'name' | 'number'> {
   /** SIGKILL: the process ends before the call is made. */
   readonly errno: string;
 }
@@ -64,16 +66,24 @@ const ANY = ['EIO', 'ENOMEM'] as const;
 const NEVER =
   /^(brk|madvise|mmap|mprotect|mremap|munmap|futex|exit|exit_group|rt_sig\w+|sigaltstack|sched_\w+|(get|set)(pid|ppid|tid|uid|gid|euid|egid|resuid|resgid|cpu|timeofday|rlimit|itimer|random|robust_list)|clock_\w+|prlimit64|set_\w+|rseq|arch_prctl|prctl|uname|umask|capget|membarrier|pkey_\w+|restart_syscall|vfork|wait4|clone|nanosleep|tgkill|kill|poll|ppoll|select)$/;
 
-/** Calls that leave something behind, outside the process. The work before them must be whole. */
+/**
+ * Calls that leave something behind, outside the process, if they succeed. The work before them must be whole. A process that
+ * ends before a fsync, or before a temporary file gets its owner, leaves the same as one that ends before the next of these.
+ */
 const LASTING =
-  /^(write|pwrite64|writev|fsync|rename|link|unlink|mkdir|rmdir|fchmod|fchown|chmod|chown|sendmsg|sendto|ftruncate|flock|symlink)$/;
+  /^(write|pwrite64|writev|rename|link|unlink|mkdir|rmdir|chmod|chown|sendmsg|sendto|ftruncate|symlink)$/;
+/** Messages that only ask the kernel. */
+const ASKING = /nlmsg_type=(SOCK_DIAG_BY_FAMILY|RTM_GET|\w+<<8\|(NFT|IPCTNL)_MSG_(CT_)?GET)/;
 
 /**
- * What Node.js asks about its standard streams before we run, and does to load modules: then it throws, or aborts. Lines are
- * those of `strace -y`, with paths.
+ * Calls that Node.js makes for its standard streams before we run, and to load modules: if one fails, it throws, or
+ * aborts. Lines are those of `strace -y`, with paths.
  */
 const OF_NODE =
   /anon_inode:\[eventfd\]|node_modules|package\.json|\.so\b|dist\/knockd-nft\.cjs|^(fstat|fsync|getsockname|getsockopt|fcntl|ioctl)\([012]<|^epoll_ctl\(\d+<[^>]*>, \w+, [012]</;
+
+/** Only a file that another machine or process keeps, or whose quota is used up, reports an error when it is closed. */
+const CANNOT_FAIL = /^close\(N<(socket:|pipe:|anon_inode:|\/(proc|sys|dev|usr)\/)/;
 
 const ALIKE = 5;
 
@@ -90,20 +100,20 @@ export function cannotInject(): string | false {
 }
 
 /**
- * What can go wrong at these calls: each with one errno in turn, and the end of the process where it leaves something behind.
- * Of other calls that are alike, at most {@link ALIKE}, spread over the run.
+ * The faults of these calls: each call fails with one errno in turn, and the process ends at calls that leave something
+ * behind. Of other calls that are alike, at most {@link ALIKE}, spread over the run.
  */
 export function faultsOf(calls: readonly Call[]): readonly Fault[] {
-  const lasting = calls.filter(({ name }) => LASTING.test(name));
+  const lasting = calls.filter(({ lasts }) => lasts);
   const alike = new Map<string, Call[]>();
-  for (const call of calls)
-    if (!LASTING.test(call.name)) alike.set(call.about, [...(alike.get(call.about) ?? []), call]);
+  for (const call of calls.filter(({ lasts }) => !lasts))
+    alike.set(call.about, [...(alike.get(call.about) ?? []), call]);
   const others = [...alike.values()].flatMap(list => spread(list, ALIKE));
   return [...lasting, ...others].flatMap(call => {
     const errnos = ERRNOS[call.name] ?? ANY;
     const errno = errnos[call.number % errnos.length] ?? '';
     const failing = NEVER.test(call.name) ? [] : [{ ...call, errno }];
-    return LASTING.test(call.name) ? [...failing, { ...call, errno: KILL }] : failing;
+    return call.lasts ? [...failing, { ...call, errno: KILL }] : failing;
   });
 }
 
@@ -150,15 +160,34 @@ export async function runFaulty(
   };
 }
 
-/** Runs our program where a file cannot be opened, as on a disk that fails. */
-export async function runUnreadable(
+/** Runs our program with a file that cannot be opened, as on a disk that fails; or only not the `number`th time, from 1. */
+export function runUnreadable(
   world: World,
   path: string,
   words: readonly string[],
   env: Env,
-): Promise<Result> {
-  const options = ['-P', path, '-e', 'signal=none', '-e', 'inject=openat:error=EIO'];
-  return (await underStrace(world, options, words, env)).result;
+  number?: number,
+): Promise<Result & { readonly met: boolean }> {
+  return runFailing(
+    world,
+    path,
+    `openat:error=EIO${number === undefined ? '' : `:when=${number}`}`,
+    words,
+    env,
+  );
+}
+
+/** Runs our program with a file that some calls fail at: `close:error=EIO`. */
+export async function runFailing(
+  world: World,
+  path: string,
+  how: string,
+  words: readonly string[],
+  env: Env,
+): Promise<Result & { readonly met: boolean }> {
+  const options = ['-P', path, '-e', 'signal=none', '-e', `inject=${how}`];
+  const { result, lines } = await underStrace(world, options, words, env);
+  return { ...result, met: lines.some(line => line.includes('INJECTED')) };
 }
 
 /** Runs our program without a fault: how it ends, and the calls that it makes after Node.js has read it. */
@@ -171,7 +200,9 @@ export async function trace(
   const own = lines.findIndex(line => /^close\(\d+<.*dist\/knockd-nft\.cjs>/.test(line));
   return {
     result,
-    calls: callsOf(lines).filter(({ line }) => line > own && !OF_NODE.test(lines[line] ?? '')),
+    calls: callsOf(lines).filter(
+      ({ line, about }) => line > own && !OF_NODE.test(lines[line] ?? '') && !CANNOT_FAIL.test(about),
+    ),
   };
 }
 
@@ -183,8 +214,11 @@ function callsOf(lines: readonly string[]): (Call & { readonly line: number })[]
     if (name === '') return [];
     const number = (counts.get(`${thread} ${name}`) ?? 0) + 1;
     counts.set(`${thread} ${name}`, number);
-    const [, about = ''] = /^([^<"]*(?:[<"][^>"]*[>"])?)/.exec(text.replace(/AT_FDCWD<[^>]*>/, '')) ?? [];
-    return [{ name, number, line, about: about.replace(/\d+/g, 'N') }];
+    const [, subject = ''] = /^([^<"]*(?:[<"][^>"]*[>"])?)/.exec(text.replace(/AT_FDCWD<[^>]*>/, '')) ?? [];
+    const [message = ''] = /nlmsg_type=[\w<|]+/.exec(text) ?? [];
+    const about = `${subject} ${message}`.replace(/\.\d+\.[0-9a-f]+\.tmp/, '.tmp').replace(/\d+/g, 'N');
+    const lasts = LASTING.test(name) && !ASKING.test(text) && !/ = -1 E/.test(text);
+    return [{ name, number, line, about, lasts }];
   });
 }
 

@@ -6,6 +6,6 @@ import { tryRunning } from './supervisor.ts';
 
 const skip = missing('namespaces', 'nft', 'knockd') || cannotInject();
 
-t.test('whatever call of the supervisor fails, the kernel is as the file says soon after', { skip }, t =>
+t.test('if any call of the supervisor fails, the kernel is as the file says soon after', { skip }, t =>
   tryRunning(t, Number.POSITIVE_INFINITY),
 );

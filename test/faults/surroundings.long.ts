@@ -10,20 +10,27 @@ import { trySurroundings } from './try-faults.ts';
 const skip = missing('namespaces', 'nft', 'knockd') || cannotInject();
 
 t.jobs = 2;
-for (const name of Object.keys(commands('')))
-  t.test(`${name}: full, read-only and slow folders, and few descriptors`, { skip }, t =>
-    trySurroundings(t, name, SURROUNDINGS),
-  );
+const names = Object.keys(commands(''));
+for (const [index, name] of names.entries())
+  t.test(`${name}: full, read-only and slow folders, and few descriptors`, { skip }, t => {
+    process.stderr.write(`surroundings of ${name} (${index + 1} of ${names.length})\n`);
+    return trySurroundings(t, name, SURROUNDINGS);
+  });
 
-t.test(
-  'whenever the kernel ends a command that has too little memory, the next one repairs',
-  { skip: skip || cannotLimit() },
-  async t => {
-    const limited = withMemory(t);
-    const sizes = [12, 16, 20, 24, 28, 32, 36, 40, 48].map(
-      size => [`${size} MB`, after(limited(size * 1024 * 1024))] as const,
-    );
-    for (const name of ['load of a changed file', 'load of another table', 'user remove', 'confirm', 'undo'])
+const CHANGING = [
+  ...['load of a changed file', 'load of another table', 'unload', 'revoke'],
+  ...['user rotate', 'user remove', 'init --force', 'try', 'confirm', 'undo'],
+];
+for (const name of CHANGING)
+  t.test(
+    `${name}: whenever the kernel ends a command that has too little memory, the next one repairs`,
+    { skip: skip || cannotLimit() },
+    async t => {
+      const limited = withMemory(t);
+      // from before the first system call of ours to after the last
+      const sizes = Array.from({ length: 24 }, (_, index) => 16 + index / 2).map(
+        size => [`${size} MB`, after(limited(size * 1024 * 1024))] as const,
+      );
       await trySurroundings(t, name, Object.fromEntries(sizes));
-  },
-);
+    },
+  );

@@ -13,8 +13,8 @@ import {
   skipUnknown,
   stamped,
   withFresh,
+  withHeard,
   withoutFresh,
-  withUsed,
 } from '../../src/feeder/ledger.ts';
 import { compileAutomaton, type TokenPlace } from '../../src/ruleset/automaton.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
@@ -41,7 +41,7 @@ function placesOf(secrets: Readonly<Record<User, Uint8Array>>): readonly TokenPl
 }
 
 const PLACES = placesOf(SECRETS);
-/** What tokens of a user are made from. */
+/** The data that a user's tokens are made from. */
 const keyOf = (secret: Uint8Array) => ({ secret, realm: REALM, service: 'ssh' });
 
 /** The machine: what is in the kernel, on the disk, and in the supervisor's memory. */
@@ -53,9 +53,9 @@ class Machine {
   #booted = this.#true;
   #marks = 0;
   #handle = 0;
-  /** By token: when it expires by the monotonic clock, and where it leads. */
+  /** By token: when it expires by the monotonic clock, and its place. */
   #tokens = new Map<string, { readonly expires: number; readonly place: number }>();
-  /** What the feeder put beside them. */
+  /** The elements that the feeder put beside them. */
   #mark: string | undefined;
   #used = new Map<string, number>();
   #disk: Ledger | undefined;
@@ -99,14 +99,16 @@ class Machine {
     return true;
   }
 
-  /** What the supervisor does with the kernel's report. */
-  #note(token: string, place: number): void {
-    const user = this.#disk?.fed?.users[placeId(place)];
+  /** The supervisor's answer to the kernel's report. */
+  #note(token: string, from: number): void {
+    const user = this.#disk?.fed?.users[placeId(from)];
     if (!this.#disk || !user) return;
     const here = windowAt(this.#now);
-    for (let distance = -100; distance <= 100; distance++)
-      if (tokenOfUser(user, here + distance) === token)
-        this.#disk = withUsed(this.#disk, [{ place: placeId(place), window: here + distance }], here);
+    const place = placeId(from);
+    const uses = Array.from({ length: 201 }, (_, index) => ({ place, window: here + index - 100 })).filter(
+      ({ window }) => tokenOfUser(user, window) === token,
+    );
+    this.#disk = withHeard(this.#disk, uses, this.#now);
   }
 
   /** A client whose clock is right, or `ahead` windows off. */
@@ -165,7 +167,7 @@ class Machine {
     this.reboot({ clean: false, off: 10_000 });
   }
 
-  /** What `load` and the supervisor do; one may be killed before it has written down what it did. */
+  /** The work of `load` and of the supervisor; one may be killed before it has written down its work. */
   feed({ killed = false } = {}): void {
     const moment = this.#moment;
     this.#isUnheard = false;
@@ -180,7 +182,8 @@ class Machine {
     });
     const known = this.#isKnown(found);
     const id = String(this.#marks++);
-    const plan = planFeed(ledger, places, { realm: REALM, hours: HOURS, table, known, id, moment });
+    const complete = known || this.#watching;
+    const plan = planFeed(ledger, places, { realm: REALM, hours: HOURS, table, known, complete, id, moment });
     const spent = withoutFresh(
       ledger,
       places.map(({ secret }) => keyOf(secret)),
@@ -372,6 +375,56 @@ t.test('after a boot whose clock is hours behind, no token of the past opens', t
   t.end();
 });
 
+t.test(
+  'a new user gets in within the first minutes, whatever has all tokens fed anew, and each token opens once',
+  t => {
+    const mishaps: Readonly<Record<string, (machine: Machine) => void>> = {
+      'the machine sleeps': machine => machine.sleep(MINUTE),
+      'the clock is set ahead': machine => machine.setClock(30_000),
+      'the clock is set back a little': machine => machine.setClock(-5000),
+      'another program removes the table': machine => machine.flush(),
+      'another program flushes the tokens': machine => machine.flushTokens(),
+    };
+    for (const [what, happens] of Object.entries(mishaps)) {
+      const machine = new Machine();
+      machine.pass(20_000);
+      machine.rotate('alice');
+      machine.start();
+      t.ok(machine.useBySameClock('alice', 0), what);
+      happens(machine);
+      machine.feed();
+      t.equal(machine.replay(), 0, what);
+      t.ok(machine.useBySameClock('alice', 1), what);
+      happens(machine);
+      machine.feed();
+      t.equal(machine.replay(), 0, what);
+      t.ok(machine.useBySameClock('alice', 2), what);
+    }
+    t.end();
+  },
+);
+
+t.test(
+  'a clock that is set back by days, and is seen only after a use: what the ledger has forgotten stays used',
+  t => {
+    const machine = new Machine();
+    machine.pass(20_000);
+    machine.rotate('alice');
+    machine.start();
+    t.ok(machine.use('alice', 0));
+    for (let hour = 0; hour < 72; hour++) {
+      machine.pass(60 * MINUTE);
+      machine.feed();
+      t.ok(machine.use('alice', 0));
+    }
+    machine.setClock(-72 * 60 * MINUTE);
+    t.ok(machine.use('alice', 1), 'the kernel still has it');
+    machine.feed();
+    t.equal(machine.replay(), 0);
+    t.end();
+  },
+);
+
 t.test('a clock that is set an hour ahead, and two back, leaves the right token good, once', t => {
   const machine = new Machine();
   machine.start();
@@ -395,7 +448,7 @@ t.test('the others keep their tokens when a user goes, and none of them is fed a
   const [alice, bob] = PLACES;
   if (!alice || !bob) throw new Error('two users');
   const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
-  const options = { realm: REALM, hours: HOURS, table: '7', id: 'a', moment };
+  const options = { realm: REALM, hours: HOURS, table: '7', complete: true, id: 'a', moment };
   const first = planFeed(newLedger(moment), [alice, bob], { ...options, known: false });
   t.ok(first.flush);
   t.equal([...first.ready].length, 2 * (60 * HOURS + 4));
@@ -410,11 +463,39 @@ t.test('the others keep their tokens when a user goes, and none of them is fed a
   t.end();
 });
 
+t.test('a first load lets in a client whose clock is slow by up to 90 s, at any second of a minute', t => {
+  const [alice] = PLACES;
+  if (!alice) throw new Error('a user');
+  for (let second = 0; second < 60; second++) {
+    const now = Date.UTC(2026, 0, 1, 0, 0, second);
+    const moment: Moment = { machine: 'm', boot: '1', now, monotonic: 0, booted: 0 };
+    const options = {
+      realm: REALM,
+      hours: HOURS,
+      table: '7',
+      known: false,
+      complete: false,
+      id: 'x',
+      moment,
+    };
+    const tokens = new Set(
+      [...planFeed(newLedger(moment), [alice], options).ready].map(({ token }) => token),
+    );
+    const opens = (slow: number) => tokens.has(deriveToken(keyOf(alice.secret), windowAt(now - slow)));
+    t.same(
+      [opens(0), opens(70_000), opens(89_999), opens(151_000)],
+      [true, true, true, false],
+      `second ${second}`,
+    );
+  }
+  t.end();
+});
+
 t.test('a secret that was just made opens at once after a first load; one that is fed again does not', t => {
   const [alice] = PLACES;
   if (!alice) throw new Error('a user');
   const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
-  const options = { realm: REALM, hours: HOURS, table: '7', known: true, id: 'x', moment };
+  const options = { realm: REALM, hours: HOURS, table: '7', known: true, complete: true, id: 'x', moment };
   const unknown = skipUnknown(newLedger(moment), windowAt(moment.now));
   const least = (ledger: Ledger, at = options) =>
     [...planFeed(ledger, [alice], at).ready].findIndex(
@@ -437,7 +518,7 @@ t.test('a user whose fresh secret is taken back leaves none of its tokens, and i
   const [alice, bob] = PLACES;
   if (!alice || !bob) throw new Error('two users');
   const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
-  const options = { realm: REALM, hours: HOURS, table: '7', known: true, id: 'x', moment };
+  const options = { realm: REALM, hours: HOURS, table: '7', known: true, complete: true, id: 'x', moment };
   const noted = withFresh(skipUnknown(newLedger(moment), windowAt(moment.now)), [keyOf(alice.secret)], '1');
   const first = planFeed(noted, [alice, bob], options);
   const ofAlice = [...first.ready].filter(({ place }) => place === alice.place).map(({ token }) => token);

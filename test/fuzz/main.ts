@@ -36,9 +36,7 @@ for (const name of chosen) {
   });
   console.log(`${name}: seed ${seed}, ${tried} inputs, ${taken} of ${branches} branches`);
   if (finding) {
-    console.log(
-      `${keepFinding(name, finding.input)}: ${await explained(name, finding.input, finding.fault)}`,
-    );
+    console.log(`${keepFinding(name, finding.input)}: ${explained(name, finding.input, finding.fault)}`);
     process.exitCode = 1;
   } else {
     const corpus = await reduced(target, kept);

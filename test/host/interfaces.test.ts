@@ -36,12 +36,12 @@ t.test('packets of a port come in by its master, those of a VLAN by the VLAN', a
   t.strictSame(look('eth3.10'), { at: ['eth3.10'], astray: [] });
 });
 
-t.test('who names both is right', async t => {
+t.test('a configuration that names both is right', async t => {
   t.strictSame(look('eth1', 'bond0'), { at: ['bond0'], astray: [] });
   t.strictSame(look('eth3*'), { at: ['eth3.10'], astray: [] });
 });
 
-t.test('a wildcard is astray for each port, and where it covers nothing', async t => {
+t.test('a wildcard is astray for each port, and if it covers nothing', async t => {
   t.strictSame(look('eth*'), { at: ['eth0', 'eth3.10'], astray: ['eth1: port bond0', 'eth2: port vrf0'] });
   t.strictSame(look('wg*'), { at: [], astray: ['wg*: absent'] });
   t.strictSame(look('enp*'), { at: [], astray: ['eth0: other name eth0'] });

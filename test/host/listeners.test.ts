@@ -1,4 +1,4 @@
-/** What listens here, asked of the kernel that the test runs on. */
+/** The listeners here, by the kernel that the test runs on. */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';

@@ -1,4 +1,4 @@
-/** Whether another user can read a file: the kernel says so, with everything that it goes by. */
+/** Whether another user can read a file: the kernel says so, by all of its rules. */
 import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -55,6 +55,17 @@ t.test('each folder on the way counts, also behind a link', { skip }, async t =>
   t.equal(keptFrom('nobody', join(here, 'link')), undefined);
 });
 
+t.test('of several files, the first that is kept from the user is named', { skip }, async t => {
+  const here = folder(t);
+  const [open, closed, other] = [0o644, 0o600, 0o600].map((mode, index) =>
+    secret(join(here, `file${index}`), mode),
+  );
+  t.equal(keptFrom('nobody', open ?? '', closed ?? '', other ?? ''), closed);
+  chmodSync(closed ?? '', 0o604);
+  chmodSync(other ?? '', 0o604);
+  t.equal(keptFrom('nobody', open ?? '', closed ?? '', other ?? ''), undefined);
+});
+
 t.test('an access list that lets the user in counts', { skip: skip || lacking('setfacl') }, async t => {
   const path = secret(join(folder(t), 'file'), 0o600);
   t.equal(spawnSync('setfacl', ['-m', 'u:nobody:r', path]).status, 0);
@@ -76,6 +87,6 @@ t.test(
   },
 );
 
-t.test('where nobody can tell, nothing is claimed', async t => {
+t.test('if nobody can tell, nothing is claimed', async t => {
   t.equal(keptFrom('no-such-user', secret(join(folder(t), 'file'), 0o600)), null);
 });

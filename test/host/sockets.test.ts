@@ -62,7 +62,7 @@ t.test('each socket is found by both ways, with its addresses, ports, state and 
   }
 });
 
-t.test('without the module tcp_diag running connections and listeners are found all the same', async t => {
+t.test('without the module tcp_diag running connections and listeners are still found', async t => {
   const ports = await busy(t);
   const mine = <S extends { readonly port: number }>(found: readonly S[]) =>
     found
@@ -77,7 +77,7 @@ t.test('without the module tcp_diag running connections and listeners are found 
   t.equal(await diagnose(hasDiagnostics), true);
 });
 
-t.test('whatever else the kernel refuses is no missing module', async t => {
+t.test('any other refusal of the kernel is no missing module', async t => {
   const refusing = {
     dump: () => Promise.reject(new NetlinkError({ subject: 'TCP sockets', errno: 12 })),
   } as unknown as Connection;

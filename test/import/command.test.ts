@@ -1,4 +1,4 @@
-/** What commands of firewalls open, as far as it can be known. */
+/** The ports that commands of firewalls open, as far as we can know them. */
 
 import fc from 'fast-check';
 import t from 'tap';
@@ -50,7 +50,7 @@ for (const [firewall, cases] of Object.entries({
     ],
     ['iptables -A INPUT ! -s %IP% -p tcp --dport 22 -j ACCEPT', /^\? iptables has a condition with "!"/],
     ['iptables -A INPUT -s %IP% -p icmp -j ACCEPT', /^\? iptables opens every port/],
-    ['iptables -A INPUT -s %IP% -p sctp --dport 22 -j ACCEPT', /something else than TCP or UDP \(sctp\)/],
+    ['iptables -A INPUT -s %IP% -p sctp --dport 22 -j ACCEPT', /something other than TCP or UDP \(sctp\)/],
     ['iptables -A INPUT -s %IP% -p tcp --dport nosuch -j ACCEPT', /ports that cannot be read \(nosuch\)/],
     ['iptables -A INPUT -s %IP% -p tcp --dport 70000 -j ACCEPT', /cannot be read \(70000\)/],
     ['iptables -A INPUT -s %IP% -p tcp --dport 30:20 -j ACCEPT', /cannot be read/],
@@ -201,7 +201,7 @@ for (const [firewall, cases] of Object.entries({
       t.match(understood(line), typeof wanted === 'string' ? new RegExp(`^${wanted}$`) : wanted, line);
   });
 
-t.test('what is not carried over is told', async t => {
+t.test('parts that are not carried over are reported', async t => {
   const notes = (line: string) => readCommandLine(line, names).opening?.notes;
   t.match(notes('iptables -A INPUT -i eth0 -d 192.0.2.1 -s %IP% -p tcp --dport 22 -j ACCEPT'), [
     'the rule is only for -i eth0, which is left out',
@@ -221,7 +221,7 @@ t.test('what is not carried over is told', async t => {
 });
 
 t.test('every word of a command is understood, or told as left out', async t => {
-  /** What may stand in a rule besides, with a word that is nowhere else. */
+  /** Other words that a rule may have, each with a word that is nowhere else. */
   const more = {
     iptables: [
       '-i @',
@@ -290,7 +290,7 @@ t.test('every word of a command is understood, or told as left out', async t => 
   t.ok(carried > 50, `${carried} commands opened something`);
 });
 
-t.test('how long it opens, where the command says so', async t => {
+t.test('how long it opens, if the command says so', async t => {
   const time = (line: string) => readCommandLine(line, names).opening?.time;
   t.equal(time('ufw allow 22/tcp; sleep 30; ufw delete allow 22/tcp'), 30_000);
   t.equal(time('ufw allow 22/tcp; sleep 2m; ufw delete allow 22/tcp'), 120_000);

@@ -97,7 +97,7 @@ t.test('the defaults of knockd are written out', async t => {
   t.same(notes, []);
 });
 
-t.test('who opens the same ports is a user of one service', async t => {
+t.test('doors that open the same ports are users of one service', async t => {
   const { services, notes } = converted(`[alice]
 sequence = 1000,2000,3000
 start_command = ${open(22)}
@@ -163,7 +163,7 @@ stop_command = ${close(22)}
   t.equal(notes.length, 2);
 });
 
-t.test('sequences that cannot be are told, with both lines, and without a knock', async t => {
+t.test('impossible sequences are reported, with both lines, and without a knock', async t => {
   const door = (name: string, sequence: string, port: number) =>
     `[${name}]\nsequence=${sequence}\nstart_command=${open(port)}\nstop_command=${close(port)}\n`;
   const { services, notes } = converted(
@@ -201,7 +201,7 @@ t.test('sequences that cannot be are told, with both lines, and without a knock'
   t.notMatch(notes.join('\n'), /5[1-5]\d{3}/, 'sequences are secrets');
 });
 
-t.test('what has no like here is told, line by line', async t => {
+t.test('settings without a counterpart here are reported, line by line', async t => {
   const { services, notes } = converted(`[options]
 Interface = eth0:1
 [once]
@@ -306,7 +306,7 @@ t.test('a door that closes itself in one command stays open as long', async t =>
   t.match(services, { ssh: { openFor: '45s' } });
 });
 
-t.test('a time-out that knockd never acts on is told', async t => {
+t.test('a time-out that knockd never acts on is reported', async t => {
   const { services, notes } = converted(`[ssh]\nsequence=1,3,2\ncmd_timeout = 3600\ncommand = ${open(22)}\n`);
   t.match(services, { ssh: { openFor: '1h' } });
   t.match(notes, [
@@ -314,7 +314,7 @@ t.test('a time-out that knockd never acts on is told', async t => {
   ]);
 });
 
-t.test('of knocks that knockd reads half, the rest is told, and no number of it', async t => {
+t.test('if knockd reads only half of a knock, the rest is reported, without its numbers', async t => {
   const { services, notes } = converted(
     `[ssh]\nsequence = 4101 4203 4305,4203/udp, 4777\ncommand = ${open(22)}\nstop_command = ${close(22)}\n[two]\nsequence = 4101:udp:x,7\ncommand = ${open(23)}\n`,
   );
@@ -327,7 +327,7 @@ t.test('of knocks that knockd reads half, the rest is told, and no number of it'
   t.notMatch(notes.join(), /4\d{3}/);
 });
 
-t.test('of two doors to one port, one endless, the time of the other counts', async t => {
+t.test('if one of two doors to a port is endless, the time of the other counts', async t => {
   const ending = `cmd_timeout = 3600\nstop_command = ${close(22)}`;
   const first = `[endless]\nsequence = 1,3,2\ncommand = ${open(22)}\n`;
   const second = `[hour]\nsequence = 4,3,2\ncommand = ${open(22)}\n${ending}\n`;
@@ -371,7 +371,7 @@ const settings = fc.array(
   { maxLength: 7 },
 );
 
-t.test('whatever the doors, the configuration is valid, and guards only what a door opens', async t => {
+t.test('with any doors, the configuration is valid, and guards only ports that a door opens', async t => {
   const section = fc.tuple(fc.constantFrom('options', 'openSSH', 'closeSSH', 'web', 'ünï', '1'), settings);
   fc.assert(
     fc.property(fc.array(section, { maxLength: 8 }), sections => {
@@ -392,7 +392,7 @@ t.test('whatever the doors, the configuration is valid, and guards only what a d
   t.pass();
 });
 
-t.test('a damaged file is told, or becomes a valid configuration', async t => {
+t.test('a damaged file is refused, or becomes a valid configuration', async t => {
   fc.assert(
     fc.property(damaged, text => {
       const conf = parseKnockdConf(text);

@@ -1,4 +1,4 @@
-/** knockd.conf is read as knockd reads it: knockd itself is asked, where it is installed. */
+/** knockd.conf is read as knockd reads it. If knockd is installed, the test asks it. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -62,7 +62,7 @@ interface = eth0\r
   );
 });
 
-t.test('what knockd has no use for is told and left out', async t => {
+t.test('settings that knockd does not use are reported and left out', async t => {
   const { doors, unknown } = read('[options]\nsequence=1\n[a]\npidfile=x\nsequense=1,2\n[Options]\n');
   t.same(
     doors.map(({ name, settings }) => [name, settings.size]),
@@ -78,7 +78,7 @@ t.test('what knockd has no use for is told and left out', async t => {
   ]);
 });
 
-t.test('what is no knockd.conf is told by line', async t => {
+t.test('a file that is no knockd.conf is refused, by line', async t => {
   t.match(problems('sequence = 1\n[]\nroot:x:0:0\n'), [
     '1: a setting outside of any section; expected "[options]" or "[openSSH]"',
     '2: a section without a name',
@@ -91,7 +91,7 @@ t.test('what is no knockd.conf is told by line', async t => {
   t.same(problems('\n# nothing\n'), []);
 });
 
-t.test('numbers are what C takes for them', async t => {
+t.test('numbers are read as C reads them', async t => {
   for (const [text, number] of [
     ['12', 12],
     [' 12s', 12],

@@ -50,7 +50,7 @@ t.test('a written duration reads as the same one', t => {
   t.end();
 });
 
-t.test('ports are numbers for TCP, or text with the protocol; ranges only where they are allowed', t => {
+t.test('ports are numbers for TCP, or text with the protocol; ranges only if they are allowed', t => {
   t.same(readPort(22), { ok: true, value: { protocol: 'tcp', port: 22 } });
   t.same(readPort('65535/udp'), { ok: true, value: { protocol: 'udp', port: 65535 } });
   t.same(readPortRange('7-9/udp'), { ok: true, value: { protocol: 'udp', first: 7, last: 9 } });

@@ -11,7 +11,7 @@ const example = readFileSync('config/knockd-nft.json', 'utf8');
 const ports = (...list: readonly number[]) =>
   list.map(port => ({ protocol: 'tcp' as const, first: port, last: port }));
 
-t.test('the comments of the example stay, and what is true of the example alone goes', async t => {
+t.test('the comments of the example stay, except those that are true only of the example', async t => {
   const text = writeDraft(example, {
     services: [{ name: 'ssh', ports: ports(22), sequence: [5000, 4000, 6000] }],
     allow: [],
@@ -25,7 +25,7 @@ t.test('the comments of the example stay, and what is true of the example alone 
   t.match(text, '"sequence": [5000, 4000, 6000],');
 });
 
-t.test('whatever was chosen is what the file says', async t => {
+t.test('the file says what was chosen, whatever that was', async t => {
   const draft = fc.record({
     names: fc.uniqueArray(fc.stringMatching(/^[a-z][a-z0-9_-]{0,31}$/), { minLength: 1, maxLength: 3 }),
     allow: fc.subarray(['192.0.2.7', '2001:db8::/32']),

@@ -1,4 +1,4 @@
-/** What a host's listeners are called, and which are offered. */
+/** The names of a host's listeners, and which of them are offered. */
 
 import t from 'tap';
 import { parseWellKnown } from '../../src/host/well-known.ts';
@@ -42,18 +42,21 @@ function found(lines: readonly string[], login?: number): string[] {
   );
 }
 
-t.test('a program is one service, ssh comes first, and what only this host reaches is left out', async t => {
-  t.same(
-    found([
-      '80/tcp nginx',
-      '443/tcp nginx',
-      '3306/tcp mariadbd 127.0.0.1',
-      '22/tcp sshd',
-      '25/tcp exim4 192.0.2.1',
-    ]),
-    ['ssh 22/tcp', 'exim4 25/tcp 192.0.2.1', 'nginx 80/tcp 443/tcp'],
-  );
-});
+t.test(
+  'a program is one service, ssh comes first, and services that only this host reaches are left out',
+  async t => {
+    t.same(
+      found([
+        '80/tcp nginx',
+        '443/tcp nginx',
+        '3306/tcp mariadbd 127.0.0.1',
+        '22/tcp sshd',
+        '25/tcp exim4 192.0.2.1',
+      ]),
+      ['ssh 22/tcp', 'exim4 25/tcp 192.0.2.1', 'nginx 80/tcp 443/tcp'],
+    );
+  },
+);
 
 t.test('names come from programs, from well-known ports, or from numbers', async t => {
   t.same(found(['22/tcp -', '80/tcp -', '9999/tcp -']), ['ssh 22/tcp', 'http 80/tcp', 'tcp-9999 9999/tcp']);

@@ -76,7 +76,7 @@ t.test('every port may come up, at every place', async t => {
   );
 });
 
-t.test('too few ports are told, not waited for', async t => {
+t.test('too few ports are reported, not waited for', async t => {
   const all = [{ protocol: 'tcp' as const, first: 1, last: 65_535 }];
   t.same(freePorts({ listeners: [], ephemeral: { first: 32_768, last: 60_999 } }, all), []);
   t.equal(chooseSequences(1, 4, [], randomInt), undefined);

@@ -3,11 +3,19 @@
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { createConnection, createServer, type Socket } from 'node:net';
-import { createInterface } from 'node:readline';
-import type { Reach, ReachOptions, Reply, Request, Requests } from './host.ts';
-import { deafListener, sendFrames, stayOnOneProcessor } from './libc.ts';
-import { ask, capture, control, flood, knock, probe, relay, send, sweep } from './traffic.ts';
+import { createServer, Socket } from 'node:net';
+import { answerCalls, type Handlers } from '../../src/demo/calls.ts';
+import type { ListenOptions, Reach, ReachOptions, Requests } from './host.ts';
+import {
+  deafListener,
+  fastOpenSocket,
+  multipathListener,
+  multipathSocket,
+  sendFrames,
+  stayOnOneProcessor,
+  transparentListener,
+} from './libc.ts';
+import { ask, capture, control, endCapture, flood, knock, probe, relay, send, sweep } from './traffic.ts';
 
 const silence = 400; // ms
 const datagramSilence = 800; // a program has to answer
@@ -33,9 +41,12 @@ function localAddress({ from, localPort }: ReachOptions): { localAddress?: strin
 
 /** A connected socket, or why there is none. */
 function dial(options: Requests['open'][0]): Promise<Socket | Reach> {
-  const { address: host, port, timeout = silence } = options;
+  const { address: host, port, timeout = silence, multipath = false, fastOpen = false } = options;
   return new Promise((resolve, reject) => {
-    const socket = createConnection({ host, port, ...localAddress(options), noDelay: true });
+    const socket = new Socket(
+      multipath ? { fd: multipathSocket(host) } : fastOpen ? { fd: fastOpenSocket(host) } : {},
+    );
+    socket.connect({ host, port, ...localAddress(options), noDelay: true });
     const timer = setTimeout(() => {
       // an answer that came while this process had no processor counts: it is read before the immediate
       setImmediate(() => {
@@ -107,7 +118,11 @@ function kept(listener: Listening, port: number): Requests['listen'][1] {
   return { listener: lastHandle, port };
 }
 
-async function listenTcp(port: number, address: string, backlog?: number): Promise<Requests['listen'][1]> {
+async function listenTcp(
+  port: number,
+  address: string,
+  { backlog, multipath, transparent }: ListenOptions,
+): Promise<Requests['listen'][1]> {
   const server = createServer(socket => {
     listener.arrived++;
     open.add(socket);
@@ -122,7 +137,14 @@ async function listenTcp(port: number, address: string, backlog?: number): Promi
       for (const socket of open) socket.destroy();
     },
   };
-  server.listen({ port, host: address, ...(backlog !== undefined && { backlog }) });
+  server.listen({
+    ...(multipath
+      ? { fd: multipathListener(address, port) }
+      : transparent
+        ? { fd: transparentListener(port) }
+        : { port, host: address }),
+    ...(backlog !== undefined && { backlog }),
+  });
   await once(server, 'listening');
   const bound = server.address();
   return kept(listener, typeof bound === 'object' && bound ? bound.port : port);
@@ -140,9 +162,7 @@ async function listenUdp(port: number, address: string): Promise<Requests['liste
   return kept(listener, socket.address().port);
 }
 
-type Handlers = { readonly [Name in keyof Requests]: (of: Requests[Name][0]) => Promise<Requests[Name][1]> };
-
-const handlers: Handlers = {
+const handlers: Handlers<Requests> = {
   async connect(options) {
     const socket = await dial(options);
     if (typeof socket === 'string') return socket;
@@ -199,9 +219,10 @@ const handlers: Handlers = {
       socket.close();
     }
   },
-  async listen({ port, protocol = 'tcp', address = '::', accept = true, backlog }) {
+  async listen({ port, ...options }) {
+    const { protocol = 'tcp', address = '::', accept = true, backlog } = options;
     if (!accept) return kept({ arrived: 0, ...deafListener(address, port, backlog ?? 0) }, port);
-    return protocol === 'tcp' ? listenTcp(port, address, backlog) : listenUdp(port, address);
+    return protocol === 'tcp' ? listenTcp(port, address, options) : listenUdp(port, address);
   },
   arrived: async ({ listener }) => handled(listeners, listener).arrived,
   async unlisten({ listener }) {
@@ -222,29 +243,11 @@ const handlers: Handlers = {
   flood,
   sweep,
   capture,
+  endCapture,
   relay,
   probe,
   ask,
 };
 
-function answer<Name extends keyof Requests>(
-  call: Name,
-  parameters: Requests[Name][0],
-): Promise<Requests[Name][1]> {
-  return handlers[call](parameters);
-}
-
-async function reply({ id, call, parameters }: Request): Promise<Reply> {
-  try {
-    return { id, result: await answer(call, parameters) };
-  } catch (error) {
-    return { id, error: `${call}: ${error instanceof Error ? error.message : String(error)}` };
-  }
-}
-
 stayOnOneProcessor();
-createInterface({ input: process.stdin })
-  .on('line', async line => {
-    process.stdout.write(`${JSON.stringify(await reply(JSON.parse(line)))}\n`);
-  })
-  .on('close', () => process.exit());
+answerCalls(handlers).on('close', () => process.exit());

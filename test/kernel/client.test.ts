@@ -49,7 +49,7 @@ function userWith(
   return { env: { XDG_CONFIG_HOME: home }, path };
 }
 
-t.test('knocks open a service over IPv4 and IPv6, and nothing more is said', { ...needs }, async t => {
+t.test('knocks open a service over IPv4 and IPv6, and nothing more is printed', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   for (const family of families) {
@@ -104,7 +104,7 @@ t.test('a family that leads nowhere does not matter, unless both do', { ...needs
   }
 });
 
-/** What a knock port does with a knock. */
+/** The answer of a knock port to a knock. */
 const answers = {
   'answers with a reset': '',
   'drops it': 'drop',
@@ -112,18 +112,18 @@ const answers = {
 };
 
 for (const [how, rule] of Object.entries(answers))
-  t.test(`one packet for each knock, and no more, where the port ${how}`, { ...needsNft }, async t => {
+  t.test(`one packet for each knock, and no more, if the port ${how}`, { ...needsNft }, async t => {
     const world = await createWorld(t);
     const verdict = rule && `meta l4proto { tcp, udp } ${rule}`;
     await world.nft(`table inet knocks { chain input { type filter hook input priority 0\n${verdict}\n}\n}`);
-    await world.host('server').listen(2345); // where it may, it accepts, and finds nobody
+    await world.host('server').listen(2345); // it accepts if it may, and finds no connection
     await world.run('client', 'ip', ['neigh', 'flush', 'dev', 'eth0']); // the first one has to wait for the address
     const seen = await Promise.all(
       families.map(async family => {
-        const captured = world.host('server').capture({ milliseconds: 6000, from: world.client[family] });
+        const captured = await world.host('server').capture({ from: world.client[family] });
         const knocked = await knock(world, [world.server[family], ...words, '7001/udp', '7001/tcp']);
         t.equal(knocked.status, 0, knocked.stderr);
-        return (await captured)
+        return (await captured.end(6000))
           .filter(({ protocol, flags }) => protocol === 'udp' || flags.includes('syn'))
           .map(({ protocol, port, flags }) => [`${port}/${protocol}`, ...flags]);
       }),
@@ -163,7 +163,7 @@ t.test('--wait goes on to the second address of a name', { ...needs }, async t =
   t.equal(stderr, `bastion port 22 is still closed; knocking again on ${ipv4}\n`);
 });
 
-t.test('who knocks at the same time does so one after the other', { ...needs }, async t => {
+t.test('processes that knock at the same time do so one after the other', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   const to = world.server.ipv4;
@@ -285,7 +285,7 @@ t.test('a file of hosts that others could read is refused, and so is a wrong one
   );
 });
 
-t.test('what cannot be meant is 64, and shows no knock', { ...needs }, async t => {
+t.test('a command line that nobody can mean is 64, and shows no knock', { ...needs }, async t => {
   const world = await createWorld(t);
   const { env, path } = userWith(t, { bastion: { knocks: [1, 2] } });
   for (const [args, message] of [

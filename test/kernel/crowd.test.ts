@@ -1,4 +1,4 @@
-/** As many clients as fit, in both families: each is told once, and the kernel is asked in few, large pieces. */
+/** As many clients as fit, in both families: each is reported once, and the kernel is asked in few, large pieces. */
 import t from 'tap';
 import { lacking } from './process.ts';
 import { createWorld, missing, sendsLarge } from './world.ts';

@@ -276,7 +276,7 @@ const masquerade = `table inet leaving {
 }`;
 
 for (const published of [8080, 80])
-  t.test(`what is forwarded to a container, from ${published} to 80`, needs, async t => {
+  t.test(`a connection that is forwarded to a container, from ${published} to 80`, needs, async t => {
     const config = { hook: 'prerouting', services: { web: { ...ssh, ports: [published, '53/udp'] }, admin } };
     const world = await loadedWorld(t, config, { clients, container: true });
     await world.publish(published, 80);
@@ -372,18 +372,22 @@ t.test('connections of the client that no guard has seen are not ours to cut', n
   }
 });
 
-t.test('what this host opened itself is not cut, though it comes from a guarded port', needs, async t => {
-  const world = await loadedWorld(t, { services: { ssh: { ...ssh, ports: [22, '4000-4001/tcp'] } } });
-  await world.host('client').listen(80);
-  for (const family of families) {
-    const outgoing = await world.host('server').open(world.client[family], 80, { localPort: 4000 });
-    t.match(await revoke(t, world, world.client[family], '--cut'), /; no connection to cut$/);
-    t.match(await revoke(t, world, '--all', '--cut'), /; no connection to cut$/);
-    t.equal(await outgoing.send('x'), 'alive', family);
-  }
-});
+t.test(
+  'a connection that this host opened itself is not cut, though it comes from a guarded port',
+  needs,
+  async t => {
+    const world = await loadedWorld(t, { services: { ssh: { ...ssh, ports: [22, '4000-4001/tcp'] } } });
+    await world.host('client').listen(80);
+    for (const family of families) {
+      const outgoing = await world.host('server').open(world.client[family], 80, { localPort: 4000 });
+      t.match(await revoke(t, world, world.client[family], '--cut'), /; no connection to cut$/);
+      t.match(await revoke(t, world, '--all', '--cut'), /; no connection to cut$/);
+      t.equal(await outgoing.send('x'), 'alive', family);
+    }
+  },
+);
 
-t.test('everybody is not who comes in where nothing is guarded', needs, async t => {
+t.test('everybody does not include a client that comes in by an interface without guards', needs, async t => {
   const config = { interfaces: ['eth*'], services: { ssh } };
   const world = await loadedWorld(t, config, { container: true });
   await world.host('server').listen(22);
@@ -404,7 +408,7 @@ t.test('everybody is not who comes in where nothing is guarded', needs, async t 
 });
 
 t.test(
-  'everybody is a client that is in, too, if the way back leads where nothing is guarded',
+  'everybody includes a client that is in, even if the way back leads to an interface without guards',
   needs,
   async t => {
     const world = await loadedWorld(t, { interfaces: ['eth0'], services: { ssh } });
@@ -434,7 +438,7 @@ const viewer = `
   socket.on('message', message => console.log(String(message)));
   socket.bind(5555, () => socket.send('hello', 1194, process.argv[1]));`;
 
-t.test('UDP that the program has begun anew can be cut as soon as it pauses', needs, async t => {
+t.test('UDP that the program has begun again can be cut as soon as it pauses', needs, async t => {
   const world = await loadedWorld(t, { services: { vpn: { ...ssh, ports: ['1194/udp'] } } });
   const streaming = world.start('server', process.execPath, ['-e', streamer]);
   await streaming.line(/listens/);
@@ -450,7 +454,7 @@ t.test('UDP that the program has begun anew can be cut as soon as it pauses', ne
   t.match(await revoke(t, world, '--all', '--cut'), /; no connection to cut$/, 'nothing is left');
 });
 
-t.test('everybody is everybody whom the configuration does not allow', needs, async t => {
+t.test('everybody means all clients that the configuration does not allow', needs, async t => {
   const world = await createWorld(t, { clients });
   for (const port of [22, 8443]) await world.host('server').listen(port);
   await load(world, { services: { ssh, admin }, allow: [world.addresses('other').ipv4, 'fd77::3'] });
@@ -504,7 +508,7 @@ t.test('one does not cut the connection that one is logged in over by chance', n
   t.equal(await session.send('x'), 'dead');
 });
 
-t.test('nor where a redirection leads that connection to another port', needs, async t => {
+t.test('nor if a redirection leads that connection to another port', needs, async t => {
   const world = await loadedWorld(t, { hook: 'prerouting', services: { ssh: { ...ssh, ports: [2222] } } });
   await world.nft(`table inet led {
   chain prerouting { type nat hook prerouting priority dstnat; tcp dport 2222 redirect to :22; }

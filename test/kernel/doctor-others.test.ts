@@ -194,7 +194,7 @@ t.test('a family that is dropped alone is a risk, and is named', needs, async t 
 });
 
 t.test(
-  'who is let in only from somewhere is a note; lists of the banned and limits are none',
+  'a rule that lets clients in only from somewhere is a note; lists of the banned and limits are none',
   needs,
   async t => {
     const world = await serving(t);
@@ -402,7 +402,7 @@ COMMIT
   }
 });
 
-t.test('what cannot be understood is said to be so', withIptables, async t => {
+t.test('rules that doctor cannot understand are reported as such', withIptables, async t => {
   const world = await serving(t);
   const rule = (line: string) => `*filter\n:INPUT ACCEPT [0:0]\n${line}\nCOMMIT\n`;
   await iptables(world, 'iptables', rule('-A INPUT -p tcp --dport 22 -m u32 --u32 "4=0x1" -j DROP'));
@@ -412,7 +412,7 @@ t.test('what cannot be understood is said to be so', withIptables, async t => {
     mend: 'nft list chain ip filter INPUT',
   });
   t.strictSame(await complaints(world), []);
-  // where it does not matter, nothing is said
+  // no finding if it does not matter
   await iptables(world, 'iptables', rule('-A INPUT -p tcp --dport 22 -m u32 --u32 "4=0x1" -j ACCEPT'));
   t.notMatch(await ids(world), ['clients-unknown']);
 });
@@ -456,7 +456,7 @@ ${six ? '' : '-A ufw-not-local -m addrtype --dst-type BROADCAST -j RETURN\n'}-A 
 COMMIT
 `;
 
-t.test('ufw is told in its own words, for both families at once', withIptables, async t => {
+t.test('the mend for ufw is in its own words, for both families at once', withIptables, async t => {
   const world = await serving(t, {
     services: { ssh, limited: { ...ssh, ports: [2222], sequence: [4000, 5000, 6000] } },
   });
@@ -570,7 +570,7 @@ const FIREWALLD = `table inet firewalld {
 	}
 }`;
 
-t.test('firewalld is told in its own words, for the zone that clients come into', needs, async t => {
+t.test('the mend for firewalld is in its own words, for the zone that clients come into', needs, async t => {
   const world = await serving(t);
   await world.nft(FIREWALLD);
   for (const family of families) t.not(await knockAndConnect(world, family), 'open');

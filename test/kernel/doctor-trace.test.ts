@@ -24,7 +24,7 @@ async function tracing(world: World, address: string, ...more: readonly string[]
   return running;
 }
 
-/** What is told of what the client does, until it is in or the time is over. */
+/** The report on the client's actions, until it is in or the time is over. */
 async function traced(
   world: World,
   act: () => Promise<unknown>,
@@ -44,7 +44,7 @@ async function serving(t: Test, config: object = { services: { ssh } }): Promise
 }
 
 t.test(
-  'a client that opens a service without ports is told so, and the trace ends at once',
+  'a client that opens a service without ports is reported, and the trace ends at once',
   needs,
   async t => {
     const wake = { ports: [], sequence: ['10000/tcp', '2345/udp'] };
@@ -62,7 +62,7 @@ t.test(
   },
 );
 
-t.test('a client that gets in is told to be in, at once, and all that its packets met', needs, async t => {
+t.test('a client that gets in is reported at once, with all that its packets met', needs, async t => {
   const world = await serving(t);
   for (const family of families) {
     const client = world.host('client');
@@ -132,7 +132,7 @@ t.test('a mark that one rule sets and another drops by is followed', needs, asyn
 });
 
 t.test(
-  'knocks that are not all, or not in order, are told by their numbers, and no port is',
+  'incomplete knocks, and knocks out of order, are reported by their numbers, never by a port',
   needs,
   async t => {
     const world = await serving(t);
@@ -149,7 +149,7 @@ t.test(
       await attempt([first, third, second, fourth]),
       '10.77.0.2 was kept out of 22/tcp (ssh) by its guard, since no sequence was complete: of services.ssh.sequence came knock 1, 3, 2 and 4 of 4, not all, or not in order',
     );
-    t.match(await attempt([]), /no sequence was complete: none of its knocks came to us$/);
+    t.match(await attempt([]), /no sequence was complete: none of its knocks reached our table$/);
     t.match(
       await attempt([first, second, '9/tcp', third, fourth]),
       /knock 1, 2, 3 and 4 of 4, too slow, or with others in between$/,
@@ -172,7 +172,7 @@ t.test('a knock that another table drops before us is named by its place', needs
   });
   t.match(
     sentence,
-    'of services.ssh.sequence came knock 1, 3 and 4 of 4, not all, or not in order; table inet scanners, chain input drops it: tcp dport (a knock) add @seen { ip saddr } drop, which is services.ssh.sequence: knock 2, before we see it',
+    'of services.ssh.sequence came knock 1, 3 and 4 of 4, not all, or not in order; table inet scanners, chain input drops it: tcp dport (a knock) add @seen { ip saddr } drop, which is services.ssh.sequence: knock 2, before it reaches our table',
   );
   t.notMatch(lines.join('\n'), /2345/);
 });
@@ -201,7 +201,7 @@ COMMIT
   },
 );
 
-t.test('an answer that does not come out is told', needs, async t => {
+t.test('an answer that does not come out is reported', needs, async t => {
   const world = await serving(t);
   await world.nft(
     'table inet out {\n chain output {\n type filter hook output priority 0; policy accept;\n tcp sport 22 drop\n }\n }',
@@ -216,7 +216,7 @@ t.test('an answer that does not come out is told', needs, async t => {
   );
 });
 
-t.test('of who sends nothing, that is told', needs, async t => {
+t.test('if a client sends nothing, the trace says so', needs, async t => {
   const world = await serving(t);
   const { sentence, status } = await traced(world, async () => {}, '10.77.0.99');
   t.equal(status, 1);
@@ -244,7 +244,7 @@ t.test('for programs it is an object a line', needs, async t => {
   t.notMatch(stdout, /10000|2345|3456|1234/);
 });
 
-t.test('of a token it is told whether it opened, was wrong, used before, or none', needs, async t => {
+t.test('the trace says whether a token opened, was wrong, was used before, or is none', needs, async t => {
   const world = await tokenWorld(t);
   const { ssh: service } = tokens.services;
   await world.load({ services: { ssh: { ...service, sequence: ssh.sequence } } });
@@ -263,9 +263,9 @@ t.test('of a token it is told whether it opened, was wrong, used before, or none
   const out =
     /^10\.77\.0\.2 was kept out of 22\/tcp \(ssh\) by its guard, since no token opened it: (.*), and no sequence was/;
   for (const [sent, why] of [
-    [[], 'none came to us'],
-    [[good.slice(0, 31)], /^what came is no token: /],
-    [['0'.repeat(32), good], /^one came that does not stand ready: .*; one came that was used before$/],
+    [[], 'none reached our table'],
+    [[good.slice(0, 31)], /^a packet came that is no token: /],
+    [['0'.repeat(32), good], /^one came that is not in the kernel: .*; one came that was used before$/],
   ] as const) {
     const { lines, sentence, status } = await attempt(sent);
     t.equal(status, 1);
@@ -274,7 +274,7 @@ t.test('of a token it is told whether it opened, was wrong, used before, or none
   }
 });
 
-t.test('a flood does not fill the reader, and an ordinary end is told in time', needs, async t => {
+t.test('a flood does not fill the reader, and an ordinary end is reported in time', needs, async t => {
   const world = await serving(t);
   const { lines } = await traced(world, () =>
     world.host('client').flood({ to: world.server.ipv4, knocks: ['9/tcp', '10/udp'], count: 20_000 }),
@@ -310,7 +310,7 @@ t.test('only one may trace, and a table of that name that is not ours is left al
   t.match(await world.list(), 'comment "mine"');
 });
 
-t.test('what an older kernel kept after a kill is no obstacle', needs, async t => {
+t.test('a table that an older kernel kept after a kill is no obstacle', needs, async t => {
   const world = await serving(t);
   await world.nft('table inet knockd_trace {\n comment "knockd-nft trace"\n }');
   const { sentence } = await traced(world, async () => {});
@@ -323,6 +323,7 @@ t.test('wrong words are refused before anything is done', needs, async t => {
   for (const [words, why] of [
     [['--trace', 'nobody'], /"nobody" is no address/],
     [['--trace', '10.77.0.0/24'], /is a network: expected the address of one client/],
+    [['--trace', '0.0.0.0'], /"0\.0\.0\.0" is no host's address/],
     [['--trace', '10.77.0.2', '--for', '1y'], /--for 1y/],
     [['--for', '5s'], /--for belongs to --trace ADDRESS/],
   ] as const)

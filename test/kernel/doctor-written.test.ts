@@ -1,6 +1,6 @@
 /**
- * `doctor` where the way of a packet depends on what rules write, or leads where doctor does not look: what real packets see,
- * it never calls fine.
+ * `doctor` if the way of a packet depends on what rules write, or leads to parts that doctor does not look into: it
+ * never calls fine what stops real packets.
  */
 import t, { type Test } from 'tap';
 import { complaints, diagnosis, examine, ids, knockAndConnect } from '../doctor/patient.ts';
@@ -21,14 +21,14 @@ const chain = (hook: string, priority: string, rules: string, policy = 'accept')
   `\tchain ${hook} {\n\t\ttype filter hook ${hook} priority ${priority}; policy ${policy};\n\t\t${rules}\n\t}\n`;
 const SET = '\tset s { type ipv4_addr; flags dynamic,timeout; timeout 1m; size 1000; }\n';
 
-t.test('a rule that writes down whom it drops drops all the same', needs, async t => {
+t.test('a rule that records what it drops still drops it', needs, async t => {
   const world = await serving(t);
   for (const statement of ['add @s { ip saddr }', 'update @s { ip saddr timeout 9s counter }']) {
     await world.nft(`table ip other {\n${SET}${chain('input', '-100', `tcp dport 2345 ${statement} drop`)}}`);
     t.equal(await knockAndConnect(world, 'ipv4'), 'silent');
     t.match(await diagnosis(world, 'knocks-dropped'), {
       severity: 'broken',
-      what: 'table ip other, chain input drops services.ssh.sequence: knock 2 before we see it',
+      what: 'table ip other, chain input drops services.ssh.sequence: knock 2 before our table',
     });
     await world.nft('delete table ip other');
   }
@@ -63,16 +63,20 @@ for (const [name, script] of [
     `table inet other {\n${chain('prerouting', 'mangle', 'tcp dport 22 meta pkttype set multicast')}${chain('input', '0', 'meta pkttype multicast drop')}}`,
   ],
 ] as const)
-  t.test(`what goes by ${name} cannot be told, and is not called fine`, needs, async t => {
-    const world = await serving(t);
-    await world.nft(script);
-    t.equal(await knockAndConnect(world, 'ipv4'), 'silent');
-    t.match(await diagnosis(world, 'clients-unknown'), {
-      severity: 'note',
-      what: /^whether table \w+ other, chain input lets clients in to 22\/tcp \(ssh\) cannot be told$/,
-      why: /--trace ADDRESS/,
-    });
-  });
+  t.test(
+    `the effect of a rule that depends on ${name} cannot be told, and is not called fine`,
+    needs,
+    async t => {
+      const world = await serving(t);
+      await world.nft(script);
+      t.equal(await knockAndConnect(world, 'ipv4'), 'silent');
+      t.match(await diagnosis(world, 'clients-unknown'), {
+        severity: 'note',
+        what: /^whether table \w+ other, chain input lets clients in to 22\/tcp \(ssh\) cannot be told$/,
+        why: /--trace ADDRESS/,
+      });
+    },
+  );
 
 t.test('a knock that a rule of written state may drop is not called fine', needs, async t => {
   const world = await serving(t);
@@ -114,7 +118,7 @@ t.test('a port that is written into a packet is where it goes', needs, async t =
   await world.nft(`table inet other {\n${chain('prerouting', 'raw', 'tcp dport 2345 tcp dport set 9')}}`);
   t.equal(await knockAndConnect(world, 'ipv4'), 'silent');
   t.match(await diagnosis(world, 'knocks-forwarded'), {
-    what: 'table inet other, chain prerouting forwards services.ssh.sequence: knock 2 before we see it',
+    what: 'table inet other, chain prerouting forwards services.ssh.sequence: knock 2 before our table',
   });
   await world.nft('delete table inet other');
   await world.host('server').listen(2222);
@@ -164,7 +168,7 @@ t.test(
   },
 );
 
-t.test('what is known of a packet is not left open', needs, async t => {
+t.test('known properties of a packet are not left open', needs, async t => {
   const world = await serving(t);
   await world.nft(`table ip6 other {\n${chain('input', '0', 'ip6 nexthdr ipv6-icmp accept', 'drop')}}`);
   t.equal(await knockAndConnect(world, 'ipv6'), 'silent');
@@ -180,7 +184,7 @@ t.test('what is known of a packet is not left open', needs, async t => {
   t.strictSame(await complaints(world), []);
 });
 
-t.test('where doctor does not look is said, and knocks are not called seen without it', needs, async t => {
+t.test('doctor says where it does not look, and does not say that knocks are seen there', needs, async t => {
   const world = await serving(t);
   t.notMatch(await ids(world), ['not-looked-at']);
   const text = async () => (await world.knockd(['doctor'])).stdout;
@@ -213,9 +217,13 @@ table bridge early {
   t.match(await text(), /ok +knocks: they reach our table and no other program, as far as doctor\s+looks/);
 });
 
-t.test('tc and XDP are said to be not looked into', { skip: needs.skip || lacking('tc') }, async t => {
-  const world = await serving(t);
-  const { status, stderr } = await world.run('server', 'tc', ['qdisc', 'add', 'dev', 'eth0', 'clsact']);
-  if (status !== 0) throw new Error(stderr);
-  t.match((await diagnosis(world, 'not-looked-at')).what, 'doctor does not look into tc on eth0');
-});
+t.test(
+  'doctor says that it does not look into tc and XDP',
+  { skip: needs.skip || lacking('tc') },
+  async t => {
+    const world = await serving(t);
+    const { status, stderr } = await world.run('server', 'tc', ['qdisc', 'add', 'dev', 'eth0', 'clsact']);
+    if (status !== 0) throw new Error(stderr);
+    t.match((await diagnosis(world, 'not-looked-at')).what, 'doctor does not look into tc on eth0');
+  },
+);

@@ -28,7 +28,7 @@ t.test(
     const finding = await diagnosis(world, 'knocks-dropped');
     t.match(finding, {
       severity: 'broken',
-      what: 'table inet early, chain input drops services.ssh.sequence: knock 2 and services.ssh.sequence: knock 4 before we see it',
+      what: 'table inet early, chain input drops services.ssh.sequence: knock 2 and services.ssh.sequence: knock 4 before our table',
       mend: `"priority": -51  in ${world.configFile}`,
     });
     t.notMatch(JSON.stringify(await examine(world)), /10000|2345|3456|1234/);
@@ -65,7 +65,7 @@ t.test('a knock that is dropped before routing is named, and its port is not', n
   const finding = await diagnosis(world, 'knocks-dropped');
   t.match(finding, {
     severity: 'broken',
-    what: 'table ip raw, chain prerouting drops services.ssh.sequence: knock 3 before we see it',
+    what: 'table ip raw, chain prerouting drops services.ssh.sequence: knock 3 before our table',
   });
   t.notMatch(JSON.stringify(finding), /3456/);
   await follow(world, { ...finding, mend: finding.mend.replace('THE_PORT_OF_THAT_KNOCK', '3456') });
@@ -138,7 +138,7 @@ for (const [backend, script] of Object.entries(DOCKER))
       const around = await diagnosis(world, 'reachable-around');
       t.match(around, {
         severity: 'note',
-        what: 'what is behind 8080/tcp (web) can be reached at its own address, 10.78.0.2:80',
+        what: 'the program behind 8080/tcp (web) can be reached at its own address, 10.78.0.2:80',
       });
       await follow(world, around);
       t.equal(await stranger.connect(address, 80), 'silent');
@@ -183,6 +183,11 @@ t.test('a port that is redirected to a guarded one goes around a guard at prerou
 		tcp dport 8080 redirect to :80
 		udp dport 5353 redirect to :22
 	}
+	chain input { # as ufw has it
+		type filter hook input priority 0
+		ip6 daddr fe80::/10 udp sport 547 udp dport 546 accept
+		udp dport 547 ip6 saddr fe80::/10 accept
+	}
 }`);
   for (const family of families)
     t.equal(await world.host('client').connect(world.server[family], 2205), 'open', 'without a knock');
@@ -208,6 +213,30 @@ t.test('a port that is redirected to a guarded one goes around a guard at prerou
   t.strictSame(await complaints(world), []);
 });
 
+t.test('ports that are redirected by some of their bits are all named', needs, async t => {
+  const hook = 'prerouting';
+  const world = await serving(t, { hook, services: { ssh } }, { clients: ['client', 'stranger'] });
+  for (const [index, port] of ['tcp dport', 'meta l4proto tcp ct original proto-dst'].entries()) {
+    await world.nft(`table inet bits${index} {
+	chain pre {
+		type nat hook prerouting priority dstnat
+		${port} & 4095 == ${1100 + index} redirect to :22
+	}
+}`);
+    const others = Array.from({ length: 16 }, (_, high) => `${high * 4096 + 1100 + index}/tcp`);
+    const [, , last = ''] = others;
+    t.equal(await world.host('stranger').connect(world.server.ipv4, Number.parseInt(last, 10)), 'open');
+    t.match(await diagnosis(world, 'redirected-around'), {
+      mend: `${others.map(it => JSON.stringify(it)).join(', ')} too in services.ssh.ports  in ${world.configFile}`,
+    });
+    await load(world, { hook, services: { ssh: { ...ssh, ports: [22, ...others] } } });
+    t.equal(await world.host('stranger').connect(world.server.ipv4, Number.parseInt(last, 10)), 'silent');
+    t.strictSame(await complaints(world), []);
+    await world.nft(`delete table inet bits${index}`);
+    await load(world, { hook, services: { ssh } });
+  }
+});
+
 t.test('a knock that is forwarded never comes to us', needs, async t => {
   const world = await serving(t, guarded, { container: true });
   await world.publish(2345, 80);
@@ -217,14 +246,14 @@ t.test('a knock that is forwarded never comes to us', needs, async t => {
     findings.find(({ id }) => id === 'knocks-forwarded'),
     {
       severity: 'broken',
-      what: 'table inet published, chain prerouting forwards services.ssh.sequence: knock 2 before we see it',
+      what: 'table inet published, chain prerouting forwards services.ssh.sequence: knock 2 before our table',
     },
   );
   t.notMatch(JSON.stringify(findings), /2345/);
 });
 
 t.test(
-  'a guarded port without connection tracking is told, and its sessions to this host go on all the same',
+  'a guarded port without connection tracking is reported, but its sessions to this host go on',
   needs,
   async t => {
     const world = await serving(t, { services: { ssh: { ...ssh, openFor: '1s' } } });
@@ -265,10 +294,10 @@ t.test(
 
 /** How a firewall of others ends for what it does not let in, and what then fits. */
 const ENDS = [
-  ['drop', 'drop', 'nothing comes back from the ports beside it'],
+  ['drop', 'drop', 'the ports beside it do not answer'],
   ['reject with tcp reset', 'reject', 'the ports beside it answer that they are closed'],
   ['reject with icmpx admin-prohibited', 'prohibited', 'the ports beside it answer that they are prohibited'],
-  ['drop', 'drop', 'nothing comes back from the ports beside it'],
+  ['drop', 'drop', 'the ports beside it do not answer'],
   [
     'meta nfproto ipv4 reject with icmp admin-prohibited\nreject with icmpv6 admin-prohibited',
     'prohibited',
@@ -334,22 +363,26 @@ t.test('guarded ports look like those beside them, whatever those show', needs, 
   t.match((await diagnosis(world, 'stands-out')).what, '("policy": "drop")');
 });
 
-t.test('what no value of "closed" shows is left at the nearest, and at what was chosen', needs, async t => {
-  const world = await serving(t);
-  await world.nft(
-    'table inet f {\n chain i {\n type filter hook input priority 1\n tcp dport 22 accept\n meta l4proto tcp reject\n }\n }',
-  );
-  const finding = await diagnosis(world, 'stands-out');
-  t.match(finding, { what: / by ICMP /, mend: /^"closed": "prohibited" / });
-  await follow(world, finding);
-  t.notMatch(await ids(world), ['stands-out']);
-  const mixed = { ...ssh, ports: [22, '22/udp'] };
-  await load(world, { closed: 'reject', services: { ssh: mixed } });
-  const before = await ids(world);
-  t.notMatch(before, ['stands-out'], 'TCP wants one and UDP another: no value is better for both');
-});
+t.test(
+  'if no value of "closed" fits, the nearest one stays, and so does one that was chosen',
+  needs,
+  async t => {
+    const world = await serving(t);
+    await world.nft(
+      'table inet f {\n chain i {\n type filter hook input priority 1\n tcp dport 22 accept\n meta l4proto tcp reject\n }\n }',
+    );
+    const finding = await diagnosis(world, 'stands-out');
+    t.match(finding, { what: / by ICMP /, mend: /^"closed": "prohibited" / });
+    await follow(world, finding);
+    t.notMatch(await ids(world), ['stands-out']);
+    const mixed = { ...ssh, ports: [22, '22/udp'] };
+    await load(world, { closed: 'reject', services: { ssh: mixed } });
+    const before = await ids(world);
+    t.notMatch(before, ['stands-out'], 'TCP wants one and UDP another: no value is better for both');
+  },
+);
 
-t.test('who listens, and where, is compared with what is guarded and knocked on', needs, async t => {
+t.test('listeners and their addresses are compared with guarded ports and knocks', needs, async t => {
   const world = await loadedWorld(t, {
     services: { ssh, web: { ...ssh, ports: ['8000-8010/tcp'], sequence: [4000, '5000/udp', 6000] } },
   });

@@ -35,7 +35,7 @@ function failsWith(t: Test, result: Result, status: number, message: RegExp): vo
   t.equal(result.stderr.trimEnd().split('\n').length, 1, 'one line');
 }
 
-t.test('a grant lets in who never knocked, and nobody else, and runs out', needs, async t => {
+t.test('a grant lets in a client that never knocked, and nobody else, and runs out', needs, async t => {
   const world = await loadedWorld(t, both, { clients });
   await world.host('server').listen(22);
   for (const family of families) {
@@ -75,7 +75,7 @@ t.test('the default is openFor of the table that is loaded, whatever the file sa
   t.equal(await says(t, world, 'revoke', 'ssh', '192.0.2.7'), `revoked ssh from 192.0.2.7; ${goesOn}`);
 });
 
-t.test('nft shows who was granted what, and its listing loads again', needs, async t => {
+t.test('nft shows grants, and its listing loads again', needs, async t => {
   const world = await loadedWorld(t, both);
   await says(t, world, 'grant', 'ssh', world.client.ipv4, '--for', '90');
   await says(t, world, 'grant', 'admin', world.client.ipv6, '--for', '1h30m');
@@ -87,7 +87,7 @@ t.test('nft shows who was granted what, and its listing loads again', needs, asy
   t.equal((await world.knockd(['diff'])).status, 0, 'a grant is no difference to the file');
 });
 
-t.test('where a network is one client, an address stands for it', needs, async t => {
+t.test('if a network is one client, an address stands for it', needs, async t => {
   const world = await loadedWorld(t, { ...both, prefix: { ipv4: 24, ipv6: 64 } }, { clients });
   await world.host('server').listen(22);
   for (const [address, network] of [
@@ -115,7 +115,7 @@ t.test('where a network is one client, an address stands for it', needs, async t
   );
 });
 
-t.test('who was let in when less was a client is taken back with the network', needs, async t => {
+t.test('a client that was let in when less was one client is taken back with the network', needs, async t => {
   const world = await loadedWorld(t, both);
   await world.host('server').listen(22);
   const { ipv4 } = world.client;
@@ -139,13 +139,17 @@ t.test('words that nobody can mean are 64, and nothing happens', needs, async t 
     [['grant', 'ssh', '::ffff:192.0.2.7'], /IPv4-mapped address: expected IPv4: "192\.0\.2\.7"/],
     [['grant', 'ssh', 'fe80::1%eth0'], /has a zone/],
     [['grant', 'ssh', 'localhost'], /"localhost" is no address/],
+    [['grant', 'ssh', '0.0.0.0'], /0\.0\.0\.0 is no host's address: name one client/],
+    [['grant', 'ssh', '::'], /:: is no host's address/],
+    [['grant', 'ssh', '255.255.255.255'], /255\.255\.255\.255 is no host's address/],
+    [['grant', 'ssh', 'ff02::1'], /ff02::1 is no host's address/],
     [['grant', 'ssh', '192.0.2.07'], /without leading zeros/],
     [['grant', 'ssh', ''], /"" is no address/],
     [['grant', 'ssh', '\u001b[31m'], /"\\u001b\[31m" is no address/],
     [['grant', 'shh', '192.0.2.7'], /no service "shh" .* the nearest is "ssh", of admin, ssh/],
     [
       ['grant', '192.0.2.7', 'ssh'],
-      /"192\.0\.2\.7" is no service, which comes before the address: admin, ssh/,
+      /"192\.0\.2\.7" is no service; a service comes before the address: admin, ssh/,
     ],
     [['grant', 'ssh', '192.0.2.7', '--for', '0'], /--for "0" is too short/],
     [['grant', 'ssh', '192.0.2.7', '--for', '400d'], /--for "400d" is too long/],
@@ -158,7 +162,7 @@ t.test('words that nobody can mean are 64, and nothing happens', needs, async t 
     [['revoke', 'nobody'], /"nobody" is neither an address nor a user: the nearest user is "bob"/],
     [['revoke', 'shh', '192.0.2.7'], /no service "shh" .* the nearest is "ssh"/],
     [['revoke', 'shh', '--all'], /no service "shh"/],
-    [['revoke', '192.0.2.7', 'ssh'], /"192\.0\.2\.7" is no service, which comes before/],
+    [['revoke', '192.0.2.7', 'ssh'], /"192\.0\.2\.7" is no service; a service comes before/],
     [['revoke', '192.0.2.7', '--all'], /--all means every client/],
     [['revoke', 'ssh', '192.0.2.7', '--all'], /--all means every client: leave out either/],
   ];
@@ -168,7 +172,7 @@ t.test('words that nobody can mean are 64, and nothing happens', needs, async t 
   t.equal(await world.list(), before);
 });
 
-t.test('where nothing is loaded, both say what to do first', needs, async t => {
+t.test('if nothing is loaded, both say what to do first', needs, async t => {
   const world = await createWorld(t);
   world.write(both);
   for (const words of [
@@ -311,27 +315,35 @@ add element inet knockd admin_clients_ipv6 { 2001:db8::2 timeout 1m }`);
   t.equal(await says(t, world, 'revoke', '--all'), `no client was in; ${goesOn}`);
 });
 
-t.test('a user is whoever is in by that name, and comes before a service of that name', needs, async t => {
-  const backup = { ...admin, ports: [8444], sequences: { alice: [7011, 7013], ssh: [7011, 7014] } };
-  const world = await loadedWorld(t, { services: { ssh, admin, backup } }, { clients });
-  const { ipv4, ipv6 } = world.server;
-  await world.host('client').knock(ipv4, aliceKnocks);
-  await world.host('client').knock(ipv6, ['7011/tcp', '7013/tcp']);
-  await world.host('other').knock(ipv4, bobKnocks);
-  await world.host('other').knock(ipv4, ['7011/tcp', '7014/tcp']);
-  await world.host('other').knock(ipv4, sshKnocks);
-  t.equal(
-    await says(t, world, 'revoke', 'backup', 'alice'),
-    `revoked backup from fd77::2 (alice); ${goesOn}`,
-  );
-  t.equal(await says(t, world, 'revoke', 'alice'), `revoked admin from 10.77.0.2 (alice); ${goesOn}`);
-  t.equal(await says(t, world, 'revoke', 'alice'), `no client was in as alice; ${goesOn}`);
-  t.equal(await says(t, world, 'revoke', 'ssh'), `revoked backup from 10.77.0.3 (ssh); ${goesOn}`);
-  t.same((await serviceOf(world, 'admin')).clients, ['10.77.0.3 bob']);
-  t.same((await serviceOf(world, 'ssh')).clients, ['10.77.0.3'], 'the service of that name is another thing');
-});
+t.test(
+  'a user means all clients that are in by that name, and comes before a service of that name',
+  needs,
+  async t => {
+    const backup = { ...admin, ports: [8444], sequences: { alice: [7011, 7013], ssh: [7011, 7014] } };
+    const world = await loadedWorld(t, { services: { ssh, admin, backup } }, { clients });
+    const { ipv4, ipv6 } = world.server;
+    await world.host('client').knock(ipv4, aliceKnocks);
+    await world.host('client').knock(ipv6, ['7011/tcp', '7013/tcp']);
+    await world.host('other').knock(ipv4, bobKnocks);
+    await world.host('other').knock(ipv4, ['7011/tcp', '7014/tcp']);
+    await world.host('other').knock(ipv4, sshKnocks);
+    t.equal(
+      await says(t, world, 'revoke', 'backup', 'alice'),
+      `revoked backup from fd77::2 (alice); ${goesOn}`,
+    );
+    t.equal(await says(t, world, 'revoke', 'alice'), `revoked admin from 10.77.0.2 (alice); ${goesOn}`);
+    t.equal(await says(t, world, 'revoke', 'alice'), `no client was in as alice; ${goesOn}`);
+    t.equal(await says(t, world, 'revoke', 'ssh'), `revoked backup from 10.77.0.3 (ssh); ${goesOn}`);
+    t.same((await serviceOf(world, 'admin')).clients, ['10.77.0.3 bob']);
+    t.same(
+      (await serviceOf(world, 'ssh')).clients,
+      ['10.77.0.3'],
+      'the service of that name is another thing',
+    );
+  },
+);
 
-t.test('a set that is full is told in words', needs, async t => {
+t.test('a full set is reported in words', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh }, limits: { clients: 2 } });
   await says(t, world, 'grant', 'ssh', '192.0.2.1');
   await says(t, world, 'grant', 'ssh', '192.0.2.2');
@@ -388,4 +400,16 @@ t.test('without CAP_NET_ADMIN both are 77', needs, async t => {
     ['revoke', '192.0.2.7', '--cut'],
   ])
     failsWith(t, await world.run('server', 'setpriv', [...bare, ...words]), 77, /CAP_NET_ADMIN/);
+});
+
+t.test('who is revoked while a load gives the table another name is out of both tables', needs, async t => {
+  const world = await loadedWorld(t, both, { clients });
+  await says(t, world, 'grant', 'ssh', '192.0.2.7', '--for', '1h');
+  const listed = (await world.list()).replace('table inet knockd ', 'table inet renamed ');
+  await world.nft(listed);
+  const clientsOf = async (table: string) =>
+    (await world.run('server', 'nft', ['list', 'set', 'inet', table, 'ssh_clients_ipv4'])).stdout;
+  t.match(await clientsOf('renamed'), '192.0.2.7');
+  await says(t, world, 'revoke', 'ssh', '192.0.2.7');
+  for (const table of ['knockd', 'renamed']) t.notMatch(await clientsOf(table), '192.0.2.7', table);
 });

@@ -10,7 +10,7 @@ import { missing, type World } from './world.ts';
 const needs = { skip: missing('namespaces', 'knockd', 'nft') || cannotSshd() };
 const PERSISTENCE = 30_000;
 
-/** An ssh login that says again what it is told. */
+/** An ssh login that echoes its input. */
 async function login(world: World, config: string, name: string) {
   const pipe = `${config}.${name}`;
   // one process, so that it ends with the test
@@ -59,7 +59,7 @@ t.test('one opening is one opening, and what it let in goes on', needs, async t 
   );
 
   const { accepted } = await serviceOf(world, 'ssh');
-  const captured = world.host('client').capture({ milliseconds: PERSISTENCE, protocol: 'tcp', port: 22 });
+  const captured = await world.host('client').capture({ protocol: 'tcp', port: 22 });
   const sent = new Set<string>();
   for (const end = performance.now() + PERSISTENCE - 1000; performance.now() < end; await delay(200)) {
     const packets: Packet[] = connections.flatMap(connection => [
@@ -69,7 +69,7 @@ t.test('one opening is one opening, and what it let in goes on', needs, async t 
     for (const { sourcePort, sequence = 0 } of packets) sent.add(`${sourcePort} ${sequence + 1}`);
     await world.host('client').send(packets);
   }
-  const seen = await captured;
+  const seen = await captured.end(1000);
   const letIn = seen.filter(
     ({ flags, port, acknowledgment }) =>
       flags.includes('syn') && flags.includes('ack') && sent.has(`${port} ${acknowledgment}`),

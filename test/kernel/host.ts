@@ -1,7 +1,7 @@
 /** The agent's requests, and `Host`: one typed call for each, from the test to the agent in that host. */
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { createInterface } from 'node:readline';
-import type { Answer, ControlMessage, Packet, Protocol, Seen } from './packet.ts';
+import { calleeIn } from '../../src/demo/calls.ts';
+import type { Answer, Captured, ControlMessage, Packet, Protocol, Seen } from './packet.ts';
 
 /** How a TCP connection attempt, or a datagram, ended. */
 export type Reach = 'open' | 'refused' | 'silent' | 'unreachable';
@@ -15,6 +15,10 @@ export interface ReachOptions {
    * `udp`, since a program must answer; and 5,000 for `open`, which must succeed.
    */
   readonly timeout?: number;
+  /** By multipath TCP, where the other side speaks it. */
+  readonly multipath?: boolean;
+  /** By Fast Open: the first text that is sent goes with the SYN if this host has a cookie. It counts as connected at once. */
+  readonly fastOpen?: boolean;
 }
 
 export interface ListenOptions {
@@ -24,6 +28,10 @@ export interface ListenOptions {
   /** False for a TCP listener that never accepts. Its queue takes `backlog` + 1 connections. */
   readonly accept?: boolean;
   readonly backlog?: number;
+  /** Takes connections of multipath TCP, and plain ones. */
+  readonly multipath?: boolean;
+  /** Takes TCP connections to any address and port that TPROXY gives it. */
+  readonly transparent?: boolean;
 }
 
 export interface KnockOptions {
@@ -72,7 +80,6 @@ export interface Sent {
 }
 
 export interface CaptureOptions {
-  readonly milliseconds: number;
   readonly from?: string;
   readonly protocol?: Seen['protocol'];
   /** The port that it comes from or goes to. */
@@ -104,22 +111,12 @@ export interface Requests {
   readonly frames: [{ from: string; frames: readonly string[] }, null];
   readonly flood: [FloodOptions, Sent];
   readonly sweep: [SweepOptions, Sent];
-  readonly capture: [CaptureOptions, readonly Seen[]];
+  readonly capture: [CaptureOptions, number];
+  readonly endCapture: [{ capture: number; milliseconds: number }, readonly Captured[]];
   readonly relay: [RelayOptions, null];
   readonly probe: [{ packet: Packet; timeout: number }, Answer];
   readonly ask: [{ packet: Packet; timeout: number }, Seen | null];
 }
-
-/** A request to the agent, one JSON line. The answer is `{id, result}` or `{id, error}`. */
-export type Request = {
-  [Name in keyof Requests]: {
-    readonly id: number;
-    readonly call: Name;
-    readonly parameters: Requests[Name][0];
-  };
-}[keyof Requests];
-
-export type Reply = { readonly id: number } & ({ readonly result: unknown } | { readonly error: string });
 
 /** A TCP connection that stays open. */
 export interface Session {
@@ -133,6 +130,12 @@ export interface Listener {
   /** How many connections it has accepted, or datagrams received, so far. */
   arrived(): Promise<number>;
   close(): Promise<void>;
+}
+
+/** It listens until its end. */
+export interface Capture {
+  /** Returns what came, and what else comes within so many milliseconds (400). Call it when all has been sent. */
+  end(milliseconds?: number): Promise<readonly Captured[]>;
 }
 
 /** A host of the world, seen from the test: what it sends, and what it sees. */
@@ -155,8 +158,8 @@ export interface Host {
   flood(options: FloodOptions): Promise<Sent>;
   /** Sends a SYN or a datagram to each port. */
   sweep(options: SweepOptions): Promise<Sent>;
-  /** Returns what comes in during that time. It listens before any later call of this host sends. */
-  capture(options: CaptureOptions): Promise<readonly Seen[]>;
+  /** Listens for what comes in. It has begun when this resolves, so nothing that is sent later is missed. */
+  capture(options?: CaptureOptions): Promise<Capture>;
   /** A router for knocks that keeps each for a random time, up to `delay`. Resolves after the last of `count`. */
   relay(options: RelayOptions): Promise<void>;
   /** The first answer to one packet, or `none` within `timeout` (300 ms). */
@@ -167,52 +170,9 @@ export interface Host {
   end(): Promise<void>;
 }
 
-interface Waiting {
-  readonly resolve: (result: never) => void;
-  readonly reject: (error: Error) => void;
-}
-
 /** Talks to the agent that runs as `child`. Errors mention `name`. */
 export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Host {
-  const waiting = new Map<number, Waiting>();
-  let lastId = 0;
-  let errors = '';
-  let ended = false;
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors += text;
-  });
-  child.stdin.on('error', () => {}); // its end is reported below
-  createInterface({ input: child.stdout }).on('line', line => {
-    const reply = JSON.parse(line) as Reply;
-    const { resolve, reject } = waiting.get(reply.id) ?? {};
-    waiting.delete(reply.id);
-    if ('error' in reply) reject?.(new Error(`${name}: ${reply.error}`));
-    else resolve?.(reply.result as never);
-  });
-  const end = new Promise<void>(resolve => {
-    child.once('error', error => {
-      errors += error.message;
-    });
-    child.once('close', () => {
-      ended = true;
-      for (const { reject } of waiting.values()) reject(new Error(`the agent in ${name} ended: ${errors}`));
-      waiting.clear();
-      resolve();
-    });
-  });
-
-  function call<Name extends keyof Requests>(
-    call: Name,
-    parameters: Requests[Name][0],
-  ): Promise<Requests[Name][1]> {
-    if (ended) return Promise.reject(new Error(`the agent in ${name} ended: ${errors}`));
-    return new Promise((resolve, reject) => {
-      const id = ++lastId;
-      waiting.set(id, { resolve, reject });
-      child.stdin.write(`${JSON.stringify({ id, call, parameters })}\n`);
-    });
-  }
-
+  const { call, end } = calleeIn<Requests>(name, child);
   return {
     connect: (address, port, options) => call('connect', { ...options, address, port }),
     async open(address, port, options) {
@@ -239,13 +199,13 @@ export function hostFor(name: string, child: ChildProcessWithoutNullStreams): Ho
       void (await call('frames', { from, frames: frames.map(frame => Buffer.from(frame).toString('hex')) })),
     flood: options => call('flood', options),
     sweep: options => call('sweep', options),
-    capture: options => call('capture', options),
+    async capture(options = {}) {
+      const capture = await call('capture', options);
+      return { end: (milliseconds = 400) => call('endCapture', { capture, milliseconds }) };
+    },
     relay: async options => void (await call('relay', options)),
     probe: (packet, timeout = 300) => call('probe', { packet, timeout }),
     ask: (packet, timeout = 300) => call('ask', { packet, timeout }),
-    end() {
-      child.stdin.end();
-      return end;
-    },
+    end,
   };
 }

@@ -95,7 +95,7 @@ t.test('a thousand services do not cost a megabyte for each of their sets', asRo
 });
 
 t.test(
-  'a transaction that is too large for an ordinary user is told with its size, and what to raise',
+  'a transaction that is too large for an ordinary user is reported with its size, and the setting to raise',
   {
     skip:
       missing('namespaces', 'knockd') ||

@@ -12,10 +12,15 @@ const SOCK_DGRAM = 2;
 const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
+const IPPROTO_TCP = 6; // <linux/in.h>
+const TCP_FASTOPEN_CONNECT = 30; // <linux/tcp.h>
 const IPPROTO_RAW = 255; // <linux/in.h>: the header is included, in both families
+const IPPROTO_MPTCP = 262; // <linux/in.h>
 const ETH_P_ALL_BE = 0x0300; // <linux/if_ether.h>: htons(ETH_P_ALL)
 const SOL_SOCKET = 1; // <asm-generic/socket.h>
 const SO_BROADCAST = 6;
+const IPPROTO_IPV6 = 41; // <linux/in.h>
+const IPV6_TRANSPARENT = 75; // <linux/in6.h>
 const SOL_PACKET = 263; // <linux/socket.h>
 const PACKET_IGNORE_OUTGOING = 23; // <linux/if_packet.h>
 const SIOCGSTAMP = 0x8906; // <asm-generic/sockios.h>
@@ -54,8 +59,8 @@ function setOption(socket: number, level: number, option: number): void {
 }
 
 /**
- * Keeps this thread on one processor. The kernel processes a packet over veth where it was sent. So packets from one host
- * arrive in the order in which they were sent.
+ * Keeps this thread on one processor. The kernel processes a packet over veth on the processor that sent it. So packets
+ * from one host arrive in the order in which they were sent.
  */
 export function stayOnOneProcessor(number = process.pid): void {
   const mask = Buffer.alloc(128);
@@ -233,10 +238,41 @@ export function sendFrames(interfaceName: string, frames: readonly Uint8Array[])
 
 /** A TCP listener that never accepts. Its queue takes `backlog` + 1 connections, and is then full. */
 export function deafListener(address: string, port: number, backlog: number): { close(): void } {
-  const name = socketAddress(addressBytes(address), port);
-  const family = name.readUInt16LE(0);
-  const socket = check('socket', libc.socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  check('bind', libc.bind(socket, name, family === AF_INET ? 16 : 28));
+  const socket = boundSocket(address, port, 0);
   check('listen', libc.listen(socket, backlog));
   return { close: () => libc.close(socket) };
+}
+
+/** The descriptor of a socket that is bound there, to listen for connections of multipath TCP, and plain ones. */
+export function multipathListener(address: string, port: number): number {
+  return boundSocket(address, port, IPPROTO_MPTCP);
+}
+
+/** The descriptor of a socket that is bound there, in both families, and that TPROXY may give connections to other addresses and ports. */
+export function transparentListener(port: number): number {
+  const socket = boundSocket('::', port, 0);
+  setOption(socket, IPPROTO_IPV6, IPV6_TRANSPARENT);
+  return socket;
+}
+
+/** The descriptor of a socket of multipath TCP, to connect with. */
+export function multipathSocket(address: string): number {
+  const family = addressBytes(address).length === 4 ? AF_INET : AF_INET6;
+  return check('socket', libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_MPTCP));
+}
+
+/** The descriptor of a socket that connects with its first segment of data. */
+export function fastOpenSocket(address: string): number {
+  const family = addressBytes(address).length === 4 ? AF_INET : AF_INET6;
+  const socket = check('socket', libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  setOption(socket, IPPROTO_TCP, TCP_FASTOPEN_CONNECT);
+  return socket;
+}
+
+function boundSocket(address: string, port: number, protocol: number): number {
+  const name = socketAddress(addressBytes(address), port);
+  const family = name.readUInt16LE(0);
+  const socket = check('socket', libc.socket(family, SOCK_STREAM | SOCK_CLOEXEC, protocol));
+  check('bind', libc.bind(socket, name, family === AF_INET ? 16 : 28));
+  return socket;
 }

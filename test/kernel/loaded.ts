@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { Status } from '../../src/ruleset/status.ts';
 import type { Packet, Seen } from './packet.ts';
+import { HUNG } from './process.ts';
 import { createWorld, type World, type WorldOptions } from './world.ts';
 
 export const families = ['ipv4', 'ipv6'] as const;
@@ -58,11 +59,11 @@ export async function serviceOf(world: World, name: string) {
   return { clients: who, opened, accepted, refused };
 }
 
-/** Asks until `holds` accepts the answer, and returns it. Rejects after `seconds` (60). */
+/** Asks until `holds` accepts the answer, and returns it. Rejects after `seconds`, when it counts as hung. */
 export async function until<Answer>(
   ask: () => Promise<Answer>,
   holds: (answer: Answer) => boolean,
-  seconds = 60,
+  seconds = HUNG / 1000,
 ): Promise<Answer> {
   const deadline = performance.now() + seconds * 1000;
   for (;;) {
@@ -80,16 +81,16 @@ export function look({ protocol, flags, type, code, ttl, trafficClass, size, abo
   return [protocol, flags.join('+'), type, code, ttl, trafficClass, `size ${size}`, quoted].join(' ');
 }
 
-/** What comes back to the client for each of the packets, as {@link look}; `silence` if nothing did. */
+/** The answer to the client for each of the packets, as {@link look}; `silence` if there is none. */
 export async function answers(
   world: World,
   packets: readonly Omit<Packet, 'sourcePort'>[],
   milliseconds = 400,
 ): Promise<string[]> {
   const client = world.host('client');
-  const captured = client.capture({ milliseconds });
+  const captured = await client.capture();
   await client.send(packets.map((packet, index) => ({ ...packet, sourcePort: 18000 + index })));
-  const seen = await captured;
+  const seen = await captured.end(milliseconds);
   return packets.map((_, index) => {
     const mine = seen.filter(it => (it.about?.sourcePort ?? it.port) === 18000 + index);
     return mine.map(look).join(', ') || 'silence';

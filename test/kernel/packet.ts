@@ -68,6 +68,11 @@ export interface Seen {
   readonly about?: Seen;
 }
 
+/** The same with all its bytes from the IP header on, in hex. */
+export interface Captured extends Seen {
+  readonly bytes: string;
+}
+
 /** The 4 or 16 bytes of an address. */
 export function addressBytes(address: string): Uint8Array {
   return Uint8Array.from(ipaddr.parse(address).toByteArray());
@@ -281,7 +286,7 @@ export type Answer =
   | 'icmp-unreachable'
   | 'none';
 
-/** What `seen` means as an answer to `sent`; undefined if it is none. */
+/** The meaning of `seen` as an answer to `sent`; undefined if it is none. */
 export function answerTo(sent: AddressedPacket, seen: Seen): Answer | undefined {
   const { about } = seen;
   if (about) {

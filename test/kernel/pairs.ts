@@ -230,7 +230,7 @@ function sharedServices({ one, other }: Pair): string[] {
 
 type Answer = 'open' | 'closed' | 'either';
 
-/** What a new packet to a port meets. `either`: earlier packets decide, so the model does not say. */
+/** The fate of a new packet to a port. `either`: earlier packets decide, so the model does not say. */
 function answer(choices: Choices, who: Who, port: Target, shared: readonly string[]): Answer {
   if (!looksAtEth0(choices) || choices.allow === who) return 'open';
   const owner = choices[port];

@@ -69,11 +69,11 @@ t.test('ping is answered', needs, async t => {
   for (const family of families) {
     const [protocol, asks, answers] =
       family === 'ipv4' ? (['icmp', 8, 0] as const) : (['icmpv6', 128, 129] as const);
-    const captured = client.capture({ milliseconds: 400, from: world.server[family], protocol });
+    const captured = await client.capture({ from: world.server[family], protocol });
     const echo = { protocol, from: world.client[family], to: world.server[family], ttl: 64 };
     await client.control([{ ...echo, type: asks, body: '12340001' }]);
     t.ok(
-      (await captured).some(({ type }) => type === answers),
+      (await captured.end()).some(({ type }) => type === answers),
       family,
     );
   }

@@ -98,7 +98,7 @@ t.test('a visit to another published port is no stray, one to a closed port is',
   }
 });
 
-t.test('what the server only routes is not looked at', needs, async t => {
+t.test('packets that the server only routes are not looked at', needs, async t => {
   const world = await publishedWorld(t, { policy: 'drop' });
   await world.host('container').listen(8080);
   await world.host('container').listen(22);
@@ -143,7 +143,7 @@ t.test('broadcast, multicast and anycast do not get past the guard', needs, asyn
   }
 });
 
-t.test('changing the hook keeps who is in', needs, async t => {
+t.test('a change of the hook keeps clients that are in', needs, async t => {
   const world = await publishedWorld(t, { hook: 'input' });
   await world.host('client').knock(world.server.ipv4, ['4000/tcp', '5000/tcp', '6000/tcp']);
   for (const hook of ['prerouting', 'input', 'prerouting']) {

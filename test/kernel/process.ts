@@ -3,12 +3,12 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
+import { environment as inherited } from '../../src/demo/namespaces.ts';
 
-/** Ordinary users do not have ip's and nft's sbin on their PATH. */
-export const environment = {
-  ...process.env,
-  PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`,
-};
+/**
+ * With NODE_EXTRA_CA_CERTS, Node.js before 24 reads all certificates at each start, which takes longer than the rest of it.
+ */
+export const environment = { ...inherited, NODE_EXTRA_CA_CERTS: undefined };
 
 /** Node.js as the units start it, without the warning about WebAssembly of 20 and 22. For 24 there is no such option. */
 export const JITLESS =
@@ -20,6 +20,9 @@ export function lacking(...programs: readonly string[]): string | false {
   const absent = programs.filter(program => !folders.some(folder => existsSync(`${folder}/${program}`)));
   return absent.length > 0 && `not installed: ${absent.join(', ')}`;
 }
+
+/** How long anything may take before it counts as hung, in milliseconds: a busy machine is slow, and no test measures that. */
+export const HUNG = 240_000;
 
 export interface Result {
   /** As in a shell: 128 + n after signal n. */
@@ -33,7 +36,7 @@ export interface Running {
   readonly pid: number;
   /**
    * The next line of stdout or stderr that matches, after the one that an earlier call returned. Rejects with all output if the
-   * program ends first, or after `timeout` (60,000 ms).
+   * program ends first, or after `timeout` ({@link HUNG}).
    */
   line(pattern: RegExp, timeout?: number): Promise<string>;
   /** All lines so far, of stdout and stderr, in the order of their arrival. */
@@ -61,7 +64,7 @@ export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): 
   return {
     pid: child.pid ?? 0,
     lines: () => [...lines],
-    line: (pattern, timeout = 60_000) =>
+    line: (pattern, timeout = HUNG) =>
       new Promise((resolve, reject) => {
         const settle = (settled: () => void) => {
           clearTimeout(timer);
@@ -93,7 +96,7 @@ export function start(command: readonly string[], env: NodeJS.ProcessEnv = {}): 
   };
 }
 
-/** Runs a program to its end. After `timeout` milliseconds (60,000) it is killed, which gives status 137. */
+/** Runs a program to its end. After `timeout` milliseconds ({@link HUNG}) it is killed, which gives status 137. */
 export function run(
   command: readonly string[],
   options: {
@@ -104,7 +107,7 @@ export function run(
   } = {},
 ): Promise<Result> {
   const [program = '', ...args] = command;
-  const { input = '', env, timeout = 60_000, ...where } = options;
+  const { input = '', env, timeout = HUNG, ...where } = options;
   const child = spawn(program, args, {
     env: { ...environment, ...env },
     timeout,

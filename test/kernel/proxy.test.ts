@@ -29,18 +29,16 @@ function proxyByName(t: Pick<Test, 'teardown'>, world: World, lines: string, arg
   writeFileSync(hosts, lines);
   const script = `mount --bind '${hosts}' /etc/hosts && exec "$0" "$@"`;
   const command = [process.execPath, program, 'proxy', ...args];
-  return world.run('client', 'sh', ['-c', script, ...command], { input: 'hello\n', timeout: 30_000 });
+  return world.run('client', 'sh', ['-c', script, ...command], { input: 'hello\n' });
 }
 
 /** The same from a shell, as $proxy, with a new folder as $0. */
 function shell(t: Test, world: World, script: string) {
   const command = `exec '${process.execPath}' '${program}' proxy ${world.server.ipv4}`;
-  return world.run('client', 'sh', ['-c', script.replaceAll('$proxy', command), folder(t)], {
-    timeout: 60_000,
-  });
+  return world.run('client', 'sh', ['-c', script.replaceAll('$proxy', command), folder(t)]);
 }
 
-/** A TCP server of a few lines, where each connection is `socket`; it prints what it is told to. */
+/** A TCP server of a few lines, which name each connection `socket`. They may print. */
 async function serve(world: World, port: number, lines: string): Promise<Running> {
   const script = `require('net').createServer({ allowHalfOpen: true }, socket => {
     socket.on('error', error => console.log(error.code));
@@ -55,7 +53,7 @@ async function serve(world: World, port: number, lines: string): Promise<Running
 const sink = `let bytes = 0;
     socket.on('data', data => { bytes += data.length; }).on('end', () => console.log('got', bytes));`;
 
-t.test('it connects without knocks where it can, and says nothing', { ...needs }, async t => {
+t.test('it connects without knocks if it can, and prints nothing', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(80);
   for (const family of families)
@@ -68,7 +66,7 @@ t.test('it connects without knocks where it can, and says nothing', { ...needs }
 });
 
 for (const closed of ['drop', 'reject', 'prohibited'] as const)
-  t.test(`it knocks where the port shows "${closed}", and says nothing`, { ...needs }, async t => {
+  t.test(`it knocks if the port shows "${closed}", and prints nothing`, { ...needs }, async t => {
     const world = await loadedWorld(t, { services: { ssh }, closed });
     await world.host('server').listen(22);
     for (const family of families)
@@ -91,7 +89,7 @@ t.test('it makes no other connection than the one it hands over', { ...needs }, 
   }
 });
 
-t.test('of a name with both families it takes the one that gets there', { ...needs }, async t => {
+t.test('for a name with both families it takes the one that gets there', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   const { ipv4, ipv6 } = world.server;
   const lines = `${ipv6} bastion\n${ipv4} bastion\n`;
@@ -111,7 +109,7 @@ t.test('of a name with both families it takes the one that gets there', { ...nee
   t.same((await serviceOf(world, 'ssh')).clients, [world.client.ipv4, world.client.ipv6].sort());
 });
 
-t.test('where the first address of a family is dead it takes the second', { ...needs }, async t => {
+t.test('if the first address of a family is dead it takes the second', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   const { ipv4, ipv6 } = world.server;
@@ -152,7 +150,7 @@ t.test('ten at once to a closed door take one knock', { ...needs }, async t => {
   t.equal((await status(world)).wrongKnocks, 0);
 });
 
-t.test('five at once where an opening is for one each take a knock of their own', { ...needs }, async t => {
+t.test('if an opening is for one connection, five logins at once need five knocks', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh: { ...ssh, singleUse: true } } });
   await world.host('server').listen(22);
   const all = Array.from({ length: 5 }, () =>
@@ -163,7 +161,7 @@ t.test('five at once where an opening is for one each take a knock of their own'
   t.equal((await status(world)).wrongKnocks, 0);
 });
 
-t.test('who is killed while it knocks keeps nobody out', { ...needs }, async t => {
+t.test('a process that is killed while it knocks keeps nobody out', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   const to = world.server.ipv4;
@@ -180,7 +178,7 @@ t.test('who is killed while it knocks keeps nobody out', { ...needs }, async t =
   t.same(await second, { status: 0, stdout: 'once', stderr: '' });
 });
 
-t.test('a port that stays closed is 1 within --timeout, and told', { ...needs }, async t => {
+t.test('a port that stays closed is 1 within --timeout, with a message', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   const to = world.server.ipv4;
   for (const [args, message] of [
@@ -243,7 +241,7 @@ t.test('a connection that breaks is 1', { ...needs }, async t => {
   t.equal(stderr, 'knockd-nft: the connection broke (ECONNRESET): connect again\n');
 });
 
-t.test('who reads no more ends it quietly', { ...needs }, async t => {
+t.test('a reader that reads no more ends it quietly', { ...needs }, async t => {
   const world = await createWorld(t);
   await serve(
     world,
@@ -256,7 +254,7 @@ t.test('who reads no more ends it quietly', { ...needs }, async t => {
   t.equal(stderr, 'ended with 0\n');
 });
 
-t.test('its memory does not grow with what waits', { ...needs }, async t => {
+t.test('its memory does not grow with the data that waits', { ...needs }, async t => {
   const world = await createWorld(t);
   const size = 200 * 1024 * 1024;
   const large = join(folder(t), 'large');

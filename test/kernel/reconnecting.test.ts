@@ -12,60 +12,40 @@ async function endOpenings(world: World, service = 'ssh'): Promise<void> {
   for (const family of families) await world.nft(`flush set inet knockd ${service}_clients_${family}`);
 }
 
-interface Door {
-  readonly world: World;
-  readonly port: number;
-}
+const doors: Readonly<Record<string, { readonly config: object; readonly container?: true }>> = {
+  'at input': { config: { services: { ssh } } },
+  'that answers with a reset': { config: { services: { ssh: { ...ssh, closed: 'reject' } } } },
+  'under policy drop': { config: { policy: 'drop', services: { ssh } } },
+  'for single use': { config: { services: { ssh: { ...ssh, singleUse: true } } } },
+  'before DNAT, of this host': { config: { hook: 'prerouting', services: { ssh } } },
+  'before DNAT, of a container': { config: { hook: 'prerouting', services: { ssh } }, container: true },
+};
 
-const doors: Readonly<Record<string, (t: Test) => Promise<Door>>> = {
-  async 'at input'(t) {
-    const world = await loadedWorld(t, { services: { ssh } });
-    await world.host('server').listen(22);
-    return { world, port: 22 };
-  },
-  async 'that answers with a reset'(t) {
-    const world = await loadedWorld(t, { services: { ssh: { ...ssh, closed: 'reject' } } });
-    await world.host('server').listen(22);
-    return { world, port: 22 };
-  },
-  async 'under policy drop'(t) {
-    const world = await loadedWorld(t, { policy: 'drop', services: { ssh } });
-    await world.host('server').listen(22);
-    return { world, port: 22 };
-  },
-  async 'for single use'(t) {
-    const world = await loadedWorld(t, { services: { ssh: { ...ssh, singleUse: true } } });
-    await world.host('server').listen(22);
-    return { world, port: 22 };
-  },
-  async 'before DNAT, of this host'(t) {
-    const world = await loadedWorld(t, { hook: 'prerouting', services: { ssh } });
-    await world.host('server').listen(22);
-    return { world, port: 22 };
-  },
-  async 'before DNAT, of a container'(t) {
-    const world = await loadedWorld(t, { hook: 'prerouting', services: { ssh } }, { container: true });
+/** A server that is loaded, with a program behind the guarded port 22, on itself or in a container. */
+async function serving(t: Test, config: object, container = false): Promise<World> {
+  const world = await loadedWorld(t, config, { container });
+  if (container) {
     await world.host('container').listen(80);
     await world.publish(22, 80);
-    return { world, port: 22 };
-  },
-};
+  } else await world.host('server').listen(22);
+  return world;
+}
 
 /** The source ports of those packets that the service answers with SYN and ACK. */
 async function letInOf(world: World, packets: readonly Packet[]): Promise<readonly number[]> {
-  const captured = world.host('client').capture({ milliseconds: 400, protocol: 'tcp' });
+  const captured = await world.host('client').capture({ protocol: 'tcp' });
   await world.host('client').send(packets);
-  const seen = await captured;
+  const seen = await captured.end();
   return seen.filter(({ flags }) => flags.includes('syn') && flags.includes('ack')).map(({ port }) => port);
 }
 
-for (const [name, make] of Object.entries(doors))
+for (const [name, { config, container }] of Object.entries(doors))
   t.test(`no SYN from the port of an old connection passes a closed guard ${name}`, needs, async t => {
-    const { world, port } = await make(t);
+    const world = await serving(t, config, container);
     await makeByHand(world);
     for (const family of families) {
       const to = world.server[family];
-      const connections = endings.map((_, index) => new RawConnection(world, to, port, 40_000 + index));
+      const connections = endings.map((_, index) => new RawConnection(world, to, 22, 40_000 + index));
       for (const [index, connection] of connections.entries()) {
         await world.host('client').knock(to, sshKnocks);
         t.ok(await connection.leave(endings[index] ?? 'open'), `let in, to be left ${endings[index]}`);
@@ -103,8 +83,7 @@ t.test('a connection on record from before the guard is no pass, acknowledged or
 for (const closed of ['drop', 'reject'])
   t.test(`a SYN whose answer was lost may come again, when others see "${closed}"`, needs, async t => {
     for (const singleUse of [false, true]) {
-      const world = await loadedWorld(t, { services: { ssh: { ...ssh, closed, singleUse } } });
-      await world.host('server').listen(22);
+      const world = await serving(t, { services: { ssh: { ...ssh, closed, singleUse } } });
       await makeByHand(world);
       for (const family of families) {
         const to = world.server[family];
@@ -129,9 +108,8 @@ function milliseconds(text: string): number {
   );
 }
 
-t.test('the time in which a SYN may come again does not begin anew', needs, async t => {
-  const world = await loadedWorld(t, { services: { ssh } });
-  await world.host('server').listen(22);
+t.test('the time in which a SYN may come again does not begin again', needs, async t => {
+  const world = await serving(t, { services: { ssh } });
   await makeByHand(world);
   for (const family of families) {
     const to = world.server[family];
@@ -151,8 +129,7 @@ t.test('the time in which a SYN may come again does not begin anew', needs, asyn
 });
 
 t.test('a client that is in may connect again from the same port', needs, async t => {
-  const world = await loadedWorld(t, { services: { ssh } });
-  await world.host('server').listen(22);
+  const world = await serving(t, { services: { ssh } });
   for (const family of families) {
     const to = world.server[family];
     await world.host('client').knock(to, sshKnocks);

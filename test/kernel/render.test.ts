@@ -1,4 +1,4 @@
-/** What `render` prints may be loaded with nft again and again. */
+/** The output of `render` may be loaded with nft again and again. */
 import t from 'tap';
 import { createWorld, missing, type World } from './world.ts';
 
@@ -14,7 +14,7 @@ const configs = {
 };
 
 for (const [what, config] of Object.entries(configs))
-  t.test(`loaded twice it is the same as once, and who is in stays: ${what}`, { skip }, async t => {
+  t.test(`loaded twice it is the same as once, and clients that are in stay: ${what}`, { skip }, async t => {
     const world = await createWorld(t);
     world.write(config);
     const script = (await world.knockd(['render'])).stdout;

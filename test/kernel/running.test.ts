@@ -9,7 +9,7 @@ const clients = ['client', 'stranger'];
 
 interface Door {
   readonly world: World;
-  /** What is loaded. */
+  /** The loaded configuration. */
   readonly config: { readonly services: { readonly ssh: object } };
 }
 
@@ -131,7 +131,7 @@ t.test('a connection outlives its tracking, the table, and the record of it', ne
   await closedToNew(t, world);
 });
 
-t.test('a connection goes on where tracking picks up nothing from the middle', needs, async t => {
+t.test('a connection goes on even if tracking picks up nothing from the middle', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } }, { clients });
   await listenOn22(world);
   await setting(world, 'nf_conntrack_tcp_loose', 0);
@@ -141,7 +141,7 @@ t.test('a connection goes on where tracking picks up nothing from the middle', n
   await closedToNew(t, world);
 });
 
-t.test('a connection goes on where others exempt it from tracking', needs, async t => {
+t.test('a connection goes on even if others exempt it from tracking', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh } }, { clients });
   await listenOn22(world);
   const sessions = await letIn(t, world);
@@ -182,7 +182,7 @@ t.test('a record of a connection goes with its last packet', needs, async t => {
   t.equal(await until(records, count => count === 0), 0);
 });
 
-t.test('where there is no room for a record, a client is let in all the same', needs, async t => {
+t.test('if there is no room for a record, a client is still let in', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh }, limits: { clients: 1 } });
   await listenOn22(world);
   for (const family of families) {

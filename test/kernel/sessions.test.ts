@@ -63,7 +63,7 @@ async function listenOn(world: World, host: string): Promise<Running> {
   return running;
 }
 
-/** Six connections, of each sort one where the caller will be the first to speak, and one where the listener will. */
+/** Six connections: two of each sort, in one of which the caller sends first, in the other the listener. */
 async function call(
   world: World,
   from: string,

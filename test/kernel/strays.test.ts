@@ -64,7 +64,7 @@ t.test('a packet to a port where only the server itself can reach a socket is a 
   t.equal(await stepAfter(world, 'ipv4', [{ protocol: 'tcp', to, port: 631 }]), 0);
 });
 
-t.test('a packet to a public or a guarded port is no stray, whoever listens', needs, async t => {
+t.test('a packet to a public or a guarded port is no stray, even if nobody listens', needs, async t => {
   const services = { ssh, range: { ...ssh, ports: ['6000-6010/udp'], sequence: [4000, 5000, 6100] } };
   const world = await loadedWorld(t, { services, public: [80, '5000-5010/udp'] });
   for (const family of families) {

@@ -10,11 +10,12 @@ const swapScript = `
   import { compile } from ${built('ruleset/compile.js')};
   import { withKernel } from ${built('host/access.js')};
   import { load } from ${built('table/load.js')};
+  import { Writer } from ${built('table/writer.js')};
   const [rounds, ...files] = process.argv.slice(1);
   const rulesets = files.map(file => compile(readConfig(file, {}).config, 'test'));
   await withKernel(async ({ connection, sessions }) => {
     for (let round = 0; round < Number(rounds); round++)
-      for (const ruleset of rulesets) await load(connection, ruleset, sessions);
+      for (const ruleset of rulesets) await load(new Writer(connection), ruleset, sessions);
   });`;
 
 /** Counts what comes to a port from 198.18.0.0/16 (strangers) and 198.19.0.0/16 (clients), before and after our table. */
@@ -144,7 +145,7 @@ const knockedThrough: Readonly<Record<string, object>> = {
 };
 
 for (const [name, change] of Object.entries(knockedThrough))
-  t.test(`whoever knocks while there is a swap is let in: ${name}`, needs, async t => {
+  t.test(`a client that knocks during a swap is let in: ${name}`, needs, async t => {
     const world = await createWorld(t);
     const one = { services: { ssh: { ...ssh, openFor: '1h' } } };
     await load(world, one);

@@ -90,13 +90,13 @@ const dyingScript = `
   import { compile } from ${built('ruleset/compile.js')};
   import { withKernel } from ${built('host/access.js')};
   import { load } from ${built('table/load.js')};
-  import { VERSION } from ${built('version.js')};
+  import { Writer } from ${built('table/writer.js')};
   const [file, last] = process.argv.slice(1);
-  const wanted = compile(readConfig(file, {}).config, VERSION);
+  const wanted = compile(readConfig(file, {}).config);
 
   let committed = 0;
-  const dieInTime = () => { if (committed++ === Number(last)) process.exit(); };
-  await withKernel(({ connection, sessions }) => load(connection, wanted, sessions, [], dieInTime));
+  const mayCommit = () => { if (committed++ === Number(last)) process.exit(); };
+  await withKernel(({ connection, sessions }) => load(new Writer(connection, { mayCommit }), wanted, sessions));
   console.log('done');`;
 
 t.test(
@@ -189,7 +189,7 @@ t.test('another program that changes the ruleset all the time does not keep us f
 });
 
 t.test(
-  'a transaction tells the generation that it made; a chain that is told again makes one',
+  'a transaction returns the generation that it made; a chain that is sent again makes one',
   needs,
   async t => {
     const world = await createWorld(t);

@@ -31,7 +31,10 @@ const generationScript = `
   console.log(await readGeneration(connection));
   connection.close();`;
 
-/** What a state set held before, it holds after, with no more time left than before and no less than was spent. */
+/**
+ * A state set holds the same elements after as before, with no more time left than before, and no less than the time
+ * that passed.
+ */
 function sameState(t: Test, after: readonly SetElement[], before: readonly SetElement[], what: string) {
   const rest = ({ key, data, timeout }: SetElement) => ({ key, data, timeout });
   t.ok(before.length > 0, `${what} held something`);
@@ -110,7 +113,39 @@ const changes: readonly (readonly [name: string, change: object, shows: RegExp, 
   ['a further service', { services: { ssh, admin, echo } }, /chain guard_echo/],
 ];
 
-t.test('each change takes effect, and who is in or knocking stays so', needs, async t => {
+/** Turns the table into what version 1.0.0 makes: each element of a knock port goes to chain `knock` itself. */
+async function asBefore(world: World): Promise<void> {
+  const input = (await world.run('server', 'nft', ['-a', 'list', 'chain', 'inet', 'knockd', 'input'])).stdout;
+  const [, rule, handle] = /^\s*(.* vmap @ports) goto knock # handle (\d+)$/m.exec(input) ?? [];
+  const ports = (await world.run('server', 'nft', ['list', 'map', 'inet', 'knockd', 'ports'])).stdout;
+  const knocks = [...ports.matchAll(/(\w+ \. \d+) : continue/g)].map(([, key]) => key);
+  await world.nft(`
+    replace rule inet knockd input handle ${handle} ${rule}
+    delete element inet knockd ports { ${knocks.join(', ')} }
+    add element inet knockd ports { ${knocks.map(key => `${key} : goto knock`).join(', ')} }`);
+}
+
+t.test('from the table of version 1.0.0 too, clients that are in or knocking stay so', needs, async t => {
+  const world = await createWorld(t, { clients: ['client', 'knocker', 'guest'] });
+  await world.host('server').listen(22);
+  for (const change of [{}, { hook: 'prerouting' }, { policy: 'drop' }]) {
+    await enliven(t, world, base);
+    await asBefore(world);
+    const guest = world.host('guest');
+    await guest.knock(world.server.ipv4, sshKnocks);
+    t.equal(await guest.connect(world.server.ipv4, 22), 'open', 'that table works, too');
+    const before = await state(world);
+    t.equal((await loadJson(world, { ...base, ...change })).event, 'swapped');
+    const after = await state(world);
+    for (const set of stateNames) sameState(t, after.get(set) ?? [], before.get(set) ?? [], set);
+    t.equal((await world.knockd(['diff'])).status, 0, 'diff has nothing more to say');
+    const knocker = world.host('knocker');
+    await knocker.knock(world.server.ipv4, sshKnocks.slice(1));
+    t.equal(await knocker.connect(world.server.ipv4, 22), 'open', 'a client in mid-sequence goes on');
+  }
+});
+
+t.test('each change takes effect, and clients that are in or knocking stay so', needs, async t => {
   const world = await createWorld(t, { clients: ['client', 'knocker'] });
   await world.host('server').listen(22);
   for (const [name, change, shows, table = 'knockd'] of changes)
@@ -140,7 +175,7 @@ t.test('each change takes effect, and who is in or knocking stays so', needs, as
     });
 });
 
-t.test('who is in stays in when a client becomes a larger network', needs, async t => {
+t.test('clients that are in stay in when a client becomes a larger network', needs, async t => {
   const world = await lively(t);
   const { server, client } = world;
   await world.host('server').listen(22);
@@ -156,7 +191,7 @@ t.test('who is in stays in when a client becomes a larger network', needs, async
   );
 });
 
-t.test('who is in stays in when there is room for fewer', needs, async t => {
+t.test('clients that are in stay in when there is room for fewer', needs, async t => {
   const world = await lively(t);
   await load(world, { ...base, limits: { progress: 1, clients: 2 } });
   const left = (await elements(world, 'ssh_clients_ipv4')).map(({ key }) => key);

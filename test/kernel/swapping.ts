@@ -1,6 +1,7 @@
 /** For tests of swaps: configurations to swap between, and the kernel's objects as nft lists them. */
 import { pathToFileURL } from 'node:url';
 import { patient, ssh } from './loaded.ts';
+import { HUNG } from './process.ts';
 import { missing, type World } from './world.ts';
 
 export const needs = { skip: missing('namespaces', 'nft', 'knockd') };
@@ -96,7 +97,7 @@ export async function script(world: World, source: string, args: readonly string
     'server',
     process.execPath,
     ['--input-type=module', '-e', source, ...args],
-    { timeout: 300_000 },
+    { timeout: 4 * HUNG },
   );
   if (status !== 0) throw new Error(stderr);
   return stdout;

@@ -16,7 +16,7 @@ import { missing } from './world.ts';
 const needs = { skip: missing('namespaces', 'knockd') };
 const nobody = (list: readonly unknown[]) => list.length === 0;
 
-t.test('who pauses longer than knockTimeout starts over, after any knock', needs, async t => {
+t.test('a client that pauses longer than knockTimeout starts over, after any knock', needs, async t => {
   const world = await loadedWorld(t, { services: { ssh: { ...ssh, knockTimeout: '1s' } } });
   await world.host('server').listen(22);
   const client = world.host('client');
@@ -96,12 +96,16 @@ t.test('a single-use opening that nobody used ends as well', needs, async t => {
   t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent');
 });
 
-t.test('who knocks again while in is in for the whole of openFor from then', needs, async t => {
-  const world = await loadedWorld(t, { services: { ssh: { ...ssh, openFor: '30s' } } });
-  const client = world.host('client');
-  const left = async () => (await status(world)).services.ssh?.clients[0]?.expires ?? 0;
-  await client.knock(world.server.ipv4, sshKnocks);
-  const before = await until(left, seconds => seconds < 27);
-  await client.knock(world.server.ipv4, sshKnocks);
-  t.ok((await left()) > before);
-});
+t.test(
+  'a client that knocks again while it is in is in for the whole of openFor from then',
+  needs,
+  async t => {
+    const world = await loadedWorld(t, { services: { ssh: { ...ssh, openFor: '30s' } } });
+    const client = world.host('client');
+    const left = async () => (await status(world)).services.ssh?.clients[0]?.expires ?? 0;
+    await client.knock(world.server.ipv4, sshKnocks);
+    const before = await until(left, seconds => seconds < 27);
+    await client.knock(world.server.ipv4, sshKnocks);
+    t.ok((await left()) > before);
+  },
+);

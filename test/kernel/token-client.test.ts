@@ -43,7 +43,7 @@ async function echoing(t: Pick<Test, 'teardown'>, guarding?: Guarding): Promise<
   return world;
 }
 
-/** For NODE_OPTIONS: the clock is so many seconds before the right one. */
+/** For NODE_OPTIONS: the clock is this number of seconds behind. */
 function clockBefore(seconds: number): string {
   const script = `const Right = Date;
 globalThis.Date = class extends Right {
@@ -151,7 +151,7 @@ async function atStartOfMinute(): Promise<void> {
 }
 
 t.test(
-  'who has used up his tokens waits for the next window, whatever --timeout says',
+  'a client that has used up its tokens waits for the next window, whatever --timeout says',
   { ...needs },
   async t => {
     const world = await echoing(t);
@@ -227,7 +227,7 @@ t.test('an address that is dead costs a window of its own, and the next time non
   t.match(await world.counted(), { opened: 2 });
 });
 
-t.test('where no UDP passes, a token goes in the data of a connection', { ...needs }, async t => {
+t.test('if no UDP passes, a token goes in the data of a connection', { ...needs }, async t => {
   const world = await echoing(t, { payload: ['80/tcp'] });
   await world.nft(
     'table inet network { chain c { type filter hook prerouting priority -500; meta l4proto udp drop; }; }',
@@ -241,7 +241,7 @@ t.test('where no UDP passes, a token goes in the data of a connection', { ...nee
   t.same(await proxy(), through, 'and the next time at once');
 });
 
-t.test('a state that cannot be written is told, and keeps nobody out', { ...needs }, async t => {
+t.test('a state that cannot be written is reported, and keeps nobody out', { ...needs }, async t => {
   const world = await echoing(t);
   const { home } = user(t, world);
   const env = { XDG_CONFIG_HOME: home, XDG_STATE_HOME: '/dev/null' };

@@ -164,7 +164,7 @@ t.test('a supervisor that was frozen for a minute goes on where it was', needs, 
   await supervisor.stop();
 });
 
-t.test('where nobody feeds, status says so before the tokens end, and when they have', needs, async t => {
+t.test('if nobody feeds tokens, status says so before they end, and when they have ended', needs, async t => {
   const { world, set, env } = await clockWorld(t);
   world.write({ ...tokens, token: { hours: 3 } });
   t.match(await world.knockd(['load'], { env }), { status: 0 });

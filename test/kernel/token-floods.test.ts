@@ -1,4 +1,4 @@
-/** What a stranger sees of the token port, and what a flood of wrong tokens does to it: nothing. */
+/** The token port as a stranger sees it: it shows nothing, and a flood of wrong tokens does nothing to it. */
 import { randomBytes } from 'node:crypto';
 import t from 'tap';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
@@ -55,7 +55,7 @@ function changes(before: ReadonlyMap<string, number>, after: ReadonlyMap<string,
   };
 }
 
-/** What nft lists as the rest of an element's time, in milliseconds; without end where it has none. */
+/** The rest of an element's time, as nft lists it, in milliseconds; infinite if it has no end. */
 function left(element: string): number {
   const [, text] = /expires (\S+)/.exec(element) ?? [];
   if (text === undefined) return Number.POSITIVE_INFINITY;
@@ -152,7 +152,7 @@ for (const policy of ['accept', 'drop'] as const)
     },
   );
 
-/** What may come to the token port, with a name; the right tokens are other ones each time. */
+/** Packets to the token port, each with a name; the right tokens differ each time. */
 function datagrams(ahead: number): readonly (readonly [name: string, payload: string])[] {
   const right = token('alice', ahead);
   return [
@@ -191,44 +191,40 @@ const configurations: readonly (readonly [file: object, kinds: number, around?: 
 ];
 
 for (const [file, kinds, around = surroundings] of configurations)
-  t.test(
-    `what answers at the token port is what answers at its neighbours: ${JSON.stringify(file)}`,
-    needs,
-    async t => {
-      const world = await tokenWorld(t);
-      await world.load({ ...short, ...file });
-      const isSeen = !JSON.stringify(file).includes('eth1');
-      const answered = new Set<string>();
-      for (const [index, [name, script]] of around.entries()) {
-        await world.nft(`add table inet other\ndelete table inet other\n${script}`);
-        for (const [offset, family] of families.entries()) {
-          const sent = datagrams(GOOD + 3 * (2 * index + offset));
-          const opened = await packetsOf(world, 'ssh_opened');
-          const repeated = await packetsOf(world, 'repeated_tokens');
-          const ports = [TOKEN_PORT, ...NEIGHBOURS];
-          const all = await answers(
-            world,
-            ports.flatMap(port =>
-              sent.map(([, payload]) => ({
-                protocol: 'udp' as const,
-                to: world.server[family],
-                port,
-                payload,
-              })),
-            ),
-          );
-          const [here = [], ...elsewhere] = ports.map((_, port) =>
-            sent.map(([what], turn) => `${what}: ${all[port * sent.length + turn]}`),
-          );
-          for (const there of elsewhere) t.same(here, there, `${family}, ${name}`);
-          t.equal((await packetsOf(world, 'ssh_opened')) - opened, isSeen ? 2 : 0, 'the right ones opened');
-          t.equal((await packetsOf(world, 'repeated_tokens')) - repeated, isSeen ? 1 : 0);
-          for (const answer of all) answered.add(answer.replace(/ size .*/, ''));
-        }
+  t.test(`the token port answers as its neighbours do: ${JSON.stringify(file)}`, needs, async t => {
+    const world = await tokenWorld(t);
+    await world.load({ ...short, ...file });
+    const isSeen = !JSON.stringify(file).includes('eth1');
+    const answered = new Set<string>();
+    for (const [index, [name, script]] of around.entries()) {
+      await world.nft(`add table inet other\ndelete table inet other\n${script}`);
+      for (const [offset, family] of families.entries()) {
+        const sent = datagrams(GOOD + 3 * (2 * index + offset));
+        const opened = await packetsOf(world, 'ssh_opened');
+        const repeated = await packetsOf(world, 'repeated_tokens');
+        const ports = [TOKEN_PORT, ...NEIGHBOURS];
+        const all = await answers(
+          world,
+          ports.flatMap(port =>
+            sent.map(([, payload]) => ({
+              protocol: 'udp' as const,
+              to: world.server[family],
+              port,
+              payload,
+            })),
+          ),
+        );
+        const [here = [], ...elsewhere] = ports.map((_, port) =>
+          sent.map(([what], turn) => `${what}: ${all[port * sent.length + turn]}`),
+        );
+        for (const there of elsewhere) t.same(here, there, `${family}, ${name}`);
+        t.equal((await packetsOf(world, 'ssh_opened')) - opened, isSeen ? 2 : 0, 'the right ones opened');
+        t.equal((await packetsOf(world, 'repeated_tokens')) - repeated, isSeen ? 1 : 0);
+        for (const answer of all) answered.add(answer.replace(/ size .*/, ''));
       }
-      t.equal(answered.size, kinds, `${[...answered].join(' | ')}`);
-    },
-  );
+    }
+    t.equal(answered.size, kinds, `${[...answered].join(' | ')}`);
+  });
 
 t.test("the kernel's limit of answers is that of any port", needs, async t => {
   const world = await tokenWorld(t, { clients: ['client', 'stranger'] });
@@ -240,10 +236,10 @@ t.test("the kernel's limit of answers is that of any port", needs, async t => {
   for (const [index, family] of families.entries()) {
     const payloads = Array.from({ length: 6 }, (_, turn) => datagrams(GOOD + 12 * index + 2 * turn)).flat();
     const heard = async (host: string, port: number) => {
-      const captured = world.host(host).capture({ milliseconds: 500 });
+      const captured = await world.host(host).capture();
       const to = world.server[family];
       await world.host(host).send(payloads.map(([, payload]) => ({ protocol: 'udp', to, port, payload })));
-      return (await captured).filter(({ about }) => about?.port === port).length;
+      return (await captured.end(500)).filter(({ about }) => about?.port === port).length;
     };
     const [here, there] = [await heard('client', TOKEN_PORT), await heard('stranger', NEIGHBOURS[0])];
     t.ok(there > 0 && there < payloads.length, `${there} answers to ${payloads.length} datagrams`);
@@ -260,7 +256,7 @@ function listed(secret: string): Set<string> {
 
 for (const what of ['removed', 'rotated'] as const)
   t.test(
-    `of a user who was ${what} nothing is left, and the tokens of others are not touched`,
+    `nothing is left of a user who was ${what}, and the tokens of others are not touched`,
     needs,
     async t => {
       const world = await tokenWorld(t, { clients: ['client', 'other'] });

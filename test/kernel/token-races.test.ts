@@ -6,7 +6,7 @@ import { missing } from './world.ts';
 const RACES = 20_000;
 
 t.test(
-  'of two copies of a token that come at the same instant exactly one opens',
+  'exactly one of two copies of a token that come at the same instant opens',
   { skip: missing('namespaces', 'nft', 'knockd') },
   async t => {
     const { opened, used, repeated } = await raceTokens(t, RACES);

@@ -20,6 +20,9 @@ type User = keyof typeof SECRETS;
 /** A first load leaves out tokens that may be used. Good is the fifth window from then on, or the sixth if a minute ends. */
 export const GOOD = 6;
 
+/** For a command: a guest of test/kernels is slow. In milliseconds. */
+const PATIENCE = 180_000;
+
 /** The token of a window, counted from the present one. */
 export function token(user: User, ahead = 0, { realm = 'default', service = 'ssh' } = {}): string {
   const secret = Buffer.from(SECRETS[user], 'hex');
@@ -39,7 +42,7 @@ export interface TokenWorld extends World {
   load(file?: object): Promise<string>;
   /** The same with fresh secrets, as after `user add`: their tokens open from the first on. */
   loadFresh(file?: object): Promise<string>;
-  /** What the kernel counted for service ssh and for tokens. */
+  /** The kernel's counters for service ssh and for tokens. */
   counted(): Promise<Counted>;
   /** A supervisor that has loaded. */
   supervise(file?: object): Promise<Running>;
@@ -58,7 +61,7 @@ export async function tokenWorld(t: Pick<Test, 'teardown'>, options: WorldOption
     env,
     async load(file: object = tokens) {
       world.write(file);
-      const { status, stdout, stderr } = await world.knockd(['load'], { env });
+      const { status, stdout, stderr } = await world.knockd(['load'], { env, timeout: PATIENCE });
       if (status !== 0) throw new Error(`load ended with ${status}: ${stdout}${stderr}`);
       return stdout;
     },
@@ -72,7 +75,7 @@ export async function tokenWorld(t: Pick<Test, 'teardown'>, options: WorldOption
       return self.load(file);
     },
     async counted() {
-      const { status, stdout, stderr } = await world.knockd(['status', '--json'], { env });
+      const { status, stdout, stderr } = await world.knockd(['status', '--json'], { env, timeout: PATIENCE });
       if (status !== 0) throw new Error(`status ended with ${status}: ${stderr}`);
       const { services, tokens } = JSON.parse(stdout);
       const { opened, accepted } = services.ssh;

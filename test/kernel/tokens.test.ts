@@ -3,7 +3,9 @@ import t from 'tap';
 import { beginOf, windowAt } from '../../src/token/derive.ts';
 import { tokenDatagram, tokenRequest } from '../../src/token/packet.ts';
 import { families, look, serviceOf } from './loaded.ts';
+import { lacking } from './process.ts';
 import { GOOD, token, tokens, tokenWorld } from './token-world.ts';
+import { rules } from './trying.ts';
 import { missing } from './world.ts';
 
 const needs = { skip: missing('namespaces', 'knockd') };
@@ -26,24 +28,28 @@ t.test('a token opens once, for the address that sent it, over IPv4 and IPv6', n
   t.equal(opened, 2);
 });
 
-t.test('what is no token of this service, or too short, opens nothing and leaves nothing', needs, async t => {
-  const world = await tokenWorld(t);
-  await world.load();
-  await world.host('server').listen(22);
-  const wrong = [
-    token('alice', -5),
-    token('alice', GOOD, { realm: 'other' }),
-    token('alice', GOOD, { service: 'web' }),
-    token('alice', GOOD).toUpperCase().replace(/\d/g, '0'),
-    token('alice', GOOD).slice(0, 31),
-    '',
-  ];
-  for (const text of wrong) t.notOk(await world.opens('client', text), text);
-  const listing = await world.list();
-  t.match(listing, /counter wrong_tokens \{\s+packets 4 /);
-  t.match(listing, /counter repeated_tokens \{\s+packets 0 /);
-  t.notMatch(listing, /set used \{[^}]*elements/);
-});
+t.test(
+  'a packet without a token of this service, or too short, opens nothing and leaves nothing',
+  needs,
+  async t => {
+    const world = await tokenWorld(t);
+    await world.load();
+    await world.host('server').listen(22);
+    const wrong = [
+      token('alice', -5),
+      token('alice', GOOD, { realm: 'other' }),
+      token('alice', GOOD, { service: 'web' }),
+      token('alice', GOOD).toUpperCase().replace(/\d/g, '0'),
+      token('alice', GOOD).slice(0, 31),
+      '',
+    ];
+    for (const text of wrong) t.notOk(await world.opens('client', text), text);
+    const listing = await world.list();
+    t.match(listing, /counter wrong_tokens \{\s+packets 4 /);
+    t.match(listing, /counter repeated_tokens \{\s+packets 0 /);
+    t.notMatch(listing, /set used \{[^}]*elements/);
+  },
+);
 
 t.test('a token that was used is gone from the map, and counted when it comes again', needs, async t => {
   const world = await tokenWorld(t);
@@ -84,7 +90,7 @@ t.test('a token in the data of a running connection opens, from its client alone
 });
 
 t.test(
-  'who listens on a port of payload answers the same to a right token, a repeated one and a wrong one',
+  'a program on a port of payload answers the same to a right token, a repeated one and a wrong one',
   needs,
   async t => {
     const world = await tokenWorld(t);
@@ -95,10 +101,10 @@ t.test(
       const good = token('alice', GOOD + index);
       const heard: (readonly string[])[] = [];
       for (const one of [good, good, '0'.repeat(32)]) {
-        const captured = client.capture({ milliseconds: 400 });
+        const captured = await client.capture();
         const session = await client.open(world.server[family], 80);
         t.equal(await session.send(tokenRequest(one, 'server')), 'alive');
-        heard.push((await captured).filter(({ sourcePort }) => sourcePort === 80).map(look));
+        heard.push((await captured.end()).filter(({ sourcePort }) => sourcePort === 80).map(look));
       }
       const [right = [], ...others] = heard;
       t.ok(right.length > 1, right.join(' | '));
@@ -159,6 +165,17 @@ t.test('a removed user is out at once, and his tokens with him; the others stay'
   t.ok(await world.opens('client', token('bob', GOOD + 1)));
 });
 
+t.test('the only user of a service is out when he goes while the table gets another name', needs, async t => {
+  const world = await tokenWorld(t);
+  const { ssh } = tokens.services;
+  const { tokens: users, ...plain } = ssh;
+  await world.loadFresh({ services: { ssh: { ...ssh, tokens: { alice: users.alice } } } });
+  await world.host('server').listen(22);
+  t.ok(await world.opens('client', token('alice')));
+  await world.load({ table: 'renamed', services: { ssh: { ...plain, sequence: [7001, 7003, 7005] } } });
+  t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent');
+});
+
 t.test(
   'with every process of ours dead a token opens, and each ends by itself 90 s after its minute',
   { skip: missing('namespaces', 'knockd', 'nft') },
@@ -199,5 +216,32 @@ t.test(
     }
     t.equal(2 * found, ends.size, 'and there is no other');
     t.ok(await world.opens('client', token('alice', GOOD)));
+  },
+);
+
+t.test(
+  'if another process keeps the record of used tokens, load says so in a sentence, and changes nothing',
+  { skip: needs.skip || lacking('flock') },
+  async t => {
+    const world = await tokenWorld(t);
+    await world.load();
+    await world.host('server').listen(22);
+    const before = await rules(world);
+    const keeper = world.start('server', 'flock', [
+      '--no-fork', // so that the end of the keeper ends all of it
+      world.env.STATE_DIRECTORY,
+      'sh',
+      '-c',
+      'echo kept; exec sleep infinity',
+    ]);
+    await keeper.line(/^kept$/);
+    world.write({ services: {} }); // its load takes the tokens out first
+    const { status, stderr } = await world.knockd(['load'], { env: world.env });
+    t.equal(status, 1);
+    t.match(stderr, /^knockd-nft: another process has kept the record of used tokens for 10 s$/m);
+    t.notMatch(stderr, /^ +at /m, 'and no stack');
+    t.equal(await rules(world), before);
+    t.ok(await world.opens('client', token('alice', GOOD)), 'and its tokens still open');
+    await keeper.stop();
   },
 );

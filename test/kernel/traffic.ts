@@ -2,12 +2,13 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { FloodOptions, Requests, Sent, SweepOptions } from './host.ts';
+import type { CaptureOptions, FloodOptions, Requests, Sent, SweepOptions } from './host.ts';
 import { PacketReceiver, PacketSender } from './libc.ts';
 import {
   type AddressedPacket,
   addressAfter,
   answerTo,
+  type Captured,
   decodePacket,
   encodeControlMessage,
   encodePacket,
@@ -163,17 +164,48 @@ async function answered(sent: AddressedPacket, timeout: number): Promise<Seen | 
   }
 }
 
-export async function capture(options: Requests['capture'][0]): Promise<readonly Seen[]> {
-  const { milliseconds, from, protocol, port } = options;
+/** When a capture ends, as `performance.now` counts. */
+interface End {
+  at: number;
+}
+
+const captures = new Map<number, { readonly end: End; readonly all: Promise<readonly Captured[]> }>();
+let lastCapture = 0;
+/** How often a capture looks whether it should end, in milliseconds. */
+const LOOK = 50;
+
+export async function capture(options: Requests['capture'][0]): Promise<number> {
   const receiver = new PacketReceiver();
-  const deadline = performance.now() + milliseconds;
-  const all: Seen[] = [];
+  const end = { at: Number.POSITIVE_INFINITY };
+  captures.set(++lastCapture, { end, all: receive(receiver, options, end) });
+  return lastCapture;
+}
+
+export function endCapture({
+  capture,
+  milliseconds,
+}: Requests['endCapture'][0]): Promise<readonly Captured[]> {
+  const capturing = captures.get(capture);
+  if (!capturing) throw new Error('it was ended before');
+  captures.delete(capture);
+  capturing.end.at = performance.now() + milliseconds;
+  return capturing.all;
+}
+
+/** Reads all the time, because a queue in the kernel is short. */
+async function receive(
+  receiver: PacketReceiver,
+  { from, protocol, port }: CaptureOptions,
+  end: End,
+): Promise<readonly Captured[]> {
+  const all: Captured[] = [];
   for (;;) {
-    const bytes = await receiver.next(deadline);
-    if (!bytes) break;
-    const seen = decodePacket(bytes);
+    const bytes = await receiver.next(Math.min(end.at, performance.now() + LOOK));
+    if (!bytes && performance.now() >= end.at) break;
+    const seen = bytes && decodePacket(bytes);
     if (!seen || (from && seen.from !== from) || (protocol && seen.protocol !== protocol)) continue;
-    if (port === undefined || seen.port === port || seen.sourcePort === port) all.push(seen);
+    if (port === undefined || seen.port === port || seen.sourcePort === port)
+      all.push({ ...seen, bytes: bytes.toString('hex') });
   }
   receiver.close();
   return all;

@@ -1,4 +1,4 @@
-/** Whose knock confirms what is tried: by real packets of the author, and of others who know of nothing. */
+/** The knocks that confirm a trial: real packets of the author, and of others who know nothing of it. */
 import { existsSync, readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { patient, ssh, sshKnocks, status } from './loaded.ts';
@@ -57,7 +57,7 @@ const visits =
 const UNDONE = 'undone: the former rules are back';
 const confirmedBy = (what: string) => `confirmed by a knock: a client opened ${what} and came in`;
 
-t.test("nobody's knock on what stayed confirms", { skip, buffered: true }, async t => {
+t.test("nobody's knock on a part that stayed confirms", { skip, buffered: true }, async t => {
   const all = { services: { ssh, web, admin } };
   const cases: readonly (readonly [string, object, (world: World) => Promise<void>])[] = [
     ['another service', { services: { ssh: other, web, admin } }, visits('other', web.sequence, 8080)],
@@ -81,7 +81,7 @@ t.test("nobody's knock on what stayed confirms", { skip, buffered: true }, async
 });
 
 t.test(
-  'a knock on what is new confirms, whoever knocks, and names the user',
+  'a knock on a new service confirms, from any client, and names the user',
   { skip, buffered: true },
   async t => {
     const all = { services: { ssh, web, admin } };
@@ -95,7 +95,7 @@ t.test(
   },
 );
 
-t.test("the author's own knock confirms, whatever was changed", { skip, buffered: true }, async t => {
+t.test("the author's own knock confirms any change", { skip, buffered: true }, async t => {
   const before = { services: { ssh, web } };
   const interfaces = { ...before, interfaces: ['eth*'] };
   t.equal(await tried(t, before, interfaces, visits('client', sshKnocks, 22)), confirmedBy('ssh'));
@@ -104,7 +104,7 @@ t.test("the author's own knock confirms, whatever was changed", { skip, buffered
   t.equal(await tried(t, before, prefix, knocks, 'ipv6'), confirmedBy('ssh'));
 });
 
-t.test('who opens must be who comes in', { skip, buffered: true }, async t => {
+t.test('the client that opens must be the one that comes in', { skip, buffered: true }, async t => {
   const before = { services: { ssh, admin } };
   const changed = { services: { ssh, admin: { ...admin, sequences: { alice: more, bob } } } };
   const inFromBefore = async (world: World): Promise<void> => {

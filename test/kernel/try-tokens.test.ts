@@ -1,5 +1,6 @@
 /** Trials of configurations with tokens: what was used stays used, whichever way they end. */
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { GOOD, token, tokens, tokenWorld } from './token-world.ts';
 import { candidate, startTry, trying } from './trying.ts';
@@ -54,3 +55,37 @@ t.test('a token of a secret that is new confirms a trial, once somebody comes in
   t.ok(await world.opens('client', token('alice', GOOD)));
   await trial.line(/^confirmed by a knock: a client opened ssh as alice and came in/);
 });
+
+t.test(
+  'a candidate in another folder is tried, and confirmed, with the secrets of its place',
+  needs,
+  async t => {
+    const world = await tokenWorld(t);
+    await world.host('server').listen(22);
+    writeFileSync(world.configFile, '{}');
+    const elsewhere = join(dirname(world.configFile), 'staged');
+    mkdirSync(elsewhere);
+    const secretFile = join(dirname(world.configFile), 'alice.key');
+    const file = join(elsewhere, 'new.json');
+    const { ssh } = tokens.services;
+    const config = { ...tokens, services: { ssh: { ...ssh, tokens: { alice: { file: 'alice.key' } } } } };
+    writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
+    // a secret beside the candidate is none of the configuration's
+    writeFileSync(join(elsewhere, 'alice.key'), 'f'.repeat(64), { mode: 0o600 });
+    const refused = await world.knockd(['try', file], { env: world.env });
+    t.equal(refused.status, 78);
+    t.match(refused.stderr, `${file}:1:`, 'the place of the mistake');
+    t.match(refused.stderr, `${secretFile}: there is no such file`);
+    writeFileSync(secretFile, ssh.tokens.alice, { mode: 0o600 });
+    const trial = startTry(world, [file, '--for', '5m'], world.env);
+    await trial.line(trying);
+    const { status, stderr } = await world.knockd(['confirm'], { env: world.env });
+    t.equal(status, 0, stderr);
+    t.ok(await world.opens('client', token('alice', GOOD)));
+    t.match(
+      await world.knockd(['diff'], { env: world.env }),
+      { status: 0 },
+      'the kernel has what the file says',
+    );
+  },
+);

@@ -1,5 +1,5 @@
 /** `try`: what is not confirmed is undone, whatever becomes of the command; what is confirmed stays. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { supervised, until } from '../supervisor/supervised.ts';
 import { ssh, sshKnocks, status } from './loaded.ts';
@@ -111,37 +111,41 @@ t.test('the first load ever is undone to no table', { skip, buffered: true }, as
   t.equal(await reach(world), 'open');
 });
 
-t.test('what cannot be confirmed is said in a line, and undone', { skip, buffered: true }, async t => {
-  const { world } = await loaded(t, before);
-  const file = candidate(world, { services: { ssh } });
-  const command = startTry(world, [file, '--for', await enough(world, 5)]);
-  await command.line(trying);
-  const { stdout } = await world.knockd(['status']);
-  t.match(stdout, /^table inet knockd: not as the configuration says$/m, 'load would be refused');
-  t.match(stdout, /^held: trying .*\.new, until 20/m);
-  t.match(
-    stdout,
-    /^trial: .*\.new, until 20.*: "knockd-nft confirm" keeps it, "knockd-nft undo" goes back$/m,
-  );
-  const { trial, hold } = JSON.parse((await world.knockd(['status', '--json'])).stdout);
-  t.match(trial, { candidate: file, until: /^20.*Z$/ });
-  t.match(hold, { reason: `trying ${file}`, until: Number });
-  await world.nft('insert rule inet knockd input accept');
-  const changed = await world.knockd(['confirm']);
-  t.equal(changed.status, 1);
-  t.match(
-    changed.stderr,
-    /^knockd-nft: the kernel no longer has the candidate: .*"knockd-nft undo" does that now\n$/,
-  );
-  await world.knockd(['confirm'], { config: false });
-  t.equal((await command.ended).status, 1);
-  t.ok((await status(world)).inSync);
-  t.ok(existsSync(file));
+t.test(
+  'a trial that cannot be confirmed is undone, and a line says why',
+  { skip, buffered: true },
+  async t => {
+    const { world } = await loaded(t, before);
+    const file = candidate(world, { services: { ssh } });
+    const command = startTry(world, [file, '--for', await enough(world, 5)]);
+    await command.line(trying);
+    const { stdout } = await world.knockd(['status']);
+    t.match(stdout, /^table inet knockd: not as the configuration says$/m, 'load would be refused');
+    t.match(stdout, /^held: trying .*\.new, until 20/m);
+    t.match(
+      stdout,
+      /^trial: .*\.new, until 20.*: "knockd-nft confirm" keeps it, "knockd-nft undo" goes back$/m,
+    );
+    const { trial, hold } = JSON.parse((await world.knockd(['status', '--json'])).stdout);
+    t.match(trial, { candidate: file, until: /^20.*Z$/ });
+    t.match(hold, { reason: `trying ${file}`, until: Number });
+    await world.nft('insert rule inet knockd input accept');
+    const changed = await world.knockd(['confirm']);
+    t.equal(changed.status, 1);
+    t.match(
+      changed.stderr,
+      /^knockd-nft: the kernel no longer has the candidate: .*"knockd-nft undo" does that now\n$/,
+    );
+    await world.knockd(['confirm'], { config: false });
+    t.equal((await command.ended).status, 1);
+    t.ok((await status(world)).inSync);
+    t.ok(existsSync(file));
 
-  const nowhere = await world.knockd(['try', file], { env: { RUNTIME_DIRECTORY: '/dev/null' } });
-  t.equal(nowhere.status, 1);
-  t.match(nowhere.stderr, /^knockd-nft: E[A-Z]+: .*'\/dev\/null\S*'\n$/);
-});
+    const nowhere = await world.knockd(['try', file], { env: { RUNTIME_DIRECTORY: '/dev/null' } });
+    t.equal(nowhere.status, 1);
+    t.match(nowhere.stderr, /^knockd-nft: E[A-Z]+: .*'\/dev\/null\S*'\n$/);
+  },
+);
 
 t.test('Ctrl-C goes back at once', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, before);
@@ -194,6 +198,14 @@ t.test('a new login confirms', { skip, buffered: true }, async t => {
   const session = await client.open(world.server.ipv4, 22, { localPort: port });
   const file = candidate(world, { services: { ssh }, allow: ['10.77.0.2', '10.77.0.9'] });
   const text = readFileSync(file, 'utf8');
+  // as in a tmux: a shell that outlives the connection over which it was started
+  const fifo = `${world.configFile}.fifo`;
+  const shell = ['-c', 'mkfifo "$0"; echo ready; read go <"$0"; "$@"; exit $?', fifo];
+  const tmux = world.start('server', 'sh', [...shell, process.execPath, 'dist/knockd-nft.cjs', 'confirm'], {
+    ...environment,
+    SSH_CONNECTION: `${world.client.ipv4} 40021 ${world.server.ipv4} 22`,
+  });
+  await tmux.line(/^ready$/);
   const command = startTry(world, [file, '--for', '1m'], environment);
   await command.line(trying);
 
@@ -215,6 +227,10 @@ t.test('a new login confirms', { skip, buffered: true }, async t => {
     env: { ...environment, SSH_CONNECTION: `::ffff:${world.client.ipv4} ${port} ${world.server.ipv4} 22` },
   });
   t.equal(sudo.status, 1, 'found in the process above');
+  writeFileSync(fifo, 'go\n');
+  const inTmux = await tmux.ended;
+  t.equal(inTmux.status, 1, 'a login that began before, over a connection that has ended since');
+  t.match(inTmux.stderr, /this login is older than the trial/);
   t.equal((await world.knockd(['load'], { env: environment })).status, 1, 'no load meanwhile');
   t.equal((await world.knockd(['unload', '--force'], { env: environment })).status, 1, 'no unload either');
   t.match((await world.knockd(['try', file], { env: environment })).stderr, /a trial is under way/);
@@ -278,37 +294,45 @@ t.test(
   },
 );
 
-t.test('in place: what was not confirmed is not taken later', { skip, buffered: true }, async t => {
-  const { world, environment: env } = await loaded(t, undefined);
-  world.write({ services: { ssh } });
-  t.equal((await world.knockd(['load'], { env })).status, 0);
-  world.write(lockouts['another table'] ?? {});
-  const command = startTry(world, ['--for', '2s'], env);
-  await command.line(trying);
-  t.equal((await command.ended).status, 1);
-  t.match(JSON.parse(readFileSync(world.configFile, 'utf8')), { table: 'other' }, 'the file is not touched');
+t.test(
+  'in place: a content that was not confirmed is not loaded later',
+  { skip, buffered: true },
+  async t => {
+    const { world, environment: env } = await loaded(t, undefined);
+    world.write({ services: { ssh } });
+    t.equal((await world.knockd(['load'], { env })).status, 0);
+    world.write(lockouts['another table'] ?? {});
+    const command = startTry(world, ['--for', '2s'], env);
+    await command.line(trying);
+    t.equal((await command.ended).status, 1);
+    t.match(
+      JSON.parse(readFileSync(world.configFile, 'utf8')),
+      { table: 'other' },
+      'the file is not touched',
+    );
 
-  const plain = await world.knockd(['load'], { env });
-  t.equal(plain.status, 78);
-  t.match(plain.stderr, /knockd-nft\.json: this content was tried and not confirmed; expected a change, /);
-  await world.nft('flush ruleset');
-  const boot = await world.knockd(['load', '--last-good'], { env });
-  t.equal(boot.status, 0);
-  t.match(boot.stderr, /THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead/);
-  t.match(await status(world), { table: 'knockd', inSync: false });
+    const plain = await world.knockd(['load'], { env });
+    t.equal(plain.status, 78);
+    t.match(plain.stderr, /knockd-nft\.json: this content was tried and not confirmed; expected a change, /);
+    await world.nft('flush ruleset');
+    const boot = await world.knockd(['load', '--last-good'], { env });
+    t.equal(boot.status, 0);
+    t.match(boot.stderr, /THE CONFIGURATION CANNOT BE USED: the last good one is loaded instead/);
+    t.match(await status(world), { table: 'knockd', inSync: false });
 
-  await world.nft('flush ruleset');
-  const supervisor = world.startKnockd(['run'], env);
-  await supervisor.line(/the last good configuration is in force instead/);
-  t.match(await status(world), { table: 'knockd', inSync: false });
-  t.equal((await supervisor.stop()).status, 0);
+    await world.nft('flush ruleset');
+    const supervisor = world.startKnockd(['run'], env);
+    await supervisor.line(/the last good configuration is in force instead/);
+    t.match(await status(world), { table: 'knockd', inSync: false });
+    t.equal((await supervisor.stop()).status, 0);
 
-  const again = startTry(world, ['--for', '1m'], env);
-  await again.line(trying);
-  t.equal((await world.knockd(['confirm'])).status, 0);
-  t.equal((await again.ended).status, 0);
-  t.equal((await world.knockd(['load'], { env })).status, 0, 'confirmed at last');
-});
+    const again = startTry(world, ['--for', '1m'], env);
+    await again.line(trying);
+    t.equal((await world.knockd(['confirm'])).status, 0);
+    t.equal((await again.ended).status, 0);
+    t.equal((await world.knockd(['load'], { env })).status, 0, 'confirmed at last');
+  },
+);
 
 t.test('in place needs a place to remember, and no supervisor', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, undefined);
@@ -333,7 +357,7 @@ t.test('in place needs a place to remember, and no supervisor', { skip, buffered
   t.match(elsewhere.stderr, /follows another file: knockd-nft --config \S+knockd-nft\.json try FILE/);
 });
 
-t.test('what cannot be tried changes nothing', { skip, buffered: true }, async t => {
+t.test('a candidate that cannot be tried changes nothing', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, before);
   const was = await rules(world);
   const bad = await world.knockd(['try', candidate(world, { services: { ssh: {} } })]);

@@ -1,4 +1,4 @@
-/** What the tests of `try` share: the command as a login starts it, and the rules that it must bring back. */
+/** Shared by the tests of `try`: the command as a login starts it, and the rules that it must bring back. */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Test } from 'tap';

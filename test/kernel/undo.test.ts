@@ -1,4 +1,7 @@
-/** What could keep `try` from going back, or lead it astray: processes that die, files that vanish, changes by others. */
+/**
+ * Obstacles that could keep `try` from going back, or mislead it: processes that die, files that vanish, changes by
+ * others.
+ */
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -42,35 +45,39 @@ t.test('an undo that is killed, wherever it is, is done by another', { skip, buf
   t.equal(await reach(world), 'open');
 });
 
-t.test('who is stopped in the middle keeps nobody from going back', { skip, buffered: true }, async t => {
-  const { world } = await loaded(t, before);
-  const env = runtime(world);
-  const words = [candidate(world, lockout), '--for', await enough(world, 3)];
-  const command = startTry(world, words, env);
-  await command.line(trying);
-  command.signal('SIGKILL');
-  const stopped = world.start('server', 'flock', [
-    '--no-fork',
-    join(env.RUNTIME_DIRECTORY, 'trial'),
-    'sh',
-    '-c',
-    'echo held; exec sleep 1000',
-  ]);
-  await stopped.line(/^held$/);
-  const confirm = await world.knockd(['confirm'], { env });
-  t.equal(confirm.status, 1);
-  t.match(confirm.stderr, /^knockd-nft: the trial is being loaded or undone: try again in a few seconds/);
-  t.equal(
-    await until(
-      () => reach(world),
-      answer => answer === 'open',
-    ),
-    'open',
-  );
-  await stopped.stop('SIGKILL');
-});
+t.test(
+  'a process that is stopped in the middle keeps nobody from going back',
+  { skip, buffered: true },
+  async t => {
+    const { world } = await loaded(t, before);
+    const env = runtime(world);
+    const words = [candidate(world, lockout), '--for', await enough(world, 3)];
+    const command = startTry(world, words, env);
+    await command.line(trying);
+    command.signal('SIGKILL');
+    const stopped = world.start('server', 'flock', [
+      '--no-fork',
+      join(env.RUNTIME_DIRECTORY, 'trial'),
+      'sh',
+      '-c',
+      'echo held; exec sleep 1000',
+    ]);
+    await stopped.line(/^held$/);
+    const confirm = await world.knockd(['confirm'], { env });
+    t.equal(confirm.status, 1);
+    t.match(confirm.stderr, /^knockd-nft: the trial is being loaded or undone: try again in a few seconds/);
+    t.equal(
+      await until(
+        () => reach(world),
+        answer => answer === 'open',
+      ),
+      'open',
+    );
+    await stopped.stop('SIGKILL');
+  },
+);
 
-t.test('what cannot be confirmed at the end is undone', { skip, buffered: true }, async t => {
+t.test('a trial that cannot be confirmed at the end is undone', { skip, buffered: true }, async t => {
   for (const what of ['the file cannot be written', 'the kernel has something else']) {
     const { world } = await loaded(t, undefined);
     const folder = `${world.configFile}.d`;
@@ -97,7 +104,7 @@ t.test('what cannot be confirmed at the end is undone', { skip, buffered: true }
   }
 });
 
-t.test('a candidate that went away is confirmed all the same', { skip, buffered: true }, async t => {
+t.test('a candidate whose file went away can still be confirmed', { skip, buffered: true }, async t => {
   const { world } = await loaded(t, before);
   const file = candidate(world, lockout);
   const command = startTry(world, [file, '--for', '1m']);
@@ -132,25 +139,29 @@ insert rule inet knockd input udp dport 53 accept`);
   }
 });
 
-t.test('what could not be brought back is not tried', { skip, buffered: true }, async t => {
-  const { world } = await loaded(t, before);
-  for (const by of [
-    'insert rule inet knockd input tcp dport { 80, 443 } accept',
-    'add set inet knockd addresses { type ether_addr; }',
-  ]) {
-    await world.nft(by);
-    const was = await rules(world);
-    const { status: refused, stderr } = await world.knockd(['try', candidate(world, lockout)]);
-    t.equal(refused, 1, by);
-    t.match(
-      stderr,
-      /^knockd-nft: another program changed table inet knockd so that an undo could not bring it back \(.*/,
-    );
-    t.match(stderr, /run "knockd-nft load" first\n$/);
-    t.equal(await rules(world), was);
-    t.equal((await world.knockd(['load'])).status, 0, 'as it says');
-  }
-});
+t.test(
+  'a candidate is not tried if the former rules could not be brought back',
+  { skip, buffered: true },
+  async t => {
+    const { world } = await loaded(t, before);
+    for (const by of [
+      'insert rule inet knockd input tcp dport { 80, 443 } accept',
+      'add set inet knockd addresses { type ether_addr; }',
+    ]) {
+      await world.nft(by);
+      const was = await rules(world);
+      const { status: refused, stderr } = await world.knockd(['try', candidate(world, lockout)]);
+      t.equal(refused, 1, by);
+      t.match(
+        stderr,
+        /^knockd-nft: another program changed table inet knockd so that an undo could not bring it back \(.*/,
+      );
+      t.match(stderr, /run "knockd-nft load" first\n$/);
+      t.equal(await rules(world), was);
+      t.equal((await world.knockd(['load'])).status, 0, 'as it says');
+    }
+  },
+);
 
 t.test('a client that came back as somebody else is no obstacle', { skip, buffered: true }, async t => {
   const sequences = { alice: [6001, 6003, 6005], bob: [6001, 6005, 6003] };
@@ -170,25 +181,29 @@ t.test('a client that came back as somebody else is no obstacle', { skip, buffer
   });
 });
 
-t.test('who was revoked meanwhile does not come back with the rules', { skip, buffered: true }, async t => {
-  const admin = { ...other, ports: [8443] };
-  for (const [config, words] of [
-    [{ services: { ssh, admin }, table: 'other' }, ['ssh', '10.77.0.2']],
-    [{ services: { admin } }, ['--all']],
-  ] as const) {
-    const { world } = await loaded(t, { services: { ssh } });
-    const env = runtime(world);
-    for (const address of [world.client.ipv4, '192.0.2.8'])
-      t.equal((await world.knockd(['grant', 'ssh', address])).status, 0);
-    const command = startTry(world, [candidate(world, config), '--for', '1m'], env);
-    await command.line(trying);
-    t.equal((await world.knockd(['revoke', ...words], { env })).status, 0);
-    t.equal((await world.knockd(['undo'], { env })).status, 0);
-    t.equal(await reach(world), 'silent', words.join(' '));
-    const { clients = [] } = (await status(world)).services.ssh ?? {};
-    t.equal(clients.length, words[0] === '--all' ? 0 : 1, 'the other one is in');
-  }
-});
+t.test(
+  'a client that was revoked meanwhile does not come back with the rules',
+  { skip, buffered: true },
+  async t => {
+    const admin = { ...other, ports: [8443] };
+    for (const [config, words] of [
+      [{ services: { ssh, admin }, table: 'other' }, ['ssh', '10.77.0.2']],
+      [{ services: { admin } }, ['--all']],
+    ] as const) {
+      const { world } = await loaded(t, { services: { ssh } });
+      const env = runtime(world);
+      for (const address of [world.client.ipv4, '192.0.2.8'])
+        t.equal((await world.knockd(['grant', 'ssh', address])).status, 0);
+      const command = startTry(world, [candidate(world, config), '--for', '1m'], env);
+      await command.line(trying);
+      t.equal((await world.knockd(['revoke', ...words], { env })).status, 0);
+      t.equal((await world.knockd(['undo'], { env })).status, 0);
+      t.equal(await reach(world), 'silent', words.join(' '));
+      const { clients = [] } = (await status(world)).services.ssh ?? {};
+      t.equal(clients.length, words[0] === '--all' ? 0 : 1, 'the other one is in');
+    }
+  },
+);
 
 t.test('notes that somebody takes away confirm nothing', { skip, buffered: true }, async t => {
   for (const inPlace of [false, true]) {
@@ -206,7 +221,7 @@ t.test('notes that somebody takes away confirm nothing', { skip, buffered: true 
   }
 });
 
-/** Runs `try` where the runtime folder is a file system of its own. */
+/** Runs `try` with a runtime folder that is a file system of its own. */
 async function tryOn(world: World, folder: string, options: string, file: string) {
   const knockd = `${process.execPath} dist/knockd-nft.cjs --config ${world.configFile} try ${file} --for 1s`;
   const script = `mount -t tmpfs -o ${options} tmpfs ${folder} && exec ${knockd}`;

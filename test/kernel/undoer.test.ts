@@ -1,4 +1,4 @@
-/** What `try` starts, and what must not end before its work is done. */
+/** The process that `try` starts, and that must not end before its work is done. */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -18,7 +18,7 @@ const lockout = { services: { ssh: { ...ssh, sequence: [11000, 2345, 3456, 1234]
 const idOf = (notes: Buffer) => notes.subarray(0, 12).toString();
 
 t.test(
-  'what looks after a trial is started again when it ends',
+  'the process that looks after a trial is started again when it ends',
   { skip: skip || lacking('pgrep') },
   async t => {
     const { world } = await loaded(t, before);
@@ -82,7 +82,7 @@ t.test('a trial that version 1.0.0 began is undone by this one', { skip }, async
   t.notOk(existsSync(trial));
 });
 
-t.test('notes of a version to come are told, and what the file says is loaded', { skip }, async t => {
+t.test('notes of a later version are reported, and the file is loaded', { skip }, async t => {
   for (const words of [['undo'], ['undo', '--id', '0123456789ab']]) {
     const { world } = await loaded(t, before);
     const env = runtime(world);

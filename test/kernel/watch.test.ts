@@ -295,7 +295,7 @@ t.test('without colours, and without a screen', inTerminal, async t => {
   });
 });
 
-t.test('whatever goes wrong, the screen is given back first', inTerminal, async t => {
+t.test('if anything goes wrong, the screen is given back first', inTerminal, async t => {
   const screen = resolve('build/src/terminal/screen.js');
   const script = `import('${screen}').then(({ openScreen }) => {
     openScreen({ key() {}, redraw() {}, end() {} }).draw(['drawn']);

@@ -1,4 +1,4 @@
-/** Whoever may name a program, a chain or an interface here cannot write to the terminal of root, whatever he calls it. */
+/** A user who may name a program, a chain or an interface here cannot write to the terminal of root by any name. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import t, { type Test } from 'tap';

@@ -22,6 +22,7 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
+import { tryNamespaces } from '../../src/demo/namespaces.ts';
 import { type Host, hostFor } from './host.ts';
 import type { Protocol } from './packet.ts';
 import { environment, type Result, type Running, run, start } from './process.ts';
@@ -41,7 +42,7 @@ export interface Addresses {
 export interface RunOptions {
   readonly input?: string;
   readonly env?: Readonly<Record<string, string>>;
-  /** In milliseconds; 60,000 by default. */
+  /** In milliseconds; `HUNG` of process.ts by default. */
   readonly timeout?: number;
 }
 
@@ -84,48 +85,18 @@ export interface World {
   publish(port: number, containerPort: number, protocol?: Protocol): Promise<void>;
 }
 
-type Possible =
-  | { readonly possible: true; readonly flags: string }
-  | { readonly possible: false; readonly why: string };
-
 /** Root keeps the machine's user namespace, in which its CAP_NET_ADMIN is the real one (SO_SNDBUFFORCE). */
-const unshareFlags = process.getuid?.() === 0 ? ['-nm', '-rnm'] : ['-rnm'];
+const ways = process.getuid?.() === 0 ? ['-nm', '-rnm'] : ['-rnm'];
 const probeScript =
   'mount -t tmpfs tmpfs /run && ip netns add probe && ip netns exec probe ip link set lo up';
-let known: Possible | undefined;
+let known: ReturnType<typeof tryNamespaces> | undefined;
 
-/** Whether network namespaces are possible here, or why not. */
-export function canNamespaces(): Possible {
-  known ??= tryNamespaces();
-  return known;
-}
-
-function tryNamespaces(): Possible {
-  for (const program of ['unshare', 'nsenter', 'setpriv', 'ip']) {
-    if (spawnSync(program, ['-V'], { env: environment }).error)
-      return { possible: false, why: `${program} is not installed (util-linux, iproute2)` };
-  }
-  let why = '';
-  for (const flags of unshareFlags) {
-    const { status, stderr } = spawnSync('unshare', [flags, 'sh', '-c', probeScript], { env: environment });
-    if (status === 0) return { possible: true, flags };
-    why = `unshare ${flags}: ${String(stderr).trim().split('\n').at(-1)}${refusal()}`;
-  }
-  return { possible: false, why };
-}
-
-/** The setting that is usually the reason. */
-function refusal(): string {
-  const settings = [
-    ['kernel.apparmor_restrict_unprivileged_userns', '1'],
-    ['kernel.unprivileged_userns_clone', '0'],
-    ['user.max_user_namespaces', '0'],
-  ] as const;
-  for (const [name, value] of settings) {
-    const path = `/proc/sys/${name.replace('.', '/')}`;
-    if (existsSync(path) && readFileSync(path, 'utf8').trim() === value) return ` (${name} = ${value})`;
-  }
-  return " (a container's seccomp profile?)";
+/** The flags of unshare that make namespaces here, or why there are none. */
+function namespaces(): { readonly flags: string } | { readonly why: string } {
+  known ??= tryNamespaces(['unshare', 'nsenter', 'setpriv', 'ip'], ways, probeScript);
+  if (known.is === 'possible') return known;
+  const advice = known.is === 'refused' ? `: ${known.advice.replaceAll('\n', '; ')}` : '';
+  return { why: `no network namespaces: ${known.why}${advice}` };
 }
 
 /**
@@ -143,8 +114,8 @@ export function hasNft(): boolean {
 /** For a test's `skip`: what is missing of its needs, or false. */
 export function missing(...needs: readonly ('namespaces' | 'nft' | 'knockd')[]): string | false {
   for (const need of needs) {
-    const namespaces = canNamespaces();
-    if (need === 'namespaces' && !namespaces.possible) return `no network namespaces: ${namespaces.why}`;
+    const found = namespaces();
+    if (need === 'namespaces' && 'why' in found) return found.why;
     if (need === 'nft' && !hasNft()) return 'nft is not installed';
     if (need === 'knockd' && !existsSync('dist/knockd-nft.cjs')) return 'dist/knockd-nft.cjs is not built';
   }
@@ -267,9 +238,9 @@ async function endAllIn(holder: number): Promise<void> {
  */
 export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptions = {}): Promise<World> {
   const { clients = ['client'], container = false } = options;
-  const namespaces = canNamespaces();
-  if (!namespaces.possible) throw new Error(`no network namespaces: ${namespaces.why}`);
-  const { flags } = namespaces;
+  const found = namespaces();
+  if ('why' in found) throw new Error(found.why);
+  const { flags } = found;
   const holder = await hold(flags, worldScript(clients, container));
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   const configFile = join(folder, 'knockd-nft.json');

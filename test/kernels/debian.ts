@@ -15,10 +15,14 @@ export interface Kernel {
   readonly modules: string;
 }
 
-/** What stands for a kernel: which Debian has it, and where. */
+/** As Debian names them. */
+export type Architecture = 'amd64' | 'arm64';
+
+/** The source of a kernel: the release of Debian, and the archive. */
 export interface Wanted {
   /** `5.10`, or `newest`. */
   readonly name: string;
+  readonly architecture: Architecture;
   readonly debian: string;
   /** Lines of sources.list without their beginning: mirror, suite. */
   readonly suites: readonly (readonly [archive: 'debian' | 'debian-security', suite: string])[];
@@ -30,12 +34,14 @@ export interface Wanted {
 export const WANTED: readonly Wanted[] = [
   {
     name: '5.10',
+    architecture: 'amd64',
     debian: '11',
     suites: [['debian-security', 'bullseye-security']],
     packages: /^linux-image-(5\.10\.0-\d+-cloud-amd64)$/,
   },
   {
     name: '6.1',
+    architecture: 'amd64',
     debian: '12',
     suites: [
       ['debian', 'bookworm'],
@@ -45,6 +51,7 @@ export const WANTED: readonly Wanted[] = [
   },
   {
     name: '6.12',
+    architecture: 'amd64',
     debian: '13',
     suites: [
       ['debian', 'trixie'],
@@ -54,47 +61,63 @@ export const WANTED: readonly Wanted[] = [
   },
   {
     name: 'newest',
+    architecture: 'amd64',
     debian: '13, backports',
     suites: [['debian', 'trixie-backports']],
     packages: /^linux-image-([\d.]+\+deb13-cloud-amd64)$/,
+  },
+  {
+    name: 'arm64',
+    architecture: 'arm64',
+    debian: '13',
+    suites: [
+      ['debian', 'trixie'],
+      ['debian-security', 'trixie-security'],
+    ],
+    packages: /^linux-image-(6\.12\.\d+\+deb13-cloud-arm64)$/,
   },
 ];
 
 /** A kernel is in the first, or in the others. */
 const PARTS = ['image', 'binary', 'modules'] as const;
 
-/** What cannot be had, and why: no fault of the program. */
+/** A kernel that is not available, with the reason: no fault of the program. */
 export class CannotHaveError extends Error {
   override readonly name = 'CannotHaveError';
 }
 
-/** Makes ready what apt needs in `folder`, and asks the archive. Throws {@link CannotHaveError}. */
+/** One architecture of the archive. Makes ready what apt needs in `folder`, and asks. Throws {@link CannotHaveError}. */
 export class Debian {
   readonly #folder: string;
   readonly #env: NodeJS.ProcessEnv;
 
-  constructor(folder: string) {
+  constructor(folder: string, architecture: Architecture) {
     this.#folder = folder;
     for (const path of ['lists/partial', 'cache/archives/partial', 'packages'])
       mkdirSync(join(folder, path), { recursive: true });
     const { debian, security } = mirrors();
     const suites = new Set(
-      WANTED.flatMap(wanted => wanted.suites).map(
-        ([archive, suite]) => `${archive === 'debian' ? debian : security} ${suite}`,
-      ),
+      WANTED.filter(wanted => wanted.architecture === architecture)
+        .flatMap(wanted => wanted.suites)
+        .map(([archive, suite]) => `${archive === 'debian' ? debian : security} ${suite}`),
     );
     const sources = join(folder, 'sources.list');
     writeFileSync(
       sources,
-      [...suites].map(suite => `deb [arch=amd64 signed-by=${KEYRING}] ${suite} main\n`).join(''),
+      [...suites].map(suite => `deb [arch=${architecture} signed-by=${KEYRING}] ${suite} main\n`).join(''),
     );
+    const status = join(folder, 'status');
+    writeFileSync(status, ''); // nothing is installed: so apt finds all that a package depends on
     const settings = {
       'Dir::Etc::sourcelist': sources,
       'Dir::Etc::sourceparts': '-',
       'Dir::State::lists': join(folder, 'lists'),
+      'Dir::State::status': status,
       'Dir::Cache': join(folder, 'cache'),
       'APT::Sandbox::User': '',
-      'APT::Architecture': 'amd64',
+      'APT::Architecture': architecture,
+      'APT::Architectures': architecture,
+      'APT::Install-Recommends': 'false',
     };
     const file = join(folder, 'apt.conf');
     writeFileSync(
@@ -132,6 +155,14 @@ export class Debian {
     const modules = found([`lib/modules/${release}`, `usr/lib/modules/${release}`]);
     if (!image || !modules) throw new CannotHaveError(`${parts.join(', ')}: no kernel is in them`);
     return { release, version, image, modules };
+  }
+
+  /** Unpacks programs into `root`, with all packages that they depend on. Throws {@link CannotHaveError}. */
+  programs(names: readonly string[], root: string): void {
+    this.#run('apt-get', ['install', '-qq', '--download-only', ...names]);
+    const cache = join(this.#folder, 'cache/archives');
+    for (const file of readdirSync(cache).filter(name => name.endsWith('.deb')))
+      this.#run('dpkg', ['-x', join(cache, file), root]);
   }
 
   #unpack(name: string, root: string): void {

@@ -3,6 +3,22 @@ import { spawn } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { environment } from '../kernel/process.ts';
+import type { Architecture } from './debian.ts';
+
+/** The emulator of an architecture, and where the guest's console is. */
+export const MACHINES: Readonly<
+  Record<
+    Architecture,
+    { readonly qemu: string; readonly options: readonly string[]; readonly console: string }
+  >
+> = {
+  amd64: { qemu: 'qemu-system-x86_64', options: ['-cpu', 'max'], console: 'ttyS0' },
+  arm64: {
+    qemu: 'qemu-system-aarch64',
+    options: ['-machine', 'virt', '-cpu', 'cortex-a72'],
+    console: 'ttyAMA0',
+  },
+};
 
 /** A check that a guest has done. */
 export interface Check {
@@ -13,21 +29,23 @@ export interface Check {
 }
 
 export interface Visit {
+  /** The versions that programs of the guest say. */
+  readonly versions: Readonly<Record<'node' | 'nft', string>>;
   readonly checks: readonly Check[];
-  /** Why there are no more; undefined where all were done. */
+  /** Why there are no more; undefined if all were done. */
   readonly broken: string | undefined;
   /** Seconds. */
   readonly took: number;
 }
 
 /** The longest that a guest may take, in seconds. */
-const LIMIT = 1200;
+const LIMIT = 1800;
 
-const PARAMETERS =
-  'console=ttyS0 panic=-1 quiet loglevel=3 mitigations=off random.trust_cpu=on no_console_suspend';
+const PARAMETERS = 'panic=-1 quiet loglevel=3 mitigations=off random.trust_cpu=on no_console_suspend';
 
 /** Boots a kernel with its first root of these parts, and hands on each check as soon as it is done. */
 export async function visit(
+  architecture: Architecture,
   image: string,
   parts: readonly string[],
   onCheck: (check: Check) => void,
@@ -35,13 +53,14 @@ export async function visit(
   const begun = performance.now();
   const root = `${image}.root`;
   writeFileSync(root, Buffer.concat(parts.map(part => readFileSync(part)))); // the kernel takes one archive after the other
+  const machine = MACHINES[architecture];
   const command = [
-    ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2', '-m', '2048'],
+    ...[...machine.options, '-accel', 'tcg,thread=multi', '-smp', '2', '-m', '2048'],
     ...['-nodefaults', '-nographic', '-no-reboot', '-serial', 'stdio'],
-    ...['-kernel', image, '-initrd', root, '-append', PARAMETERS],
+    ...['-kernel', image, '-initrd', root, '-append', `console=${machine.console} ${PARAMETERS}`],
   ];
   const options = { env: environment, timeout: LIMIT * 1000, killSignal: 'SIGKILL' } as const;
-  const qemu = spawn('qemu-system-x86_64', command, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  const qemu = spawn(machine.qemu, command, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
   const lines: string[] = [];
   const checks: Check[] = [];
   let open: { check: Check; said: string[] } | undefined;
@@ -52,9 +71,12 @@ export async function visit(
     onCheck(check);
     open = undefined;
   };
+  const versions = { node: '', nft: '' };
   let ended: number | undefined;
   const onLine = (line: string) => {
     lines.push(line);
+    const [, program, version = ''] = /^# (node|nft) \D*([\d.]+)/.exec(line) ?? [];
+    if (program === 'node' || program === 'nft') versions[program] = version;
     const [, not, name = '', reason] = /^(not )?ok \d+ - (.*?)(?: # SKIP ?(.*))?$/.exec(line) ?? [];
     if (name) {
       settle();
@@ -76,8 +98,13 @@ export async function visit(
   settle();
   rmSync(root);
   const took = Math.round((performance.now() - begun) / 1000);
-  // node's runner ends with 1 where a check failed, which is told already
+  // node's runner ends with 1 if a check failed, which is reported already
   const isWhole = ended === 0 || (ended === 1 && checks.some(({ is }) => is === 'failed'));
   const last = lines.slice(-20).join('\n');
-  return { checks, broken: isWhole ? undefined : `${end}; the last of its console:\n${last}`, took };
+  return {
+    versions,
+    checks,
+    broken: isWhole ? undefined : `${end}; the last of its console:\n${last}`,
+    took,
+  };
 }

@@ -1,4 +1,4 @@
-/** What the checks share: a server, two clients, a container, and what is asked of them. */
+/** Shared by the checks: a server, two clients, a container, and questions to them. */
 import assert from 'node:assert/strict';
 import { release } from 'node:os';
 import { after } from 'node:test';

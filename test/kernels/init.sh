@@ -12,6 +12,9 @@ mount -t tmpfs tmpfs /tmp
 ln -sf /proc/self/fd /dev/fd
 ip link set lo up
 cd /repo || exit
+echo # the firmware has left escape sequences on this line
+echo "# node $(node --version)"
+echo "# nft $(nft --version)"
 node --test-reporter=tap guest/checks.js
 echo "# ended with $?"
 poweroff -f

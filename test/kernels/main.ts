@@ -8,8 +8,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { VERSION } from '../../src/version.ts';
 import { environment, lacking } from '../kernel/process.ts';
-import { CannotHaveError, Debian, WANTED, type Wanted } from './debian.ts';
-import { type Check, visit } from './guest.ts';
+import { type Architecture, CannotHaveError, Debian, WANTED, type Wanted } from './debian.ts';
+import { type Check, MACHINES, visit } from './guest.ts';
 import { NEEDED, writeModules, writeRoot } from './image.ts';
 import { page, type Report } from './page.ts';
 
@@ -34,7 +34,7 @@ const versionOf = (program: string) =>
 
 /** Why nothing can be checked here at all, or false. */
 function unable(): string | false {
-  if (process.arch !== 'x64') return `the kernels are those of amd64, and this is ${process.arch}`;
+  if (process.arch !== 'x64') return `the programs are those of amd64, and this is ${process.arch}`;
   const programs = lacking(...NEEDED);
   if (programs) return programs;
   return !existsSync('dist/knockd-nft.cjs') && 'dist/knockd-nft.cjs is not built';
@@ -48,21 +48,43 @@ function tell(kernel: string, { name, is, why }: Check): void {
 
 const reportOf = ({ name }: Wanted) => join(FOLDER, `report-${name}.json`);
 
-async function check(wanted: Wanted, archive: Debian, root: string): Promise<Report> {
-  const { name, debian } = wanted;
+/** The parts of a guest, by architecture. */
+interface Parts {
+  readonly archive: Debian;
+  readonly root: string;
+}
+
+/** Those that were made already, or why they cannot be had. */
+const made = new Map<Architecture, Promise<Parts>>();
+
+function partsOf(architecture: Architecture): Promise<Parts> {
+  const parts = made.get(architecture) ?? makeParts(architecture);
+  made.set(architecture, parts);
+  return parts;
+}
+
+async function makeParts(architecture: Architecture): Promise<Parts> {
+  const none = lacking(MACHINES[architecture].qemu);
+  if (none) throw new CannotHaveError(none);
+  const folder = join(FOLDER, architecture);
+  mkdirSync(folder, { recursive: true });
+  const archive = new Debian(folder, architecture);
+  const root = join(folder, 'root.cpio');
+  await writeRoot(root, architecture, archive);
+  return { archive, root };
+}
+
+async function check(wanted: Wanted): Promise<Report> {
+  const { name, architecture, debian } = wanted;
   const date = new Date().toISOString().slice(0, 10);
-  const tools = {
-    program: VERSION,
-    node: process.versions.node,
-    nft: versionOf('nft'),
-    qemu: versionOf('qemu-system-x86_64'),
-  };
   try {
+    const { archive, root } = await partsOf(architecture);
     const kernel = archive.kernel(wanted);
     const { release, version } = kernel;
-    const modules = join(FOLDER, `modules-${name}.cpio`);
+    const modules = join(FOLDER, architecture, `modules-${name}.cpio`);
     await writeModules(kernel, modules);
-    const done = await visit(kernel.image, [root, modules], check => tell(name, check));
+    const done = await visit(architecture, kernel.image, [root, modules], check => tell(name, check));
+    const tools = { program: VERSION, ...done.versions, qemu: versionOf(MACHINES[architecture].qemu) };
     return { is: 'visited', name, debian, date, release, version, tools, visit: done };
   } catch (error) {
     if (!(error instanceof CannotHaveError)) throw error;
@@ -71,7 +93,7 @@ async function check(wanted: Wanted, archive: Debian, root: string): Promise<Rep
 }
 
 const counts = { passed: 0, failed: 0, skipped: 0 };
-/** What could not be had; not what is skipped since that kernel is too old or too new for it. */
+/** Kernels that were not available; not checks that are skipped because a kernel is too old or too new for them. */
 let absent = 0;
 
 function skip(what: string, why: string): void {
@@ -93,17 +115,8 @@ async function run(): Promise<void> {
   const why = unable();
   if (why) return skip('all kernels', why);
   mkdirSync(FOLDER, { recursive: true });
-  let archive: Debian;
-  try {
-    archive = new Debian(FOLDER);
-  } catch (error) {
-    if (!(error instanceof CannotHaveError)) throw error;
-    return skip('all kernels', error.message);
-  }
-  const root = join(FOLDER, 'root.cpio');
-  await writeRoot(root);
   for (const wanted of WANTED.filter(({ name }) => names.length === 0 || names.includes(name))) {
-    const report = await check(wanted, archive, root);
+    const report = await check(wanted);
     writeFileSync(reportOf(wanted), JSON.stringify(report));
     if (report.is === 'skipped') {
       skip(wanted.name, report.why);

@@ -1,7 +1,7 @@
 /** docs/kernels.md: what was checked on which kernel, and when. */
 import type { Check, Visit } from './guest.ts';
 
-/** What became of one kernel. */
+/** The results for one kernel. */
 export type Report = {
   /** As {@link Wanted} has them. */
   readonly name: string;
@@ -14,7 +14,7 @@ export type Report = {
       readonly release: string;
       /** Of its package. */
       readonly version: string;
-      /** What it was checked with, as these programs say it themselves. */
+      /** The versions of the programs that checked it, as they print them. */
       readonly tools: Readonly<Record<'program' | 'node' | 'nft' | 'qemu', string>>;
       readonly visit: Visit;
     }
@@ -60,8 +60,14 @@ reasons below the table.
 
 ${table(['kernel', 'Debian', 'package', 'checked', 'in', 'passed', 'failed', 'skipped', 'program', 'Node.js', 'nft', 'QEMU'], kernels)}
 
-${table(['check', ...visited.map(({ release }) => release.split(/-|\+/)[0] ?? '')], rows)}
+${table(['check', ...visited.map(({ release }) => shortly(release))], rows)}
 ${reasons.map((reason, index) => `\n(${index + 1}) ${reason}\n`).join('')}`;
+}
+
+/** `6.12.118`, or `6.12.118 arm64`. */
+function shortly(release: string): string {
+  const version = release.split(/-|\+/)[0] ?? '';
+  return release.endsWith('arm64') ? `${version} arm64` : version;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -70,7 +70,7 @@ test('tokens: a supervisor that starts and is killed forgets no use', async () =
   await one.line(/"event":"opened"/, PATIENCE);
   const book = join(second.env.STATE_DIRECTORY, 'tokens.json');
   const isWritten = async () => readFileSync(book, 'utf8').includes(String(window));
-  await until(isWritten, Boolean, PATIENCE / 1000); // only the next five minutes are left out where a use is not known
+  await until(isWritten, Boolean, PATIENCE / 1000); // only the next five minutes are left out if a use is not known
   await one.stop('SIGKILL');
   await second.nft('delete table inet knockd');
   const other = await start();

@@ -1,4 +1,4 @@
-/** What OpenMetrics 1.0 demands of a text, as far as ours can break it: each fault in a sentence. */
+/** The demands of OpenMetrics 1.0 on a text, as far as ours can break them: each fault in a sentence. */
 export function faultsOf(text: string): string[] {
   const faults: string[] = [];
   if (!text.endsWith('\n# EOF\n')) faults.push('it does not end with # EOF');

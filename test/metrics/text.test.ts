@@ -34,7 +34,7 @@ t.test('it is OpenMetrics: families once, with type and help, counters by _total
   t.notMatch(text, 'accepted_connections_total{service="wake"}', 'what there is not is left out');
 });
 
-t.test('what is not known is left out, family and all', async t => {
+t.test('an unknown value is left out, with its family', async t => {
   const { tokens: _, ...rest } = sample;
   const unknown: Sample = {
     ...rest,

@@ -63,7 +63,7 @@ function message(type: number, flags: number, sequence: number, payload: Buffer)
   ]);
 }
 
-/** An error of the kernel, or an ACK where the errno is 0; with extended ACK where there is more to say. */
+/** An error of the kernel, or an ACK if the errno is 0; with extended ACK if there is more to say. */
 function answer(
   to: Sent,
   errno: number,
@@ -151,7 +151,7 @@ const BATCH: readonly Message[] = [
   newRule('t', 'stray', RULE, 4),
 ];
 
-t.test('a request resolves with its answer, whatever else comes in between', async t => {
+t.test('a request resolves with its answer, even if other messages come in between', async t => {
   const { connection, sent } = connect(([one]) =>
     one ? [message(99, 0, one.sequence + 100, Buffer.alloc(4)), generation(one, 7), generation(one, 9)] : [],
   );
@@ -164,7 +164,7 @@ t.test('requests at the same time each get their own answer', async t => {
   t.strictSame(await Promise.all([1, 2, 3].map(() => readGeneration(connection))), [1, 2, 3]);
 });
 
-t.test('an error names what was asked for, the reason and the errno', async t => {
+t.test('an error names the subject of the request, the reason and the errno', async t => {
   const { connection } = connect(([one]) => (one ? [answer(one, ENOENT)] : []));
   await t.rejects(connection.request(REQUEST), {
     name: 'NetlinkError',
@@ -181,7 +181,7 @@ t.test("the kernel's own sentence is told where it gives one, also where it echo
   }
 });
 
-t.test('an errno without a name is told by its number', async t => {
+t.test('an errno without a name is shown by its number', async t => {
   const { connection } = connect(([one]) => (one ? [answer(one, 4000)] : []));
   await t.rejects(connection.request(REQUEST), { code: 'errno 4000' });
 });
@@ -194,12 +194,12 @@ t.test('a request for an ACK resolves with it, and is refused with an error', as
   await t.rejects(other.connection.acknowledge(REQUEST), { code: 'EPERM', message: /^chain guard_ssh: / });
 });
 
-t.test('an end where an answer should be is an error', async t => {
+t.test('an end in place of an answer is an error', async t => {
   const { connection } = connect(([one]) => (one ? [done(one)] : []));
   await t.rejects(connection.request(REQUEST), DecodeError);
 });
 
-t.test('what the socket cannot send is an error at once', async t => {
+t.test('a request that the socket cannot send is an error at once', async t => {
   const socket: Socket = {
     send: async () => {
       throw new TransactionTooLargeError(300_000);
@@ -235,7 +235,7 @@ t.test('a call that still waits for an answer when the connection is closed gets
   await t.rejects(connection.request(REQUEST), { message: 'chain guard_ssh: the connection is closed' });
 });
 
-t.test('of two transactions at the same time, each hears its own refusals', async t => {
+t.test('each of two transactions at the same time gets its own refusals', async t => {
   const { connection } = connect(
     kernel(([begin, , , , ...rest]) => (begin && rest.length === 0 ? [answer(begin, ERESTART)] : [])),
   );
@@ -288,7 +288,7 @@ t.test('a dump that a change cut through is of no use, and says so at its end', 
   await t.rejects(connection.dump(REQUEST), new DumpInterruptedError('chain guard_ssh'));
 });
 
-t.test('a dump whose end alone tells of a change is of no use either', async t => {
+t.test('a dump whose end alone reports a change is of no use either', async t => {
   const { connection } = connect(([one]) => (one ? [done(one, 0, NLM_F_DUMP_INTR)] : []));
   await t.rejects(connection.dump(REQUEST), DumpInterruptedError);
 });
@@ -335,7 +335,7 @@ t.test('a dry run has no end, so that the kernel keeps nothing of it', async t =
   );
 });
 
-t.test('what others commit right after a transaction does not pass for it', async t => {
+t.test('a commit of another program right after a transaction does not pass for it', async t => {
   const { connection } = connect(kernel()); // it is at 8 when it is asked
   const after = async (generation: number) => (await commit(connection, BATCH, { generation })).generation;
   t.equal(await after(7), 8, 'nobody else');
@@ -355,14 +355,14 @@ t.test('ERESTART of another message is no stale generation', async t => {
   await t.rejects(commit(connection, BATCH, { generation: 7 }), { name: 'NetlinkError', code: 'ERESTART' });
 });
 
-t.test('not being permitted is told for the transaction, and exits with 77', async t => {
+t.test('a lack of permission is reported for the transaction, and exits with 77', async t => {
   const { connection } = connect(kernel(([begin]) => (begin ? [answer(begin, EPERM)] : [])));
   const error: unknown = await commit(connection, BATCH, { generation: 7 }).catch(error => error);
   t.match(error, { message: 'transaction: operation not permitted (EPERM)' });
   t.match(failureOf(error), { exit: 77, lines: [/CAP_NET_ADMIN/] });
 });
 
-/** Where the expression begins in the message of its rule, from the start of the message. */
+/** The offset of the expression in the message of its rule, from the start of the message. */
 function offsetOf(index: number, into: number): number {
   const { datagram, starts } = encodeBatch(BATCH, { firstSequence: 1, generation: 7 });
   const start = starts[3] ?? 0;
@@ -408,7 +408,7 @@ t.test('an offset outside of all expressions names none', async t => {
   }
 });
 
-t.test('of several errors the first is told', async t => {
+t.test('the first of several errors is reported', async t => {
   const { connection } = connect(
     kernel(([, table, chain, rule]) =>
       table && chain && rule ? [answer(chain, EEXIST), answer(rule, ENOENT), answer(rule, 0)] : [],
@@ -461,7 +461,7 @@ t.test('a feature that the kernel lacks is named, with the Linux that has it', a
     }
 });
 
-t.test('a kernel without nf_tables, or without its tables for both families, is told so', async t => {
+t.test('a kernel without nf_tables, or without its tables for both families, is reported', async t => {
   const told = (subject: string, errno: number) => failureOf(new NetlinkError({ subject, errno })).lines;
   const { connection } = connect(([only]) => (only ? [answer(only, EINVAL)] : []));
   const refusal: unknown = await readGeneration(connection).catch(error => error);
@@ -480,7 +480,7 @@ t.test('other refusals do not blame a feature', async t => {
   t.notMatch(failureOf(refused(EEXIST)).lines, [/lacks/]);
 });
 
-t.test('failures of a transaction are told in one sentence, without a stack', async t => {
+t.test('failures of a transaction are reported in one sentence, without a stack', async t => {
   for (const error of [refused(EEXIST), new StaleGenerationError(), new TransactionTooLargeError(5)]) {
     const { lines, exit } = failureOf(error);
     t.equal(exit, 1);

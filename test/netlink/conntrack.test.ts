@@ -86,14 +86,14 @@ t.test('a flow has two ends, and answers that NAT may have changed', async t => 
   });
 });
 
-t.test('who opened a connection is known where its first packet was seen', async t => {
+t.test('the side that opened a connection is known if its first packet was seen', async t => {
   t.ok(flowOf(REDIRECTED).fromStart);
   const liberal = '0600040023000000';
   t.notOk(flowOf(changed(REDIRECTED, liberal, '060004002b000000')).fromStart, 'tracked from its middle on');
   t.notOk(flowOf(DATAGRAMS).fromStart);
 });
 
-t.test('TCP that is over is told from TCP that runs', async t => {
+t.test('TCP that is over is distinguished from TCP that runs', async t => {
   const state = '0500010003000000050002000a';
   for (const [number, ended] of [
     [1, false],
@@ -108,7 +108,7 @@ t.test('TCP that is over is told from TCP that runs', async t => {
     t.equal(flowOf(changed(REDIRECTED, state, state.replace('03', `0${number}`))).ended, ended, `${number}`);
 });
 
-t.test('what has no ports is no flow', async t => {
+t.test('an entry without ports is no flow', async t => {
   t.equal(decodeFlow(changed(REDIRECTED, '0500010006', '0500010001')), undefined, 'a ping');
 });
 
@@ -182,7 +182,7 @@ t.test('answers go astray by a flow of their own, without NAT', async t => {
   t.same(types, [1, 2, 3, 7], 'UDP has no state');
 });
 
-t.test('whatever bytes come, there is a flow, or none, or a DecodeError', async t => {
+t.test('any bytes are a flow, or none, or a DecodeError', async t => {
   fc.assert(
     fc.property(
       fc.constantFrom(REDIRECTED, DATAGRAMS),

@@ -53,7 +53,7 @@ const EXPRESSIONS: { readonly [K in Kind]: fc.Arbitrary<Of<K>> } = {
     },
     { requiredKeys: ['kind', 'op', 'set', 'key'], noNullPrototype: true },
   ),
-  fib: record({ kind: kind('fib'), result: fc.constant('daddr type'), dreg: word }),
+  fib: record({ kind: kind('fib'), result: fc.constantFrom('saddr type', 'daddr type'), dreg: word }),
   immediate: fc.oneof(
     record({ kind: kind('immediate'), dreg: word, value: bytes(16) }),
     record({ kind: kind('immediate'), verdict }),

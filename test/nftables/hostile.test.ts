@@ -1,11 +1,11 @@
 /**
- * Whatever bytes come, the decoders give a value or a DecodeError: the native callback that brings them ends the
- * process for anything else, and a table may have been changed by anybody.
+ * For any bytes the decoders give a value or a DecodeError. After any other error the native callback that brings the
+ * bytes ends the process, and anybody may have changed a table.
  */
 
 import fc from 'fast-check';
 import t from 'tap';
-import { AttributeReader, AttributeWriter, DecodeError } from '../../src/netlink/attributes.ts';
+import { AttributeReader, DecodeError } from '../../src/netlink/attributes.ts';
 import { Connection } from '../../src/netlink/connection.ts';
 import { encodeHeader, NLMSG_HEADER } from '../../src/netlink/datagram.ts';
 import type { Message } from '../../src/netlink/nfnetlink.ts';
@@ -15,22 +15,12 @@ import { DATATYPES } from '../../src/nftables/datatype.ts';
 import { decodeElements, newElements } from '../../src/nftables/element.ts';
 import { decodeCounter, newCounter } from '../../src/nftables/named-counter.ts';
 import { decodeRule, newRule } from '../../src/nftables/rule.ts';
-import type { NftSet } from '../../src/nftables/ruleset.ts';
 import { decodeSet, newSet } from '../../src/nftables/set.ts';
 import { decodeTable, newTable } from '../../src/nftables/table.ts';
 import { commit, readGeneration } from '../../src/nftables/transaction.ts';
 import { decodeComment } from '../../src/nftables/userdata.ts';
 import { expression } from './arbitrary.ts';
-
-const SET: NftSet = {
-  name: 'steps',
-  types: [DATATYPES.mark, DATATYPES.inet_proto, DATATYPES.inet_service],
-  data: DATATYPES.mark,
-  size: 10,
-  dynamic: true,
-  timeout: true,
-  interval: false,
-};
+import { attributesOf, STEPS } from './message.ts';
 
 const DECODERS = {
   table: decodeTable,
@@ -55,9 +45,9 @@ const good: fc.Arbitrary<readonly [Kind, Message]> = fc.oneof(
   fc.constantFrom<readonly [Kind, Message]>(
     ['table', newTable({ name: 't', comment: 'knockd-nft' })],
     ['chain', newChain('t', { name: 'c', hook: { name: 'input', priority: -10, policy: 'drop' } })],
-    ['set', newSet('t', SET)],
+    ['set', newSet('t', STEPS)],
     ['counter', newCounter('t', { name: 'c', packets: 1, bytes: 2 })],
-    ...newElements('t', SET, [
+    ...newElements('t', STEPS, [
       element,
       { key: element.key, data: { code: 'goto', chain: 'c' } as const },
     ]).map(message => ['elements', message] as const),
@@ -66,12 +56,6 @@ const good: fc.Arbitrary<readonly [Kind, Message]> = fc.oneof(
     .array(expression, { maxLength: 4 })
     .map(expressions => ['rule', newRule('t', 'c', { expressions, comment: 'x' }, 1)] as const),
 );
-
-function bytesOf(message: Message): Buffer {
-  const writer = new AttributeWriter();
-  message.write(writer);
-  return Buffer.from(writer.finish());
-}
 
 /** One to four changes: a byte set, a few cut out, or a few put in. */
 const edits = fc.array(
@@ -107,7 +91,7 @@ function valueOrDecodeError(decode: () => unknown): void {
 t.test("a message of the kernel with any bytes changed is read, or refused as not the kernel's", t => {
   fc.assert(
     fc.property(good, edits, ([kind, message], changes) => {
-      const bytes = mutate(bytesOf(message), changes);
+      const bytes = mutate(attributesOf(message), changes);
       valueOrDecodeError(() => DECODERS[kind](new AttributeReader(bytes)));
     }),
     { numRuns: 10_000 },
@@ -118,7 +102,7 @@ t.test("a message of the kernel with any bytes changed is read, or refused as no
 t.test('a message that is cut short anywhere is read, or refused', t => {
   fc.assert(
     fc.property(good, fc.nat(400), ([kind, message], length) => {
-      const bytes = bytesOf(message);
+      const bytes = attributesOf(message);
       valueOrDecodeError(() =>
         DECODERS[kind](new AttributeReader(bytes.subarray(0, length % (bytes.length + 1)))),
       );
@@ -244,7 +228,7 @@ const answer = fc.record({
 });
 
 t.test(
-  'whatever a kernel answers, a request ends in a value or an error, and never throws at the socket',
+  'with any answer of a kernel, a request ends in a value or an error, and never throws at the socket',
   async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -290,7 +274,7 @@ t.test(
   },
 );
 
-t.test('a value has a text, whatever its size: rules of others compare any bytes with any register', t => {
+t.test('a value of any size has a text: rules of others compare any bytes with any register', t => {
   for (const type of Object.values(DATATYPES))
     for (const size of [0, 1, 2, 3, 4, 5, 16, 32, 40])
       t.type(type.text(Buffer.alloc(size, 1)), 'string', `${type.name}, ${size} bytes`);

@@ -1,4 +1,4 @@
-/** What the kernel tells of traced packets: by bytes, and beside `nft monitor trace`. */
+/** The kernel's reports on traced packets: by bytes, and beside `nft monitor trace`. */
 import fc from 'fast-check';
 import t from 'tap';
 import { decodeTrace, decodeTraces } from '../../src/nftables/trace.ts';
@@ -65,7 +65,7 @@ t.test('a damaged message is passed over, and never ends the program', async t =
   t.throws(() => decodeTrace(Buffer.alloc(4)), { name: 'DecodeError' });
 });
 
-t.test('nft monitor trace tells the same', { skip: missing('namespaces', 'nft') }, async t => {
+t.test('nft monitor trace shows the same', { skip: missing('namespaces', 'nft') }, async t => {
   const world = await createWorld(t);
   await world.nft(`table inet a {
 	set s { type ipv4_addr; flags dynamic,timeout; timeout 1m; size 100; }

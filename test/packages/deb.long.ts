@@ -1,4 +1,4 @@
-/** The Debian package where there is no Node.js, over the one of before, which needed it. */
+/** The Debian package on a system without Node.js, over the former package, which needed it. */
 import {
   copyFileSync,
   existsSync,
@@ -30,6 +30,7 @@ const manager: Manager = {
   provide: async lab => [await makePackage(lab, '1.0.1'), await makePackage(lab, '1.0.2')],
   install: (lab, file) => apt(lab, 'install', file),
   upgrade: (lab, file) => apt(lab, 'install', file),
+  downgrade: (lab, file) => apt(lab, '--allow-downgrades', 'install', file),
   remove: lab => apt(lab, 'remove', 'knockd-nft'),
   purge: lab => apt(lab, 'purge', 'knockd-nft'),
 };
@@ -39,11 +40,12 @@ for (const suite of ['bookworm', 'trixie'] as const)
     await testLife(t, await debian(suite), manager);
   });
 
-/** 1.0.0 as it was last, from the history: the commit before the one that took its script away. Empty without history. */
-async function last100(): Promise<string> {
-  const made = resolve('build/cache/knockd-nft_1.0.0_before.deb');
+/** 1.0.0 from the history: the commit before there was a unit to unload, which its loader did by itself. Empty without history. */
+async function first100(): Promise<string> {
+  const made = resolve('build/cache/knockd-nft_1.0.0_first.deb');
   if (existsSync(made)) return made;
-  const found = await run(['git', 'log', '-1', '--diff-filter=D', '--format=%H', '--', 'scripts/deb.mjs']);
+  const unloader = ['--', 'systemd/knockd-nft-unload.service'];
+  const found = await run(['git', 'log', '-1', '--diff-filter=A', '--format=%H', ...unloader]);
   if (found.stdout.trim() === '') return '';
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-before-'));
   try {
@@ -65,15 +67,17 @@ mv knockd-nft_1.0.0_*.deb made.deb`;
   }
 }
 
-const before = skip ? '' : await last100();
+const before = skip ? '' : await first100();
 const none = before === '' && 'this clone has no history to build 1.0.0 from';
 
 t.test(
   'the Debian package over 1.0.0, which needed the Node.js of the machine',
   { skip: skip || none },
   async t => {
+    const { downgrade: _, ...others } = manager; // 1.0.0 needs a Node.js that is gone by then
     await testLife(t, '/', {
-      ...manager,
+      ...others,
+      isWithoutTimer: true,
       provide: async lab => {
         await succeed(lab, 'mv', '/usr/bin/node', '/usr/bin/node-of-before');
         const older = `/var/cache/${basename(before)}`;
@@ -105,5 +109,8 @@ t.test(
     const binaries = stdout.trim().split('\n');
     t.equal(binaries.length, 3);
     for (const file of binaries) t.equal(readFileSync(file).readUInt16LE(18), 183, `${file}: EM_AARCH64`);
+    t.match(await run(['dpkg-deb', '-f', join(folder, 'knockd-nft_1.0.0_arm64.deb'), 'Depends']), {
+      stdout: /systemd \(>= 249\)/, // for PropagatesStopTo= of the loader
+    });
   },
 );

@@ -22,6 +22,10 @@ export interface Manager {
   /** Of a package; each returns what was said. */
   readonly install: (lab: Lab, file: string) => Promise<string>;
   readonly upgrade: (lab: Lab, file: string) => Promise<string>;
+  /** The older one has no timer for tokens. */
+  readonly isWithoutTimer?: boolean;
+  /** Undefined if the older one cannot run any more. */
+  readonly downgrade?: (lab: Lab, file: string) => Promise<string>;
   readonly remove: (lab: Lab) => Promise<string>;
   /** Also what it knows. */
   readonly purge: (lab: Lab) => Promise<string>;
@@ -45,13 +49,18 @@ async function ours(lab: Lab): Promise<string> {
   );
 }
 
-export async function testLife(t: Test, tree: string, { provide, install, upgrade, remove, purge }: Manager) {
+export async function testLife(
+  t: Test,
+  tree: string,
+  { provide, isWithoutTimer = false, install, upgrade, downgrade, remove, purge }: Manager,
+) {
   const lab = await createLab(t, { tree });
   await addStranger(lab);
   const client = lab.client();
   await lab.server().listen(22);
   const states = (what: string) => Promise.all(UNITS.map(unit => property(lab, what, unit)));
-  const reach = (from: string) => client.connect(SERVER, 22, { from, timeout: 200 });
+  // a connection that must succeed may take its time, but not a second SYN, which comes after a second
+  const reach = (from: string) => client.connect(SERVER, 22, { from, timeout: from === CLIENT ? 900 : 200 });
 
   t.equal(await ours(lab), '', 'there is nothing of ours');
   const [older, newer] = await provide(lab);
@@ -59,8 +68,8 @@ export async function testLife(t: Test, tree: string, { provide, install, upgrad
 
   await t.test('installed, it runs, guards nothing yet, and says what to do next', async t => {
     t.match(await install(lab, older), /To hide ssh: sudo knockd-nft init/);
-    t.same(await states('ActiveState'), ['active', 'active', 'active']);
-    t.same(await states('UnitFileState'), ['enabled', 'enabled', 'enabled']);
+    t.same(await states('ActiveState'), ['active', 'active', isWithoutTimer ? 'inactive' : 'active']);
+    t.same(await states('UnitFileState'), ['enabled', 'enabled', isWithoutTimer ? '' : 'enabled']);
     t.match(await status(lab), { loaded: true, inSync: true, services: {} });
     t.equal((await succeed(lab, 'stat', '-c', '%a %U:%G', CONFIG)).trim(), '640 root:knockd-nft');
     t.match(readFileSync(lab.path(CONFIG), 'utf8'), /\/\/"sequence": \[\d{4,5}, \d{4,5}, \d{4,5}, \d{4,5}\]/);
@@ -68,10 +77,10 @@ export async function testLife(t: Test, tree: string, { provide, install, upgrad
     t.ok(Number(security.match(/exposure level for .*: ([\d.]+)/)?.[1]) <= 1.5, 'little is exposed');
   });
 
-  await t.test('an upgrade keeps who is in, the others out, the file, and what is enabled', async t => {
+  await t.test('an upgrade keeps clients in, the others out, the file, and the enabled units', async t => {
     write(lab, { services: { ssh: { ...ssh, openFor: '10m' } } });
     await succeed(lab, 'knockd-nft', 'load');
-    await succeed(lab, 'systemctl', 'disable', 'knockd-nft-tokens.timer');
+    if (!isWithoutTimer) await succeed(lab, 'systemctl', 'disable', '--now', 'knockd-nft-tokens.timer');
     await client.knock(SERVER, sshKnocks);
     const session = await client.open(SERVER, 22);
     const [pid, file] = [await property(lab, 'MainPID'), readFileSync(lab.path(CONFIG), 'utf8')];
@@ -84,7 +93,9 @@ export async function testLife(t: Test, tree: string, { provide, install, upgrad
       seen.client.add(await reach(CLIENT));
       seen.stranger.add(await reach(STRANGER));
     }
-    t.match(await upgrading, /knockd-nft: OK: 1 service guarded/);
+    const said = await upgrading;
+    t.match(said, /knockd-nft: OK: 1 service guarded/);
+    t.notMatch(said, /not starting/);
     t.same([...seen.client], ['open']);
     t.same([...seen.stranger], ['silent']);
     t.equal(await session.send('still here'), 'alive');
@@ -93,9 +104,24 @@ export async function testLife(t: Test, tree: string, { provide, install, upgrad
     t.not(await property(lab, 'MainPID'), pid, 'the supervisor is the new one');
     const runtime = await succeed(lab, 'readlink', `/proc/${await property(lab, 'MainPID')}/exe`);
     t.equal(runtime, '/usr/lib/knockd-nft/bin/node\n', 'with the Node.js of the package');
-    t.same(await states('UnitFileState'), ['enabled', 'enabled', 'disabled']);
-    t.same((await states('ActiveState')).slice(0, 2), ['active', 'active']);
+    t.same(await states('UnitFileState'), ['enabled', 'enabled', isWithoutTimer ? 'enabled' : 'disabled']);
+    t.same(await states('ActiveState'), ['active', 'active', isWithoutTimer ? 'active' : 'inactive']);
+    await succeed(lab, 'systemctl', 'stop', 'knockd-nft-load');
+    t.equal(await reach(STRANGER), 'open', 'stopped, the loader unloads');
+    await succeed(lab, 'systemctl', 'start', 'knockd-nft-load', 'knockd-nft');
+    t.equal(await reach(STRANGER), 'silent');
   });
+
+  if (downgrade)
+    await t.test('so does a downgrade', async t => {
+      await client.knock(SERVER, sshKnocks);
+      const session = await client.open(SERVER, 22);
+      t.match(await downgrade(lab, older), /knockd-nft: OK: 1 service guarded/);
+      t.same([await reach(CLIENT), await reach(STRANGER)], ['open', 'silent']);
+      t.equal(await session.send('still here'), 'alive');
+      t.same((await states('ActiveState')).slice(0, 2), ['active', 'active']);
+      await upgrade(lab, newer);
+    });
 
   await t.test('after a reboot it guards', async t => {
     await lab.reboot();

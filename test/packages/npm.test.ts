@@ -7,7 +7,7 @@ import { run } from '../kernel/process.ts';
 import { missing } from '../kernel/world.ts';
 import { text } from '../system/installed.ts';
 
-/** Where nothing of ours is yet; ends with the test. */
+/** A folder without any file of ours; it ends with the test. */
 function emptyFolder(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-npm-'));
   t.teardown(() => rmSync(folder, { recursive: true }));

@@ -13,9 +13,18 @@ function rpm(lab: Lab, ...words: readonly string[]): Promise<string> {
 
 t.test('the rpm', { skip: missingTree() || lacking('rpmbuild') }, async t =>
   testLife(t, await debian('bookworm'), {
-    provide: async lab => [await makePackage(lab, '1.0.1', 'rpm'), await makePackage(lab, '1.0.2', 'rpm')],
+    async provide(lab) {
+      const packages = [
+        await makePackage(lab, '1.0.1', 'rpm'),
+        await makePackage(lab, '1.0.2', 'rpm'),
+      ] as const;
+      const needed = await rpm(lab, '-qp', '--requires', packages[0]);
+      t.match(needed, /^systemd >= 249$/m); // for PropagatesStopTo= of the loader
+      return packages;
+    },
     install: (lab, file) => rpm(lab, '--nodeps', '-i', file),
     upgrade: (lab, file) => rpm(lab, '--nodeps', '-U', file),
+    downgrade: (lab, file) => rpm(lab, '--nodeps', '-U', '--oldpackage', file),
     remove: lab => rpm(lab, '-e', 'knockd-nft'),
     // as docs/operating.md has it
     purge: lab => succeed(lab, 'sh', '-c', 'rm -rf /etc/knockd-nft.json* /var/lib/knockd-nft'),

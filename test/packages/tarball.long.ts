@@ -1,9 +1,9 @@
 /** The archive with its own scripts, on a machine that has neither dpkg nor rpm. */
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { run } from '../kernel/process.ts';
 import { makePackage, succeed } from '../system/installed.ts';
-import type { Lab } from '../system/lab.ts';
+import { createLab, type Lab } from '../system/lab.ts';
 import { testLife } from './life.ts';
 import { debian, missingTree } from './tree.ts';
 
@@ -19,6 +19,22 @@ async function unpacked(lab: Lab, version: string): Promise<string> {
   return folder;
 }
 
+t.test(
+  'the tarball is not installed beside a systemd that is too old for its units',
+  { skip: missingTree() },
+  async t => {
+    const lab = await createLab(t, { tree: await debian('trixie') });
+    const folder = await unpacked(lab, '1.0.1');
+    await succeed(lab, 'mkdir', '/root/older');
+    const script = '#!/bin/sh\necho "systemd 247 (247.3-7)"\n';
+    writeFileSync(lab.path('/root/older/systemctl'), script, { mode: 0o755 });
+    const { status, stderr } = await lab.run('sh', ['-c', `PATH=/root/older:$PATH ${folder}/install.sh`]);
+    t.equal(status, 1);
+    t.match(stderr, 'the units need systemd 249 or newer; this is 247. Nothing was installed');
+    t.notOk(existsSync(lab.path('/usr/lib/knockd-nft')));
+  },
+);
+
 t.test('the tarball', { skip: missingTree() }, async t =>
   testLife(t, await debian('trixie'), {
     async provide(lab) {
@@ -29,6 +45,7 @@ t.test('the tarball', { skip: missingTree() }, async t =>
     },
     install: (lab, folder) => succeed(lab, `${folder}/install.sh`),
     upgrade: (lab, folder) => succeed(lab, `${folder}/install.sh`),
+    downgrade: (lab, folder) => succeed(lab, `${folder}/install.sh`),
     remove: lab => succeed(lab, '/usr/lib/knockd-nft/uninstall.sh'),
     purge: lab => succeed(lab, '/var/cache/1.0.2/uninstall.sh', '--purge'),
   }),

@@ -7,13 +7,13 @@ import { missing } from '../system/lab.ts';
 
 export type Suite = 'bookworm' | 'trixie';
 
-/** What is in it beside what every Debian has; the package manager of others, to be tried with ours. */
+/** Packages in it beside those that every Debian has; the package manager of others, to be tried with ours. */
 const INCLUDED = [
   ...['systemd', 'systemd-sysv', 'dbus', 'iproute2', 'nftables', 'rpm'],
   ...['openssh-server', 'openssh-client'], // for getting-started
 ];
 
-/** The folder of the tree. Throws what debootstrap says where it cannot be made. */
+/** The folder of the tree. Throws debootstrap's message if it cannot be made. */
 export async function debian(suite: Suite): Promise<string> {
   const version = createHash('sha256').update(INCLUDED.join()).digest('hex').slice(0, 8);
   const folder = resolve(`build/cache/tree-${suite}-${version}`);

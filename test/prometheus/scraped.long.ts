@@ -94,11 +94,21 @@ scrape_configs: [{ job_name: node, static_configs: [{ targets: ['127.0.0.1:9100'
         t.equal((await query(asked)).length > 0, !isTokens, `${title}: ${asked}`);
       }
 
+    const quiet = () => until(firing, names => names.length === 0);
     world.write('{ "services": ');
-    t.match(await fires('KnockdNotAsConfigured'), ['KnockdNotAsConfigured']);
+    t.match(await fires('KnockdNotAsConfigured'), ['KnockdNotAsConfigured'], 'a file that cannot be used');
     world.write({ services: { ssh }, metrics: true });
-    t.same(await until(firing, names => names.length === 0), [], 'mended, it ends');
-    await supervisor.stop('SIGKILL');
+    t.same(await quiet(), [], 'mended, it ends');
+    await world.nft('delete table inet knockd; add table inet knockd');
+    t.match(await fires('KnockdNotAsConfigured'), ['KnockdNotAsConfigured'], 'a table that we do not touch');
+    await world.nft('delete table inet knockd');
+    t.same(await quiet(), [], 'mended, it ends');
+
+    await supervisor.stop();
+    t.match(await fires('KnockdSupervisorGone'), ['KnockdSupervisorGone'], 'stopped');
+    const next = world.startKnockd(['run'], environment);
+    t.same(await quiet(), [], 'started again, it ends');
+    await next.stop('SIGKILL');
     t.match(await fires('KnockdSupervisorGone'), ['KnockdSupervisorGone'], 'killed, and not started again');
   },
 );

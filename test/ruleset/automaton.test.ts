@@ -140,7 +140,7 @@ function findCollision(): readonly [Port[], Port[]] {
   }
 }
 
-t.test('two sequences whose places meet get different ones, the same ones whatever the order', async t => {
+t.test('two sequences whose places collide get different ones, the same ones in any order', async t => {
   const [a, b] = findCollision();
   const alone = (knocks: Port[]) =>
     compileAutomaton([service('alone', knocks)], 'default').arrivals.at(-1)?.place;

@@ -1,4 +1,4 @@
-/** What two looks at the kernel tell of the time between them. */
+/** The events that two looks at the kernel show for the time between them. */
 import t from 'tap';
 import { type Happening, happenings, happeningText, increases } from '../../src/ruleset/happenings.ts';
 import { emptyStatus, type ServiceStatus, type Status } from '../../src/ruleset/status.ts';
@@ -51,7 +51,7 @@ t.test('nothing happened', async t => {
   t.same(texts(emptyStatus('knockd'), emptyStatus('knockd')), []);
 });
 
-t.test('the first look tells who is there, and takes the counters as they are', async t => {
+t.test('the first look reports the clients that are there, and takes the counters as they are', async t => {
   const first = loaded(
     { clients: [client('192.0.2.7', 9), client('2001:db8::7', null, 'alice')], opened: 9, refused: 9 },
     { knocking: [knocker('192.0.2.8', 2)], wrongKnocks: 9 },
@@ -86,15 +86,18 @@ t.test('a client knocks, is in, and is out', async t => {
   );
 });
 
-t.test('who knocks again while in is in again; a grant without an end counts as longer', async t => {
-  const at = (expires: number | null) => loaded({ clients: [client('192.0.2.7', expires)] });
-  t.same(texts(at(5), at(9.4)), ['ssh: 192.0.2.7 is in for 10s']);
-  t.same(texts(at(9.4), at(9.4), 10), ['ssh: 192.0.2.7 is in for 10s']);
-  t.same(texts(at(5), at(4.1)), [], 'no more than looks differ');
-  t.same(texts(at(5), at(null)), ['ssh: 192.0.2.7 is in for good']);
-  t.same(texts(at(null), at(null)), []);
-  t.same(texts(at(null), at(9)), [], 'shortened by hand');
-});
+t.test(
+  'a client that knocks again while it is in is in again; a grant without an end counts as longer',
+  async t => {
+    const at = (expires: number | null) => loaded({ clients: [client('192.0.2.7', expires)] });
+    t.same(texts(at(5), at(9.4)), ['ssh: 192.0.2.7 is in for 10s']);
+    t.same(texts(at(9.4), at(9.4), 10), ['ssh: 192.0.2.7 is in for 10s']);
+    t.same(texts(at(5), at(4.1)), [], 'no more than looks differ');
+    t.same(texts(at(5), at(null)), ['ssh: 192.0.2.7 is in for good']);
+    t.same(texts(at(null), at(null)), []);
+    t.same(texts(at(null), at(9)), [], 'shortened by hand');
+  },
+);
 
 t.test('openings that nobody saw are counted', async t => {
   const seen = loaded({ clients: [client('192.0.2.7', 9)], opened: 1 });
@@ -105,7 +108,7 @@ t.test('openings that nobody saw are counted', async t => {
   );
 });
 
-t.test('a counter that is less than before began anew', async t => {
+t.test('a counter that is less than before has started again', async t => {
   const { services, wrongKnocks } = increases(
     loaded({ opened: 5, refused: 9 }, { wrongKnocks: 7 }),
     loaded({ opened: 1, refused: 9 }, { wrongKnocks: 3 }),

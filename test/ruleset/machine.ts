@@ -23,6 +23,8 @@ export interface Packet {
   readonly sport: number;
   readonly protocol: 'tcp' | 'udp' | 'icmp' | 'igmp' | 'ipv6-icmp';
   readonly dport: number;
+  /** The port that it was sent to, if DNAT gives it `dport`. */
+  readonly sentTo?: number;
   readonly tcpFlags: number;
   readonly ctState: 'new' | 'established' | 'related' | 'invalid';
   /** Whether the first packet of its flow was let in. */
@@ -35,6 +37,8 @@ export interface Packet {
   readonly hasPeer: boolean;
   /** The type of the destination address for this host; `local` is its own. */
   readonly addressType: 'local' | 'unicast' | 'broadcast';
+  /** Whether it is for this host by a routing table that the type does not know. */
+  readonly isDelivered?: boolean;
   /** Whether there is any socket for the packet. */
   readonly listener: boolean;
   readonly iif: string;
@@ -66,7 +70,7 @@ interface Stored {
 
 const PROTOCOLS = { icmp: 1, igmp: 2, tcp: 6, udp: 17, 'ipv6-icmp': 58 } as const;
 const CT_STATE = { invalid: 1, established: 2, related: 4, new: 8 } as const;
-const CT_STATUS = { assured: 4, confirmed: 8 } as const;
+const CT_STATUS = { assured: 4, confirmed: 8, dnat: 32 } as const;
 const NOBODY = 65534;
 const ADDRESS_TYPES = { unicast: 1, local: 2, broadcast: 3 } as const;
 const MS = 1e6;
@@ -90,7 +94,9 @@ type Final = { readonly code: 'accept' | 'drop' } | Extract<Step, { code: 'rejec
 interface Flight {
   readonly packet: Packet;
   readonly network: Buffer;
-  readonly transport: Buffer;
+  /** At the hook where the packet is. */
+  transport: Buffer;
+  isTranslated: boolean;
   readonly registers: Buffer;
   readonly logs: Outcome['logs'][number][];
   mark: number;
@@ -170,12 +176,17 @@ export class Machine {
       packet,
       network: networkHeader(packet),
       transport: transportHeader(packet),
+      isTranslated: false,
       registers: Buffer.alloc(64),
       logs: [],
       mark: packet.mark,
     };
-    const hooks = packet.addressType === 'unicast' ? ['prerouting'] : ['prerouting', 'input'];
-    for (const hook of hooks) {
+    const isRouted = packet.addressType === 'unicast' && !packet.isDelivered;
+    for (const hook of isRouted ? ['prerouting'] : ['prerouting', 'input']) {
+      // the chain at prerouting comes before DNAT
+      const { dport, sentTo = dport } = packet;
+      flight.isTranslated = hook !== 'prerouting' && sentTo !== dport;
+      flight.transport = transportHeader({ ...packet, dport: hook === 'prerouting' ? sentTo : dport });
       const chains = [...this.#chains.values()]
         .filter(chain => chain.hook?.name === hook)
         .sort((a, b) => (a.hook?.priority ?? 0) - (b.hook?.priority ?? 0));
@@ -222,7 +233,8 @@ export class Machine {
     for (const expression of expressions) {
       const step = this.#evaluate(expression, flight);
       if (step === BREAK) return undefined;
-      if (step !== undefined) return step;
+      // a map may say `continue`, and then the rest of the rule counts
+      if (step !== undefined && step.code !== 'continue') return step;
     }
     return undefined;
   }
@@ -256,14 +268,18 @@ export class Machine {
         return undefined;
       case 'ct': {
         if (expression.key !== 'state' && packet.ctState === 'invalid') return BREAK; // no connection to ask
-        const value = ctOf(expression.key, packet);
+        const value = ctOf(expression.key, flight);
         store(registers, expression.dreg, value);
         return undefined;
       }
       case 'dynset':
         return this.#dynset(expression, flight);
       case 'fib':
-        store(registers, expression.dreg, host32(ADDRESS_TYPES[packet.addressType]));
+        store(
+          registers,
+          expression.dreg,
+          host32(ADDRESS_TYPES[expression.result === 'daddr type' ? packet.addressType : 'unicast']),
+        );
         return undefined;
       case 'immediate':
         if ('verdict' in expression) return expression.verdict;
@@ -411,7 +427,7 @@ function isInRange({ elements }: SetWithElements, key: Buffer): boolean {
   return last !== undefined && !last.end;
 }
 
-function ctOf(key: Extract<Expression, { kind: 'ct' }>['key'], packet: Packet): Buffer {
+function ctOf(key: Extract<Expression, { kind: 'ct' }>['key'], { packet, isTranslated }: Flight): Buffer {
   switch (key) {
     case 'state':
       return host32(CT_STATE[packet.ctState]);
@@ -420,7 +436,8 @@ function ctOf(key: Extract<Expression, { kind: 'ct' }>['key'], packet: Packet): 
     case 'status':
       return host32(
         (packet.ctStatusConfirmed ? CT_STATUS.confirmed : 0) |
-          (packet.ctStatusAssured ? CT_STATUS.assured : 0),
+          (packet.ctStatusAssured ? CT_STATUS.assured : 0) |
+          (isTranslated ? CT_STATUS.dnat : 0),
       );
   }
 }

@@ -1,10 +1,10 @@
-/** Whose the elements of a set are, by its name alone: the kernel keeps no other word about it. */
+/** The owner of a set's elements, by the set's name alone: the kernel keeps no other word about it. */
 import t from 'tap';
 import { compile } from '../../src/ruleset/compile.ts';
 import { holds, ownerOf } from '../../src/ruleset/names.ts';
 import { read } from './arbitrary.ts';
 
-t.test('each set of ours is known by its name, whatever services are called', t => {
+t.test('each set of ours is known by its name, with any names of services', t => {
   const names = ['ssh', 'knockers', 'started', 'ports', 'clients', 'x_users', 'allowed_ipv4'];
   const services = Object.fromEntries(
     names.map((name, index) => [

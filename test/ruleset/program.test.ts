@@ -1,4 +1,6 @@
-/** What status, diff and the loader read back from a table alone, whatever order the kernel lists it in. */
+/**
+ * The program that status, diff and the loader read back from a table alone, in any order in which the kernel lists it.
+ */
 
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
@@ -6,10 +8,10 @@ import t from 'tap';
 import type { Config } from '../../src/config/types.ts';
 import { formatPortRange, mergePortRanges } from '../../src/inet/port.ts';
 import type { Ruleset } from '../../src/nftables/ruleset.ts';
-import { compile } from '../../src/ruleset/compile.ts';
+import { compile, programOf } from '../../src/ruleset/compile.ts';
 import { differences } from '../../src/ruleset/describe.ts';
 import { names } from '../../src/ruleset/names.ts';
-import { decompile, guardedPorts, programOf, tokenPlaces } from '../../src/ruleset/program.ts';
+import { decompile, guardedPorts, tokenPlaces } from '../../src/ruleset/program.ts';
 import { emptyStatus, readStatus } from '../../src/ruleset/status.ts';
 import { config, KNOCKS, read, type Written, written } from './arbitrary.ts';
 
@@ -28,7 +30,7 @@ function reordered(ruleset: Ruleset): Ruleset {
 
 /** Both orders must say the same. */
 function ofBoth<T>(config: Config, readBack: (ruleset: Ruleset) => T): T {
-  const ruleset = compile(config, '1.2.3');
+  const ruleset = { ...compile(config, '1.2.3') }; // a copy, as the kernel gives it: its program is not known
   const value = readBack(ruleset);
   assert.deepEqual(readBack(reordered(ruleset)), value, 'in another order');
   return value;
@@ -36,7 +38,7 @@ function ofBoth<T>(config: Config, readBack: (ruleset: Ruleset) => T): T {
 
 const texts = (ranges: Config['public']) => mergePortRanges(ranges).map(formatPortRange);
 
-t.test('what a configuration means is read back from its table', t => {
+t.test('the meaning of a configuration is read back from its table', t => {
   fc.assert(
     fc.property(config, config => assert.deepEqual(ofBoth(config, decompile), programOf(config))),
     { numRuns: 300 },
@@ -44,7 +46,7 @@ t.test('what a configuration means is read back from its table', t => {
   t.end();
 });
 
-t.test('users with tokens and services that only tell are read back, too', t => {
+t.test('users with tokens and services without ports are read back, too', t => {
   const config = read({
     services: {
       ssh: {
@@ -119,7 +121,7 @@ t.test('a fresh table has its services, nobody in them, and nothing counted', t 
   t.end();
 });
 
-t.test('clients that somebody added by hand are told, for ever where they have no time-out', t => {
+t.test('clients that somebody added by hand are reported, for good if they have no time-out', t => {
   const ruleset = compile(
     read({
       services: { admin: { ports: [22], sequences: { alice: ['7001/tcp', '7003/tcp'] } } },
@@ -166,7 +168,7 @@ function change(
   return differences(decompile(reordered(ruleset(BASE))), programOf(read(file)));
 }
 
-/** One edit of the file, and what is told of it. */
+/** One edit of the file, and the report on it. */
 const EDITS: readonly (readonly [Parameters<typeof change>[0], string, unknown, unknown])[] = [
   [
     f => (f.services.ssh = { ...f.services.ssh, ports: [22, '2222-2223/tcp'] }),
@@ -231,12 +233,12 @@ const EDITS: readonly (readonly [Parameters<typeof change>[0], string, unknown, 
 ];
 
 for (const [edit, key, before, after] of EDITS)
-  t.test(`a change of ${key} is told as that`, t => {
+  t.test(`a change of ${key} is reported as such`, t => {
     t.strictSame(change(edit), [{ key, before, after }]);
     t.end();
   });
 
-t.test('networks that touch are told alike in whatever order the kernel lists them', t => {
+t.test('networks that touch have the same text in any order in which the kernel lists them', t => {
   const ruleset = compile(
     read({ ...BASE, allow: ['192.0.2.1', '192.0.2.2', '192.0.2.4/30', '192.0.2.8'] }),
     '0',
@@ -269,8 +271,8 @@ t.test('tables that differ have a difference to tell, those that do not have non
         }));
         return JSON.stringify([table, byName(sets), byName(plain)]);
       };
-      const told = differences(decompile(before), programOf(read(b)));
-      // the settings of services show only where there is one
+      const told = differences(decompile({ ...before }), programOf(read(b)));
+      // the settings of services show only if there is one
       if (program(before) === program(after)) assert.deepEqual(told, []);
       else assert.notDeepEqual(told, []);
     }),
@@ -283,7 +285,7 @@ t.test('no difference and no status ever holds a port of a sequence', t => {
   const secret = new RegExp(`\\b(${KNOCKS.map(knock => knock.split('/')[0]).join('|')})\\b`);
   fc.assert(
     fc.property(written, written, (a, b) => {
-      const [before, after] = [compile(read(a), '1'), compile(read(b), '1')];
+      const [before, after] = [{ ...compile(read(a), '1') }, { ...compile(read(b), '1') }];
       for (const told of [
         differences(decompile(before), decompile(after)),
         differences(undefined, decompile(after)),

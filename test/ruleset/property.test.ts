@@ -75,7 +75,7 @@ const oddity: fc.Arbitrary<Partial<Packet>> = fc.oneof(
   },
 );
 
-/** What a client does: `next` is a right knock, if one is right. */
+/** A client's action: `next` is a right knock, if one is right. */
 type Target = { readonly next: number } | { readonly port: Port };
 const target: fc.Arbitrary<Target> = fc.oneof(
   { weight: 6, arbitrary: fc.nat(3).map(next => ({ next })) },
@@ -274,7 +274,7 @@ t.test('every packet does what the rules of the game say', async t => {
   );
 });
 
-t.test('the status tells who is in, who is knocking, how far and for how long', async () => {
+t.test('the status says which clients are in, which are knocking, how far and for how long', async () => {
   fc.assert(
     fc.property(config, stream, (config, events) => {
       const { machine, model } = play(config, events);
@@ -328,6 +328,39 @@ function knock(dport: number, more: Partial<Packet> = {}): Packet {
   return { ...SYN, dport, ...more };
 }
 
+t.test('what only input can know to be for a guarded port meets its guard there, once', async t => {
+  const { saddr } = SYN;
+  for (const hook of ['input', 'prerouting'])
+    for (const policy of ['accept', 'drop']) {
+      const begin = (more: Readonly<Record<string, unknown>> = {}) =>
+        one({ ssh: SSH, web: { ports: [443], sequence: [9001, 9003, 9005] } }, { hook, policy, ...more })
+          .machine;
+      for (const [what, packet] of [
+        ['a helper redirects it', knock(22, { ctState: 'related', sentTo: 4000 })],
+        ['an address of another routing table', knock(22, { addressType: 'unicast', isDelivered: true })],
+      ] as const) {
+        const which = `${hook}, ${policy}: ${what}`;
+        const machine = begin();
+        const { counters } = machine;
+        t.equal(machine.receive(packet).verdict, 'drop', which);
+        machine.put(names.clients('web', 'ipv4'), { key: saddr, timeout: 10_000 });
+        t.equal(machine.receive(packet).verdict, 'drop', `${which}, in for another service`);
+        machine.put(names.clients('ssh', 'ipv4'), { key: saddr, timeout: 10_000 });
+        t.equal(machine.receive(packet).verdict, 'accept', `${which}, in`);
+        t.match(Object.fromEntries(counters), { ssh_refused: 2, ssh_accepted: 1, web_refused: 0 }, which);
+        t.equal(begin({ allow: ['192.0.2.1'] }).receive(packet).verdict, 'accept', `${which}, allowed`);
+        t.equal(begin({ interfaces: ['eth9'] }).receive(packet).verdict, 'accept', `${which}, elsewhere`);
+      }
+      const error = begin().receive({
+        ...knock(0),
+        protocol: 'icmp',
+        ctState: 'related',
+        ctStatusConfirmed: true,
+      });
+      t.equal(error.verdict, 'accept', `${hook}, ${policy}: an error about a connection`);
+    }
+});
+
 t.test(
   'a source that knocks faster than 20 a second, after 250 at once, is not looked at until it slows down',
   async t => {
@@ -368,7 +401,7 @@ t.test('a flood of first knocks from everywhere does not push out a client that 
   t.equal(machine.receive(knock(22)).verdict, 'accept');
 });
 
-t.test('a set of clients that is full lets in who is in, and nobody else', async t => {
+t.test('a full set of clients lets in those that are in, and nobody else', async t => {
   const { machine } = one({ ssh: SSH }, { limits: { clients: 1 } });
   for (const host of [1, 2]) {
     const from = { saddr: Buffer.from([198, 51, 100, host]) };

@@ -63,7 +63,7 @@ export class Diary {
     this.#write(line);
   }
 
-  /** What is about to be done to the server. */
+  /** Records the operation that is about to be done to the server. */
   operation(what: string): void {
     this.#operations.push(this.#write(`#${this.#operations.length + 1} ${what}`));
     this.count('operations');

@@ -4,6 +4,7 @@ import { eventsPath } from '../../src/host/hold.ts';
 import { until } from '../kernel/loaded.ts';
 import type { Running } from '../kernel/process.ts';
 import type { Numbers } from '../numbers.ts';
+import { environment, flags } from '../supervisor/unit.ts';
 import type { File } from './file.ts';
 import { pause, type Visited } from './visitors.ts';
 
@@ -36,6 +37,12 @@ export interface Disturbed extends Visited {
   readonly supervisorEnv: Readonly<Record<string, string>>;
 }
 
+/** As its unit does. */
+function startSupervisor({ world, env, supervisorEnv }: Disturbed): Running {
+  const words = [...flags, 'dist/knockd-nft.cjs', '--config', world.configFile, 'run'];
+  return world.start('server', process.execPath, words, { ...env, ...environment, ...supervisorEnv });
+}
+
 export class Disturber {
   readonly #here: Disturbed;
   readonly #next: Numbers;
@@ -51,11 +58,11 @@ export class Disturber {
 
   /** Saves the first file, and starts a supervisor. */
   static async begin(here: Disturbed, next: Numbers): Promise<Disturber> {
-    const { file, timeline, diary, world, env, supervisorEnv } = here;
+    const { file, timeline, diary } = here;
     diary.operation('the first file, and a supervisor');
     const settled = timeline.saves(file.rules);
     await file.save();
-    const disturber = new Disturber(here, next, world.startKnockd(['run'], { ...env, ...supervisorEnv }));
+    const disturber = new Disturber(here, next, startSupervisor(here));
     await disturber.#inForce();
     settled();
     disturber.#connectAllDeaf();
@@ -173,7 +180,7 @@ export class Disturber {
 
   /** Ends the supervisor, and starts another one, perhaps after an edit or damage meanwhile. */
   async #kill(): Promise<void> {
-    const { world, file, timeline, diary, used, env, supervisorEnv } = this.#here;
+    const { file, timeline, diary, used } = this.#here;
     const signal = this.#next.of<NodeJS.Signals>(['SIGKILL', 'SIGKILL', 'SIGTERM']);
     const lives = timeline.dies();
     diary.operation(`the supervisor ends by ${signal}`);
@@ -193,7 +200,7 @@ export class Disturber {
     // with table and supervisor the knowledge of uses is gone, and a client that keeps to the protocol has none so far ahead
     if (mended) used.length = 0;
     diary.operation('the supervisor starts');
-    this.#supervisor = world.startKnockd(['run'], { ...env, ...supervisorEnv });
+    this.#supervisor = startSupervisor(this.#here);
     await this.#inForce();
     settled();
     mended?.();

@@ -1,4 +1,4 @@
-/** Leaks a descriptor ten times a second, in a process that has to end by itself all the same. */
+/** Leaks a descriptor ten times a second, in a process that still has to end by itself. */
 import { openSync } from 'node:fs';
 
 setInterval(() => openSync('/dev/null', 'r'), 100).unref();

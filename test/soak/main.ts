@@ -34,7 +34,7 @@ if (cannotSoak) {
   process.exit(77);
 }
 
-/** What it saw, and how much. */
+/** Its observations, and their number. */
 function summary({ counts, samples, exposures }: Soaked): string {
   const longest = Math.max(0, ...exposures);
   return [

@@ -1,6 +1,7 @@
 /** Figures that must stay flat: the supervisor's memory and descriptors, files in its folders, elements of the kernel's sets. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { until } from '../kernel/loaded.ts';
 import type { World } from '../kernel/world.ts';
 import { descriptors, privateMemory } from '../process-figures.ts';
 
@@ -27,7 +28,11 @@ interface Listed {
 
 /** @param folders those that the units give to the supervisor */
 export async function measure(world: World, pid: number, folders: readonly string[]): Promise<Sample> {
-  const { stdout } = await world.run('server', 'nft', ['-j', 'list', 'ruleset']);
+  // it fails where a set is removed between its list of sets and their elements
+  const { stdout } = await until(
+    () => world.run('server', 'nft', ['-j', 'list', 'ruleset']),
+    ({ status }) => status === 0,
+  );
   const sets = (JSON.parse(stdout) as Listed).nftables.flatMap(({ set, map }) => set ?? map ?? []);
   const written = sets.filter(({ name }) => !KEPT_LONG.test(name));
   const files = folders

@@ -1,4 +1,4 @@
-/** Whoever should listen to the supervisor, and does not, keeps it from nothing. */
+/** A listener that does not listen to the supervisor keeps it from nothing. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';

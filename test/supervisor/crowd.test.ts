@@ -1,20 +1,15 @@
-/** What a supervisor with very many users takes. */
+/** The memory of a supervisor with very many users. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { GOOD, tokens, tokenWorld } from '../kernel/token-world.ts';
 import { skip } from './supervised.ts';
+import { environment, flags } from './unit.ts';
 
 const USERS = 1000;
 /** In bytes, at any time: of the process, with the thread that loads. */
 const MOST = 80_000_000;
-
-/** How the unit starts it. */
-const unit = readFileSync('systemd/knockd-nft.service', 'utf8');
-const flags =
-  /^ExecStart=\/usr\/lib\/knockd-nft\/bin\/node ((?:--\S+ )+)/m.exec(unit)?.[1]?.trim().split(' ') ?? [];
-const malloc = /^Environment=(MALLOC_.*)$/m.exec(unit)?.[1]?.split(' ') ?? [];
 
 const secretOf = (user: number) => createHash('sha256').update(`user ${user}`).digest('hex');
 
@@ -24,14 +19,14 @@ t.test(`a supervisor loads the tokens of ${USERS} users in less than 80 MB`, { s
   const users = Array.from({ length: USERS }, (_, user) => [`user${user}`, secretOf(user)]);
   const { ssh } = tokens.services;
   world.write({ services: { ssh: { ...ssh, tokens: Object.fromEntries(users) } } });
-  t.ok(flags.length > 0 && malloc.length > 0, `${malloc.join(' ')} node ${flags.join(' ')}`);
+  t.ok(flags.length > 0 && Object.keys(environment).length > 0, `node ${flags.join(' ')}`);
   const supervisor = world.start(
     'server',
     process.execPath,
     [...flags, 'dist/knockd-nft.cjs', '--config', world.configFile, 'run'],
-    { ...world.env, ...Object.fromEntries(malloc.map(setting => setting.split('='))) },
+    { ...world.env, ...environment },
   );
-  await supervisor.line(/"event":"loaded"/, 120_000);
+  await supervisor.line(/"event":"loaded"/);
   const kilobytes = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${supervisor.pid}/status`, 'utf8'))?.[1];
   const most = Number(kilobytes) * 1024;
   t.ok(most < MOST, `${Math.round(most / 1e6)} MB at most`);

@@ -1,4 +1,4 @@
-/** What is told late counts from when it happened. */
+/** An event that is reported late counts from when it happened. */
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { decodePackets } from '../../src/netlink/nflog.ts';
@@ -6,7 +6,7 @@ import { cameAt } from '../../src/supervisor/events.ts';
 import { knocks, skip, ssh, supervised } from './supervised.ts';
 
 t.test(
-  'who knocked, and was revoked, while the supervisor stood still is not put back',
+  'a client that knocked, and was revoked, while the supervisor stood still is not put back',
   { skip },
   async t => {
     const { world, supervisor, environment, event } = await supervised(t, { services: { ssh } });
@@ -37,17 +37,19 @@ t.test('an opening that ended while the supervisor stood still gets no fresh tim
   t.equal(await client.connect(world.server.ipv4, 22), 'silent');
 });
 
-t.test('a packet came when the kernel says, whatever became of the clock', async t => {
+t.test('a packet came when the kernel says, even if the clock was set since', async t => {
   const [now, clock, earliest] = [500_000, 1_800_000_000_000, 100_000];
   const at = (time: number | undefined) => cameAt({ time }, earliest, now, clock);
-  t.equal(at(clock - 3000), now - 3000);
-  t.equal(at(clock), now);
-  t.equal(at(undefined), earliest, 'unknown: the door is rather shut too early');
-  t.equal(at(clock + 1), earliest, 'the clock was set back since');
-  t.equal(at(clock - 3_600_000), earliest, 'the clock was set forward since');
+  const exactly = (moment: number) => ({ earliest: moment, latest: moment });
+  t.same(at(clock - 3000), exactly(now - 3000));
+  t.same(at(clock), exactly(now));
+  const inDoubt = { earliest, latest: now };
+  t.same(at(undefined), inDoubt, 'unknown: the door is rather shut too early');
+  t.same(at(clock + 1), inDoubt, 'the clock was set back since');
+  t.same(at(clock - 3_600_000), inDoubt, 'the clock was set forward since');
 });
 
-t.test('the time of a packet is read from what NFLOG sends', async t => {
+t.test('the time of a packet is read from the message of NFLOG', async t => {
   const [hour, microseconds] = [1_795_733_197n, 31_999n];
   const time = Buffer.alloc(20);
   time.writeUInt16LE(20, 0);

@@ -7,7 +7,7 @@ import { descriptors, privateMemory } from '../process-figures.ts';
 import { knocks, skip, ssh, supervised, until } from './supervised.ts';
 
 t.test('500 edits in a row, good and bad: the kernel ends up with the last good one', { skip }, async t => {
-  const { world, supervisor, event } = await supervised(t, { services: { ssh } });
+  const { world, supervisor, event } = await supervised(t, { services: { ssh } }, true);
   const next = numbers(42).below;
   const good = () => JSON.stringify({ services: { ssh: { ...ssh, ports: [1 + next(900)] } } });
   let memory = 0;
@@ -29,14 +29,19 @@ t.test('500 edits in a row, good and bad: the kernel ends up with the last good 
     }
   }
   world.write({ services: { ssh: { ...ssh, ports: [999] } } });
-  let line = await event('swapped', 30_000);
-  while (!line.msg.includes('-> 999/tcp')) line = await event('swapped', 30_000);
+  let line = await event('swapped');
+  while (!line.msg.includes('-> 999/tcp')) line = await event('swapped');
   const diff = await until(
     () => world.knockd(['diff']),
     ({ status }) => status === 0,
   );
   t.match(diff, { status: 0, stdout: '' });
-  t.ok(privateMemory(supervisor.pid) < memory * 1.5, 'memory does not grow');
+  // it gives back what a load took a little after the load
+  const now = await until(
+    async () => privateMemory(supervisor.pid),
+    kilobytes => kilobytes < memory * 1.5,
+  );
+  t.ok(now < memory * 1.5, `memory does not grow: ${memory} kB after 100 edits, ${now} kB now`);
   t.ok(descriptors(supervisor.pid) <= files + 8, 'no descriptor is leaked');
 });
 

@@ -11,7 +11,7 @@ const config = {
   },
 };
 
-t.test('a service without ports tells of knocks and tokens, and opens nothing', { skip }, async t => {
+t.test('a service without ports reports knocks and tokens, and opens nothing', { skip }, async t => {
   const world = await tokenWorld(t);
   const supervisor = await world.supervise(config);
   const client = world.host('client');
@@ -46,7 +46,7 @@ t.test('a service without ports tells of knocks and tokens, and opens nothing', 
   );
   const granted = await world.knockd(['grant', 'wake', '192.0.2.7'], { env: world.env });
   t.equal(granted.status, 64);
-  t.match(granted.stderr, /wake has no ports: it only tells of knocks/);
+  t.match(granted.stderr, /wake has no ports: it is only an event/);
   const revoked = await world.knockd(['revoke', 'wake', '--all'], { env: world.env });
   t.equal(revoked.status, 0, revoked.stderr);
   const rendered = await world.knockd(['render']);

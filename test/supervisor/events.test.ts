@@ -33,29 +33,25 @@ t.test(
   },
 );
 
-t.test(
-  'whoever reads that it is loaded is heard from then on',
-  { skip: skip || lacking('strace') },
-  async t => {
-    const world = await createWorld(t);
-    world.write({ services: { ssh } });
-    const log = `${world.configFile}.strace`;
-    const supervisor = world.start('server', 'strace', [
-      ...['-f', '-s', '2000', '-o', log, '-e', 'trace=sendto,sendmsg,write'],
-      ...['setpriv', '--pdeathsig', 'KILL'], // it ends with strace
-      ...[process.execPath, 'dist/knockd-nft.cjs', '--config', world.configFile, 'run'],
-    ]);
-    await supervisor.line(/"event":"loaded"/);
-    await until(
-      async () => readFileSync(log, 'utf8'),
-      text => text.includes('"event') && BIND.test(text),
-    );
-    const lines = readFileSync(log, 'utf8').split('\n');
-    const bound = lines.findIndex(line => BIND.test(line));
-    const told = lines.findIndex(line => line.includes('event') && line.includes('loaded'));
-    t.ok(bound >= 0 && bound < told, `bound in line ${bound}, told in line ${told}`);
-  },
-);
+t.test('a reader of "loaded" is heard from then on', { skip: skip || lacking('strace') }, async t => {
+  const world = await createWorld(t);
+  world.write({ services: { ssh } });
+  const log = `${world.configFile}.strace`;
+  const supervisor = world.start('server', 'strace', [
+    ...['-f', '-s', '2000', '-o', log, '-e', 'trace=sendto,sendmsg,write'],
+    ...['setpriv', '--pdeathsig', 'KILL'], // it ends with strace
+    ...[process.execPath, 'dist/knockd-nft.cjs', '--config', world.configFile, 'run'],
+  ]);
+  await supervisor.line(/"event":"loaded"/);
+  await until(
+    async () => readFileSync(log, 'utf8'),
+    text => text.includes('"event') && BIND.test(text),
+  );
+  const lines = readFileSync(log, 'utf8').split('\n');
+  const bound = lines.findIndex(line => BIND.test(line));
+  const told = lines.findIndex(line => line.includes('event') && line.includes('loaded'));
+  t.ok(bound >= 0 && bound < told, `bound in line ${bound}, told in line ${told}`);
+});
 
 t.test('as text, an opening is one readable line', { skip }, async t => {
   const { world, supervisor } = await supervised(t, {
@@ -74,17 +70,18 @@ t.test('as text, an opening is one readable line', { skip }, async t => {
   );
 });
 
-t.test('no line of the journal tells a sequence', { skip }, async t => {
+t.test('no line of the journal shows a sequence', { skip }, async t => {
   const { world, supervisor, event } = await supervised(t, { services: { ssh } });
   world.write({ services: { ssh: { ...ssh, sequence: [11111, 2345, 3456, 1234] } } });
   t.match((await event('swapped')).msg, /services\.ssh\.sequence: changed/);
   world.write('{ "services": { "ssh": { "ports": [22], "sequence": [10000, 2345, 2345, 3456] } } }');
   await event('invalid');
-  t.notMatch(supervisor.lines().join('\n'), /10000|2345|3456|11111/);
+  const lines = supervisor.lines().map(line => line.replace(/"time":\d+,/, '')); // any digits, by chance
+  t.notMatch(lines.join('\n'), /10000|2345|3456|11111/);
 });
 
 t.test(
-  'a group that another program holds is told, and the rest goes on without events',
+  'a group that another program holds is reported, and the rest goes on without events',
   { skip },
   async t => {
     const { world, supervisor } = await supervised(t, { services: { ssh } });
@@ -120,9 +117,16 @@ t.test('events that did not fit are counted', { skip }, async t => {
   supervisor.signal('SIGCONT');
   // what is missing is seen when the next one comes, for which there is room again
   const next = setInterval(() => void client.flood({ ...flood, count: 1 }), 200);
-  const { count } = await event('lost', 60_000).finally(() => clearInterval(next));
+  const { count } = await event('lost').finally(() => clearInterval(next));
   t.ok(Number(count) > 0 && Number(count) < packets, `${count} of ${packets}`);
-  await client.knock(world.server.ipv4, knocks);
-  t.match(await event('opened'), { service: 'ssh' }, 'and it goes on');
+  // the supervisor may still be reading, so that there is no room for one more
+  const opened = event('opened');
+  let isOver = false;
+  const over = () => {
+    isOver = true;
+  };
+  void opened.then(over, over);
+  while (!isOver) await client.knock(world.server.ipv4, knocks);
+  t.match(await opened, { service: 'ssh' }, 'and it goes on');
   t.equal((await supervisor.stop()).status, 0);
 });

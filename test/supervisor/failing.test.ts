@@ -1,4 +1,4 @@
-/** A load that fails is told, tried again, and done as soon as it can be. */
+/** A load that fails is reported, tried again, and done as soon as it can be. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -16,7 +16,7 @@ async function made(t: Test): Promise<{ readonly world: World; readonly env: Rec
 
 const isLoaded = (rules: string) => rules.includes('tcp . 22 : goto guard_ssh');
 
-t.test('a foreign table of our name keeps it from loading only as long as it is there', { skip }, async t => {
+t.test('a foreign table of our name keeps it from loading only while it is there', { skip }, async t => {
   const { world, env } = await made(t);
   await world.nft('add table inet knockd');
   const supervisor = world.startKnockd(['run'], env);
@@ -34,7 +34,7 @@ t.test('a foreign table of our name keeps it from loading only as long as it is 
 });
 
 t.test(
-  'a last good file that fails to load is told as that, and loaded when it can be',
+  'a last good file that fails to load is reported as such, and loaded when it can be',
   { skip },
   async t => {
     const { world, env } = await made(t);
@@ -52,7 +52,7 @@ t.test(
 );
 
 t.test(
-  'a file that its user may not read is told, and loaded as soon as he may',
+  'a file that its user may not read is reported, and loaded as soon as the user may read it',
   { skip: skip || process.getuid?.() !== 0 ? skip || 'needs root to become somebody else' : false },
   async t => {
     const { world, env } = await made(t);

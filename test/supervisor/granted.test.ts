@@ -1,10 +1,10 @@
-/** Who is let in or out by hand is in the journal. */
+/** Grants and revocations by hand are in the journal. */
 import t from 'tap';
 import { knocks, skip, ssh, supervised } from './supervised.ts';
 
 const admin = { ports: [8443], sequences: { alice: [7001, 7003, 7005] }, openFor: '1m' };
 
-t.test('a grant and what is revoked are told, once each', { skip }, async t => {
+t.test('a grant and a revocation are reported, once each', { skip }, async t => {
   const { world, event, events } = await supervised(t, { services: { ssh, admin } });
   const [client, server] = [world.client, world.server];
   t.equal((await world.knockd(['grant', 'ssh', client.ipv4])).status, 0);
@@ -28,7 +28,7 @@ t.test('a grant and what is revoked are told, once each', { skip }, async t => {
   );
 });
 
-t.test('what is done with nft is told, too', { skip }, async t => {
+t.test('changes with nft are reported, too', { skip }, async t => {
   const { world, event } = await supervised(t, { services: { ssh } });
   const nft = (words: string) => world.run('server', 'nft', [words]);
   t.equal((await nft('add element inet knockd ssh_clients_ipv4 { 192.0.2.7 }')).status, 0);
@@ -39,32 +39,36 @@ t.test('what is done with nft is told, too', { skip }, async t => {
   t.match(await event('revoked'), { service: 'ssh', client: '192.0.2.7' });
 });
 
-t.test('knocks, what goes with its service, and what is put back are neither', { skip }, async t => {
-  const { world, event, events } = await supervised(t, { services: { ssh, admin } });
-  t.equal((await world.knockd(['grant', 'admin', world.client.ipv4])).status, 0);
-  await event('granted');
-  await world.host('client').knock(world.server.ipv4, knocks);
-  await event('opened');
-  t.equal((await world.run('server', 'nft', ['flush', 'ruleset'])).status, 0);
-  t.match(await event('restored'), { clients: 2 });
-  const { stdout } = await world.run('server', 'nft', [
-    'list',
-    'set',
-    'inet',
-    'knockd',
-    'admin_clients_ipv4',
-  ]);
-  t.match(stdout, /comment "granted"/);
-  world.write({ services: { ssh: { ...ssh, openFor: '10s' } } });
-  await event('swapped');
-  world.write({ services: { ssh: { ...ssh, singleUse: true } } });
-  await event('swapped');
-  world.write({ services: { ssh }, prefix: { ipv4: 24 } });
-  await event('swapped');
-  t.same(events().filter(({ event }) => event === 'revoked' || event === 'granted').length, 1);
-});
+t.test(
+  'knocks, clients that go with their service, and clients that are put back are neither',
+  { skip },
+  async t => {
+    const { world, event, events } = await supervised(t, { services: { ssh, admin } });
+    t.equal((await world.knockd(['grant', 'admin', world.client.ipv4])).status, 0);
+    await event('granted');
+    await world.host('client').knock(world.server.ipv4, knocks);
+    await event('opened');
+    t.equal((await world.run('server', 'nft', ['flush', 'ruleset'])).status, 0);
+    t.match(await event('restored'), { clients: 2 });
+    const { stdout } = await world.run('server', 'nft', [
+      'list',
+      'set',
+      'inet',
+      'knockd',
+      'admin_clients_ipv4',
+    ]);
+    t.match(stdout, /comment "granted"/);
+    world.write({ services: { ssh: { ...ssh, openFor: '10s' } } });
+    await event('swapped');
+    world.write({ services: { ssh: { ...ssh, singleUse: true } } });
+    await event('swapped');
+    world.write({ services: { ssh }, prefix: { ipv4: 24 } });
+    await event('swapped');
+    t.same(events().filter(({ event }) => event === 'revoked' || event === 'granted').length, 1);
+  },
+);
 
-t.test('who was revoked is not put back, however soon the table goes', { skip }, async t => {
+t.test('a revoked client is not put back, however soon the table goes', { skip }, async t => {
   const { world, supervisor, environment, event } = await supervised(t, { services: { ssh, admin } });
   const who = async (service: string) => {
     const { stdout } = await world.knockd(['status', '--json']);

@@ -1,4 +1,4 @@
-/** What the supervisor decides, without a clock, a file or a kernel. */
+/** The supervisor's decisions, without a clock, a file or a kernel. */
 import fc from 'fast-check';
 import t from 'tap';
 import type { Problem } from '../../src/config/problems.ts';
@@ -7,16 +7,27 @@ import { decide, type Effect, type Event } from '../../src/supervisor/intent.ts'
 import { first, type State } from '../../src/supervisor/state.ts';
 import { statusLine, troubles } from '../../src/supervisor/status-line.ts';
 
-const BESIDE = { tokens: { is: 'none' }, stream: undefined, nowhere: false, unkept: false } as const;
+const BESIDE = {
+  tokens: { is: 'none' },
+  stream: undefined,
+  notes: undefined,
+  nowhere: false,
+  unkept: false,
+  silent: undefined,
+} as const;
 
 const FILE = '/etc/knockd-nft.json';
 const problem: Problem = { severity: 'error', file: FILE, line: 2, column: 3, message: 'is wrong' };
 const inForce = { generation: 7, table: 'knockd', services: ['ssh'], events: [], group: 22 };
 const held: Hold = { reason: 'unloaded by hand', until: null };
 
-type Step = Event extends infer E ? (E extends unknown ? Omit<E, 'now' | 'hold'> : never) : never;
+type Step = Event extends infer E
+  ? E extends unknown
+    ? Omit<E, 'now' | 'hold' | 'isFileNew'>
+    : never
+  : never;
 
-const tick: Step = { is: 'tick' };
+const tick: Step = { is: 'tick', isSame: false };
 const changed: Step = { is: 'changed' };
 const loaded: Step = { is: 'loaded', inForce, unchanged: false };
 const invalid: Step = { is: 'invalid', problems: [problem], missing: false };
@@ -29,19 +40,25 @@ class Machine {
   state: State = first(FILE);
   now = 0;
   hold: Hold | undefined;
+  isFileNew = false;
   effects: readonly Effect[] = [];
 
   /** The effects of these events, in words; those that only ask or listen are left out. */
   do(...steps: readonly Step[]): string[] {
     return steps.flatMap(step => {
-      const decision = decide(this.state, { ...step, now: this.now, hold: this.hold });
+      const decision = decide(this.state, {
+        ...step,
+        now: this.now,
+        hold: this.hold,
+        isFileNew: this.isFileNew,
+      });
       this.state = decision.state;
       this.effects = decision.effects;
       return decision.effects.flatMap(words);
     });
   }
 
-  /** One tick after so many seconds. */
+  /** One tick after this number of seconds. */
   after(seconds: number): string[] {
     this.now += seconds * 1000;
     return this.do(tick);
@@ -87,7 +104,7 @@ t.test('it begins with the file, and is ready when the ruleset stands', async t 
   t.same(machine.after(1), []);
 });
 
-t.test('a load that fails is tried again after growing pauses, told once, until it succeeds', async t => {
+t.test('a load that fails is tried again after growing pauses, reported once, until it succeeds', async t => {
   const machine = standing();
   t.same(machine.do(changed, failed), ['load file', `error: cannot load ${FILE}: no memory; trying again`]);
   const pauses: number[] = [];
@@ -113,31 +130,34 @@ t.test('a change of the file is loaded at once, however long the pause would be'
   t.same(machine.do(changed), ['load file']);
 });
 
-t.test('another reason for the failure is told, too', async t => {
+t.test('another reason for the failure is reported, too', async t => {
   const machine = standing();
   machine.do(changed, failed);
   machine.after(1);
   t.match(machine.do({ is: 'failed', message: 'no descriptor' }), [/no descriptor/]);
 });
 
-t.test('a file that is not valid is told after a moment, and not read again before it changes', async t => {
-  const machine = standing();
-  t.same(machine.do(changed, invalid), ['load file']);
-  t.same(machine.effects, [{ do: 'wake', at: 100 }]);
-  t.same(machine.after(0.1), ['tell invalid']);
-  t.equal(machine.status, `guarding ssh; 0 in; NOT in force: ${FILE}:2:3: is wrong`);
-  for (let minute = 0; minute < 60; minute++) t.same(machine.after(60), []);
-  t.same(machine.do(changed), ['load file']);
-});
+t.test(
+  'a file that is not valid is reported after a moment, and not read again before it changes',
+  async t => {
+    const machine = standing();
+    t.same(machine.do(changed, invalid), ['load file']);
+    t.same(machine.effects, [{ do: 'wake', at: 100 }]);
+    t.same(machine.after(0.1), ['tell invalid']);
+    t.equal(machine.status, `guarding ssh; 0 in; NOT in force: ${FILE}:2:3: is wrong`);
+    for (let minute = 0; minute < 60; minute++) t.same(machine.after(60), []);
+    t.same(machine.do(changed), ['load file']);
+  },
+);
 
-t.test('of a file that is being written nothing is told', async t => {
+t.test('nothing is reported about a file that is being written', async t => {
   const machine = standing();
   t.same(machine.do(changed, invalid, changed), ['load file', 'load file']);
   t.same(machine.do(changed, invalid), ['load file'], 'it changed while it was read');
   t.same(machine.do(loaded), ['accept as load']);
 });
 
-t.test('where nothing is in force the last good file is, and the file is still tried', async t => {
+t.test('if nothing is in force, the last good file is loaded, and the file is still tried', async t => {
   const machine = new Machine();
   t.same(machine.do(tick, failed), [
     'load file',
@@ -155,7 +175,7 @@ t.test('where nothing is in force the last good file is, and the file is still t
   t.match(machine.status, /is in force$/);
 });
 
-t.test('a last good file that fails to load is told as that, and tried again', async t => {
+t.test('a last good file that fails to load is reported as such, and tried again', async t => {
   const machine = new Machine();
   machine.do(tick, invalid);
   t.same(machine.after(0.1), ['tell invalid', 'load last good']);
@@ -169,7 +189,7 @@ t.test('a last good file that fails to load is told as that, and tried again', a
   ]);
 });
 
-t.test('that there is no last good file, or none that is valid, is told as that', async t => {
+t.test('if there is no last good file, or none that is valid, the message says so', async t => {
   const machine = new Machine();
   machine.do(tick, invalid);
   machine.after(0.1);
@@ -187,7 +207,7 @@ t.test('that there is no last good file, or none that is valid, is told as that'
   t.match(machine.do(invalid), [/neither is the last good one: .*is wrong/]);
 });
 
-t.test('what another program changes is put back, from what is in force', async t => {
+t.test('a change by another program is undone, from the configuration in force', async t => {
   const machine = standing();
   t.same(machine.do(seen(8)), ['load in force']);
   t.same(machine.do({ is: 'loaded', inForce: { ...inForce, generation: 9 }, unchanged: false }), [
@@ -197,27 +217,30 @@ t.test('what another program changes is put back, from what is in force', async 
   t.same(machine.do(seen(9)), []);
 });
 
-t.test('somebody who changes it all the time is met more and more slowly, and STATUS says so', async t => {
-  const machine = standing();
-  let generation = 7;
-  const repairs: number[] = [];
-  for (let second = 0; second < 300; second++) {
-    const begun = [...machine.after(1), ...machine.do(seen(++generation))];
-    if (!begun.includes('load in force')) {
-      t.match(
-        machine.status,
-        /should guard ssh; .*NOT in force: another program keeps changing table inet knockd/,
-      );
-      continue;
+t.test(
+  'a program that changes it all the time is answered more and more slowly, and STATUS says so',
+  async t => {
+    const machine = standing();
+    let generation = 7;
+    const repairs: number[] = [];
+    for (let second = 0; second < 300; second++) {
+      const begun = [...machine.after(1), ...machine.do(seen(++generation))];
+      if (!begun.includes('load in force')) {
+        t.match(
+          machine.status,
+          /should guard ssh; .*NOT in force: another program keeps changing table inet knockd/,
+        );
+        continue;
+      }
+      repairs.push(second);
+      machine.do({ is: 'loaded', inForce: { ...inForce, generation: ++generation }, unchanged: false });
     }
-    repairs.push(second);
-    machine.do({ is: 'loaded', inForce: { ...inForce, generation: ++generation }, unchanged: false });
-  }
-  t.same(repairs.slice(0, 10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-  t.ok(repairs.length < 5 * 15, `${repairs.length} repairs in 300 s`);
-  const pauses = repairs.slice(1).map((second, index) => second - (repairs[index] ?? 0));
-  t.ok(Math.max(...pauses) <= 30);
-});
+    t.same(repairs.slice(0, 10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    t.ok(repairs.length < 5 * 15, `${repairs.length} repairs in 300 s`);
+    const pauses = repairs.slice(1).map((second, index) => second - (repairs[index] ?? 0));
+    t.ok(Math.max(...pauses) <= 30);
+  },
+);
 
 t.test('a repair that fails is tried after growing pauses, and forgotten when it succeeded', async t => {
   const machine = standing();
@@ -233,8 +256,34 @@ t.test('a repair that fails is tried after growing pauses, and forgotten when it
   }
   t.equal(loads, 5, '1, 2, 4, 8, 16 s');
   machine.after(30);
-  t.same(machine.do(loaded), ['accept as repair']);
+  const after = { ...inForce, generation: 68 }; // a load comes after the generation that it mends
+  t.same(machine.do({ ...loaded, inForce: after }), ['accept as repair']);
   t.equal(machine.status, `guarding ssh; 0 in; ${FILE} is in force`);
+});
+
+t.test('a table that is removed during a load is put back as soon as that ends', async t => {
+  for (const [made, removed] of [
+    [9, 10],
+    [0xffff_ffff, 1], // the number wraps around
+  ] as const) {
+    const machine = standing();
+    machine.do(seen(8));
+    t.same(machine.do(seen(removed)), []);
+    t.same(machine.do({ ...loaded, inForce: { ...inForce, generation: made } }), [
+      'accept as repair',
+      'load in force',
+    ]);
+    t.same(machine.do({ ...loaded, inForce: { ...inForce, generation: removed + 1 } }), ['accept as repair']);
+  }
+});
+
+t.test('one more load is enough, even if the kernel counts its generations from the start', async t => {
+  const machine = standing();
+  t.same(machine.do(seen(50_000)), ['load in force']);
+  const anew = { ...loaded, inForce: { ...inForce, generation: 3 } };
+  t.same(machine.do(anew), ['accept as repair', 'load in force']);
+  t.same(machine.do(anew), ['accept as repair']);
+  t.same(machine.do(seen(3)), []);
 });
 
 t.test('a file that cannot be loaded does not keep the table from being put back', async t => {
@@ -245,7 +294,20 @@ t.test('a file that cannot be loaded does not keep the table from being put back
   t.match(machine.status, /^guarding ssh; 0 in; NOT in force: cannot load/);
 });
 
-t.test('nothing is loaded while it is held; then the file is, whatever it says by then', async t => {
+t.test(
+  'a new file comes before a repair, before it is reported; one that is not valid keeps no repair waiting',
+  async t => {
+    const machine = standing();
+    machine.isFileNew = true;
+    t.same(machine.after(1), [], 'nothing to repair');
+    t.same(machine.do(seen(9)), ['load file']);
+    t.same(machine.do(invalid), ['load in force']);
+    machine.do(loaded);
+    t.match(machine.status, /^guarding ssh/);
+  },
+);
+
+t.test('nothing is loaded during a hold; afterwards the file is, as it is by then', async t => {
   const machine = standing();
   machine.hold = held;
   t.same(machine.do(changed), ['tell held']);
@@ -256,7 +318,7 @@ t.test('nothing is loaded while it is held; then the file is, whatever it says b
   t.same(machine.after(1), ['load file']);
 });
 
-t.test('a hold that follows upon another at once is told, too', async t => {
+t.test('a hold that follows another at once is reported, too', async t => {
   const machine = standing();
   const trial = { reason: 'trying /etc/knockd-nft.json.new', until: 60_000 };
   machine.hold = trial;
@@ -284,7 +346,7 @@ t.test('a load that met a hold is done when that is over', async t => {
 });
 
 t.test(
-  'a kernel that cannot be asked is asked again after growing pauses, and what was missed is mended',
+  'a kernel that cannot be asked is asked again after growing pauses, and missed changes are mended',
   async t => {
     const machine = standing();
     machine.after(1);
@@ -315,7 +377,22 @@ t.test('an answer that does not come is asked for on another socket', async t =>
   t.match(machine.effects, [{ do: 'ask', anew: true }]);
 });
 
-t.test('a group of NFLOG that cannot be had is told once, and asked for again', async t => {
+t.test('a kernel that notifies of nothing is not asked, and of any commit it is', async t => {
+  const machine = standing();
+  const asks = (isSame: boolean) => {
+    machine.do({ is: 'tick', isSame });
+    return machine.effects.some(effect => effect.do === 'ask');
+  };
+  t.notOk(asks(true));
+  t.ok(asks(false));
+  machine.do(seen(7));
+  t.notOk(asks(true));
+  t.same(machine.do(seen(8)), ['load in force']);
+  machine.do({ is: 'loaded', inForce: { ...inForce, generation: 9 }, unchanged: false });
+  t.ok(asks(true), 'the last answer came before the load');
+});
+
+t.test('a group of NFLOG that is not available is reported once, and asked for again', async t => {
   const machine = standing();
   const taken: Step = {
     is: 'not listening',
@@ -334,13 +411,28 @@ t.test('a group of NFLOG that cannot be had is told once, and asked for again', 
 /** A world that fails as it likes, and the loads that it has begun. */
 interface Fate {
   readonly outcome: 'loaded' | 'invalid' | 'failed' | 'held';
-  readonly happens: 'nothing' | 'changed' | 'reload' | 'flush' | 'hold' | 'release';
+  readonly happens: Happening;
+  /** The same, while a load runs. */
+  readonly meanwhile: Happening;
   readonly wait: number;
 }
 
+type Happening = 'nothing' | 'changed' | 'reload' | 'flush' | 'hold' | 'release';
+
+const happening: fc.Arbitrary<Happening> = fc.constantFrom(
+  'nothing',
+  'nothing',
+  'changed',
+  'reload',
+  'flush',
+  'hold',
+  'release',
+);
+
 const fate: fc.Arbitrary<Fate> = fc.record({
   outcome: fc.constantFrom('loaded', 'invalid', 'failed', 'held'),
-  happens: fc.constantFrom('nothing', 'nothing', 'changed', 'reload', 'flush', 'hold', 'release'),
+  happens: happening,
+  meanwhile: happening,
   wait: fc.integer({ min: 0, max: 40_000 }),
 });
 
@@ -348,9 +440,19 @@ const fate: fc.Arbitrary<Fate> = fc.record({
 class World {
   readonly machine = new Machine();
   generation = 1;
+  /** The kernel's answer, on its way and arrived. */
+  answer: number | undefined;
+  answered: number | undefined;
   content = 1;
-  /** Of the running load: what it took. */
-  job: { readonly source: string; readonly content: number } | undefined;
+  /** Of the running load: what it took, and what was in the kernel. */
+  job:
+    | {
+        readonly source: string;
+        readonly content: number;
+        readonly kernel: number | undefined;
+        readonly generation: number;
+      }
+    | undefined;
   loaded: number | undefined;
   kernel: number | undefined;
 
@@ -362,10 +464,24 @@ class World {
       if (this.machine.hold) throw new Error('a load while it is held');
       const content =
         effect.source === 'file' ? this.content : effect.source === 'in force' ? this.loaded : 0;
-      this.job = { source: effect.source, content: content ?? Number.NaN };
+      const { kernel, generation } = this;
+      this.job = { source: effect.source, content: content ?? Number.NaN, kernel, generation };
     }
-    const asks = this.machine.effects.some(effect => effect.do === 'ask');
-    if (asks) this.step(seen(this.generation));
+    if (this.machine.effects.some(effect => effect.do === 'ask')) this.answer = this.generation;
+  }
+
+  /** The kernel notifies of each commit. */
+  tick(): void {
+    this.step({ is: 'tick', isSame: this.answered === this.generation });
+  }
+
+  /** The kernel's answer arrives, if one is on its way. */
+  reply(): void {
+    const { answer } = this;
+    if (answer === undefined) return;
+    this.answer = undefined;
+    this.answered = answer;
+    this.step(seen(answer));
   }
 
   /** The running load ends. */
@@ -374,10 +490,15 @@ class World {
     if (!job) return;
     this.job = undefined;
     if (outcome === 'loaded') {
-      const unchanged = this.kernel === job.content;
-      if (!unchanged) this.generation++;
-      this.kernel = this.loaded = job.content;
-      this.step({ is: 'loaded', inForce: { ...inForce, generation: this.generation }, unchanged });
+      // a load that finds nothing to change commits nothing, so it does not see what happened since it read the kernel
+      const unchanged = job.kernel === job.content;
+      if (!unchanged) {
+        this.generation++;
+        this.kernel = job.content;
+      }
+      this.loaded = job.content;
+      const generation = unchanged ? job.generation : this.generation;
+      this.step({ is: 'loaded', inForce: { ...inForce, generation }, unchanged });
     } else this.step(outcome === 'invalid' ? invalid : outcome === 'failed' ? failed : { is: 'held' });
   }
 
@@ -392,7 +513,7 @@ class World {
     else if (what === 'release') this.machine.hold = undefined;
   }
 
-  /** STATUS says that the file is in force only where it is, as far as anybody told. */
+  /** STATUS says that the file is in force only if it is, as far as the events say. */
   expectTruth(): void {
     const { status, state } = this.machine;
     if (/is in force/.test(status) && !(this.loaded === this.content && state.file.is === 'done'))
@@ -402,17 +523,19 @@ class World {
 }
 
 t.test(
-  'whatever comes, once faults stop the file is in force, or the last good one and the reason told',
+  'with any events, once faults stop the file is in force, or the last good one with the reason reported',
   async () => {
     fc.assert(
       fc.property(fc.array(fate, { maxLength: 40 }), fc.boolean(), (fates, isValid) => {
         const world = new World();
-        world.step(tick);
-        for (const { outcome, happens, wait } of fates) {
+        world.tick();
+        for (const { outcome, happens, meanwhile, wait } of fates) {
           world.happen(happens);
           world.machine.now += wait;
-          world.step(tick);
+          world.tick();
           world.expectTruth();
+          world.happen(meanwhile);
+          world.reply();
           world.end(outcome);
           world.expectTruth();
         }
@@ -420,7 +543,8 @@ t.test(
         world.happen('changed');
         for (let second = 0; second < 70; second++) {
           world.machine.now += 1000;
-          world.step(tick);
+          world.tick();
+          world.reply();
           const fromFile = world.job?.source === 'file';
           world.end(isValid || !fromFile ? 'loaded' : 'invalid');
           world.expectTruth();

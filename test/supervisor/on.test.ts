@@ -27,7 +27,7 @@ t.test(
     );
     t.equal(on.lines().filter(it => it.startsWith('for ')).length, 1, 'once for each');
     await supervisor.stop('SIGKILL');
-    await on.line(/the supervisor ended the connection: what happens until it is back is not seen/);
+    await on.line(/the supervisor ended the connection: events until it is back are missed/);
     const successor = world.startKnockd(['run'], environment);
     await successor.line(/"event":"unchanged"/);
     await on.line(/waiting for "opened" of ssh/);
@@ -64,7 +64,7 @@ t.test('words that nobody can have meant are refused, before anything is done', 
   const { world, environment } = await supervised(t, { services: { ssh } });
   for (const [words, message] of [
     [['on', 'opend', '--', 'true'], /no event "opend"; the nearest is "opened"/],
-    [['on', 'loaded', '--service', 'ssh', '--', 'true'], /"loaded" is about no service/],
+    [['on', 'loaded', '--service', 'ssh', '--', 'true'], /"loaded" has no service/],
     [['on', 'opened'], /missing required argument/],
     [['on', 'opened', '--timeout', '0', '--', 'true'], /--timeout 0 .*from 1 s to 24 h/],
     [['on', 'opened', '--at-once', '0', '--', 'true'], /--at-once 0: expected a number from 1 to 100/],
@@ -74,6 +74,6 @@ t.test('words that nobody can have meant are refused, before anything is done', 
     t.match(stderr, message);
   }
   const on = world.startKnockd(['on', 'opened', '--service', 'shh', '--', 'true'], environment);
-  t.match(await on.line(/no service/), /there is no service "shh" in what is loaded now/);
+  t.match(await on.line(/no service/), /there is no service "shh" in the table that is loaded/);
   await on.stop();
 });

@@ -1,8 +1,20 @@
 /** `status` says who looks after the table. */
+import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
-import { skip, ssh, supervised } from './supervised.ts';
+import { type Supervised, skip, ssh, supervised, until } from './supervised.ts';
 
-t.test('status names the supervisor as long as it runs, and what holds it', { skip }, async t => {
+/** Asks until the supervisor that is known is the one with this process id. */
+async function knows(
+  { world, environment }: Supervised,
+  pid: number | undefined,
+): Promise<number | undefined> {
+  const ask = async () =>
+    JSON.parse((await world.knockd(['status', '--json'], { env: environment })).stdout).supervisor?.pid;
+  return until(ask, known => known === pid);
+}
+
+t.test('status names the supervisor while it runs, and the hold', { skip }, async t => {
   const { world, supervisor, environment } = await supervised(t, { services: { ssh } });
   const status = async () => {
     const { stdout } = await world.knockd(['status'], { env: environment });
@@ -21,4 +33,52 @@ t.test('status names the supervisor as long as it runs, and what holds it', { sk
   const alone = await status();
   t.equal(alone.json.supervisor, null);
   t.match(alone.text, /^supervisor: none runs/m);
+});
+
+t.test(
+  'a supervisor that other commands cannot know of says so, and is known as soon as it can be',
+  { skip },
+  async t => {
+    const here = await supervised(t, { services: { ssh } });
+    const { world, supervisor, environment } = here;
+    const note = join(environment.RUNTIME_DIRECTORY ?? '', 'supervisor.pid');
+    t.equal(await knows(here, supervisor.pid), supervisor.pid);
+    rmSync(note);
+    t.equal(await knows(here, supervisor.pid), supervisor.pid, 'a note that others removed is written again');
+
+    for (let isFolder = false; !isFolder; ) {
+      rmSync(note, { force: true });
+      try {
+        mkdirSync(note);
+        isFolder = true;
+      } catch {} // the supervisor was quicker
+    }
+    await supervisor.line(
+      /"msg":"other commands cannot know that a supervisor runs: EISDIR: .*trying again"/,
+    );
+    t.equal(await knows(here, undefined), undefined);
+    rmdirSync(note);
+    t.equal(await knows(here, supervisor.pid), supervisor.pid);
+    t.equal(
+      (await world.knockd(['unload'], { env: environment })).status,
+      1,
+      'so nobody unloads behind its back',
+    );
+    await supervisor.stop();
+  },
+);
+
+t.test('of two supervisors the first is known, and then the second', { skip }, async t => {
+  const here = await supervised(t, { services: { ssh } });
+  const { world, supervisor, environment } = here;
+  const second = world.startKnockd(['run'], environment);
+  await second.line(/"event":"unchanged"/);
+  t.equal(await knows(here, supervisor.pid), supervisor.pid);
+  await second.stop();
+  t.equal(await knows(here, supervisor.pid), supervisor.pid, 'also when the other one has ended');
+  const third = world.startKnockd(['run'], environment);
+  await third.line(/"event":"unchanged"/);
+  await supervisor.stop('SIGKILL');
+  t.equal(await knows(here, third.pid), third.pid, 'killed, it is followed by one that runs');
+  await third.stop();
 });

@@ -1,10 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Test } from 'tap';
-import type { Running } from '../kernel/process.ts';
+import { HUNG, type Running } from '../kernel/process.ts';
 import { createWorld, missing, type World } from '../kernel/world.ts';
+import * as unit from './unit.ts';
 
-/** What every test of the supervisor needs. */
+/** Shared by all tests of the supervisor. */
 export const skip = missing('namespaces', 'nft', 'knockd');
 
 export const ssh = { ports: [22], sequence: [10000, 2345, 3456, 1234], openFor: '30s' };
@@ -28,14 +29,21 @@ export interface Supervised {
   readonly events: () => readonly Line[];
 }
 
-/** A world with a supervisor on the server, which has loaded `config`. */
-export async function supervised(t: Test, config: object | string): Promise<Supervised> {
+/** A world with a supervisor on the server, which has loaded `config`. `asUnit` starts it as its unit does: memory depends on that. */
+export async function supervised(t: Test, config: object | string, asUnit = false): Promise<Supervised> {
   const world = await createWorld(t);
   world.write(config);
   const folder = dirname(world.configFile);
   const environment = { RUNTIME_DIRECTORY: join(folder, 'run'), STATE_DIRECTORY: join(folder, 'state') };
   mkdirSync(environment.RUNTIME_DIRECTORY, { recursive: true });
-  const supervisor = world.startKnockd(['run'], environment);
+  const supervisor = asUnit
+    ? world.start(
+        'server',
+        process.execPath,
+        [...unit.flags, 'dist/knockd-nft.cjs', '--config', world.configFile, 'run'],
+        { ...unit.environment, ...environment },
+      )
+    : world.startKnockd(['run'], environment);
   const event = async (name: string, timeout?: number): Promise<Line> =>
     JSON.parse(await supervisor.line(new RegExp(`"event":"${name}"`), timeout)) as Line;
   const events = () =>
@@ -47,11 +55,11 @@ export async function supervised(t: Test, config: object | string): Promise<Supe
   return { world, supervisor, environment, event, events };
 }
 
-/** Asks again until the answer is right, for at most `seconds`. Returns the last answer. */
+/** Asks again until the answer is right, until that counts as hung. Returns the last answer. */
 export async function until<T>(
   ask: () => Promise<T>,
   right: (answer: T) => boolean,
-  seconds = 60,
+  seconds = HUNG / 1000,
 ): Promise<T> {
   const end = Date.now() + seconds * 1000;
   for (;;) {

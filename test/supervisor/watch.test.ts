@@ -2,7 +2,7 @@
 import t from 'tap';
 import { knocks, skip, ssh, supervised } from './supervised.ts';
 
-t.test('watch shows at once what the supervisor tells, and what the kernel has then', { skip }, async t => {
+t.test('watch shows at once each event of the supervisor, and the kernel after it', { skip }, async t => {
   const { world, environment } = await supervised(t, { services: { ssh }, log: { refused: true } });
   const client = world.host('client');
   const watch = world.startKnockd(['watch', '--interval', '1h'], environment);

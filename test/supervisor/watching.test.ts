@@ -1,8 +1,10 @@
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
-import { skip, ssh, supervised } from './supervised.ts';
+import { Watches } from '../../src/supervisor/watch.ts';
+import { skip, ssh, supervised, until } from './supervised.ts';
 
 const guarding = (port: number) => JSON.stringify({ services: { ssh: { ...ssh, ports: [port] } } });
 
@@ -71,7 +73,7 @@ t.test("a parent folder's symbolic link that is switched is seen", { skip }, asy
   t.match((await event('swapped')).msg, '-> 203/tcp', 'and so is a folder that takes its place');
 });
 
-t.test('a bad file changes nothing, and the journal says what is wrong and where', { skip }, async t => {
+t.test('a bad file changes nothing, and the journal has its errors with their places', { skip }, async t => {
   const { world, event, events } = await supervised(t, guarding(22));
   const before = await world.list();
   world.write('{ "services": {\n  "ssh": { "ports": [22], "sequence": [1000, 70000], "openfor": "5s" } } }');
@@ -95,4 +97,44 @@ t.test('the level and format of the log follow the file', { skip }, async t => {
   const { world, supervisor } = await supervised(t, guarding(22));
   world.write({ services: { ssh: { ...ssh, ports: [23] } }, log: { format: 'text' } });
   t.match(await supervisor.line(/^swapped /), /services\.ssh\.ports: 22\/tcp -> 23\/tcp .*event=swapped/);
+});
+
+t.test('a file that changes right before others are watched, too, is still reported', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  const [file, other] = [join(folder, 'file'), join(folder, 'other')];
+  for (const path of [file, other]) writeFileSync(path, '1');
+  let told = 0;
+  const watches = new Watches(() => told++);
+  t.teardown(() => {
+    watches.follow([]);
+    rmSync(folder, { recursive: true });
+  });
+  watches.follow([file]);
+  t.notOk(watches.isNew);
+  writeFileSync(file, '22');
+  watches.follow([file, other]);
+  t.ok(watches.isNew, 'not reported yet');
+  await until(async () => told, Boolean);
+  t.equal(told, 1);
+  t.notOk(watches.isNew);
+});
+
+t.test('a file that is named twice is watched once, and no longer once it is not named', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  const [file, secret] = [join(folder, 'file'), join(folder, 'secret')];
+  for (const path of [file, secret]) writeFileSync(path, '1');
+  let told = 0;
+  const watches = new Watches(() => told++);
+  t.teardown(() => {
+    watches.follow([]);
+    rmSync(folder, { recursive: true });
+  });
+  watches.follow([file, secret, secret]);
+  watches.follow([file, secret, secret]);
+  watches.follow([file]);
+  writeFileSync(secret, '22');
+  await setTimeout(100); // a watch that is left over would report within 30 ms
+  t.equal(told, 0);
+  writeFileSync(file, '22');
+  await until(async () => told, Boolean);
 });

@@ -1,4 +1,4 @@
-/** What a machine that restarts is, from before it has a network: guarded, whatever became of the file. */
+/** A machine that restarts is guarded from before it has a network, whatever became of the file. */
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import type { Status } from '../../src/ruleset/status.ts';
@@ -76,7 +76,7 @@ t.test('a machine that restarts', { skip: missing() }, async t => {
     t.ok(await journal.line(new RegExp(`^opened ssh for ${CLIENT} .*event=opened$`)));
   });
 
-  await t.test('is guarded by the last good file where the file is not valid', async t => {
+  await t.test('is guarded by the last good file if the file is not valid', async t => {
     writeFileSync(lab.path(CONFIG), '{ "services": {');
     own(lab, CONFIG);
     await lab.reboot();

@@ -1,4 +1,4 @@
-/** Beside fail2ban itself: a client whom it bans is told by doctor, with the command that unbans. */
+/** Beside fail2ban itself: doctor names a client that it bans, with the command that lifts the ban. */
 import { writeFileSync } from 'node:fs';
 import t from 'tap';
 import type { Finding } from '../../src/doctor/finding.ts';

@@ -50,7 +50,7 @@ echo "server,10.77.0.1 $(cat /etc/ssh/ssh_host_ed25519_key.pub)" >/home/you/.ssh
 chown -R you: /home/you
 systemd-run --quiet --unit=ssh-of-the-test --property=KillMode=process $(command -v sshd) -D`;
 
-/** Where you have the Node.js that the laptop needs, and nobody else. */
+/** A folder with the Node.js that the laptop needs, for nobody else. */
 const LAPTOP = '/home/you/node';
 
 async function newcomer(t: Test, tree: string): Promise<Lab> {
@@ -132,7 +132,7 @@ export async function typeGettingStarted(t: Test, tree = '/'): Promise<void> {
         await terminal.type(line.replace(/\b[0-9a-f]{64}\b/, secret));
         await terminal.press('Enter');
       } else if (line !== '…') {
-        await terminal.shows(alike(line), 30);
+        await terminal.shows(alike(line));
         t.pass(line);
       }
     }

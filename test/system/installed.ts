@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { Status } from '../../src/ruleset/status.ts';
-import { type Result, type Running, run } from '../kernel/process.ts';
+import { HUNG, type Result, type Running, run } from '../kernel/process.ts';
 import { createLab, type Lab } from './lab.ts';
 
 export const CONFIG = '/etc/knockd-nft.json';
@@ -28,7 +28,7 @@ export const sshKnocks = ['10000/tcp', '2345/tcp', '3456/tcp', '1234/tcp'] as co
 
 /** Runs a command in the lab. If it fails, throws the command's own words. */
 export async function succeed(lab: Lab, command: string, ...args: readonly string[]): Promise<string> {
-  const { status, stdout, stderr } = await lab.run(command, args, { timeout: 60_000 });
+  const { status, stdout, stderr } = await lab.run(command, args);
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}: ${stdout}${stderr}`);
   return stdout;
 }
@@ -50,7 +50,7 @@ export async function makePackage(
     const arch = ARCHITECTURES[kind][process.arch === 'arm64' ? 'arm64' : 'x64'];
     const options = ['--arch', arch, '--version', version, '--out', folder, '--fast'];
     const made = await run([process.execPath, 'scripts/package.mjs', kind, ...options], {
-      timeout: 120_000,
+      timeout: HUNG,
     });
     const [name] = readdirSync(folder);
     if (made.status !== 0 || !name) throw new Error(`no package was made: ${made.stdout}${made.stderr}`);
@@ -97,7 +97,7 @@ export async function status(lab: Lab): Promise<Status> {
   return JSON.parse(await succeed(lab, 'knockd-nft', 'status', '--json')) as Status;
 }
 
-/** What the supervisor, and systemd about it, write from now on. */
+/** The lines that the supervisor, and systemd about it, write from now on. */
 export async function follow(lab: Lab, unit = 'knockd-nft'): Promise<Running> {
   await succeed(lab, 'journalctl', '--sync');
   const last = await succeed(lab, 'journalctl', '--lines=1', '--quiet', '--show-cursor');
@@ -114,7 +114,7 @@ export async function property(lab: Lab, name: string, unit = 'knockd-nft.servic
 export async function eventually<T>(
   ask: () => Promise<T>,
   wanted: (answer: T) => boolean,
-  timeout = 60_000,
+  timeout = HUNG,
 ): Promise<T> {
   const end = Date.now() + timeout;
   for (;;) {

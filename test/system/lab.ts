@@ -115,9 +115,9 @@ echo ready
 
 /**
  * One boot, from PID 1 of the new namespaces, whose mounts end with it. Prints the process id that PID 1 has outside. In
- * /proc/sys, only the network's own part is writable.
+ * /proc/sys, only the network's own part is writable. `dropped` are words of setpriv's --bounding-set.
  */
-function bootScript(folder: string, group: string): string {
+function bootScript(folder: string, group: string, dropped: string): string {
   return `set -e
 read pid rest </proc/self/stat
 cd ${folder}
@@ -163,7 +163,7 @@ mount --make-rshared /
 umask 022
 echo '$pid'
 exec env -i PATH=${PATH} LANG=C.UTF-8 TERM=dumb container=knockd-nft-lab \\
-  setpriv --bounding-set ${DROPPED} ${SYSTEMD} --system </dev/null >/dev/null 2>&1'
+  setpriv --bounding-set ${dropped} ${SYSTEMD} --system </dev/null >/dev/null 2>&1'
 `;
 }
 
@@ -190,8 +190,19 @@ function firstLine(command: readonly string[], what: string): Promise<{ child: C
   });
 }
 
-/** Boots a machine that ends with the test. Ask `missing()` first. Another tree has only the Node.js that it brings. */
-export async function createLab(t: Pick<Test, 'teardown'>, { tree = '/' } = {}): Promise<Lab> {
+export interface LabOptions {
+  /** The folder of its root; another one than / has only the Node.js that it brings. */
+  readonly tree?: string;
+  /** A capability that its systemd does not have, such as `net_admin`, as in a container. */
+  readonly without?: string;
+}
+
+/** Boots a machine that ends with the test. Ask `missing()` first. */
+export async function createLab(
+  t: Pick<Test, 'teardown'>,
+  { tree = '/', without }: LabOptions = {},
+): Promise<Lab> {
+  const dropped = without ? `${DROPPED},-${without}` : DROPPED;
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-lab-'));
   const group = `knockd-nft-lab-${process.pid}-${folder.slice(-6)}`;
   const script = `${holderScript(folder, tree, realpathSync(process.execPath))}\nread line`;
@@ -238,7 +249,10 @@ export async function createLab(t: Pick<Test, 'teardown'>, { tree = '/' } = {}):
   async function boot(): Promise<void> {
     const flags = ['--mount', '--uts', '--ipc', '--net', '--pid', '--fork', '--kill-child=KILL'];
     const command = ['nsenter', '-t', String(holder.pid), '-m', 'unshare', ...flags, 'sh', '-c'];
-    const { child, line } = await firstLine([...command, bootScript(folder, group)], 'the lab does not boot');
+    const { child, line } = await firstLine(
+      [...command, bootScript(folder, group, dropped)],
+      'the lab does not boot',
+    );
     machine.pid = Number(line);
     machine.ended = new Promise(resolve => child.once('close', () => resolve()));
     const end = Date.now() + BOOT;

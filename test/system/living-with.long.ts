@@ -14,7 +14,7 @@ until curl --silent http://172.17.0.2/; do sleep 0.1; done`;
 const NO_DOCKER = `/usr/bin/docker rm --force web; systemctl stop docker-of-the-test
 for table in nat filter; do for family in ip ip6; do nft delete table $family $table; done; done`;
 
-/** A tunnel between the two, by WireGuard's own program where the kernel has none; its devices are files of this lab. */
+/** A tunnel between the two, by WireGuard's own program if the kernel has none; its devices are files of this lab. */
 const WIREGUARD = `umask 077
 mkdir -p /dev/net && mknod /dev/net/tun c 10 200
 wg genkey >/root/server.key
@@ -30,15 +30,18 @@ wg set wg1 listen-port $1 private-key /root/client.key peer $(wg pubkey </root/s
 END
 ip netns exec client sh -c 'sh /root/tunnel 40001; ip addr add 10.9.0.2/24 dev wg1; ip link set wg1 up'`;
 
-t.test('what is typed beside Docker, WireGuard, mosh and Ansible shows what the page says', { skip }, t =>
-  typePages(t, {
-    docker: {
-      programs: ['dockerd', 'iptables-nft', 'curl', 'busybox'],
-      before: DOCKER,
-      after: NO_DOCKER,
-    },
-    wireguard: { programs: ['wg', 'wireguard-go'], before: WIREGUARD },
-    mosh: { programs: ['mosh', 'script'], shut: true },
-    ansible: { programs: ['ansible-playbook'], shut: true },
-  }),
+t.test(
+  'each line that is typed beside Docker, WireGuard, mosh and Ansible shows what the page says',
+  { skip },
+  t =>
+    typePages(t, {
+      docker: {
+        programs: ['dockerd', 'iptables-nft', 'curl', 'busybox'],
+        before: DOCKER,
+        after: NO_DOCKER,
+      },
+      wireguard: { programs: ['wg', 'wireguard-go'], before: WIREGUARD },
+      mosh: { programs: ['mosh', 'script'], shut: true },
+      ansible: { programs: ['ansible-playbook'], shut: true },
+    }),
 );

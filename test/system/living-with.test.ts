@@ -12,7 +12,7 @@ until fail2ban-client status sshd; do sleep 0.1; done`;
 const UNMASK =
   'rm -f /etc/systemd/system/nftables.service; systemctl daemon-reload; systemctl enable nftables';
 
-t.test('what is typed beside firewalls and by ssh shows what the page says', { skip }, t =>
+t.test('each line that is typed beside firewalls and by ssh shows what the page says', { skip }, t =>
   typePages(t, {
     ufw: {
       programs: ['ufw'],

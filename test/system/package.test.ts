@@ -1,5 +1,5 @@
 /** The life of a package: installed, upgraded, removed, installed again, purged. */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import {
@@ -102,7 +102,7 @@ t.test('the Debian package', { skip: missing() }, async t => {
     t.equal(configuration(), file);
   });
 
-  await t.test('an upgrade does not start what was stopped', async t => {
+  await t.test('an upgrade does not start units that were stopped', async t => {
     await succeed(lab, 'systemctl', 'stop', 'knockd-nft');
     await install(lab, newer);
     t.equal(await isActive('knockd-nft'), 'inactive');
@@ -131,7 +131,7 @@ t.test('the Debian package', { skip: missing() }, async t => {
   });
 
   await t.test(
-    'a file that the services cannot read is mended by load, or refused, and told by doctor',
+    'a file that the services cannot read is mended by load, or refused, and reported by doctor',
     async t => {
       await succeed(lab, 'sh', '-c', `chown root:root ${CONFIG} && chmod 600 ${CONFIG}`);
       const doctor = await lab.run('knockd-nft', ['doctor']);
@@ -159,6 +159,25 @@ t.test('the Debian package', { skip: missing() }, async t => {
       await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
     },
   );
+
+  await t.test('a file with a secret that the services cannot read is mended and reported, too', async t => {
+    const key = '/etc/laptop.key';
+    const { ports } = ssh;
+    writeFileSync(lab.path(key), 'a1'.repeat(32), { mode: 0o600 });
+    write(lab, { services: { ssh: { ports, tokens: { laptop: { file: 'laptop.key' } } } } });
+    const doctor = await lab.run('knockd-nft', ['doctor']);
+    t.equal(doctor.status, 1);
+    t.match(doctor.stdout, /^broken +\/etc\/laptop\.key: user knockd-nft, which the services run as,/m);
+    t.match((await lab.run('knockd-nft', ['check'])).stderr, `${key}: warning: user knockd-nft`);
+    const load = await lab.run('knockd-nft', ['load']);
+    t.equal(load.status, 0, load.stderr);
+    t.match(load.stderr, /^\/etc\/laptop\.key: .* its group may, now \(root:knockd-nft, 0640\)$/m);
+    const said = () => property(lab, 'StatusText');
+    t.match(await eventually(said, text => text.includes('is in force')), `${CONFIG} is in force`);
+    t.notMatch((await lab.run('knockd-nft', ['doctor'])).stdout, 'cannot read');
+    write(lab, { services: { ssh } });
+    await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
+  });
 
   await t.test('removed under a file that is not valid, nothing is guarded either', async t => {
     write(lab, '{');
@@ -208,4 +227,16 @@ t.test('the Debian package', { skip: missing() }, async t => {
       t.notOk(existsSync(lab.path(path)), path);
     t.notMatch(await succeed(lab, 'find', '/etc', '-name', '*knockd-nft*'), /./);
   });
+});
+
+t.test('the Debian package in a container without CAP_NET_ADMIN', { skip: missing() }, async t => {
+  const lab = await createLab(t, { without: 'net_admin' });
+  await install(lab, await makePackage(lab, '1.0.0'));
+  for (const unit of ['knockd-nft-load.service', 'knockd-nft.service']) {
+    t.equal(await property(lab, 'ActiveState', unit), 'failed', `${unit} is not started again and again`);
+    t.equal(await property(lab, 'ExecMainStatus', unit), '77');
+    await succeed(lab, 'journalctl', '--sync');
+    const journal = await succeed(lab, 'journalctl', '--output=cat', '--unit', unit);
+    t.match(journal, 'not permitted: this needs the capability CAP_NET_ADMIN');
+  }
 });

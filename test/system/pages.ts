@@ -18,7 +18,7 @@ import { type Lab, missing } from './lab.ts';
 
 export const FOLDER = 'docs/living-with';
 
-/** What a page has typed: a line, where, and what it shows; or a file, written as it stands there. */
+/** A step of a page: a line to type, its host, and its output; or a file, written as it stands there. */
 type Step = Line | { readonly path: string; readonly content: string };
 
 interface Line {
@@ -118,7 +118,7 @@ async function typePage(t: Test, lab: Lab, page: string): Promise<void> {
       // what only looks may be typed again, until the supervisor is done
       const ask = () => typed(lab, step);
       const result = /knockd-nft (status|doctor|diff)/.test(step.command)
-        ? await eventually(ask, wanted, 10_000)
+        ? await eventually(ask, wanted)
         : await ask();
       t.ok(wanted(result), `${step.command}`, { shown: text(result), wanted: step.shown });
     }
@@ -133,7 +133,7 @@ function typed(lab: Lab, { at, command }: Line): Promise<Result> {
     ? ['script', '--quiet', '--return', '--command', `stty rows 24 cols 80; ${shell}`, '/dev/null']
     : ['sh', '-c', shell];
   const [program = '', ...args] = [...there, ...words];
-  return lab.run(program, args, { timeout: 60_000 });
+  return lab.run(program, args);
 }
 
 /** A page that is typed: what it needs, what there is before and what has to go after it. */
@@ -147,7 +147,7 @@ export interface Page {
 
 export const skip = missing() || lacking('sshd', 'ssh', 'ssh-keygen');
 
-/** What the pages have typed shows what stands there; one machine for all of them, in their order. */
+/** The lines of the pages show the output that stands there; one machine for all of them, in their order. */
 export async function typePages(t: Test, pages: Readonly<Record<string, Page>>): Promise<void> {
   const lab = await installedLab(t);
   await succeed(lab, 'sh', '-c', SCRIPT);

@@ -25,7 +25,9 @@ const guarding = (port: number) => ({
   services: { ssh, web: { ports: [port], sequence: [7001, 8002, 9003] } },
 });
 
-/** One way of saving: the swap is told, and strangers see it. How long it took stands in a comment; the aim is 500 ms. */
+/**
+ * One way of saving: the swap is reported, and strangers see it. A comment says how long it took; the aim is 500 ms.
+ */
 async function swaps(t: Test, lab: Lab, journal: Running, port: number, save: () => void): Promise<void> {
   const start = Date.now();
   save();
@@ -152,7 +154,7 @@ t.test('the supervisor under systemd', { skip: missing() }, async t => {
     }
   });
 
-  await t.test('systemctl reload fails where the file is not valid, and says why', async t => {
+  await t.test('systemctl reload fails if the file is not valid, and says why', async t => {
     await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
     const journal = await follow(lab);
     writeFileSync(lab.path(CONFIG), '{ "services": { "ssh": { "ports": [22],\n "sequence": [70000] } } }');

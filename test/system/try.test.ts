@@ -151,7 +151,7 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
     );
   });
 
-  await t.test('what a knock confirms is the configuration, and no timer is left', async t => {
+  await t.test('a candidate that a knock confirms is the configuration, and no timer is left', async t => {
     await succeed(lab, 'systemctl', 'start', 'knockd-nft');
     const journal = await follow(lab);
     const sequence = [12000, 2345, 3456, 1234];
@@ -195,7 +195,7 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
     await journal.stop();
   });
 
-  await t.test('what was tried in place is not taken at boot', async t => {
+  await t.test('a file that was tried in place is not loaded at boot', async t => {
     await succeed(lab, 'systemctl', 'disable', '--now', 'knockd-nft');
     const good = readFileSync(lab.path(CONFIG), 'utf8');
     write(lab, lockout);

@@ -1,4 +1,4 @@
-/** What a kernel lacks, asked of kernels that lack it: the one at hand has it all. */
+/** The features that a kernel lacks, with kernels that lack them: the one at hand has them all. */
 
 import t from 'tap';
 import { Connection } from '../../src/netlink/connection.ts';
@@ -129,7 +129,7 @@ t.test('each thing that is missing is named, and nothing else', async t => {
   }
 });
 
-t.test('where not even a table can be made, that is what is missing', async t => {
+t.test('if not even a table can be made, tables are reported as missing', async t => {
   const { connection } = lacking(`knockd_nft_probe_${process.pid}`);
   const found = await probe(connection);
   t.equal(found.length, 1);
@@ -148,7 +148,7 @@ t.test(
 );
 
 t.test(
-  'one that keeps them is taken whatever it calls itself, and nothing of the question is left',
+  'a kernel that keeps them is accepted under any release, and nothing of the question is left',
   async t => {
     const { connection, tables } = forgetful({ comments: true });
     await refuseForgetful(connection, '4.18.0-553.el8_10.x86_64');

@@ -43,7 +43,7 @@ t.test('most changes are one transaction', t => {
   t.end();
 });
 
-t.test('whatever is changed, all ports that stay guarded are so at each stage', t => {
+t.test('with any change, all ports that stay guarded are guarded at each stage', t => {
   const from = { services: { ssh } };
   const other = { web: { ports: [80], sequence: [1001, 3001, 2001] } };
   for (const [what, config, most] of [
@@ -76,7 +76,41 @@ t.test('whatever is changed, all ports that stay guarded are so at each stage', 
   t.end();
 });
 
-t.test('first the rules read copies of the maps that change, and say themselves what the policy says', t => {
+/** The table as version 1.0.0 makes it: each element of a knock port goes to chain `knock` itself. */
+function asBefore(table: Ruleset): Ruleset {
+  const to = (chain: string) => ({ code: 'goto', chain }) as const;
+  return {
+    ...table,
+    sets: table.sets.map(set => ({
+      ...set,
+      elements: set.elements.map(it =>
+        it.data && 'code' in it.data && it.data.code === 'continue' ? { ...it, data: to('knock') } : it,
+      ),
+    })),
+    chains: table.chains.map(chain => ({
+      ...chain,
+      rules: chain.rules.map(({ expressions, ...rest }) => ({
+        ...rest,
+        expressions: expressions.some(it => it.kind === 'lookup' && it.set === 'ports')
+          ? expressions.filter(({ kind }) => kind !== 'immediate')
+          : expressions,
+      })),
+    })),
+  };
+}
+
+t.test('the table of version 1.0.0 becomes that of this one in one transaction, and back', t => {
+  for (const settings of [{}, { policy: 'drop' }, { hook: 'prerouting' }, { strict: false }]) {
+    const now = ruleset({ services: { ssh }, ...settings });
+    const before = asBefore(now);
+    t.notSame(before, now);
+    t.equal(stages(before, now).length, 1);
+    t.equal(stages(now, before).length, 1);
+  }
+  t.end();
+});
+
+t.test('first the rules read copies of the maps that change, and end with the policy', t => {
   const from = ruleset({ services: { ssh } });
   const to = ruleset({ services: { shell: ssh }, policy: 'drop' });
   const [held, swapped] = stages(from, to);
@@ -123,7 +157,7 @@ t.test('a chain that guards meanwhile uses nothing up, and looks at no knock', t
   t.end();
 });
 
-t.test('whoever finds the table in between goes on from there, also to somewhere else', t => {
+t.test('a loader that finds the table in between goes on from there, also to somewhere else', t => {
   const one = ruleset({ services: { ssh } });
   const all = { services: { shell: ssh }, policy: 'drop', priority: -20, hook: 'prerouting' };
   const others = [{ services: { ssh } }, all, { services: { ssh }, policy: 'drop' }].map(ruleset);

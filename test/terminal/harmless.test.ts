@@ -1,4 +1,6 @@
-/** What others wrote is shown, and does nothing: no control character reaches a terminal but in our own colours. */
+/**
+ * Text of others is shown, and does nothing: no control character reaches a terminal except those of our own colours.
+ */
 import { Writable } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';

@@ -1,4 +1,4 @@
-/** Whose knock confirms what is tried, for each kind of change. */
+/** The clients whose knock confirms a trial, for each kind of change. */
 import t from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
 import type { Session } from '../../src/host/sessions.ts';
@@ -40,7 +40,7 @@ function proofs(before: object | undefined, wanted: object, author?: Session): R
   );
 }
 
-t.test('by whomever, only a sequence that was not known before', async t => {
+t.test('by any client, only a sequence that was not known before', async t => {
   const kinds: readonly (readonly [what: string, before: object | undefined, is: object, shows: object])[] = [
     ['the first load', undefined, both, { ssh: 'anybody', web: 'alice bob' }],
     ['nothing guarded before', { services: {} }, both, { ssh: 'anybody', web: 'alice bob' }],
@@ -126,7 +126,7 @@ t.test('by whomever, only a sequence that was not known before', async t => {
   for (const [what, before, is, shows] of kinds) t.same(proofs(before, is), shows, what);
 });
 
-t.test('by whomever on a service, where that is all that was changed', async t => {
+t.test('by any client on a service, if that is all that was changed', async t => {
   const settings = {
     ports: ['8080/tcp'],
     openFor: '1s',
@@ -155,7 +155,7 @@ t.test('by whomever on a service, where that is all that was changed', async t =
   }
 });
 
-t.test('by nobody, where somebody had changed the rules by hand', async t => {
+t.test('by nobody, if somebody had changed the rules by hand', async t => {
   const is = compiled(both);
   const [input, ...chains] = is?.chains.toReversed() ?? [];
   if (!is || !input) return t.fail();

@@ -98,7 +98,7 @@ t.test('on an ordinary screen all is there', async t => {
   );
 });
 
-t.test('a narrow screen leaves out what matters least, and cuts long addresses', async t => {
+t.test('a narrow screen leaves out the least important columns, and cuts long addresses', async t => {
   t.same(lines(story(before, busy), 40, 10), [
     'knockd: as the configuration says',
     '2 in, 1 knocking, 2 +2 wrong knocks, 2 …',
@@ -127,7 +127,7 @@ t.test('many clients: as many as there is room for, and how many more', async t 
   t.equal(more, `… ${30 - listed} more`);
 });
 
-t.test('of many services those are seen where anything goes on', async t => {
+t.test('if there are many services, those with clients or new counts are seen', async t => {
   const names = numbers(1000).map(number => `s${String(number).padStart(4, '0')}`);
   const services = (refused: number) =>
     status(Object.fromEntries(names.map(name => [name, name === 's0777' ? { refused } : {}])));
@@ -179,7 +179,7 @@ t.test('colours are of whole lines, and add nothing that is seen', async t => {
   t.ok(shown.some(line => line.startsWith('<green>192.0.2.7')));
 });
 
-t.test('whatever there is, it fits on whatever screen', async t => {
+t.test('any state fits on any screen', async t => {
   const name = fc.stringMatching(/^[a-z][a-z0-9_-]{0,31}$/);
   const expires = fc.option(fc.double({ min: 0, max: 3e7, noNaN: true }));
   const address = fc.oneof(fc.ipV4(), fc.ipV6());

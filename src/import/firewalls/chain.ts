@@ -13,6 +13,6 @@ export function elsewhere(chain: string): Effect | undefined {
   if (/output|outbound|outgoing|^out$/i.test(chain))
     return unknown(`is for outgoing packets (chain ${chain})`);
   return unknown(
-    `changes the chain ${chain || 'of nobody'}, which need not be asked for packets to this host: where it is, write the service by hand`,
+    `changes the chain ${chain || 'of nobody'}, which packets to this host need not pass: if they do, write the service by hand`,
   );
 }

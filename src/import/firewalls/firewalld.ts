@@ -58,7 +58,7 @@ function readAddition(
       return opening({ protocol: 'tcp', ports: value, conditions }, names);
     case 'add-source':
       return unknown(
-        `gives ${value} a zone, whose ports stand elsewhere: write a service with "ports" for them`,
+        `gives ${value} a zone, which has its ports elsewhere: write a service with "ports" for them`,
       );
     default:
       return unknown(`has --${name} ${value}, which cannot be read`);

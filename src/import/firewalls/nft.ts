@@ -25,7 +25,7 @@ export function readNft(words: readonly string[], names: PortNames): readonly Ef
 function readStatement([verb = '', object = '', ...words]: readonly string[], names: PortNames): Effect {
   if (verb === 'delete') return CLOSE;
   if (object === 'element')
-    return unknown('adds to a set, whose ports stand elsewhere: write a service with "ports" for them');
+    return unknown('adds to a set, which has its ports elsewhere: write a service with "ports" for them');
   if (object !== 'rule' || (verb !== 'add' && verb !== 'insert'))
     return unknown('is not a rule that lets clients in');
   const [table, chain = '', ...rule] = FAMILY.test(words[0] ?? '') ? words.slice(1) : words;

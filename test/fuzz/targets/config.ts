@@ -1,12 +1,13 @@
 /** The configuration: read, or refused with places in the file; and what is read is a ruleset that says what the file says. */
 import { readFileSync } from 'node:fs';
 import { decode } from '../../../src/config/file.ts';
-import { understand } from '../../../src/config/parse.ts';
+import { readWritten, understand } from '../../../src/config/parse.ts';
 import { ConfigError } from '../../../src/config/problems.ts';
-import { rulesetText } from '../../../src/nftables/text.ts';
-import { compile } from '../../../src/ruleset/compile.ts';
+import { scriptText } from '../../../src/nftables/text.ts';
+import { compile, programOf } from '../../../src/ruleset/compile.ts';
 import { differences } from '../../../src/ruleset/describe.ts';
-import { decompile, programOf } from '../../../src/ruleset/program.ts';
+import { ownerOf } from '../../../src/ruleset/names.ts';
+import { decompile } from '../../../src/ruleset/program.ts';
 import { readStatus } from '../../../src/ruleset/status.ts';
 
 const secret = '3f'.repeat(32);
@@ -21,11 +22,11 @@ export const seeds = [
 
 export function fuzz(data: Buffer): void {
   try {
-    const { config } = understand(decode(data), 'FILE', {}, []);
+    const { config } = understand(readWritten(decode(data), 'FILE', []), {});
     const ruleset = compile(config, '1.0.0');
-    rulesetText(ruleset);
+    scriptText(ruleset, set => ownerOf(set) === 'program');
     readStatus(ruleset, true);
-    const changed = differences(decompile(ruleset), programOf(config));
+    const changed = differences(decompile({ ...ruleset }), programOf(config));
     if (changed.length > 0) throw new Error(`it differs from itself: ${JSON.stringify(changed)}`);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

@@ -2,35 +2,18 @@
 
 import { pass } from '../../../src/firewalls/journey.ts';
 import { arriving } from '../../../src/firewalls/packet.ts';
-import { AttributeReader, AttributeWriter, DecodeError } from '../../../src/netlink/attributes.ts';
+import { AttributeReader, DecodeError } from '../../../src/netlink/attributes.ts';
 import type { Message } from '../../../src/netlink/nfnetlink.ts';
 import { decodeChain, newChain } from '../../../src/nftables/chain.ts';
-import { DATATYPES } from '../../../src/nftables/datatype.ts';
 import { decodeElements, elementText, newElements } from '../../../src/nftables/element.ts';
 import { decodeFlowtable } from '../../../src/nftables/flowtable.ts';
 import { decodeCounter, newCounter } from '../../../src/nftables/named-counter.ts';
 import { register } from '../../../src/nftables/register.ts';
 import { decodeHandle, decodeRule, newRule, sameRule } from '../../../src/nftables/rule.ts';
-import type { NftSet } from '../../../src/nftables/ruleset.ts';
 import { decodeSet, newSet, setText } from '../../../src/nftables/set.ts';
 import { decodeTable, newTable } from '../../../src/nftables/table.ts';
 import { ruleText } from '../../../src/nftables/text.ts';
-
-const SET: NftSet = {
-  name: 'steps',
-  types: [DATATYPES.mark, DATATYPES.inet_proto, DATATYPES.inet_service],
-  data: DATATYPES.mark,
-  size: 10,
-  dynamic: true,
-  timeout: true,
-  interval: false,
-};
-
-function bytesOf(message: Message): Buffer {
-  const writer = new AttributeWriter();
-  message.write(writer);
-  return Buffer.from(writer.finish());
-}
+import { attributesOf, STEPS } from '../../nftables/message.ts';
 
 /** By the first byte of an input. */
 const DECODERS: readonly ((reader: AttributeReader) => unknown)[] = [
@@ -38,7 +21,7 @@ const DECODERS: readonly ((reader: AttributeReader) => unknown)[] = [
   decodeChain,
   rule,
   reader => setText(decodeSet(reader)),
-  reader => decodeElements(reader).map(element => elementText(SET, element)),
+  reader => decodeElements(reader).map(element => elementText(STEPS, element)),
   decodeCounter,
   decodeFlowtable,
   decodeHandle,
@@ -51,7 +34,7 @@ const PACKETS = (['ipv4', 'ipv6'] as const).map(family =>
 function rule(reader: AttributeReader): void {
   const read = decodeRule(reader);
   const writtenAndRead = (it: typeof read) =>
-    decodeRule(new AttributeReader(bytesOf(newRule(it.table, it.chain, it, 1))));
+    decodeRule(new AttributeReader(attributesOf(newRule(it.table, it.chain, it, 1))));
   const again = writtenAndRead(read); // the first writing adds empty data, which the kernel always sends
   if (!sameRule(again, writtenAndRead(again))) throw new Error('the rule that was written is another one');
   ruleText(read, new Map());
@@ -61,15 +44,16 @@ function rule(reader: AttributeReader): void {
 }
 
 const key = Buffer.from('010000000600000009290000', 'hex');
-const seed = (decoder: number, message: Message) => Buffer.concat([Buffer.from([decoder]), bytesOf(message)]);
+const seed = (decoder: number, message: Message) =>
+  Buffer.concat([Buffer.from([decoder]), attributesOf(message)]);
 export const seeds = [
   seed(0, newTable({ name: 't', comment: 'knockd-nft' })),
   seed(1, newChain('t', { name: 'c', hook: { name: 'input', priority: -10, policy: 'drop' } })),
-  seed(3, newSet('t', SET)),
-  ...newElements('t', SET, [{ key, data: Buffer.from('02000000', 'hex'), timeout: 5, comment: 'x' }]).map(
+  seed(3, newSet('t', STEPS)),
+  ...newElements('t', STEPS, [{ key, data: Buffer.from('02000000', 'hex'), timeout: 5, comment: 'x' }]).map(
     it => seed(4, it),
   ),
-  ...newElements('t', SET, [{ key, data: { code: 'goto', chain: 'c' } }]).map(it => seed(4, it)),
+  ...newElements('t', STEPS, [{ key, data: { code: 'goto', chain: 'c' } }]).map(it => seed(4, it)),
   seed(5, newCounter('t', { name: 'c', packets: 1, bytes: 2 })),
   seed(
     2,

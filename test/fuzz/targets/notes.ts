@@ -56,7 +56,7 @@ function ledger(): void {
     used: ['00'.repeat(16)],
   }).ledger;
   withoutFresh(settled, users);
-  const options = { realm: 'default', hours: 1, table: '1', known: true, id: '00', moment };
+  const options = { realm: 'default', hours: 1, table: '1', known: true, complete: true, id: '00', moment };
   const { ready, ...plan } = planFeed(settled, users, options);
   [...ready].slice(0, 3);
   JSON.stringify(stamped({ ...settled, fed: plan.fed }, moment));

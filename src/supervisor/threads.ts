@@ -1,0 +1,99 @@
+import { realpathSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { giveBackMemory, restoreFlags } from '../host/memory.ts';
+import { SILENT, wayTo } from '../host/mounts.ts';
+import { THREAD } from './thread.ts';
+import { signature } from './watch.ts';
+
+/** The file to load, or the bytes that were loaded from it before. */
+export type LoadSource = { readonly path: string } | { readonly bytes: Uint8Array; readonly path: string };
+
+/** What a thread begins with. */
+export interface Given {
+  readonly source: LoadSource;
+  /** A load came before, so this is a save, for which somebody waits. */
+  readonly isSave: boolean;
+}
+
+/** A thread says this when it has read its source. */
+export const READ = 'read';
+/** Reading that takes this long hangs, in milliseconds. No other load begins meanwhile, not even one that puts the table back. */
+const READING = 60_000;
+/** A load that takes this long hangs, in milliseconds. */
+const LONGEST = 5 * 60_000;
+
+/**
+ * The threads of loads. A thread first reads its source. A file system that hangs keeps the thread for as long as it hangs, which
+ * nothing can end. So there is one such thread at most for each state of the file, and no load waits for it.
+ */
+export class Threads {
+  readonly #answered: () => void;
+  /** States of the file that a thread has not read yet. Another state may not need the file of secrets that hangs. */
+  readonly #hanging = new Set<string>();
+
+  /** `answered` is called when a file has been read that could not be read in time. */
+  constructor(answered: () => void) {
+    this.#answered = answered;
+  }
+
+  /**
+   * The outcome of a load, which is the thread's answer to `work`. Rejects if the thread ends without one, or if its file hangs.
+   * What `transfer` holds moves to the thread.
+   */
+  async run(given: Given, work: object, transfer: readonly ArrayBufferLike[]): Promise<unknown> {
+    const { source } = given;
+    const file = 'bytes' in source ? undefined : stateOf(source.path);
+    if (file !== undefined && this.#hanging.has(file)) throw new Error(SILENT);
+    const thread = startThread(given);
+    const isRead = await Promise.race([thread.read, delay(READING, false, { ref: false })]);
+    if (isRead) return thread.finish(work, transfer);
+    if (file !== undefined) this.#hanging.add(file);
+    const over = () => {
+      if (file !== undefined) this.#hanging.delete(file);
+      thread.end();
+      this.#answered();
+    };
+    thread.read.then(over, over);
+    throw new Error(SILENT);
+  }
+}
+
+/** A file that may hang is not asked for its state. */
+function stateOf(path: string): string {
+  return `${path} ${wayTo(path).isAway ? '' : signature(path)}`;
+}
+
+function startThread(given: Given) {
+  const program = realpathSync(process.argv[1] ?? '');
+  const worker = new Worker(program, { argv: [THREAD], workerData: given });
+  worker.once('exit', () => {
+    restoreFlags();
+    giveBackMemory();
+  });
+  const ended = new Promise<never>((_, reject) => {
+    worker.once('error', reject);
+    worker.once('exit', () => reject(new Error('the thread of the load ended without an answer')));
+  });
+  ended.catch(() => {}); // it may end when all is said
+  const said = () => Promise.race([new Promise<unknown>(resolve => worker.once('message', resolve)), ended]);
+  const end = () => void worker.terminate();
+  return {
+    end,
+    read: said().then(() => true),
+    finish: (work: object, transfer: readonly ArrayBufferLike[]) =>
+      new Promise<unknown>((resolve, reject) => {
+        const timer = setTimeout(() => {
+          reject(new Error('the load does not end'));
+          end();
+        }, LONGEST);
+        said()
+          .then(resolve, reject)
+          .finally(() => clearTimeout(timer));
+        worker.postMessage(
+          work,
+          transfer.filter(it => it instanceof ArrayBuffer),
+        );
+      }),
+  };
+}

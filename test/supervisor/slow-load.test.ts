@@ -1,0 +1,108 @@
+/** Loads that take their time, and what comes in between. */
+import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import t from 'tap';
+import { HUNG } from '../kernel/process.ts';
+import { candidate, startTry, trying } from '../kernel/trying.ts';
+import { skip, ssh, supervised, until } from './supervised.ts';
+
+/** So many that a load reads, compiles and compares them for much longer than a test takes to notice it. */
+const many = Object.fromEntries(
+  Array.from({ length: 400 }, (_, index) => [
+    `other${index}`,
+    { ports: [5000 + index], sequence: [20_000 + index, 30_000 + index, 40_000 + index] },
+  ]),
+);
+
+const threads = (pid: number) => readdirSync(`/proc/${pid}/task`).length;
+
+function sockets(pid: number): number {
+  const folder = `/proc/${pid}/fd`;
+  const targets = readdirSync(folder).map(name => {
+    try {
+      return readlinkSync(join(folder, name));
+    } catch {
+      return ''; // closed meanwhile
+    }
+  });
+  return targets.filter(target => target.startsWith('socket:')).length;
+}
+
+/** The value, once it has stayed the same for a second. */
+async function settled(look: () => number): Promise<number> {
+  for (let last = look(), same = 0; ; await delay(50)) {
+    const now = look();
+    same = now === last ? same + 1 : 0;
+    last = now;
+    if (same >= 20) return now;
+  }
+}
+
+/** Looks all the time, since what it waits for is soon over. */
+async function soon(isSo: () => boolean): Promise<void> {
+  for (const end = performance.now() + HUNG; !isSo(); await delay(1))
+    if (performance.now() > end) throw new Error('it does not come');
+}
+
+t.test(
+  'a trial that begins and is confirmed during a load stays in force: the load never comes after it',
+  { skip },
+  async t => {
+    const { world, supervisor, environment, event } = await supervised(t, { services: { ssh } });
+    const monitor = world.start('server', 'nft', ['monitor', 'chains']);
+    const { pid } = supervisor;
+    const before = await settled(() => sockets(pid)); // the thread of the first load is gone
+    world.write({ services: { ssh, ...many } });
+    await soon(() => sockets(pid) > before); // the file is read by then, and the kernel is next
+    supervisor.signal('SIGSTOP');
+    const tried = { services: { ssh, web: { ports: [8080], sequence: [7001, 7003, 7005] } } };
+    const trial = startTry(world, [candidate(world, tried), '--for', '5m'], environment);
+    await trial.line(trying);
+    const confirmed = await world.knockd(['confirm', '--force'], { env: environment });
+    t.equal(confirmed.status, 0, confirmed.stderr);
+    supervisor.signal('SIGCONT');
+    await event('unchanged');
+    t.same(JSON.parse(readFileSync(world.configFile, 'utf8')), tried, 'the file');
+    const diff = await world.knockd(['diff']);
+    t.equal(`${diff.status}${diff.stderr}`, '0', 'the kernel');
+    await monitor.line(/guard_web/);
+    t.notMatch(monitor.lines().join('\n'), /guard_other/, 'at any time');
+    t.notMatch(supervisor.lines().join('\n'), /trying again/, 'nor does anything fail');
+  },
+);
+
+t.test(
+  'a load that is held between two of its transactions waits for the end of the hold, and has not failed',
+  { skip },
+  async t => {
+    const services = { ssh, ...many };
+    const { world, supervisor, environment, event } = await supervised(t, { services });
+    const { pid } = supervisor;
+    const monitor = world.start('server', 'nft', ['monitor', 'chains']);
+    await until(
+      async () => {
+        await world.nft('add table inet others; add chain inet others begins; delete table inet others');
+        return monitor.lines().length;
+      },
+      heard => heard > 0,
+    );
+    const before = await settled(() => threads(pid));
+    world.write({ services, priority: 5 });
+    await monitor.line(/aside/);
+    const hold = join(environment.RUNTIME_DIRECTORY ?? '', 'hold');
+    writeFileSync(hold, JSON.stringify({ reason: 'by hand', until: null }));
+    await event('held');
+    await until(
+      async () => threads(pid),
+      now => now === before,
+    );
+    t.match(await world.list(), /chain aside/, 'it stands between two transactions');
+    t.equal((await world.knockd(['status'], { env: environment })).stderr, '', 'without any trouble');
+    rmSync(hold);
+    await event('swapped');
+    const diff = await world.knockd(['diff']);
+    t.equal(`${diff.status}${diff.stderr}`, '0', 'then all is as the file says');
+    t.notMatch(supervisor.lines().join('\n'), /trying again/);
+  },
+);
