@@ -61,7 +61,7 @@ export class Model {
     return opening && opening.until > this.now ? opening : undefined;
   }
 
-  /** What the sender sees of its packet. `isKnock` says whether it was looked at as a knock. */
+  /** The answer that the sender sees. `isKnock` says whether the packet counted as a knock. */
   receive(packet: Packet): { readonly seen: Seen; readonly isKnock: boolean } {
     const { hook, interfaces, policy, services } = this.#config;
     const pass = (seen: Seen) => ({ seen, isKnock: false });
@@ -140,7 +140,7 @@ export class Model {
     return true;
   }
 
-  /** What a packet to a guarded port meets. */
+  /** The fate of a packet to a guarded port. */
   #visit(service: Service, packet: Packet): Seen {
     const client = this.client(packet);
     const shown = SHOWN[service.closed][packet.protocol === 'tcp' ? 'tcp' : 'udp'];
@@ -180,6 +180,8 @@ export class Model {
 
   #goesOn(packet: Packet): void {
     if (packet.protocol !== 'tcp') return;
+    // tracking knows that the handshake is over, and takes that back of no flow: its SYN never counts again
+    if (packet.ctStatusAssured && !(packet.tcpFlags & (TCP.fin | TCP.syn | TCP.rst))) return;
     this.#syns.delete(connectionOf(packet));
     if (packet.tcpFlags & (TCP.fin | TCP.rst)) this.#admitted.delete(connectionOf(packet));
   }
