@@ -1,5 +1,5 @@
 /** As in package.json (a test keeps the two together): part of the mark in the kernel. */
-export const VERSION = '1.0.0';
+export const VERSION = '1.1.0';
 
 /** scripts/bundle.mjs puts it in. */
 declare const BUILD: string;

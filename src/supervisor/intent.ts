@@ -32,6 +32,8 @@ export type Event = {
 export type Effect =
   /** A load begins, and will end as `loaded`, `invalid`, `failed` or `held`. */
   | { readonly do: 'load'; readonly source: Source }
+  /** The load that runs does not wait long for its file. If it cannot read it now, it ends as `failed`. */
+  | { readonly do: 'hurry' }
   /** The load counts now. The journal calls it a load, or the repair of another program's change. */
   | { readonly do: 'accept'; readonly source: Source; readonly as: 'load' | 'repair' }
   | { readonly do: 'tell invalid'; readonly problems: readonly Problem[] }
@@ -106,7 +108,7 @@ function react(state: State, event: Event): Decision {
     case 'failed':
       return failed(state, event.message, now);
     case 'generation':
-      return only(saw(state, event.generation));
+      return { state: saw(state, event.generation), effects: mayBeLost(state, event.generation) };
     case 'wrote':
       return only(
         state.inForce ? { ...state, inForce: { ...state.inForce, generation: event.generation } } : state,
@@ -271,6 +273,12 @@ function saw(state: State, generation: number): State {
   return isOther && (lastGood.is === 'missing' || lastGood.is === 'invalid')
     ? { ...next, lastGood: DUE }
     : next;
+}
+
+/** If another program may have taken our table during a load, the table does not wait for that load to read its file. */
+function mayBeLost({ job, inForce }: State, generation: number): readonly Effect[] {
+  const isOther = inForce !== undefined && inForce.generation !== generation;
+  return job?.source === 'file' && isOther ? [{ do: 'hurry' }] : [];
 }
 
 /** Begins the next load, unless one runs or a hold forbids it. */

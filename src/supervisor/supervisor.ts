@@ -162,6 +162,9 @@ export class Supervisor {
       case 'load':
         void this.#load(effect.source);
         break;
+      case 'hurry':
+        this.#threads.hurry();
+        break;
       case 'accept':
         if (load) this.#accept(load, effect);
         break;

@@ -18,8 +18,10 @@ export interface Given {
 
 /** A thread says this when it has read its source. */
 export const READ = 'read';
-/** Reading that takes this long hangs, in milliseconds. No other load begins meanwhile, not even one that puts the table back. */
+/** Reading that takes this long hangs, in milliseconds. No other load begins meanwhile, unless {@link Threads.hurry} is called. */
 const READING = 60_000;
+/** For this long a file is waited for if another load has to wait for it, in milliseconds. */
+const HURRIED = 500;
 /** A load that takes this long hangs, in milliseconds. */
 const LONGEST = 5 * 60_000;
 
@@ -31,6 +33,7 @@ export class Threads {
   readonly #answered: () => void;
   /** States of the file that a thread has not read yet. Another state may not need the file of secrets that hangs. */
   readonly #hanging = new Set<string>();
+  #stopWaiting = () => {};
 
   /** `answered` is called when a file has been read that could not be read in time. */
   constructor(answered: () => void) {
@@ -46,7 +49,10 @@ export class Threads {
     const file = 'bytes' in source ? undefined : stateOf(source.path);
     if (file !== undefined && this.#hanging.has(file)) throw new Error(SILENT);
     const thread = startThread(given);
-    const isRead = await Promise.race([thread.read, delay(READING, false, { ref: false })]);
+    const hurried = new Promise<false>(resolve => {
+      this.#stopWaiting = () => resolve(false);
+    });
+    const isRead = await Promise.race([thread.read, hurried, delay(READING, false, { ref: false })]);
     if (isRead) return thread.finish(work, transfer);
     if (file !== undefined) this.#hanging.add(file);
     const over = () => {
@@ -56,6 +62,11 @@ export class Threads {
     };
     thread.read.then(over, over);
     throw new Error(SILENT);
+  }
+
+  /** A file that is still being read soon counts as one that hangs, since another load cannot wait for it. */
+  hurry(): void {
+    setTimeout(this.#stopWaiting, HURRIED).unref();
   }
 }
 

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t, { type Test } from 'tap';
+import { VERSION } from '../../src/version.ts';
 import { run } from '../kernel/process.ts';
 import { missing } from '../kernel/world.ts';
 
@@ -58,18 +59,18 @@ t.test('V8 takes it, with the flags of each unit', built, async t => {
 
 t.test('another program of the same length is not taken for it', built, async t => {
   const { program, run } = installed(t);
-  t.equal((await run('--version')).stdout, '1.0.0\n');
+  t.equal((await run('--version')).stdout, `${VERSION}\n`);
   const text = readFileSync(program, 'utf8');
-  const other = text.replace('VERSION="1.0.0"', 'VERSION="9.0.0"');
+  const other = text.replace(`VERSION="${VERSION}"`, 'VERSION="9.9.9"');
   t.equal(other.length, text.length);
   writeFileSync(program, other);
-  t.equal((await run('--version')).stdout, '9.0.0\n');
+  t.equal((await run('--version')).stdout, '9.9.9\n');
 });
 
 t.test('the program runs without it, and with one that is cut short', built, async t => {
   const { kept, run } = installed(t);
   for (const file of kept) truncateSync(file, 1000);
-  t.match(await run('--version'), { status: 0, stdout: '1.0.0\n', stderr: '' });
+  t.match(await run('--version'), { status: 0, stdout: `${VERSION}\n`, stderr: '' });
   for (const file of kept) rmSync(file);
-  t.match(await run('--version'), { status: 0, stdout: '1.0.0\n', stderr: '' });
+  t.match(await run('--version'), { status: 0, stdout: `${VERSION}\n`, stderr: '' });
 });

@@ -229,6 +229,9 @@ t.test('a secret that hangs when it is first named keeps nothing from being repo
   await world.host('client').knock(world.server.ipv4, knocks);
   await supervisor.line(/"event":"opened"/);
   t.ok(await guards(22));
+  await world.nft('flush ruleset');
+  await supervisor.line(/"clients":1,"event":"restored"/);
+  t.ok(await guards(22), 'the table does not wait for it either');
   away.goOn();
   await supervisor.line(/"event":"swapped"/);
   t.ok(await guards(2222));

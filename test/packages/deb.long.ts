@@ -11,6 +11,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import t from 'tap';
+import { VERSION } from '../../src/version.ts';
 import { run } from '../kernel/process.ts';
 import { install, makePackage, succeed, text } from '../system/installed.ts';
 import type { Lab } from '../system/lab.ts';
@@ -27,7 +28,7 @@ async function apt(lab: Lab, ...words: readonly string[]): Promise<string> {
 }
 
 const manager: Manager = {
-  provide: async lab => [await makePackage(lab, '1.0.1'), await makePackage(lab, '1.0.2')],
+  provide: async lab => [await makePackage(lab, VERSION), await makePackage(lab, '9.9.9')],
   install: (lab, file) => apt(lab, 'install', file),
   upgrade: (lab, file) => apt(lab, 'install', file),
   downgrade: (lab, file) => apt(lab, '--allow-downgrades', 'install', file),
@@ -82,7 +83,7 @@ t.test(
         await succeed(lab, 'mv', '/usr/bin/node', '/usr/bin/node-of-before');
         const older = `/var/cache/${basename(before)}`;
         copyFileSync(before, lab.path(older));
-        return [older, await makePackage(lab, '1.0.1')];
+        return [older, await makePackage(lab, VERSION)];
       },
       install: async (lab, file) => {
         await succeed(lab, 'mv', '/usr/bin/node-of-before', '/usr/bin/node');
@@ -104,12 +105,12 @@ t.test(
     const words = ['deb', '--arch', 'arm64', '--fast', '--out', folder];
     const made = await run([process.execPath, 'scripts/package.mjs', ...words], { timeout: 120_000 });
     t.equal(made.status, 0, text(made));
-    await run(['dpkg-deb', '-x', join(folder, 'knockd-nft_1.0.0_arm64.deb'), folder]);
+    await run(['dpkg-deb', '-x', join(folder, `knockd-nft_${VERSION}_arm64.deb`), folder]);
     const { stdout } = await run(['find', folder, '-name', '*.node', '-o', '-path', '*/bin/node']);
     const binaries = stdout.trim().split('\n');
     t.equal(binaries.length, 3);
     for (const file of binaries) t.equal(readFileSync(file).readUInt16LE(18), 183, `${file}: EM_AARCH64`);
-    t.match(await run(['dpkg-deb', '-f', join(folder, 'knockd-nft_1.0.0_arm64.deb'), 'Depends']), {
+    t.match(await run(['dpkg-deb', '-f', join(folder, `knockd-nft_${VERSION}_arm64.deb`), 'Depends']), {
       stdout: /systemd \(>= 249\)/, // for PropagatesStopTo= of the loader
     });
   },

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { VERSION } from '../../src/version.ts';
 import { run } from '../kernel/process.ts';
 import { missing } from '../kernel/world.ts';
 import { text } from '../system/installed.ts';
@@ -29,7 +30,7 @@ const skip = missing('namespaces', 'knockd');
 
 t.test('npm install -g makes a command that guards on Linux', { skip }, async t => {
   const { prefix, command } = await installed(t);
-  t.equal((await run([command, '--version'])).stdout, '1.0.0\n');
+  t.equal((await run([command, '--version'])).stdout, `${VERSION}\n`);
   const config = join(prefix, 'knockd-nft.json');
   writeFileSync(config, '{ "services": { "ssh": { "ports": [22], "sequence": [7000, 5000, 6000] } } }', {
     mode: 0o600,

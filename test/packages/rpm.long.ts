@@ -1,5 +1,6 @@
 /** The rpm, by the rpm that Debian has, whose database knows none of Debian's packages. */
 import t from 'tap';
+import { VERSION } from '../../src/version.ts';
 import { lacking } from '../kernel/process.ts';
 import { makePackage, succeed } from '../system/installed.ts';
 import type { Lab } from '../system/lab.ts';
@@ -15,8 +16,8 @@ t.test('the rpm', { skip: missingTree() || lacking('rpmbuild') }, async t =>
   testLife(t, await debian('bookworm'), {
     async provide(lab) {
       const packages = [
-        await makePackage(lab, '1.0.1', 'rpm'),
-        await makePackage(lab, '1.0.2', 'rpm'),
+        await makePackage(lab, VERSION, 'rpm'),
+        await makePackage(lab, '9.9.9', 'rpm'),
       ] as const;
       const needed = await rpm(lab, '-qp', '--requires', packages[0]);
       t.match(needed, /^systemd >= 249$/m); // for PropagatesStopTo= of the loader

@@ -1,6 +1,7 @@
 /** The archive with its own scripts, on a machine that has neither dpkg nor rpm. */
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import t from 'tap';
+import { VERSION } from '../../src/version.ts';
 import { run } from '../kernel/process.ts';
 import { makePackage, succeed } from '../system/installed.ts';
 import { createLab, type Lab } from '../system/lab.ts';
@@ -24,7 +25,7 @@ t.test(
   { skip: missingTree() },
   async t => {
     const lab = await createLab(t, { tree: await debian('trixie') });
-    const folder = await unpacked(lab, '1.0.1');
+    const folder = await unpacked(lab, VERSION);
     await succeed(lab, 'mkdir', '/root/older');
     const script = '#!/bin/sh\necho "systemd 247 (247.3-7)"\n';
     writeFileSync(lab.path('/root/older/systemctl'), script, { mode: 0o755 });
@@ -41,7 +42,7 @@ t.test('the tarball', { skip: missingTree() }, async t =>
       const managers =
         'rm -rf /usr/bin/dpkg* /usr/bin/apt* /usr/bin/deb-systemd-* /usr/bin/rpm* /var/lib/dpkg /var/lib/rpm';
       await succeed(lab, 'sh', '-c', managers);
-      return [await unpacked(lab, '1.0.1'), await unpacked(lab, '1.0.2')];
+      return [await unpacked(lab, VERSION), await unpacked(lab, '9.9.9')];
     },
     install: (lab, folder) => succeed(lab, `${folder}/install.sh`),
     upgrade: (lab, folder) => succeed(lab, `${folder}/install.sh`),

@@ -79,6 +79,7 @@ function words(effect: Effect): string[] {
       return [`${effect.level}: ${effect.message}`];
     case 'tell invalid':
     case 'tell held':
+    case 'hurry':
     case 'ready':
       return [effect.do];
     case 'ask':
@@ -120,6 +121,16 @@ t.test('a load that fails is tried again after growing pauses, reported once, un
   t.same(machine.do(loaded), ['accept as load']);
   t.equal(machine.status, `guarding ssh; 0 in; ${FILE} is in force`);
   t.same(troubles(machine.state, machine.now, BESIDE), []);
+});
+
+t.test('a file that is long in being read keeps no table from coming back', async t => {
+  const machine = standing();
+  t.same(machine.do(changed), ['load file']);
+  t.same(machine.do(seen(7)), [], 'nobody else wrote');
+  t.same(machine.do(seen(9)), ['hurry']);
+  machine.do(failed);
+  machine.after(1);
+  t.same(machine.do(seen(9)), ['load in force'], 'the file is tried again later');
 });
 
 t.test('a change of the file is loaded at once, however long the pause would be', async t => {

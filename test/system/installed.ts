@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import type { Status } from '../../src/ruleset/status.ts';
+import { VERSION } from '../../src/version.ts';
 import { HUNG, type Result, type Running, run } from '../kernel/process.ts';
 import { createLab, type Lab } from './lab.ts';
 
@@ -70,7 +71,7 @@ export function install(lab: Lab, file: string): Promise<string> {
 /** A new lab with the package, which has started itself, and two addresses for the client. */
 export async function installedLab(t: Pick<Test, 'teardown'>): Promise<Lab> {
   const lab = await createLab(t);
-  await install(lab, await makePackage(lab, '1.0.0'));
+  await install(lab, await makePackage(lab, VERSION));
   await addStranger(lab);
   return lab;
 }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
+import { VERSION } from '../../src/version.ts';
 import {
   addStranger,
   CLIENT,
@@ -25,8 +26,8 @@ t.test('the Debian package', { skip: missing() }, async t => {
   await addStranger(lab);
   const client = lab.client();
   await lab.server().listen(22);
-  const first = await makePackage(lab, '1.0.0');
-  const newer = await makePackage(lab, '1.0.1');
+  const first = await makePackage(lab, VERSION);
+  const newer = await makePackage(lab, '9.9.9');
   const isActive = async (unit: string) => property(lab, 'ActiveState', `${unit}.service`);
   const configuration = () => readFileSync(lab.path(CONFIG), 'utf8');
 
@@ -231,7 +232,7 @@ t.test('the Debian package', { skip: missing() }, async t => {
 
 t.test('the Debian package in a container without CAP_NET_ADMIN', { skip: missing() }, async t => {
   const lab = await createLab(t, { without: 'net_admin' });
-  await install(lab, await makePackage(lab, '1.0.0'));
+  await install(lab, await makePackage(lab, VERSION));
   for (const unit of ['knockd-nft-load.service', 'knockd-nft.service']) {
     t.equal(await property(lab, 'ActiveState', unit), 'failed', `${unit} is not started again and again`);
     t.equal(await property(lab, 'ExecMainStatus', unit), '77');

@@ -5,6 +5,7 @@ import type { TokenStatus } from '../../src/cli/token-status.ts';
 import type { Ledger } from '../../src/feeder/ledger.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { tokenDatagram } from '../../src/token/packet.ts';
+import { VERSION } from '../../src/version.ts';
 import {
   eventually,
   follow,
@@ -97,7 +98,7 @@ async function otherVersion(lab: Lab, file: string, version: string): Promise<st
   const made = `/var/cache/other_${version}.deb`;
   const script = `dpkg-deb -R ${file} /tmp/other
     sed -i 's/^Version: .*/Version: ${version}/' /tmp/other/DEBIAN/control
-    sed -i 's/\\bVERSION="1\\.0\\.0"/VERSION="${version}"/' /tmp/other/usr/lib/knockd-nft/dist/knockd-nft.cjs
+    sed -i 's/\\bVERSION="[0-9.]*"/VERSION="${version}"/' /tmp/other/usr/lib/knockd-nft/dist/knockd-nft.cjs
     dpkg-deb -Znone -b /tmp/other ${made}`;
   await succeed(lab, 'sh', '-ec', script);
   return made;
@@ -243,10 +244,10 @@ t.test('tokens on a machine with the package', { skip: missing() }, async t => {
     }),
   );
   const [file = ''] = (await succeed(lab, 'sh', '-c', 'echo /var/cache/knockd-nft_*.deb')).split('\n');
-  const newer = await otherVersion(lab, file, '1.1.0');
+  const newer = await otherVersion(lab, file, '9.9.9');
   for (const [to, version] of [
-    [newer, '1.1.0'],
-    [file, '1.0.0'],
+    [newer, '9.9.9'],
+    [file, VERSION],
   ] as const)
     await t.test(`used once: the package is upgraded meanwhile, to ${version}`, t =>
       usedOnce(t, lab, async use => {
