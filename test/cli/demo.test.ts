@@ -18,7 +18,7 @@ const shipped = resolve('config/knockd-nft.json');
 const asUser = ['setpriv', '--reuid', '12345', '--regid', '12345', '--clear-groups'] as const;
 
 /** An opening that is over soon, but not before a busy machine has used it. */
-const brief = `{ "closed": "reject", "services": { "web": { "ports": [8080], "openFor": "10s",
+const brief = `{ "closed": "reject", "services": { "web": { "ports": [8080], "openFor": "10s", "knockTimeout": "1m",
   "sequences": { "alice": [7001, "7003/udp", 7001] } } } }`;
 
 function folder(t: { teardown: (work: () => void) => void }): string {
@@ -163,6 +163,20 @@ t.test(
     t.match(stdout, /client to 192\.0\.2\.1 port 8083: "Hello/);
   },
 );
+
+t.test('knocks again if the machine was too slow for a pause', { skip, buffered: true }, async t => {
+  const world = await createWorld(t);
+  const place = folder(t);
+  const slow = join(place, 'slow.cjs');
+  writeFileSync(
+    slow,
+    `const isFirst = process.argv.includes('status') && require('fs').mkdirSync('${place}/was', { recursive: true });
+    if (isFirst) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5500);`,
+  );
+  const { status, stdout, stderr } = await demo(world, [], { env: { NODE_OPTIONS: `--require ${slow}` } });
+  t.equal(status, 0, stderr);
+  t.equal(inOrder(stdout, [/the client begins again/, /notes 1 of 4/, /lets it in/, /That was all/]), true);
+});
 
 t.test("leaves the host's supervisor and its folders alone", { skip, buffered: true }, async t => {
   const world = await createWorld(t);
