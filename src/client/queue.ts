@@ -132,7 +132,8 @@ function isAlive({ pid, start }: Place): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+    // EPERM: another user's process, as after sudo; or it only has the id of ours, which a crash ended
+    if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) return false;
   }
   return startOf(pid) === start;
 }

@@ -1,9 +1,18 @@
 /** The queue of real processes that knock. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
@@ -25,8 +34,8 @@ function emptyFolder(t: Pick<Test, 'teardown'>) {
 }
 
 /** A process that takes a turn; `line` resolves with the next thing that it says. */
-function other(t: Pick<Test, 'teardown'>, FOLDER: string, ...addresses: readonly string[]) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', queuer, ...addresses], {
+function other(t: Pick<Test, 'teardown'>, FOLDER: string, addresses: readonly string[], script = queuer) {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, ...addresses], {
     env: { ...process.env, FOLDER },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -41,12 +50,12 @@ t.test('one has the turn, the next one waits for its end', async t => {
   const folder = emptyFolder(t);
   t.equal(isQueue({ folder, keys: ['10.77.0.1'] }), false);
   t.notOk(existsSync(folder), 'who only asks leaves nothing');
-  const first = other(t, folder, '10.77.0.1');
+  const first = other(t, folder, ['10.77.0.1']);
   t.equal(await first.line(), 'has it');
   t.equal(isQueue({ folder, keys: ['10.77.0.1'] }), true);
   t.equal(isQueue({ folder, keys: ['fd77::1'] }), false);
   t.equal(statSync(folder).mode & 0o777, 0o700);
-  const second = other(t, folder, '10.77.0.1', 'fd77::1');
+  const second = other(t, folder, ['10.77.0.1', 'fd77::1']);
   t.equal(await second.line(), 'waits');
   first.child.stdin.end();
   t.equal(await second.line(), 'has it');
@@ -58,7 +67,7 @@ t.test('one has the turn, the next one waits for its end', async t => {
 
 t.test('a process that knocks on other addresses does not wait', async t => {
   const folder = emptyFolder(t);
-  const first = other(t, folder, '10.77.0.1');
+  const first = other(t, folder, ['10.77.0.1']);
   t.equal(await first.line(), 'has it');
   const turn = await takeTurn({ folder, keys: ['10.77.0.2'] }, patient(), () => t.fail('it waits'));
   t.equal(turn.waited, false);
@@ -68,9 +77,9 @@ t.test('a process that knocks on other addresses does not wait', async t => {
 for (const signal of ['SIGKILL', 'SIGSTOP'] as const)
   t.test(`a process after ${signal} keeps nobody waiting`, async t => {
     const folder = emptyFolder(t);
-    const first = other(t, folder, '10.77.0.1');
+    const first = other(t, folder, ['10.77.0.1']);
     t.equal(await first.line(), 'has it');
-    const second = other(t, folder, '10.77.0.1');
+    const second = other(t, folder, ['10.77.0.1']);
     t.equal(await second.line(), 'waits');
     first.child.kill(signal);
     t.equal(await second.line(), 'has it');
@@ -86,9 +95,26 @@ t.test('a process that has the id of a dead one is not taken for it', async t =>
   t.same(readdirSync(folder), ['a file of somebody else']);
 });
 
+t.test('nor if that process is of another user, as after a crash and a boot', async t => {
+  const folder = emptyFolder(t);
+  const isRoot = process.getuid?.() === 0;
+  const nobody = 65534;
+  if (isRoot) chownSync(dirname(folder), nobody, nobody);
+  const script = queuer.replace(
+    'const turn',
+    `import { mkdirSync, writeFileSync } from 'node:fs';
+if (${isRoot}) [process.setgid, process.setuid].forEach(set => set(${nobody}));
+mkdirSync(process.env.FOLDER);
+writeFileSync(process.env.FOLDER + '/10.77.0.1-1-1-123456789', '');
+const turn`,
+  );
+  const { line } = other(t, folder, ['10.77.0.1'], script);
+  t.equal(await line(), 'has it');
+});
+
 t.test('a signal ends the waiting, and leaves nothing', async t => {
   const folder = emptyFolder(t);
-  const first = other(t, folder, '10.77.0.1');
+  const first = other(t, folder, ['10.77.0.1']);
   await first.line();
   const over = new AbortController();
   await t.rejects(
