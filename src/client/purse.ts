@@ -42,11 +42,13 @@ export class Purse {
    * milliseconds of the epoch, and waits. Rejects with an AbortError.
    */
   async take(signal: AbortSignal, onWait: (until: number) => void): Promise<string> {
-    const { window, from } = nextWindow(this.#used.window, Date.now());
-    while (Date.now() < from) {
-      onWait(from);
-      await delay(from - Date.now(), undefined, { signal });
+    let next = nextWindow(this.#used.window, Date.now());
+    while (Date.now() < next.from) {
+      onWait(next.from);
+      await delay(next.from - Date.now(), undefined, { signal });
+      next = nextWindow(this.#used.window, Date.now()); // the machine may have slept for hours
     }
+    const { window } = next;
     this.#write({ ...this.#used, window });
     return deriveToken(this.#key, window);
   }

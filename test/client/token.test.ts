@@ -2,10 +2,12 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createContext, runInContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { makePage } from '../../src/client/page.ts';
-import { nextWindow } from '../../src/client/used.ts';
+import { Purse } from '../../src/client/purse.ts';
+import { nextWindow, UsedFile } from '../../src/client/used.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { tokenDatagram, tokenRequest } from '../../src/token/packet.ts';
 import { environment, lacking, run } from '../kernel/process.ts';
@@ -117,6 +119,28 @@ t.test('windows: one after the other, at most two ahead, in the page as well', a
     t.same(nextWindow(last, now), { window, from });
     t.same({ ...runInContext(`nextWindow(${last}, ${now})`, context) }, { window, from });
   }
+});
+
+t.test('a device that slept while it waited for its next token takes the one of the present', async t => {
+  const env = { XDG_STATE_HOME: folder(t) };
+  const key = { secret: Buffer.alloc(32, 7), realm: 'default', service: 'ssh' };
+  const { now } = Date;
+  t.teardown(() => {
+    Date.now = now;
+  });
+  let shift = 60_000 - (now() % 60_000) - 50; // a minute begins soon
+  Date.now = () => now() + shift;
+  new UsedFile(env, key).write({ window: windowAt(Date.now()) + 2 });
+  let waits = 0;
+  const token = await new Purse(env, key, () => {}).take(new AbortController().signal, () => {
+    waits++;
+    void delay(10).then(() => {
+      shift += 8 * 60 * 60_000;
+    });
+  });
+  t.equal(waits, 1);
+  t.equal(token, deriveToken(key, windowAt(Date.now())));
+  t.equal(new UsedFile(env, key).read().window, windowAt(Date.now()));
 });
 
 t.test('a page is filled so that nothing of it ends early', async t => {
