@@ -12,8 +12,10 @@ export interface PlacedToken {
   readonly secret: Uint8Array | undefined;
 }
 
-/** How many tokens the kernel's map holds. */
+/** How many elements the kernel's map of tokens holds. */
 export const MOST_TOKENS = 131_072;
+/** One of them is the feeder's mark, which opens nothing. */
+const MARKS = 1;
 /**
  * Windows whose tokens the kernel holds beyond the hours: those that just ended, and those for clients whose clocks are
  * ahead.
@@ -22,8 +24,14 @@ const SPARE_WINDOWS = 5;
 
 /** How many tokens of each user the kernel holds: enough for `hours`, or as many as fit. */
 export function windowsFor(users: number, hours: number): number {
-  const fit = users === 0 ? Number.POSITIVE_INFINITY : Math.floor(MOST_TOKENS / users) - SPARE_WINDOWS;
+  const fit =
+    users === 0 ? Number.POSITIVE_INFINITY : Math.floor((MOST_TOKENS - MARKS) / users) - SPARE_WINDOWS;
   return Math.min(60 * hours, fit);
+}
+
+/** Whether the kernel's map has room for that many windows of each user. */
+export function haveRoom(users: number, windows: number): boolean {
+  return users * windows + MARKS <= MOST_TOKENS;
 }
 
 /** Reports mistakes and weaknesses in the secrets, each alone and against the others, in the order of the file. */
@@ -51,7 +59,7 @@ export function tellTokens(tokens: readonly PlacedToken[], { hours }: TokenSetti
   const windows = windowsFor(tokens.length, hours);
   if (first === undefined || windows >= 60 * hours) return;
   if (windows < 60) {
-    const most = Math.floor(MOST_TOKENS / (60 + SPARE_WINDOWS));
+    const most = Math.floor((MOST_TOKENS - MARKS) / (60 + SPARE_WINDOWS));
     report.wrong(first.at, first.where, `${tokens.length} users have tokens`, `at most ${most} on one host`);
     return;
   }

@@ -1,4 +1,4 @@
-import { windowsFor } from '../config/tokens.ts';
+import { haveRoom, windowsFor } from '../config/tokens.ts';
 import type { TokenPlace } from '../ruleset/automaton.ts';
 import { AHEAD, beginOf, deriveToken, windowAt } from '../token/derive.ts';
 import {
@@ -54,8 +54,8 @@ export function placeId(place: number): string {
 
 /**
  * Plans how to bring the kernel from the tokens that it has to those that it should have. With the same users and a clock that
- * only went on, it adds the new windows. A user who came is fed alone, and one who went is taken out alone. In all other cases
- * all tokens go, and the nearest come back in the same transaction. `known` says that the kernel has the tokens that the ledger
+ * only went on, it adds the new windows. A user who came is fed alone if there is room, and one who went is taken out alone. In
+ * all other cases all tokens go, and the nearest come back in the same transaction. `known` says that the kernel has the tokens that the ledger
  * calls fed, and `complete` that each use of them is in the ledger. `table` is the handle of the present table, and `id` marks
  * tokens that are all fed anew.
  */
@@ -75,7 +75,9 @@ export function planFeed(
   const { realm, hours, table, known, complete, id: fresh, moment } = options;
   const { now } = moment;
   const [first, until] = [firstWindow(now), lastWindow(now, users.length, hours)];
-  const before = known && !hasStepped(ledger, moment) ? ledger.fed : null;
+  const going = known && !hasStepped(ledger, moment) ? ledger.fed : null;
+  // when more users come, each has fewer windows, and the map may have no room beside those that it holds
+  const before = going && haveRoom(users.length, Math.max(until, going.until) - first + 1) ? going : null;
   // by a clock that was set back, windows could open that the ledger has forgotten
   const stillFresh = complete && first >= firstWindow(ledger.time) ? ledger.fed : null;
   const wanted = new Map(

@@ -463,6 +463,27 @@ t.test('the others keep their tokens when a user goes, and none of them is fed a
   t.end();
 });
 
+t.test('a user who comes when the others fill the map gets tokens, and all have as many hours as fit', t => {
+  const users = Array.from({ length: 128 }, (_, index) => {
+    const [alice] = PLACES;
+    if (!alice) throw new Error('a user');
+    return { ...alice, place: (index + 1) as TokenPlace['place'], user: `u${index}` };
+  });
+  const moment: Moment = { machine: 'm', boot: '1', now: 1e12, monotonic: 0, booted: 0 };
+  const options = { realm: REALM, hours: 24, table: '7', known: true, complete: true, id: 'a', moment };
+  let ledger = newLedger(moment);
+  const feeds: boolean[] = [];
+  for (const count of [90, 91, 92, 128, 100]) {
+    const { flush, fed } = planFeed(ledger, users.slice(0, count), options);
+    const windows = fed.until - windowAt(moment.now - 90_000) + 1;
+    t.ok(count * windows + 1 <= 131_072, `${count} users, ${windows} windows`);
+    feeds.push(flush);
+    ledger = { ...ledger, fed };
+  }
+  t.same(feeds, [true, true, true, true, false], 'all are fed again only if there is no room');
+  t.end();
+});
+
 t.test('a first load lets in a client whose clock is slow by up to 90 s, at any second of a minute', t => {
   const [alice] = PLACES;
   if (!alice) throw new Error('a user');
