@@ -177,16 +177,17 @@ export async function noteUses(
     const before = earlierOf(found);
     // the offset stays, since it shows whether the clock was set
     const unkept = keep(book, withHeard(ledger, [...found, ...before], now));
-    const earlier = before.map(({ user, window }) => tokenOfUser(user, window));
+    // those that were used, too: a load may have fed them again meanwhile, since the ledger did not have them yet
+    const written = [...found, ...before].map(({ user, window }) => tokenOfUser(user, window));
     try {
-      await writer.putTokens(table, blocking(table, earlier, hours));
+      await writer.putTokens(table, blocking(table, written, hours));
     } catch (error) {
       // the table may be gone; the load that makes it again uses the ledger
       if (!(error instanceof NetlinkError) || error.code !== 'ENOENT') throw error;
     }
     return {
       complete: found.length === uses.length && unkept === undefined,
-      written: [...found.map(({ user, window }) => tokenOfUser(user, window)), ...earlier],
+      written,
     };
   });
 }
