@@ -126,14 +126,16 @@ function blank(missing: string): Omit<Book, 'write'> {
 
 /** Throws for anything but a whole ledger. */
 function parseLedger(text: string): Ledger {
-  const ledger: Ledger = { fresh: NO_FRESH, ...JSON.parse(text) };
-  const { machine, time, offset, clean, floor, used, nobodys, fed, fresh } = ledger;
+  const ledger: Ledger = { fresh: NO_FRESH, keys: {}, ...JSON.parse(text) };
+  const { machine, time, offset, clean, floor, used, keys, nobodys, fed, fresh } = ledger;
   const whole =
     isText(machine) &&
     typeof clean === 'boolean' &&
     [time, offset, floor].every(Number.isFinite) &&
     isRecord(used) &&
     Object.values(used).every(windows => Array.isArray(windows) && windows.every(Number.isSafeInteger)) &&
+    isRecord(keys) &&
+    isTexts(Object.values(keys)) &&
     isTexts(nobodys) &&
     (fed === null || isFed(fed)) &&
     isRecord(fresh) &&

@@ -9,7 +9,7 @@ import { type Book, thisMoment, withBook } from './book.ts';
 import { hasTrustedClock } from './clock.ts';
 import { earlierOf, placeId, planFeed, settle, tokenOfUser, windowOf, withUsesOf } from './feed-plan.ts';
 import { blocking, commitFeed, flushTokens, isThere, readUsed } from './kernel.ts';
-import { type Ledger, skipUnknown, stamped, withHeard, withoutFresh } from './ledger.ts';
+import { type Ledger, skipUnknown, stamped, withHeard, withKeys, withoutFresh } from './ledger.ts';
 
 /** The users whose tokens should be in the kernel, and their table. Plain data, for other threads too. */
 export interface TokensWanted {
@@ -82,7 +82,11 @@ export async function feed(
       used,
       ...(written && { written }),
     });
-    const { ledger, why } = book.ledger.clean ? begin(book, settled, moment.now) : settled;
+    const { ledger: begun, why } = book.ledger.clean ? begin(book, settled, moment.now) : settled;
+    const ledger = withKeys(
+      begun,
+      new Map(users.map(({ place, ...user }) => [placeId(place), { ...user, realm }])),
+    );
     const id = randomBytes(16).toString('hex');
     const options = { realm, hours, table: handle, known, complete: known || watched, id, moment };
     let plan = planFeed(ledger, users, options);

@@ -17,6 +17,11 @@ export interface Ledger {
   readonly floor: number;
   /** Used windows, by place, also below the floor, which does not count for new secrets. Removed users stay in. */
   readonly used: Readonly<Record<string, readonly number[]>>;
+  /**
+   * By place: the beginning of {@link keyId} for its tokens. A user who gets another name and keeps the secret has another place,
+   * and the same tokens.
+   */
+  readonly keys: Readonly<Record<string, string>>;
   /** Used tokens of removed users that the kernel still has. We do not look for their owners again. */
   readonly nobodys: readonly string[];
   /** The content of the kernel's map; null while that is not known for sure. */
@@ -84,7 +89,16 @@ const GAP = 5 * 60 * 1000;
 const STEP = 2000;
 
 export function newLedger(moment: Moment): Ledger {
-  return { ...stamp(moment), clean: false, floor: 0, used: {}, nobodys: [], fed: null, fresh: NO_FRESH };
+  return {
+    ...stamp(moment),
+    clean: false,
+    floor: 0,
+    used: {},
+    keys: {},
+    nobodys: [],
+    fed: null,
+    fresh: NO_FRESH,
+  };
 }
 
 /** The ledger as of this moment. */
@@ -148,6 +162,28 @@ export function withoutFresh(ledger: Ledger, keys: readonly TokenKey[]): Ledger 
   return left.length === ledger.fresh.keys.length
     ? ledger
     : { ...ledger, fresh: { ...ledger.fresh, keys: left } };
+}
+
+/**
+ * The ledger with the keys of these users, by place. A window that was used at another place with the same key is used at theirs.
+ */
+export function withKeys(ledger: Ledger, users: ReadonlyMap<string, TokenKey>): Ledger {
+  const wanted = new Map([...users].map(([place, key]) => [place, keyId(key).slice(0, 16)]));
+  const keys = new Map([...Object.entries(ledger.keys).filter(([place]) => ledger.used[place]), ...wanted]);
+  const used = new Map<string, Set<number>>();
+  for (const [place, key] of keys) {
+    const windows = used.get(key) ?? new Set();
+    used.set(key, new Set([...windows, ...(ledger.used[place] ?? [])]));
+  }
+  const theirs = [...wanted].flatMap(([place, key]) => {
+    const windows = [...(used.get(key) ?? [])].sort((a, b) => a - b);
+    return windows.length > 0 ? [[place, windows] as const] : [];
+  });
+  return {
+    ...ledger,
+    used: { ...ledger.used, ...Object.fromEntries(theirs) },
+    keys: Object.fromEntries(keys),
+  };
 }
 
 export function isUsed({ floor, used }: Ledger, place: string, window: number): boolean {

@@ -14,6 +14,7 @@ import {
   stamped,
   withFresh,
   withHeard,
+  withKeys,
   withoutFresh,
 } from '../../src/feeder/ledger.ts';
 import { compileAutomaton, type TokenPlace } from '../../src/ruleset/automaton.ts';
@@ -26,12 +27,15 @@ const SECRETS = { alice: Buffer.alloc(32, 1), bob: Buffer.alloc(32, 2) };
 const USERS = ['alice', 'bob'] as const;
 type User = (typeof USERS)[number];
 
-function placesOf(secrets: Readonly<Record<User, Uint8Array>>): readonly TokenPlace[] {
+function placesOf(
+  secrets: Readonly<Record<User, Uint8Array>>,
+  names: Readonly<Record<User, string>> = { alice: 'alice', bob: 'bob' },
+): readonly TokenPlace[] {
   const service = {
     name: 'ssh',
     ports: [],
     sequences: [],
-    tokens: USERS.map(user => ({ user, secret: secrets[user] })),
+    tokens: USERS.map(user => ({ user: names[user], secret: secrets[user] })),
     knockTimeout: 5000,
     openFor: 10_000,
     singleUse: false,
@@ -65,6 +69,7 @@ class Machine {
   #isUnheard = false;
   #lost = false;
   #secrets: Record<User, Uint8Array> = SECRETS;
+  #names: Record<User, string> = { alice: 'alice', bob: 'bob' };
   #rotated = 10;
   readonly #copies: Ledger[] = [];
   readonly #sent: string[] = [];
@@ -155,6 +160,11 @@ class Machine {
     this.#secrets = { ...this.#secrets, [user]: secret };
   }
 
+  /** A user gets another name in the file, and keeps the secret. */
+  rename(user: User): void {
+    this.#names = { ...this.#names, [user]: this.#names[user] === user ? `${user}s-phone` : user };
+  }
+
   /** A back-up of the ledger, and its return, at a boot. */
   copy(): void {
     if (this.#disk) this.#copies.push(this.#disk);
@@ -172,14 +182,18 @@ class Machine {
     const moment = this.#moment;
     this.#isUnheard = false;
     const found = this.#found;
-    const places = placesOf(this.#secrets);
+    const places = placesOf(this.#secrets, this.#names);
     const table = String(this.#handle);
-    const { ledger } = settle(found, {
+    const { ledger: settled } = settle(found, {
       moment,
       watched: this.#watching,
       missing: this.#disk ? undefined : 'there is none',
       used: this.#isKnown(found) ? [...this.#used.keys()] : undefined,
     });
+    const ledger = withKeys(
+      settled,
+      new Map(places.map(({ place, secret }) => [placeId(place), keyOf(secret)])),
+    );
     const known = this.#isKnown(found);
     const id = String(this.#marks++);
     const complete = known || this.#watching;
@@ -339,6 +353,11 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       machine =>
         machine.rotate(user),
   ),
+  fc.constantFrom(...USERS).map(
+    (user): Act =>
+      machine =>
+        machine.rename(user),
+  ),
   fc.constant<Act>(machine => machine.feed({ killed: true })),
   fc.constant<Act>(machine => machine.copy()),
   fc.constant<Act>(machine => machine.bringBack()),
@@ -403,6 +422,40 @@ t.test(
     t.end();
   },
 );
+
+t.test('a user who gets another name and keeps the secret keeps his used tokens used', t => {
+  const again: Readonly<Record<string, (machine: Machine) => void>> = {
+    'while nothing is loaded': machine => {
+      machine.withdraw();
+      machine.rename('alice');
+      machine.start();
+    },
+    'before another program removes the table': machine => {
+      machine.rename('alice');
+      machine.feed();
+      machine.flush();
+      machine.feed();
+    },
+    'and has the former one again': machine => {
+      machine.rename('alice');
+      machine.feed();
+      machine.withdraw();
+      machine.rename('alice');
+      machine.start();
+    },
+  };
+  for (const [what, happens] of Object.entries(again)) {
+    const machine = new Machine();
+    machine.start();
+    machine.pass(6 * MINUTE);
+    machine.feed();
+    t.ok(machine.use('alice', 0), what);
+    happens(machine);
+    t.equal(machine.replay(), 0, what);
+    t.ok(machine.use('alice', 1), what);
+  }
+  t.end();
+});
 
 t.test(
   'a clock that is set back by days, and is seen only after a use: what the ledger has forgotten stays used',
