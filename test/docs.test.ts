@@ -9,6 +9,7 @@ import { parseConfig } from '../src/config/parse.ts';
 import { configSchema } from '../src/config/schema.ts';
 import { EVENTS } from '../src/events/event.ts';
 import { FEATURES, type Feature, FIRST_LINUX } from '../src/nftables/feature.ts';
+import { VERSION } from '../src/version.ts';
 
 const HANDBOOK = 'docs/operating.md';
 const INSIDE = 'docs/how-it-works.md';
@@ -60,6 +61,12 @@ t.test('no line of a sentence is wider than 132 columns', async t => {
       file,
     );
   }
+});
+
+t.test('packages have the names that npm run deb and its like give them now', async t => {
+  for (const [file, content] of text)
+    for (const [name, version] of content.matchAll(/\bknockd-nft[_-](\d+\.\d+\.\d+)/g))
+      t.equal(version, VERSION, `${file}: ${name}`);
 });
 
 t.test('every test that is named exists', async t => {

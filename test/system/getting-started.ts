@@ -1,6 +1,7 @@
 /** Types docs/getting-started.md as a newcomer would, on this machine's own tree or another. */
 import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { Test } from 'tap';
+import { VERSION } from '../../src/version.ts';
 import { openTerminal, type Terminal } from '../cli/tmux.ts';
 import { until } from '../kernel/loaded.ts';
 import { run } from '../kernel/process.ts';
@@ -55,7 +56,7 @@ const LAPTOP = '/home/you/node';
 
 async function newcomer(t: Test, tree: string): Promise<Lab> {
   const lab = await createLab(t, { tree });
-  const file = await makePackage(lab, '1.0.0');
+  const file = await makePackage(lab, VERSION);
   await succeed(lab, 'sh', '-c', SCRIPT);
   const [name = ''] = DOCUMENT.match(/build\/deb\/\S+\.deb/) ?? [];
   mkdirSync(lab.path('/home/you/knockd-nft/build/deb'), { recursive: true });
