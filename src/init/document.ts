@@ -79,10 +79,19 @@ export function packagedConfiguration(example: string, sequence: readonly number
   ]);
 }
 
-/** Whether a file is still what a package wrote, without changes and with no guarded port. */
+/**
+ * Whether a file is still what a package wrote, without changes and with no guarded port. The package of another version may have
+ * written it, with other sentences in its comments.
+ */
 export function isPackaged(text: string, example: string): boolean {
   const [sequence = ''] = SEQUENCE.exec(text) ?? [];
-  return text === packagedConfiguration(example, (sequence.match(/\d+/g) ?? []).map(Number));
+  const packaged = packagedConfiguration(example, (sequence.match(/\d+/g) ?? []).map(Number));
+  return withoutProse(text) === withoutProse(packaged);
+}
+
+/** A comment of prose begins with a space, one that hides a line of the configuration does not. */
+function withoutProse(text: string): string {
+  return text.replaceAll(/^ *\/\/ .*\n/gm, '').replaceAll(/\n{3,}/g, '\n\n');
 }
 
 function change(text: string, changes: readonly Change[]): string {

@@ -87,4 +87,10 @@ t.test("the package's file guards nothing, and is known again until somebody cha
   t.notOk(isPackaged(`${packaged}\n`, example));
   t.notOk(isPackaged(packaged.replaceAll(/\/\/(?=["}])/g, ''), example), 'nor when it guards ssh');
   t.notOk(isPackaged('', example));
+  const other = example
+    .replace(/ {2}\/\/ true: .*\n.*"metrics".*\n/, '')
+    .replace('How many bits', 'The bits');
+  t.notSame(other.split('\n').length, example.split('\n').length, 'with fewer keys');
+  t.ok(isPackaged(packagedConfiguration(other, [4711, 8150, 3020, 9999]), example), 'by another version');
+  t.notOk(isPackaged(packaged.replace('// "policy": "accept"', '"policy": "drop"'), example));
 });
