@@ -1,4 +1,4 @@
-import { readFileSync, realpathSync } from 'node:fs';
+import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseConfig } from '../config/parse.ts';
 import { ConfigError } from '../config/problems.ts';
@@ -9,6 +9,7 @@ import { withProgram } from '../demo/program.ts';
 import { layWire, NoStageError, networkNamespace, openStage, PART, readScript } from '../demo/stage.ts';
 import { jsonTeller, textTeller } from '../demo/teller.ts';
 import { NotSeenError } from '../demo/witness.ts';
+import { shippedConfiguration } from '../init/shipped.ts';
 import { type Context, EXIT } from './context.ts';
 
 /**
@@ -41,11 +42,10 @@ export async function demoCommand(context: Context): Promise<number> {
 
 /** On the host: reads the configuration before the namespaces change the owners of files. */
 async function begin({ config, env, json }: Context): Promise<number> {
-  const path = config ?? shippedConfig();
-  const text = readText(path);
-  const plot = plotOf(parseConfig(text, path, env).config);
-  if (typeof plot === 'string') throw new NoStageError(`${path}: ${plot}`, false);
-  return openStage({ outside: networkNamespace(), name: path, text }, json);
+  const { name, text } = config === undefined ? shipped() : { name: config, text: readText(config) };
+  const plot = plotOf(parseConfig(text, name, env).config);
+  if (typeof plot === 'string') throw new NoStageError(`${name}: ${plot}`, false);
+  return openStage({ outside: networkNamespace(), name, text }, json);
 }
 
 /** Does not check owner and rights, since the demo opens nothing real. */
@@ -58,11 +58,13 @@ function readText(path: string): string {
   }
 }
 
-/** The configuration that comes with the program. */
-function shippedConfig(): string {
+/** The configuration that comes with the program. In a clone it is a file, which somebody may have changed. */
+function shipped(): { readonly name: string; readonly text: string } {
   const path = join(dirname(realpathSync(process.argv[1] ?? '')), '../config/knockd-nft.json');
+  if (!existsSync(path)) return { name: 'knockd-nft.json', text: shippedConfiguration };
   const fromHere = relative(process.cwd(), path);
-  return fromHere.startsWith('..') ? path : fromHere;
+  const name = fromHere.startsWith('..') ? path : fromHere;
+  return { name, text: readText(name) };
 }
 
 /** In the server's namespace. */

@@ -1,6 +1,15 @@
 /** `knockd-nft demo`, on a host of its own, where nothing else changes anything. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -176,6 +185,19 @@ t.test('knocks again if the machine was too slow for a pause', { skip, buffered:
   const { status, stdout, stderr } = await demo(world, [], { env: { NODE_OPTIONS: `--require ${slow}` } });
   t.equal(status, 0, stderr);
   t.equal(inOrder(stdout, [/the client begins again/, /notes 1 of 4/, /lets it in/, /That was all/]), true);
+});
+
+t.test('shows the same without a clone, as a package has it', { skip, buffered: true }, async t => {
+  const world = await createWorld(t);
+  const alone = folder(t);
+  cpSync('dist', join(alone, 'dist'), { recursive: true });
+  symlinkSync(resolve('node_modules'), join(alone, 'node_modules'));
+  const { status, stdout, stderr } = await world.run('server', process.execPath, [
+    join(alone, 'dist/knockd-nft.cjs'),
+    'demo',
+  ]);
+  t.equal(status, 0, stderr);
+  t.match(stdout, /client knocks on 10000\/tcp: the kernel notes 1 of 4/);
 });
 
 t.test("leaves the host's supervisor and its folders alone", { skip, buffered: true }, async t => {
