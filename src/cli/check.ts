@@ -114,7 +114,7 @@ function text(path: string, config: Config): string[] {
     ]),
     ...(tokens
       ? [
-          `  tokens of ${count(tokens.users, 'user')} stand ready for ${Math.floor(tokens.hours * 10) / 10} hours`,
+          `  tokens of ${count(tokens.users, 'user')}: the kernel holds those of ${Math.floor(tokens.hours * 10) / 10} hours`,
         ]
       : []),
   ];

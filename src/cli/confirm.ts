@@ -12,7 +12,7 @@ export async function confirmCommand(context: Context, force: boolean): Promise<
   const flaw = trial && !force ? loginFlaw(env, trial) : undefined;
   if (flaw !== undefined) {
     tell(
-      `knockd-nft: this login ${flaw}, so it does not prove that a new one gets in: log in again and run it there, or use --force if you know better`,
+      `knockd-nft: this login ${flaw}, so it does not prove that a new one gets in: log in again and confirm there, or use --force if you know better`,
     );
     return EXIT.FAILED;
   }

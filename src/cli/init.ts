@@ -9,7 +9,7 @@ import { NAMING } from '../config/shape.ts';
 import { fittingClosed } from '../doctor/appearance.ts';
 import { surroundings } from '../doctor/passage.ts';
 import { readWays } from '../doctor/ways.ts';
-import { noteFresh } from '../feeder/book.ts';
+import { noteFresh, unnotedText } from '../feeder/book.ts';
 import { readForeign } from '../firewalls/read.ts';
 import { withKernel } from '../host/access.ts';
 import { follows, runningSupervisor } from '../host/hold.ts';
@@ -173,7 +173,7 @@ async function noteSecrets({ services }: Draft, { env, tell }: Context): Promise
     token ? [{ secret: token.secret, realm, service: name }] : [],
   );
   if (keys.length === 0) return;
-  await noteFresh(env, keys).catch(() => tell('the first tokens may open only in five minutes'));
+  await noteFresh(env, keys).catch(error => tell(unnotedText(error)));
 }
 
 function makeDraft(answers: Answers, knocks: number, host: Host, found: readonly Found[]): Draft {

@@ -85,7 +85,7 @@ function holdAgainstSupervisor({ config, env }: Context, force: boolean): Hold |
   if (!supervisor || follows(supervisor, path)) return undefined;
   if (!force)
     throw new UsageError(
-      `the running supervisor (process ${supervisor.pid}) follows another file, and would load that again: knockd-nft --config ${supervisor.config} load; or use --force to keep ${path} loaded until its next load`,
+      `the running supervisor (process ${supervisor.pid}) follows another file, and would load that again: knockd-nft --config ${supervisor.config} load; or use --force to keep ${path} loaded until the supervisor's next load`,
     );
   return { reason: `${path} is loaded by hand`, until: null };
 }

@@ -54,9 +54,13 @@ function readSettings(context: Context, name: string, options: PageOptions): Pag
   const path = hostsPath(context.env);
   const { host = name, token } = findHost(readHosts(path), name, undefined) ?? {};
   const secret = options.secretFile === undefined ? token?.secret : readSecret(options.secretFile);
-  if (!secret) throw new UsageError(`no secret is known for ${name}: add it to ${path}, or --secret-file`);
+  if (!secret)
+    throw new UsageError(
+      `no secret is known for ${name}: add it to ${path}, or name its file with --secret-file`,
+    );
   const service = options.service ?? token?.service;
-  if (service === undefined) throw new UsageError('--service is missing: its name on the server, as in ssh');
+  if (service === undefined)
+    throw new UsageError('--service is missing: the name of the service on the server, as in --service ssh');
   checkName('--service', service, NAMING);
   const realm = options.realm ?? token?.realm ?? DEFAULT_REALM;
   checkName('--realm', realm, REALM);

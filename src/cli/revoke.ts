@@ -72,7 +72,7 @@ function connectionsText(done: Cut | undefined): string {
 function untrackedLines(done: Cut | undefined): string[] {
   const text = ({ client, port, to }: Untracked) =>
     to === null
-      ? `${client} on ${port}: only its tracking was ended; if a program here goes on sending to it, it is let in again`
+      ? `${client} on ${port}: only its tracking was ended; if a program here goes on sending to the client, the client is let in again`
       : `${client} on ${port}, forwarded to ${to}: only its tracking was ended; ${to} may wait for it a while`;
   return [...new Set(done?.untracked.map(text))];
 }

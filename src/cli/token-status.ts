@@ -36,7 +36,9 @@ export function tokenStatus(
   const from = left > now ? new Date(left).toISOString() : null;
   const trouble = [
     ...(missing === undefined ? [] : [`there is no record of used ones: ${missing}`]),
-    ...(hasTrustedClock() ? [] : ['they wait: the clock is not synchronized, and this machine has no other']),
+    ...(hasTrustedClock()
+      ? []
+      : ['they wait: the clock is not synchronized, and this machine has no other clock']),
     ...(ledger && !ledger.fed ? ['they are not fed'] : []),
     ...(ledger?.fed ? ending(ledger.fed.until, lastWindow(now, countUsers(having), token.hours), now) : []),
     // after a first load or a boot this lasts a few minutes, and is no trouble

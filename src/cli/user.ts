@@ -6,7 +6,7 @@ import { formatProblem } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
 import { NAMING } from '../config/shape.ts';
 import type { Config } from '../config/types.ts';
-import { noteFresh } from '../feeder/book.ts';
+import { noteFresh, unnotedText } from '../feeder/book.ts';
 import { withKernel } from '../host/access.ts';
 import { readAnswering } from '../host/answering.ts';
 import { editFile, rightsOf } from '../host/edit-file.ts';
@@ -161,8 +161,7 @@ async function change(
       const keys = changed.fresh.flatMap(secret => services.map(service => ({ secret, realm, service })));
       if (keys.length > 0) await noteFresh(env, keys);
     } catch (error) {
-      const why = error instanceof Error ? error.message : error;
-      tell(`tokens may open nothing in the first five minutes: the new secret cannot be noted (${why})`);
+      tell(unnotedText(error));
     }
     for (const { path: file, secret } of changed.files) {
       const real = realpathSync(file);

@@ -79,6 +79,11 @@ export async function noteFresh(env: NodeJS.ProcessEnv, keys: readonly TokenKey[
   await withBook(env, async ({ ledger, write }) => write(withFresh(ledger, keys, bootId())));
 }
 
+/** The sentence for an administrator whose new secret cannot be noted. */
+export function unnotedText(error: unknown): string {
+  return `tokens may open nothing in the first five minutes: the new secret cannot be noted (${messageOf(error)})`;
+}
+
 /**
  * The ledger at this moment, only to look at; undefined if there is none, or we may not read it. `missing` says why there is
  * none; undefined if we may not know.

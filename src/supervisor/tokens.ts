@@ -149,7 +149,9 @@ export class Tokens {
         `tokens of the minutes before ${new Date(standing.from).toISOString()} are left out: ${standing.why ?? 'some may have been used'}`,
       );
     if (standing.is === 'waiting' && before.is !== 'waiting')
-      this.#around.warn('no token opens yet: the clock is not synchronized, and this machine has no other');
+      this.#around.warn(
+        'no token opens yet: the clock is not synchronized, and this machine has no other clock',
+      );
     if (unkeptTexts(before).length === 0)
       for (const message of unkeptTexts(standing)) this.#around.warn(message);
   }
