@@ -84,7 +84,7 @@ export const isReply = isEqual({ kind: 'ct', key: 'direction', dreg: KEY }, byte
 /** `ct status assured`: for TCP, the handshake is over. A packet of an unknown flow, or an invalid one, never has this status. */
 export const assured = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, IPS.assured);
 
-/** `ct status confirmed`: packets of a flow that was let in before, and nothing else. */
+/** `ct status confirmed`: tracking has let a packet of the flow through before, here or on its way to another host. */
 export const confirmed = hasBits({ kind: 'ct', key: 'status', dreg: KEY }, IPS.confirmed);
 
 /** `ct status & (assured | confirmed) == confirmed`: a flow that was let in before, and whose handshake is not over. */
@@ -173,6 +173,12 @@ export const fromUs: Statement = isEqual(
 /** `fib daddr type broadcast` */
 export const toMany = (type: 'broadcast' | 'multicast'): Statement =>
   isEqual({ kind: 'fib', result: 'daddr type', dreg: KEY }, host32(ADDRESS_TYPE[type]));
+
+/** `fib daddr type != broadcast fib daddr type != multicast` */
+export const notToMany: Statement = (['broadcast', 'multicast'] as const).flatMap(type => [
+  { kind: 'fib', result: 'daddr type', dreg: KEY } as const,
+  { kind: 'cmp', sreg: KEY, op: 'neq', value: host32(ADDRESS_TYPE[type]) } as const,
+]);
 
 /** `socket wildcard <= 1`: the packet has a socket. */
 export const someoneListens: Statement = [

@@ -147,8 +147,11 @@ function guard(config: Settings, service: Service): ChainWithRules {
   });
   return chain(
     names.guard(name),
-    // datagrams of a flow that was let in but has had no answer yet
-    ...(serves('udp') ? [[...match.protocol('udp'), ...match.confirmed, ...match.accept]] : []),
+    // datagrams of a flow that was let in but has had no answer yet; a bridge or a router that passes on a copy of one to many
+    // hosts has tracking confirm the flow before it comes here
+    ...(serves('udp')
+      ? [[...match.protocol('udp'), ...match.confirmed, ...match.notToMany, ...match.accept]]
+      : []),
     match.jump('exempt'),
     // only a SYN or a datagram needs an opening, or uses one up
     ...(serves('tcp') ? [[...match.tcpIsNoSyn, ...match.count(names.refused(name)), ...close]] : []),

@@ -305,3 +305,36 @@ t.test(
     }
   },
 );
+
+const EVERYBODY = macOf('ff:ff:ff:ff:ff:ff');
+
+t.test('a bridge that tracks its frames lets in no datagram to many hosts', needsBridge, async t => {
+  const target = await createTarget(t);
+  await bridge(target);
+  const client = target.host('client');
+  const { drop, open } = PORTS.udp;
+  for (const hook of ['input', 'prerouting'] as const) {
+    await target.reload({ hook });
+    for (const [index, to] of ['10.77.0.255', '255.255.255.255', '224.0.0.1', 'ff02::1'].entries()) {
+      const from = to.includes(':') ? `fd77::9${index}` : `10.77.0.9${index}`;
+      const packet = { protocol: 'udp', to, from, sourcePort: 4000, payload: 'x' } as const;
+      const passed = async (port: number) => {
+        // the second one belongs to a flow that tracking knows, and comes to nobody else
+        const frames = [EVERYBODY, target.macs.server].map(mac =>
+          frame(plain({ ...packet, port }), { to: mac, from: target.macs.client }),
+        );
+        await client.frames(frames);
+        const control = { ...packet, port: open, sourcePort: 4000 + port };
+        await client.frames([frame(plain(control), { to: EVERYBODY, from: target.macs.client })]);
+        const { passed } = await until(
+          () => target.witnessed(),
+          ({ passed }) => passed.has(`${from} 17 ${open}`),
+        );
+        return passed.has(`${from} 17 ${port}`);
+      };
+      t.equal(await passed(drop), false, `${hook}, to ${to}`);
+      await client.knock(target.server[to.includes(':') ? 'ipv6' : 'ipv4'], SEQUENCES.ssh, { from });
+      t.equal(await passed(drop), true, `${hook}, to ${to}: from a client`);
+    }
+  }
+});

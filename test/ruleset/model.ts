@@ -148,8 +148,8 @@ export class Model {
     const unheard = shown === 'reset' ? addressType !== 'local' : addressType === 'broadcast';
     const closed = unheard ? 'drop' : shown;
     const isIn = this.opening(service.name, client) !== undefined;
-    if (packet.protocol === 'udp' && packet.ctStatusConfirmed && packet.ctState !== 'invalid')
-      return 'accept';
+    const isKnown = packet.ctStatusConfirmed && packet.ctState !== 'invalid';
+    if (packet.protocol === 'udp' && isKnown && addressType !== 'broadcast') return 'accept';
     if (this.#isExempt(packet)) return 'accept';
     if (!isIn || (packet.protocol === 'tcp' && !isCleanSyn(packet))) {
       count(this.refused, service);

@@ -67,6 +67,7 @@ const oddity: fc.Arbitrary<Partial<Packet>> = fc.oneof(
       { tcpFlags: TCP.syn | TCP.psh },
       { tcpFlags: TCP.fin },
       { addressType: 'broadcast' },
+      { addressType: 'broadcast', ctStatusConfirmed: true },
       { listener: true },
       { iif: 'lo' },
       { iif: 'eth1' },
