@@ -1,6 +1,9 @@
 import type { Family } from '../inet/family.ts';
 
-/** Names that administrators see in `nft list ruleset`, each in one place. The compiler writes them, the status reads them. */
+/**
+ * The table's name and those of its sets, maps and counters, and of the chains of a service: the compiler writes them, the
+ * status reads them. The other chains have their names where they are made.
+ */
 
 /** The comment that marks a table as ours. */
 export const MARK = 'knockd-nft';
