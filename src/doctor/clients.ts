@@ -2,18 +2,17 @@ import type { ForeignTable } from '../firewalls/table.ts';
 import { FAMILIES } from '../inet/family.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { NFPROTO, requestOf } from '../netlink/nfnetlink.ts';
+import { requestOf } from '../netlink/nfnetlink.ts';
 import { DATATYPES } from '../nftables/datatype.ts';
 import { getElement } from '../nftables/element.ts';
 import { byName } from '../nftables/ruleset.ts';
+import { TABLE_FAMILY } from '../nftables/table.ts';
 import { clientsOf } from '../ruleset/client.ts';
 import { names } from '../ruleset/names.ts';
 import { decompile } from '../ruleset/program.ts';
 import { type Kernel, withState } from '../table/read.ts';
 import type { ClientIn } from './facts.ts';
 import { listName } from './kept-out.ts';
-
-const FAMILY = { inet: NFPROTO.INET, ip: NFPROTO.IPV4, ip6: NFPROTO.IPV6 } as const;
 
 /** More clients than a host has people. A full set must not keep the other checks waiting. */
 const MOST = 1000;
@@ -54,7 +53,7 @@ async function listsWith(
     for (const { name, types, elements } of table.sets.values()) {
       if (elements !== undefined || types.length !== 1 || types[0] !== type) continue;
       const message = getElement(table.name, name, address);
-      const refusal = await connection.request(requestOf(message, FAMILY[table.family])).then(
+      const refusal = await connection.request(requestOf(message, TABLE_FAMILY[table.family])).then(
         () => undefined,
         (error: unknown) => error,
       );

@@ -6,7 +6,7 @@ import { keyBefore } from '../nftables/interval.ts';
 import { decodeHandle, decodeRule, getRules } from '../nftables/rule.ts';
 import type { Element, NftSet, Rule } from '../nftables/ruleset.ts';
 import { decodeSet, getSets } from '../nftables/set.ts';
-import { decodeTable, getTables } from '../nftables/table.ts';
+import { decodeTable, getTables, TABLE_FAMILY } from '../nftables/table.ts';
 import { ruleText } from '../nftables/text.ts';
 import type { Trace } from '../nftables/trace.ts';
 import { MARK } from '../ruleset/names.ts';
@@ -21,14 +21,9 @@ interface Named {
 
 /** How many elements of an anonymous set to print. */
 const MOST = 8;
-const FAMILIES: Readonly<Record<number, string>> = {
-  1: 'inet',
-  2: 'ip',
-  3: 'arp',
-  5: 'netdev',
-  7: 'bridge',
-  10: 'ip6',
-};
+const FAMILY_WORDS = new Map<number, string>(
+  Object.entries(TABLE_FAMILY).map(([word, number]) => [number, word]),
+);
 
 /** Rules by their handles from the kernel. A table is read when its first rule is asked for. */
 export class Rulebook {
@@ -65,7 +60,7 @@ export class Rulebook {
 
 /** `inet filter`, as nft names it. */
 export function traceTable({ family, table }: Trace): string {
-  return `${FAMILIES[family] ?? `family ${family}`} ${table}`;
+  return `${FAMILY_WORDS.get(family) ?? `family ${family}`} ${table}`;
 }
 
 async function readRules(

@@ -8,7 +8,7 @@ import { VERDICT } from '../nftables/register.ts';
 import { decodeRule, getRules } from '../nftables/rule.ts';
 import type { Element, NftSet, Rule } from '../nftables/ruleset.ts';
 import { decodeSet, getSets } from '../nftables/set.ts';
-import { decodeTable, getTables } from '../nftables/table.ts';
+import { decodeTable, getTables, TABLE_FAMILY } from '../nftables/table.ts';
 import { readGeneration } from '../nftables/transaction.ts';
 import { MARK, TRACE_MARK } from '../ruleset/names.ts';
 import { dump } from '../table/read.ts';
@@ -18,12 +18,6 @@ import type { ForeignChain, ForeignSet, ForeignTable } from './table.ts';
 const MAX_ELEMENTS = 1000;
 /** How often other programs may change the ruleset during the read. */
 const ATTEMPTS = 10;
-
-const FAMILIES = [
-  [NFPROTO.INET, 'inet'],
-  [NFPROTO.IPV4, 'ip'],
-  [NFPROTO.IPV6, 'ip6'],
-] as const;
 
 /** The tables of other programs that see packets to this host. They are of one generation if those programs pause. */
 export async function readForeign(connection: Connection): Promise<ForeignTable[]> {
@@ -35,17 +29,16 @@ export async function readForeign(connection: Connection): Promise<ForeignTable[
 }
 
 async function readOnce(connection: Connection): Promise<ForeignTable[]> {
-  const headers = understood(await dump(connection, getTables, NFPROTO.UNSPEC), payload => ({
+  const headers = understood(await dump(connection, getTables, NFPROTO.UNSPEC), (reader, payload) => ({
     number: familyOf(payload),
-    ...decodeTable(attributesOf(payload)),
+    ...decodeTable(reader),
   }));
   const tables: ForeignTable[] = [];
-  for (const [number, family] of FAMILIES) {
+  for (const family of ['inet', 'ip', 'ip6'] as const) {
+    const number = TABLE_FAMILY[family];
     const foreign = headers.filter(it => it.number === number && !isOurs(it.comment) && !it.dormant);
     if (foreign.length === 0) continue;
-    const chains = understood(await dump(connection, getChains, number), payload =>
-      decodeChain(attributesOf(payload)),
-    );
+    const chains = understood(await dump(connection, getChains, number), decodeChain);
     for (const { name } of foreign) {
       const rules = await readRules(connection, name, number);
       tables.push({
@@ -71,10 +64,13 @@ function isOurs(comment: string | undefined): boolean {
 }
 
 /** Leaves out what we cannot decode, which later kernels may have. */
-function understood<T>(replies: readonly Reply[], decode: (payload: Buffer) => T): T[] {
+export function understood<T>(
+  replies: readonly Reply[],
+  decode: (reader: AttributeReader, payload: Buffer) => T,
+): T[] {
   return replies.flatMap(({ payload }) => {
     try {
-      return [decode(payload)];
+      return [decode(attributesOf(payload), payload)];
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
       return [];
@@ -122,9 +118,7 @@ async function readSets(
   family: number,
 ): Promise<Map<string, ForeignSet>> {
   const sets = new Map<string, ForeignSet>();
-  for (const set of understood(await dump(connection, getSets(table), family), it =>
-    decodeSet(attributesOf(it)),
-  )) {
+  for (const set of understood(await dump(connection, getSets(table), family), decodeSet)) {
     if (set.table !== table) continue;
     const wanted = set.data === VERDICT || set.anonymous || !isList(set);
     const replies = wanted ? await dump(connection, getElements(table, set.name), family) : undefined;

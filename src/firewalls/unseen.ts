@@ -1,11 +1,11 @@
-import { type AttributeReader, DecodeError } from '../netlink/attributes.ts';
 import type { Connection, Reply } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
-import { attributesOf, NFPROTO } from '../netlink/nfnetlink.ts';
 import { readHooks } from '../netlink/route.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
 import { decodeFlowtable, getFlowtables } from '../nftables/flowtable.ts';
+import { TABLE_FAMILY } from '../nftables/table.ts';
 import { dump } from '../table/read.ts';
+import { understood } from './read.ts';
 
 /** Something that packets pass, and that we do not look into. */
 export interface Unseen {
@@ -21,18 +21,15 @@ export interface Unseen {
  */
 export async function readUnseen(connection: Connection, routes: Connection): Promise<Unseen[]> {
   const found: Unseen[] = [];
-  for (const [number, family] of [
-    [NFPROTO.INET, 'inet'],
-    [NFPROTO.NETDEV, 'netdev'],
-    [NFPROTO.BRIDGE, 'bridge'],
-  ] as const) {
-    for (const { table, name, hook } of decoded(await dump(connection, getChains, number), decodeChain))
+  for (const family of ['inet', 'netdev', 'bridge'] as const) {
+    const number = TABLE_FAMILY[family];
+    for (const { table, name, hook } of understood(await dump(connection, getChains, number), decodeChain))
       if (hook && (family !== 'inet' || hook.name === 'ingress'))
         found.push({
           what: `table ${family} ${table}, chain ${name}`,
           show: `nft list chain ${family} ${table} ${name}`,
         });
-    for (const { table, name } of decoded(await dumpOrNone(connection, number), decodeFlowtable))
+    for (const { table, name } of understood(await dumpOrNone(connection, number), decodeFlowtable))
       found.push({
         what: `table ${family} ${table}, flowtable ${name}`,
         show: `nft list flowtable ${family} ${table} ${name}`,
@@ -55,15 +52,4 @@ async function dumpOrNone(connection: Connection, family: number): Promise<Reply
     if (error instanceof NetlinkError && error.code !== 'EPERM') return [];
     throw error;
   }
-}
-
-function decoded<T>(replies: readonly Reply[], decode: (reader: AttributeReader) => T): T[] {
-  return replies.flatMap(({ payload }) => {
-    try {
-      return [decode(attributesOf(payload))];
-    } catch (error) {
-      if (!(error instanceof DecodeError)) throw error;
-      return [];
-    }
-  });
 }

@@ -19,7 +19,15 @@ export interface Message {
 // include/uapi/linux/netfilter/nfnetlink.h
 export const NFNL_SUBSYS_NFTABLES = 10;
 /** include/uapi/linux/netfilter.h */
-export const NFPROTO = { UNSPEC: 0, INET: 1, IPV4: AF.ipv4, NETDEV: 5, BRIDGE: 7, IPV6: AF.ipv6 } as const;
+export const NFPROTO = {
+  UNSPEC: 0,
+  INET: 1,
+  IPV4: AF.ipv4,
+  ARP: 3,
+  NETDEV: 5,
+  BRIDGE: 7,
+  IPV6: AF.ipv6,
+} as const;
 /** Bytes of `struct nfgenmsg`. */
 export const NFGENMSG = 4;
 

@@ -1,6 +1,6 @@
 import { type AttributeReader, required } from '../netlink/attributes.ts';
 import { NLM_F } from '../netlink/connection.ts';
-import type { Message } from '../netlink/nfnetlink.ts';
+import { type Message, NFPROTO } from '../netlink/nfnetlink.ts';
 import { type Change, change } from './change.ts';
 import { NFT_MSG } from './message.ts';
 import type { Table } from './ruleset.ts';
@@ -10,6 +10,16 @@ import { decodeComment, encodeComment } from './userdata.ts';
 const NFTA_TABLE = { NAME: 1, FLAGS: 2, HANDLE: 4, USERDATA: 6 } as const;
 const NFT_TABLE_F_DORMANT = 1;
 const NFT_TABLE_F_OWNER = 2;
+
+/** The families of tables, by nft's words. */
+export const TABLE_FAMILY = {
+  inet: NFPROTO.INET,
+  ip: NFPROTO.IPV4,
+  ip6: NFPROTO.IPV6,
+  arp: NFPROTO.ARP,
+  bridge: NFPROTO.BRIDGE,
+  netdev: NFPROTO.NETDEV,
+} as const;
 
 /** Makes a table, or wakes a dormant one. */
 export function newTable(table: Table): Change {
