@@ -99,6 +99,11 @@ export function serviceOfOpen(chain: string): string | undefined {
   return chain.startsWith('open_') ? chain.slice('open_'.length) : undefined;
 }
 
+/** Whether a set holds the clients that are in, or the places that let them in. */
+export function holdsClients(name: string): boolean {
+  return ['clients', 'users'].includes(holds(name) ?? '');
+}
+
 /** The sets that hold single connections. Each element is a client, its port and our port. */
 export const CONNECTIONS: readonly SetName[] = [names.sessions, names.syns, names.admitted];
 

@@ -1,5 +1,5 @@
 import type { Family } from '../inet/family.ts';
-import { clientId, type KnownClient, openedAt } from '../table/clients.ts';
+import { clientId, type KnownClient, openedAt, SLACK } from '../table/clients.ts';
 
 /**
  * Clients in one piece of memory, since there may be more than a hundred thousand. Each takes 48 bytes, and those that end
@@ -108,9 +108,6 @@ export function latestOf({ packed: { services, bytes }, recent }: Known, most: n
   const first = Math.max(0, bytes.length - (most - late.length) * RECORD);
   return [...unpack({ services, bytes: bytes.subarray(first) }), ...late];
 }
-
-/** How far a remembered time may be from the kernel's, in milliseconds. */
-const SLACK = 1000;
 
 /** The known clients that are in. The kernel reports each that it lets in, and we read it after each change of the ruleset. */
 export class Clients {

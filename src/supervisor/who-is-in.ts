@@ -2,7 +2,7 @@ import { monotonic } from '../host/clock.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { readGeneration } from '../nftables/transaction.ts';
-import { holds } from '../ruleset/names.ts';
+import { holdsClients } from '../ruleset/names.ts';
 import { decompile, remember } from '../ruleset/program.ts';
 import { type KnownClient, knownClients } from '../table/clients.ts';
 import { handleOf, readSets, withState } from '../table/read.ts';
@@ -38,8 +38,7 @@ async function readClients(connection: Connection, wanted: Ruleset, now: number)
     const count = there.get(set.name);
     return count === undefined ? set : { ...set, count };
   });
-  const isClients = (name: string) => ['clients', 'users'].includes(holds(name) ?? '');
-  const current = await withState(connection, { ...wanted, sets: counted }, isClients);
+  const current = await withState(connection, { ...wanted, sets: counted }, holdsClients);
   remember(current, () => decompile(wanted));
   return knownClients(current, now);
 }

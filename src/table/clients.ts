@@ -25,6 +25,9 @@ export interface KnownClient {
   readonly granted: boolean;
 }
 
+/** How far a remembered time may be from the kernel's, in milliseconds. */
+export const SLACK = 1000;
+
 /** A key that tells clients apart. */
 export function clientId({ service, family, key }: Pick<KnownClient, 'service' | 'family' | 'key'>): string {
   return `${service} ${family} ${Buffer.from(key).toString('hex')}`;

@@ -6,7 +6,7 @@ import { addElements, deleteElements, flushSet } from '../nftables/element.ts';
 import { byName, type Element, type Ruleset, type SetWithElements } from '../nftables/ruleset.ts';
 import type { Place } from '../ruleset/automaton.ts';
 import { clientsOf, clientText, placeOf } from '../ruleset/client.ts';
-import { CONNECTIONS, holds, names } from '../ruleset/names.ts';
+import { CONNECTIONS, holdsClients, names } from '../ruleset/names.ts';
 import { decompile, portsOf } from '../ruleset/program.ts';
 import { GRANTED } from './clients.ts';
 import { CannotChangeError, isFull } from './errors.ts';
@@ -195,9 +195,7 @@ function planRevocation(ruleset: Ruleset, { services, whom }: Revocation, connec
 /** Revokes the openings of all clients that came in at these places, for every service. */
 export function revokePlaces(writer: Writer, places: ReadonlySet<number>): Promise<unknown> {
   return changeState(writer, async ruleset => {
-    const state = await withState(writer.connection, ruleset, name =>
-      ['clients', 'users'].includes(holds(name) ?? ''),
-    );
+    const state = await withState(writer.connection, ruleset, holdsClients);
     const sets = byName(state.sets);
     const isGone = (place: Place | null) => place !== null && places.has(place);
     const changes = [...decompile(ruleset).services.keys()].flatMap(service => {

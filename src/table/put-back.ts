@@ -3,8 +3,16 @@ import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { addElements, deleteElements } from '../nftables/element.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
-import { holds, names } from '../ruleset/names.ts';
-import { clientElements, clientId, type KnownClient, knownClients, openedAt, withPlace } from './clients.ts';
+import { holdsClients, names } from '../ruleset/names.ts';
+import {
+  clientElements,
+  clientId,
+  type KnownClient,
+  knownClients,
+  openedAt,
+  SLACK,
+  withPlace,
+} from './clients.ts';
 import { isFull } from './errors.ts';
 import { type Dropped, fit } from './fit.ts';
 import { type Kernel, withState } from './read.ts';
@@ -12,9 +20,6 @@ import type { Writer } from './writer.ts';
 
 /** How many clients one transaction lets in. More would be no quicker, and others could not write for longer. */
 const PART = 8192;
-/** How far a remembered time may be from the kernel's, in milliseconds. */
-const SLACK = 1000;
-
 /** Leaves out the clients that were revoked by now. */
 export type StillIn = (clients: readonly KnownClient[]) => readonly KnownClient[];
 
@@ -80,10 +85,6 @@ async function readThere(connection: Connection, kernel: Kernel, name: string): 
     ]),
   );
   return { kernel, ruleset, keys };
-}
-
-function holdsClients(set: string): boolean {
-  return ['clients', 'users'].includes(holds(set) ?? '');
 }
 
 const NOTHING: ReturnType<typeof plan> = { sets: [], changes: [] };
