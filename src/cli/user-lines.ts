@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { writtenPort } from '../inet/port.ts';
 import { isTerminal, painter } from '../terminal/paint.ts';
 import { qrLines } from '../terminal/qr.ts';
 import {
@@ -36,10 +37,7 @@ export async function handoutLines(
     `  ${hostsLine(handout)}`,
   ];
   if (knocks.length > 0)
-    lines.push(
-      'By hand:',
-      `  knockd-nft knock ${host} ${knocks.map(({ protocol, port }) => (protocol === 'tcp' ? port : `${port}/udp`)).join(' ')}${wait}`,
-    );
+    lines.push('By hand:', `  knockd-nft knock ${host} ${knocks.map(writtenPort).join(' ')}${wait}`);
   if (secret === undefined) return lines;
   lines.push(
     'With bash alone (docs/clients/knock.bash; FILE holds the 64 digits of the secret, chmod 600):',

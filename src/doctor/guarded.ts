@@ -3,6 +3,7 @@ import { pass } from '../firewalls/journey.ts';
 import { forwarding } from '../firewalls/packet.ts';
 import { type Astray, astrayText, looksNowhere, NOTHING_LOOKED_AT } from '../host/interfaces.ts';
 import { isWithin } from '../inet/network.ts';
+import { includes } from '../inet/port.ts';
 import type { HostFacts } from './facts.ts';
 import { type Checked, type Finding, type FindingId, list, type Severity } from './finding.ts';
 import {
@@ -83,10 +84,8 @@ function meantBy(pattern: string, astray: readonly Astray[]): readonly string[] 
 
 function nothingListens(guarded: readonly Guarded[], { listeners }: HostFacts): Finding[] {
   if (!listeners) return [];
-  const heard = ({ range: { protocol, first, last } }: Guarded, loopback: boolean) =>
-    listeners.some(
-      it => it.protocol === protocol && it.port >= first && it.port <= last && (loopback || !it.loopback),
-    );
+  const heard = ({ range }: Guarded, loopback: boolean) =>
+    listeners.some(it => includes(range, it) && (loopback || !it.loopback));
   const silent = guarded.filter(it => !heard(it, true));
   const inside = guarded.filter(it => heard(it, true) && !heard(it, false));
   const finding = (ports: readonly Guarded[], what: string): Finding[] =>

@@ -1,7 +1,7 @@
 import type { Config } from '../config/types.ts';
 import type { Visit } from '../firewalls/journey.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
-import { formatPortRange, mergePortRanges, type PortRange } from '../inet/port.ts';
+import { formatPortRange, includes, mergePortRanges, type PortRange } from '../inet/port.ts';
 import type { Protocol } from '../inet/protocol.ts';
 import { type Finding, list } from './finding.ts';
 import {
@@ -31,8 +31,7 @@ export function redirectedAround(config: Config, around: Surroundings, path: str
   const guarded = guardedRanges(config);
   const found = new Map<string, Around & { from: PortRange[] }>();
   for (const protocol of ['tcp', 'udp'] as const) {
-    const guardOf = (port: number) =>
-      guarded.find(({ range }) => range.protocol === protocol && range.first <= port && port <= range.last);
+    const guardOf = (port: number) => guarded.find(({ range }) => includes(range, { protocol, port }));
     for (const range of alike(protocol, guarded, around)) {
       if (guardOf(range.first)) continue;
       for (const family of around.families)

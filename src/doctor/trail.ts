@@ -1,5 +1,5 @@
 import type { Config, Service } from '../config/types.ts';
-import { formatPortRange } from '../inet/port.ts';
+import { formatPortRange, includes } from '../inet/port.ts';
 import { IPPROTO } from '../inet/protocol.ts';
 import type { Trace, TracedPacket } from '../nftables/trace.ts';
 import { serviceOfOpen } from '../ruleset/names.ts';
@@ -42,9 +42,7 @@ export function meaningOf(packet: TracedPacket, config: Config): Meaning {
   const protocol = packet.protocol === IPPROTO.tcp ? 'tcp' : 'udp';
   const { source = 0, destination = 0 } = packet.ports ?? {};
   const guarded = (port: number) =>
-    guardedRanges(config).find(
-      ({ range }) => range.protocol === protocol && range.first <= port && port <= range.last,
-    );
+    guardedRanges(config).find(({ range }) => includes(range, { protocol, port }));
   const one = (port: number) => ({ protocol, first: port, last: port }) as const;
   if (packet.input === undefined) {
     const from = guarded(source);

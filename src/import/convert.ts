@@ -2,7 +2,7 @@ import { interfaceName } from '../config/names.ts';
 import { quote, Report } from '../config/report.ts';
 import type { Json } from '../config/shape.ts';
 import { formatDuration } from '../inet/duration.ts';
-import { formatPortRange, type Port, type PortRange } from '../inet/port.ts';
+import { writtenPort, writtenPortRange } from '../inet/port.ts';
 import { type Door, type Note, readDoor } from './door.ts';
 import type { PortNames } from './effect.ts';
 import type { KnockdConf } from './knockd-conf.ts';
@@ -112,7 +112,7 @@ function serviceValue({ ports, doors, knockTimeout, openFor }: Imported): { read
       ? { sequence: knocksValue(only.door) }
       : { sequences: Object.fromEntries(doors.map(({ user, door }) => [user, knocksValue(door)])) };
   return {
-    ports: ports.map(portValue),
+    ports: ports.map(writtenPortRange),
     ...sequences,
     knockTimeout: formatDuration(knockTimeout),
     openFor: formatDuration(openFor),
@@ -120,9 +120,5 @@ function serviceValue({ ports, doors, knockTimeout, openFor }: Imported): { read
 }
 
 function knocksValue({ knocks }: Door): Json {
-  return knocks.map(({ protocol, port }: Port) => portValue({ protocol, first: port, last: port }));
-}
-
-function portValue(range: PortRange): number | string {
-  return range.protocol === 'tcp' && range.first === range.last ? range.first : formatPortRange(range);
+  return knocks.map(writtenPort);
 }

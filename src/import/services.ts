@@ -1,6 +1,6 @@
 import { toName } from '../config/names.ts';
 import { formatDuration } from '../inet/duration.ts';
-import { formatPortRange, overlap, type Port, type PortRange } from '../inet/port.ts';
+import { formatPortRange, includes, overlap, type Port, type PortRange } from '../inet/port.ts';
 import type { Door } from './door.ts';
 
 /** A service made of one door, or of several that open the same ports. */
@@ -67,11 +67,11 @@ function conflictOf(door: Placed, earlier: readonly Placed[]): string | undefine
   if (repeated > 0)
     return `knock ${repeated + 1} is the same as the one before, which the kernel cannot tell from a retransmission`;
   const guarding = [...earlier, door].find(it =>
-    knocks.some(knock => it.ports.some(port => contains(port, knock))),
+    knocks.some(knock => it.ports.some(port => includes(port, knock))),
   );
   if (guarding)
     return `a knock goes to a port that [${guarding.name}] (line ${guarding.portsLine}) opens, and a guarded port cannot be a knock`;
-  const knocking = earlier.find(it => it.knocks.some(knock => ports.some(port => contains(port, knock))));
+  const knocking = earlier.find(it => it.knocks.some(knock => ports.some(port => includes(port, knock))));
   if (knocking)
     return `it opens a port that [${knocking.name}] (line ${knocking.knocksLine}) knocks on, and a guarded port cannot be a knock`;
   const alike = earlier.find(
@@ -131,10 +131,6 @@ function freeName(written: string, otherwise: string, taken: Set<string>): strin
     free = `${name.slice(0, 31 - String(number).length)}-${number}`;
   taken.add(free);
   return free;
-}
-
-function contains({ protocol, first, last }: PortRange, knock: Port): boolean {
-  return protocol === knock.protocol && first <= knock.port && knock.port <= last;
 }
 
 function isSame(a: Port, b: Port | undefined): boolean {

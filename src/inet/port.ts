@@ -50,6 +50,22 @@ export function formatPortRange({ protocol, first, last }: PortRange): string {
   return first === last ? `${first}/${protocol}` : `${first}-${last}/${protocol}`;
 }
 
+/** The port as the file has it: a number for TCP, else `53/udp`. */
+export function writtenPort(port: Port): number | string {
+  return port.protocol === 'tcp' ? port.port : formatPort(port);
+}
+
+/** The same for a range. */
+export function writtenPortRange(range: PortRange): number | string {
+  const { protocol, first, last } = range;
+  return first === last ? writtenPort({ protocol, port: first }) : formatPortRange(range);
+}
+
+/** Whether the range has the port. */
+export function includes({ protocol, first, last }: PortRange, port: Port): boolean {
+  return protocol === port.protocol && first <= port.port && port.port <= last;
+}
+
 export function overlap(a: PortRange, b: PortRange): boolean {
   return a.protocol === b.protocol && a.first <= b.last && b.first <= a.last;
 }

@@ -1,5 +1,5 @@
 import type { Closed } from '../config/types.ts';
-import { formatPortRange, type PortRange } from '../inet/port.ts';
+import { type PortRange, writtenPortRange } from '../inet/port.ts';
 
 /** The content of a first configuration. */
 export interface Draft {
@@ -113,11 +113,7 @@ function wayText({ sequence, token }: DraftService): string {
 }
 
 function portsText(ports: readonly PortRange[]): string {
-  return listText(
-    ports.map(range =>
-      range.protocol === 'tcp' && range.first === range.last ? range.first : formatPortRange(range),
-    ),
-  );
+  return listText(ports.map(writtenPortRange));
 }
 
 function listText(values: readonly (number | string)[]): string {

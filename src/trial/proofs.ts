@@ -1,7 +1,7 @@
 import type { Session } from '../host/sessions.ts';
 import { masked } from '../inet/address.ts';
 import type { Family } from '../inet/family.ts';
-import type { PortRange } from '../inet/port.ts';
+import { includes, type PortRange } from '../inet/port.ts';
 import { sameRule } from '../nftables/rule.ts';
 import { byName, type ChainWithRules, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from '../ruleset/automaton.ts';
@@ -53,8 +53,8 @@ export function proofsOf(
   const users = new Map<string, Map<number, string | null>>();
   for (const { service, user, place } of ends(program))
     users.set(service, (users.get(service) ?? new Map()).set(place, user));
-  const isHis = ({ protocol, first, last }: PortRange) =>
-    login !== undefined && protocol === 'tcp' && first <= login.port && login.port <= last;
+  const isHis = (range: PortRange) =>
+    login !== undefined && includes(range, { protocol: 'tcp', port: login.port });
   const cameTo = [...program.services].find(([, { ports }]) => ports.some(isHis))?.[0];
   const isOpen = wanted.chains.every(({ hook }) => hook?.policy !== 'drop') || program.public.some(isHis);
   const isByHim = (service: string) =>

@@ -5,7 +5,7 @@
 import { findValue, type Path, withMember, withoutMember, withValue } from '../config/edit.ts';
 import { secretPath } from '../config/secrets.ts';
 import type { Config, Service } from '../config/types.ts';
-import { formatPort, type Port } from '../inet/port.ts';
+import { type Port, writtenPort } from '../inet/port.ts';
 
 /** The change of users was not made. The message says why, and what to do. */
 export class UserError extends Error {
@@ -182,8 +182,5 @@ function hex(secret: Uint8Array): string {
 }
 
 function knocksText(knocks: readonly Port[]): string {
-  const words = knocks.map(knock =>
-    knock.protocol === 'tcp' ? String(knock.port) : JSON.stringify(formatPort(knock)),
-  );
-  return `[${words.join(', ')}]`;
+  return `[${knocks.map(knock => JSON.stringify(writtenPort(knock))).join(', ')}]`;
 }

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { TOKEN_DEFAULTS } from '../config/keys.ts';
 import type { Config, Service } from '../config/types.ts';
-import { formatPort, type Port } from '../inet/port.ts';
+import { formatPort, type Port, writtenPort } from '../inet/port.ts';
 
 /** Stands for the name or address by which clients reach this server, as long as nobody has said it. */
 export const UNNAMED = 'HOST';
@@ -61,11 +61,10 @@ export function hostsEntry(handout: Handout) {
     ...(formatPort(tokenPort) !== usual.port && { port: tokenPort.port }),
     ...(payload.length > 0 && { payload: payload.map(it => it.port) }),
   };
-  const written = knocks.map(knock => (knock.protocol === 'tcp' ? knock.port : formatPort(knock)));
   return {
     [entry]: {
       ...(entry !== host && { host }),
-      ...(token ? { token } : { knocks: written }),
+      ...(token ? { token } : { knocks: knocks.map(writtenPort) }),
       ...(port !== undefined && { port }),
     },
   };
