@@ -5,7 +5,7 @@ import { masked } from '../inet/address.ts';
 import { FAMILIES, type Family, familyOf } from '../inet/family.ts';
 import type { Protocol } from '../inet/protocol.ts';
 import type { Connection } from '../netlink/connection.ts';
-import { decodeFlow, type Endpoint, type Flow, listFlows } from '../netlink/conntrack.ts';
+import { type Endpoint, type Flow, listFlows, readFlows } from '../netlink/conntrack.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { type InetSocket, readSockets, TCP_STATE } from '../netlink/inet-diag.ts';
 import { interfaceName, routeTo } from '../netlink/route.ts';
@@ -88,7 +88,7 @@ export async function findConnections(
   };
   const isOurs = async ({ address }: Endpoint) => (await route(address)).isLocal;
 
-  const { flows, tracksOn } = await readFlows(netfilter);
+  const { flows, tracksOn } = await trackedFlows(netfilter);
   const incoming = new Map(
     flows.map(flow => [endsId(flow.protocol, flow.answers.source, flow.answers.destination), flow]),
   );
@@ -144,15 +144,9 @@ async function connectedSockets(diagnostics: Connection): Promise<InetSocket[]> 
   return [...tcp, ...udp];
 }
 
-async function readFlows(netfilter: Connection) {
-  const flows: Flow[] = [];
+async function trackedFlows(netfilter: Connection) {
   try {
-    for (const family of FAMILIES)
-      for (const { payload } of await netfilter.dump(listFlows(family))) {
-        const flow = decodeFlow(payload);
-        if (flow) flows.push(flow);
-      }
-    return { flows, tracksOn: false };
+    return { flows: await readFlows(netfilter, FAMILIES.map(listFlows)), tracksOn: false };
   } catch (error) {
     if (!(error instanceof NetlinkError) || error.code === 'EPERM') throw error;
     return { flows: [], tracksOn: isTracking() }; // no module nf_conntrack_netlink

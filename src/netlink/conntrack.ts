@@ -2,7 +2,7 @@ import { AF, type Family, familyOf } from '../inet/family.ts';
 import { IPS } from '../inet/netfilter.ts';
 import { IPPROTO, type Protocol } from '../inet/protocol.ts';
 import { type AttributeReader, type AttributeWriter, required } from './attributes.ts';
-import { NLM_F, type Request } from './connection.ts';
+import { type Connection, NLM_F, type Request } from './connection.ts';
 import { attributesOf, type Message, requestOf } from './nfnetlink.ts';
 
 /** One end of a tracked flow. */
@@ -172,6 +172,17 @@ function writeTuple(
 
 function message(type: number, flags: number, write: Message['write']): Message {
   return { type, flags, subject: 'tracked connections', write };
+}
+
+/** The answers to such requests, without flows that have no ports. */
+export async function readFlows(connection: Connection, requests: readonly Request[]): Promise<Flow[]> {
+  const flows: Flow[] = [];
+  for (const request of requests)
+    for (const { payload } of await connection.dump(request)) {
+      const flow = decodeFlow(payload);
+      if (flow) flows.push(flow);
+    }
+  return flows;
 }
 
 /** The flow in one message of a dump; undefined for a flow without ports, such as a ping. */

@@ -1,8 +1,9 @@
 import type { Session } from '../host/sessions.ts';
 import { masked } from '../inet/address.ts';
 import { FAMILIES, type Family, familyOf } from '../inet/family.ts';
-import type { Connection, Request } from '../netlink/connection.ts';
-import { decodeFlow, type Flow, listFlows, listFlowsFrom } from '../netlink/conntrack.ts';
+import { includes } from '../inet/port.ts';
+import type { Connection } from '../netlink/connection.ts';
+import { type Flow, listFlows, listFlowsFrom, readFlows } from '../netlink/conntrack.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import type { SetWithElements } from '../nftables/ruleset.ts';
 import { names } from '../ruleset/names.ts';
@@ -30,7 +31,7 @@ export function portOf({ destination, answers }: Flow, beforeDnat: boolean): num
 
 export function isTo(flow: Flow, { ports }: Proof, beforeDnat: boolean): boolean {
   const port = portOf(flow, beforeDnat);
-  return ports.some(range => range.protocol === flow.protocol && range.first <= port && port <= range.last);
+  return ports.some(range => includes(range, { protocol: flow.protocol, port }));
 }
 
 /** All of them; none on a kernel that cannot list them. Then no knock confirms, and a look that needs them fails. */
@@ -41,16 +42,6 @@ export async function listTracked(connection: Connection): Promise<Flow[]> {
     if (error instanceof NetlinkError && error.code !== 'EPERM') return [];
     throw error;
   }
-}
-
-async function readFlows(connection: Connection, requests: readonly Request[]): Promise<Flow[]> {
-  const flows: Flow[] = [];
-  for (const request of requests)
-    for (const { payload } of await connection.dump(request)) {
-      const flow = decodeFlow(payload);
-      if (flow) flows.push(flow);
-    }
-  return flows;
 }
 
 /** Finds the connections that may be there because of a knock during the trial. */
