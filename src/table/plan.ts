@@ -1,7 +1,6 @@
 import { deleteChain, newChain } from '../nftables/chain.ts';
 import type { Change } from '../nftables/change.ts';
 import { compareElements, deleteElements, flushSet, newElements } from '../nftables/element.ts';
-import type { Expression } from '../nftables/expression.ts';
 import { deleteCounter, newCounter } from '../nftables/named-counter.ts';
 import { flushChain, newRule, sameRule } from '../nftables/rule.ts';
 import {
@@ -13,18 +12,19 @@ import {
   type SetWithElements,
 } from '../nftables/ruleset.ts';
 import { deleteSet, newSet, sameSet } from '../nftables/set.ts';
-import { deleteTable, newTable } from '../nftables/table.ts';
+import { newTable } from '../nftables/table.ts';
 import { holds, ownerOf } from '../ruleset/names.ts';
 import { chooseElements, type Dropped } from './fit.ts';
+import { setOf } from './references.ts';
 
 /**
  * The transaction that turns the current table into the wanted one. It leaves equal parts alone.
  *
  * `current` is our table as it is in the kernel, undefined if there is none. Its state needs elements only for the sets that
  * {@link recreatedState} names. `former` is a table of ours under another name, with its state: a new table takes over that
- * state, and next to an existing table the former one is removed. `added` and `widened` are elements for sets of state,
- * `remembered` are those for sets that have to be made. {@link chooseElements} says which of all these fit. In a set that
- * stays, the part `spare` of its size is left to packets that come before the transaction. `onDropped` hears what does not fit.
+ * state. `added` and `widened` are elements for sets of state, `remembered` are those for sets that have to be made.
+ * {@link chooseElements} says which of all these fit. In a set that stays, the part `spare` of its size is left to packets that
+ * come before the transaction. `onDropped` hears what does not fit.
  *
  * The kernel makes a set's hash table for as many elements as its size says: 1 MiB for 65535, which it walks through every
  * second. With `sizeInPlace` a set is made without a size, and the next message gives it one, so that it starts small.
@@ -58,8 +58,6 @@ export function plan(
   const isNew = (is: Fate) => is === 'new' || is === 'recreated';
 
   return [
-    // only when the new table is there and guards
-    ...(former && current ? [deleteTable(former.table.name)] : []),
     // a table that another program put to sleep guards nothing; sending its flags again wakes it
     ...(current && !current.table.dormant ? [] : [newTable(wanted.table)]),
     // first delete what refers to other objects, then those
@@ -216,13 +214,9 @@ function planChain(
   const refers =
     recreatedSets.size > 0 &&
     current.rules.some(({ expressions }) =>
-      expressions.some(expression => recreatedSets.has(setOf(expression))),
+      expressions.some(expression => recreatedSets.has(setOf(expression) ?? '')),
     );
   return { chain: wanted, is: sameRules && !refers ? 'same' : 'changed', policy };
-}
-
-function setOf(expression: Expression): string {
-  return expression.kind === 'lookup' || expression.kind === 'dynset' ? expression.set : '';
 }
 
 function index(ruleset: Ruleset | undefined) {

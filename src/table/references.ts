@@ -9,7 +9,7 @@ export function chainOf(expression: Expression): string | undefined {
 }
 
 /** The set that an expression looks up or changes. */
-function setOf(expression: Expression): string | undefined {
+export function setOf(expression: Expression): string | undefined {
   return expression.kind === 'lookup' || expression.kind === 'dynset' ? expression.set : undefined;
 }
 

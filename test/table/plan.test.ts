@@ -12,6 +12,7 @@ import { NFT_MSG } from '../../src/nftables/message.ts';
 import { deleteCounter } from '../../src/nftables/named-counter.ts';
 import type { Element, Ruleset } from '../../src/nftables/ruleset.ts';
 import { deleteSet } from '../../src/nftables/set.ts';
+import { deleteTable } from '../../src/nftables/table.ts';
 import { compile } from '../../src/ruleset/compile.ts';
 import { ownerOf } from '../../src/ruleset/names.ts';
 import { plan, recreatedState } from '../../src/table/plan.ts';
@@ -32,7 +33,7 @@ const isState = (set: Parameters<typeof ownerOf>[0]) => ownerOf(set) === 'packet
 
 const ruleset = (file: Written) => compile(read(file), '1.2.3');
 
-/** As the loader does it: state is read only if it has to move. */
+/** As the loader does it: state is read only if it has to move. A former table goes when the new one is there. */
 function planFor(kernel: FakeKernel, wanted: Ruleset, sizeInPlace = true): Message[] {
   const current = kernel.read(wanted.table.name);
   const former = kernel
@@ -44,7 +45,8 @@ function planFor(kernel: FakeKernel, wanted: Ruleset, sizeInPlace = true): Messa
     ...current,
     sets: current.sets.map(set => (isState(set) && !needed.has(set.name) ? { ...set, elements: [] } : set)),
   };
-  return plan(seen, wanted, { former, sizeInPlace });
+  const goes = former && seen ? [deleteTable(former.table.name)] : [];
+  return [...goes, ...plan(seen, wanted, { former, sizeInPlace })];
 }
 
 function load(kernel: FakeKernel, wanted: Ruleset, sizeInPlace = true): Message[] {
