@@ -18,7 +18,10 @@ interface ClientElement {
 }
 
 /** The clients that a service has let in, from its sets with their state. */
-export function clientsOf(sets: ReadonlyMap<string, SetWithElements>, service: string): ClientElement[] {
+export function clientsOf(
+  sets: ReadonlyMap<string, Pick<SetWithElements, 'elements'>>,
+  service: string,
+): ClientElement[] {
   const elements = (name: string) => sets.get(name)?.elements ?? [];
   return FAMILIES.flatMap(family => {
     const places = new Map(

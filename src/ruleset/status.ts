@@ -2,7 +2,7 @@ import { FAMILIES, type Family } from '../inet/family.ts';
 import { formatPortRange } from '../inet/port.ts';
 import { byName, type Element, type Ruleset } from '../nftables/ruleset.ts';
 import type { Place } from './automaton.ts';
-import { clientsOf, clientText } from './client.ts';
+import { clientsOf, clientText, placeOf } from './client.ts';
 import { names } from './names.ts';
 import { decompile, guardedPorts, isLookedAt, type Program } from './program.ts';
 
@@ -150,8 +150,8 @@ function knocking(
   address: string,
   through: ReadonlyMap<Place, readonly Step[]>,
 ): Knocking[] {
-  const place = Buffer.isBuffer(element.data) ? (element.data.readUInt32LE(0) as Place) : undefined;
-  const steps = (place !== undefined && through.get(place)) || [];
+  const place = placeOf(element);
+  const steps = (place !== null && through.get(place)) || [];
   return steps.map(step => ({ address, ...step, expires: seconds(element) }));
 }
 

@@ -5,6 +5,7 @@ import { FAMILIES, type Family } from '../inet/family.ts';
 import type { Connection } from '../netlink/connection.ts';
 import type { Flow } from '../netlink/conntrack.ts';
 import { byName, type Element, type NftSet, type Ruleset } from '../nftables/ruleset.ts';
+import { clientsOf } from '../ruleset/client.ts';
 import type { Difference } from '../ruleset/describe.ts';
 import { connectionKey } from '../ruleset/elements.ts';
 import { names } from '../ruleset/names.ts';
@@ -258,29 +259,31 @@ async function readOpenings(
     return sets && !set ? [] : readElements(connection, table, set ?? { name, interval: false });
   };
   const [only] = users.size === 1 ? users.keys() : [];
-  const openings: Opening[] = [];
+  const named = [...users.values()].some(user => user !== null);
+  const there = new Map<string, { readonly elements: readonly Element[] }>();
+  const seen = new Map<Family, number>();
   for (const family of FAMILIES) {
     const clients = await elements(names.clients(service, family));
-    const now = monotonic();
-    const named = [...users.values()].some(user => user !== null);
-    const places = new Map(
-      (clients.length > 0 && named ? await elements(names.users(service, family)) : []).map(
-        ({ key, data }) => [key.toString('hex'), Buffer.isBuffer(data) ? data.readUInt32LE(0) : undefined],
-      ),
-    );
-    for (const { key: address, all, expires, comment } of clients) {
-      if (all) continue;
-      const key = masked(address, prefix[family]);
-      openings.push({
-        id: clientId({ service, family, key: address }),
+    seen.set(family, monotonic());
+    there.set(names.clients(service, family), { elements: clients });
+    if (clients.length === 0 || !named) continue;
+    const places = names.users(service, family);
+    there.set(places, { elements: await elements(places) });
+  }
+  return clientsOf(there, service).flatMap(({ family, element, place }): Opening[] => {
+    if (element.all) return [];
+    const now = seen.get(family) ?? 0;
+    const key = masked(element.key, prefix[family]);
+    return [
+      {
+        id: clientId({ service, family, key: element.key }),
         client: clientId({ service, family, key }),
         key,
-        place: named ? places.get(address.toString('hex')) : only,
-        until: expires === undefined ? null : now + expires,
+        place: named ? (place ?? undefined) : only,
+        until: element.expires === undefined ? null : now + element.expires,
         now,
-        granted: comment === GRANTED,
-      });
-    }
-  }
-  return openings;
+        granted: element.comment === GRANTED,
+      },
+    ];
+  });
 }
