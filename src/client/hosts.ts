@@ -77,7 +77,7 @@ const TOKEN = object({
   realm: { shape: realm, doc: 'the realm of the server' },
   port: { shape: portOf('udp'), doc: 'the UDP port where the server expects tokens' },
   payload: {
-    shape: list(portOf('tcp'), { least: 0, of: 'TCP ports' }),
+    shape: list(portOf('tcp'), 'TCP ports'),
     doc: 'TCP ports where the server expects tokens, too',
   },
 });

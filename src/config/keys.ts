@@ -18,7 +18,7 @@ export const LOWEST_PRIORITY = NF_IP_PRI.conntrack + 1;
 const CLOSED = choice('drop', 'reject', 'prohibited');
 
 const SERVICE = {
-  ports: key(portRanges(0), {
+  ports: key(portRanges, {
     required: true,
     doc: 'Guarded ports: numbers (TCP), "53/udp", ranges "6000-6010/tcp". Without ports the service opens nothing, and is only an event.',
   }),
@@ -78,7 +78,7 @@ const TOKEN = {
     doc: 'Part of the derivation: hosts that share secrets need different realms.',
   }),
   hours: key(integer(1, 24), { default: 24, doc: 'How many hours ahead the kernel holds tokens.' }),
-  payload: key(list(portOf('tcp'), { least: 0, of: 'TCP ports' }), {
+  payload: key(list(portOf('tcp'), 'TCP ports'), {
     default: [],
     doc: 'TCP ports where a program listens, such as ["80/tcp"]: a token in the data of a connection to one counts, too.',
   }),
@@ -105,15 +105,15 @@ export const FILE = {
     default: 'accept',
     doc: '"drop": drops everything that this file does not name.',
   }),
-  public: key(portRanges(0), {
+  public: key(portRanges, {
     default: [],
     doc: 'Ports open to every client: accepted under "policy": "drop", and never a wrong knock.',
   }),
-  allow: key(list(network, { least: 0, of: 'addresses and networks' }), {
+  allow: key(list(network, 'addresses and networks'), {
     default: [],
     doc: 'Addresses and networks that need no knock: "192.0.2.7", "2001:db8::/32".',
   }),
-  interfaces: key(list(interfaceName, { least: 0, of: 'interface names' }), {
+  interfaces: key(list(interfaceName, 'interface names'), {
     default: [],
     doc: 'Ports are guarded only for packets that come in by these interfaces; "wg*" stands for all names that begin so; empty for all. Name a bridge, bond or VRF itself, not its ports.',
   }),

@@ -59,9 +59,7 @@ export function portOf(protocol: Protocol): Shape<Placed<Port>> {
 }
 
 /** Guarded or public ports. */
-export function portRanges(least: 0 | 1): Shape<readonly Placed<PortRange>[]> {
-  return list(portRange, { least, of: 'ports' });
-}
+export const portRanges: Shape<readonly Placed<PortRange>[]> = list(portRange, 'ports');
 
 /** A sequence; undefined in place of a wrong knock. */
 export type Knocks = readonly (Placed<Port> | undefined)[];

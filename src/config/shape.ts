@@ -139,16 +139,15 @@ export function dictionary<T>(
   };
 }
 
-/** Values of one shape. A wrong one is reported and left out. */
-export function list<T>(shape: Shape<T>, { least, of }: { least: 0 | 1; of: string }): Shape<readonly T[]> {
+/** Values of one shape, `of` in messages. A wrong one is reported and left out. */
+export function list<T>(shape: Shape<T>, of: string): Shape<readonly T[]> {
   return {
     get schema() {
-      return { type: 'array', items: shape.schema, ...(least > 0 ? { minItems: least } : {}) };
+      return { type: 'array', items: shape.schema };
     },
     read(node, report, where) {
-      const expected = least === 0 ? `an array of ${of}` : `an array with at least one of the ${of}`;
-      if (node.kind !== 'array') return report.wrong(node.at, where, `this is ${nameKind(node)}`, expected);
-      if (node.items.length < least) return report.wrong(node.at, where, 'the array is empty', expected);
+      if (node.kind !== 'array')
+        return report.wrong(node.at, where, `this is ${nameKind(node)}`, `an array of ${of}`);
       return node.items.map(item => shape.read(item, report, where)).filter(value => value !== undefined);
     },
   };

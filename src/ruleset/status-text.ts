@@ -73,10 +73,13 @@ export function knockingTable(knocking: readonly (Knocking & { readonly others?:
   return { head: ['KNOCKING', 'SERVICE', 'USER', 'STEP', 'LEFT'], rows };
 }
 
+/** How many clients with wrong knocks to name. */
+const MOST_MISTAKEN = 5;
+
 /** The latest few, and how many more. */
-export function mistakenText(mistaken: readonly Mistaken[], most = 5): string {
+export function mistakenText(mistaken: readonly Mistaken[]): string {
   const told = mistaken
-    .slice(0, most)
+    .slice(0, MOST_MISTAKEN)
     .map(({ address, ago }) => (ago === null ? address : `${address} ${leftText(ago)} ago`));
   const more = mistaken.length - told.length;
   return [...told, ...(more > 0 ? [`${more} more in the last 10m`] : [])].join(', ');

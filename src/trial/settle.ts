@@ -142,7 +142,7 @@ async function confirm(
     throw new TrialError(
       'the kernel no longer has the candidate: another program changed it. The trial is undone when its time is over; "knockd-nft undo" does that now',
     );
-  const remembered = withState(env, trial);
+  const remembered = inItsFolder(env, trial);
   const kept = lastGoodPath(remembered);
   const text = Buffer.from(trial.bytes).toString();
   const good = withSecrets(text, parseConfig(text, trial.config, env).config);
@@ -155,7 +155,7 @@ async function confirm(
 }
 
 /** The environment with the state folder that the trial was begun with. */
-function withState(env: NodeJS.ProcessEnv, { stateFolder }: Pick<Trial, 'stateFolder'>): NodeJS.ProcessEnv {
+function inItsFolder(env: NodeJS.ProcessEnv, { stateFolder }: Pick<Trial, 'stateFolder'>): NodeJS.ProcessEnv {
   return stateFolder === null ? env : { ...env, STATE_DIRECTORY: stateFolder };
 }
 
@@ -208,7 +208,7 @@ export async function restore(
   trial: Pick<Trial, 'former' | 'clients' | 'seen' | 'stateFolder'>,
 ): Promise<readonly string[]> {
   const { former, clients, seen } = trial;
-  const state = withState(env, trial);
+  const state = inItsFolder(env, trial);
   if (former) {
     const remembered = withoutRevoked(env, clients, seen);
     return loadWarnings(await applyAgain(access, former, { env: state, remembered }));
