@@ -6,9 +6,10 @@ import { playClient } from '../demo/client.ts';
 import { play } from '../demo/play.ts';
 import { plotOf } from '../demo/plot.ts';
 import { withProgram } from '../demo/program.ts';
-import { layWire, NoStageError, networkNamespace, openStage, PART, readScript } from '../demo/stage.ts';
+import { layWire, NoStageError, openStage, PART, readScript } from '../demo/stage.ts';
 import { jsonTeller, textTeller } from '../demo/teller.ts';
 import { NotSeenError } from '../demo/witness.ts';
+import { ownNetwork } from '../host/network.ts';
 import { shippedConfiguration } from '../init/shipped.ts';
 import { type Context, EXIT } from './context.ts';
 
@@ -45,7 +46,7 @@ async function begin({ config, env, json }: Context): Promise<number> {
   const { name, text } = config === undefined ? shipped() : { name: config, text: readText(config) };
   const plot = plotOf(parseConfig(text, name, env).config);
   if (typeof plot === 'string') throw new NoStageError(`${name}: ${plot}`, false);
-  return openStage({ outside: networkNamespace(), name, text }, json);
+  return openStage({ outside: ownNetwork(), name, text }, json);
 }
 
 /** Does not check owner and rights, since the demo opens nothing real. */

@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { noteFresh } from '../feeder/book.ts';
 import { formatDuration } from '../inet/duration.ts';
+import { formatPort } from '../inet/port.ts';
 import type { Status } from '../ruleset/status.ts';
 import { deriveToken, windowAt } from '../token/derive.ts';
-import { portText, withToken } from './plot.ts';
+import { withToken } from './plot.ts';
 import type { Ended } from './program.ts';
 import type { Scene } from './scene.ts';
 import { isRunning, listeners, serve, sniffers } from './server.ts';
@@ -71,7 +72,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
       }
       check(
         'knock',
-        `client knocks on ${portText(one)}`,
+        `client knocks on ${formatPort(one)}`,
         isSeen,
         last
           ? `the kernel lets it in for ${formatDuration(openFor)}`
@@ -88,16 +89,16 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
   tell.chapter('One program hides it, and is gone');
   tell.say(
     `${file} calls it "${name}" and says: only for clients that knock on`,
-    `${knocks.map(portText).join(', then ')}.`,
+    `${knocks.map(formatPort).join(', then ')}.`,
   );
   const load = succeeded(await program.run('load'));
   tell.ran(command('load'), load.stdout);
   check('load', `the program ran as process ${load.pid}, and has ended`, !isRunning(load.pid));
   const ports = listeners();
-  const onKnockPorts = ports.filter(one => knocks.some(knock => portText(knock) === portText(one)));
+  const onKnockPorts = ports.filter(one => knocks.some(knock => formatPort(knock) === formatPort(one)));
   check(
     'listeners',
-    `open ports of the server: ${ports.map(portText).join(', ')} (the service); no program listens on the knock ports`,
+    `open ports of the server: ${ports.map(formatPort).join(', ')} (the service); no program listens on the knock ports`,
     ports.length > 0 && onKnockPorts.length === 0,
   );
   check('sniffers', 'programs that read its network traffic: none', sniffers() === 0);
@@ -139,7 +140,7 @@ async function knockAll({ plot, stage, program, name: file, tell }: Scene): Prom
 
   if (wrong) {
     tell.chapter('The wrong order opens nothing');
-    tell.say(`The client knocks on ${wrong.map(portText).join(', ')}:`);
+    tell.say(`The client knocks on ${wrong.map(formatPort).join(', ')}:`);
     await knock(first, wrong);
     await isClosed('wrong order');
   }
@@ -177,7 +178,7 @@ async function sendTokens({ plot, stage, program, name: file, text, tell }: Scen
   const { opened, clients = [] } = (await status()) ?? {};
   check(
     'token',
-    `client sends a token to ${portText(token.port)}, where no program listens`,
+    `client sends a token to ${formatPort(token.port)}, where no program listens`,
     opened === before + 1 && clients.some(({ user }) => user === USER),
     `the kernel lets ${USER} in`,
   );

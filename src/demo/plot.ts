@@ -3,7 +3,7 @@
 import { applyEdits, type JSONPath, modify } from 'jsonc-parser';
 import type { Config, Service, TokenSettings } from '../config/types.ts';
 import { formatDuration } from '../inet/duration.ts';
-import type { Port } from '../inet/port.ts';
+import { formatPort, type Port } from '../inet/port.ts';
 
 export interface Plot {
   readonly service: Service;
@@ -63,13 +63,9 @@ function wrongOrder({ sequences }: Service, knocks: readonly Port[]): readonly P
 
 /** Whether `knocks` contain `wanted` in order, perhaps with others in between, which may be repeats. */
 function holds(knocks: readonly Port[], wanted: readonly Port[]): boolean {
-  let made = 0;
-  for (const knock of knocks) if (wanted[made] && portText(wanted[made]) === portText(knock)) made++;
-  return made === wanted.length;
-}
-
-export function portText(port: Port | undefined): string {
-  return port ? `${port.port}/${port.protocol}` : '';
+  const left = wanted.map(formatPort);
+  for (const knock of knocks) if (left[0] === formatPort(knock)) left.shift();
+  return left.length === 0;
 }
 
 /** A service whose name and ports the configuration does not have. */
@@ -85,7 +81,7 @@ function unusedService(config: Config): AddedService | undefined {
 /** For each port of `from`, the next TCP port that the configuration does not name. */
 function unusedPorts({ services, public: open }: Config, from: readonly number[]): number[] {
   const named = new Set(
-    services.flatMap(({ sequences }) => sequences.flatMap(({ knocks }) => knocks)).map(portText),
+    services.flatMap(({ sequences }) => sequences.flatMap(({ knocks }) => knocks)).map(formatPort),
   );
   const ranges = [...services.flatMap(({ ports }) => ports), ...open].filter(
     ({ protocol }) => protocol === 'tcp',
@@ -94,7 +90,7 @@ function unusedPorts({ services, public: open }: Config, from: readonly number[]
   for (const first of from)
     for (let port = first; port <= 65535; port++) {
       const used = ranges.some(range => range.first <= port && port <= range.last);
-      if (used || found.includes(port) || named.has(portText({ protocol: 'tcp', port }))) continue;
+      if (used || found.includes(port) || named.has(formatPort({ protocol: 'tcp', port }))) continue;
       found.push(port);
       break;
     }

@@ -3,9 +3,10 @@
  * holds each, and takes it along when it ends. They have no names, so /run/netns shows nothing of them.
  */
 import { spawn } from 'node:child_process';
-import { existsSync, readlinkSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { createInterface } from 'node:readline';
+import { ownNetwork } from '../host/network.ts';
 import { type Callee, calleeIn } from './calls.ts';
 import { type Calls, configure } from './client.ts';
 import { environment, tryNamespaces } from './namespaces.ts';
@@ -32,11 +33,6 @@ interface Script {
   /** Name and text of the configuration. */
   readonly name: string;
   readonly text: string;
-}
-
-/** The name of this process's network namespace: `net:[4026531840]`. */
-export function networkNamespace(): string {
-  return readlinkSync('/proc/self/ns/net');
 }
 
 /**
@@ -130,6 +126,6 @@ export async function readScript(): Promise<Script> {
   });
   process.stdin.unref(); // or the process would wait for it
   const script = JSON.parse(line) as Script;
-  if (script.outside === networkNamespace()) throw new Error('this process has no namespace of its own');
+  if (script.outside === ownNetwork()) throw new Error('this process has no namespace of its own');
   return script;
 }

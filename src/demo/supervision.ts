@@ -1,4 +1,5 @@
-import { LONGER, portText, withLongerOpening, withService } from './plot.ts';
+import { formatPort } from '../inet/port.ts';
+import { LONGER, withLongerOpening, withService } from './plot.ts';
 import type { Supervisor } from './program.ts';
 import type { Scene } from './scene.ts';
 import { isRunning, removeTables, serve } from './server.ts';
@@ -44,7 +45,7 @@ async function follow({ plot, stage, program, ...scene }: Scene, sees: Witness, 
   );
   program.save(longer);
   await journal(sees, supervisor, 'swapped');
-  tell.say(`The client knocks on ${knocks.map(portText).join(', ')}:`);
+  tell.say(`The client knocks on ${knocks.map(formatPort).join(', ')}:`);
   await sees.knock(client, knocks);
   await journal(sees, supervisor, 'opened');
 
@@ -75,7 +76,7 @@ async function die({ plot, stage, tell }: Scene, sees: Witness, supervisor: Supe
   tell.chapter('The supervisor is killed');
   await supervisor.kill();
   sees.check('killed', `process ${supervisor.pid} got SIGKILL, and is gone`, !isRunning(supervisor.pid));
-  tell.say(`The client knocks on ${knocks.map(portText).join(', ')}, which it did not before:`);
+  tell.say(`The client knocks on ${knocks.map(formatPort).join(', ')}, which it did not before:`);
   await sees.knock(client, knocks);
   await sees.isOpen('without supervisor', client, port);
   tell.say('systemd would start it again. The kernel does not wait for that.');

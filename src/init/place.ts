@@ -1,6 +1,7 @@
 import { accessSync, constants, linkSync, lstatSync, readFileSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { removeTemporary, writeTemporary } from '../host/files.ts';
+import { findGroup, SERVICE_USER } from '../host/service-user.ts';
 import { isPackaged } from './document.ts';
 
 /** The place for a new configuration. */
@@ -25,8 +26,6 @@ export class RefusedError extends Error {
 
 /** Far more than a package writes. */
 const PACKAGED_BYTES = 65_536;
-/** The group of the services' user, which the package makes. */
-const GROUP = /^knockd-nft:[^:\n]*:(\d+):/m;
 
 /**
  * Finds the place for the configuration `file`. An existing file is left alone, unless there is `force`, or a package
@@ -60,7 +59,7 @@ export function findPlace(
 export function writePlace({ path, replaces }: Place, text: string): string | null {
   let temporary: string | undefined;
   try {
-    const gid = process.geteuid?.() === 0 ? serviceGroup() : undefined;
+    const gid = process.geteuid?.() === 0 ? findGroup(SERVICE_USER) : undefined;
     temporary = writeTemporary(path, text, { mode: 0o640, ...(gid === undefined ? {} : { uid: 0, gid }) });
     if (!replaces) {
       linkSync(temporary, path); // unlike a rename, it fails if there is a file
@@ -78,15 +77,6 @@ export function writePlace({ path, replaces }: Place, text: string): string | nu
     throw refusal(path, error);
   } finally {
     if (temporary !== undefined) removeTemporary(temporary);
-  }
-}
-
-function serviceGroup(): number | undefined {
-  try {
-    const [, id] = GROUP.exec(readFileSync('/etc/group', 'utf8')) ?? [];
-    return id === undefined ? undefined : Number(id);
-  } catch {
-    return undefined;
   }
 }
 
