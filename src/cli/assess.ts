@@ -4,12 +4,13 @@
 
 import type { ReadConfig } from '../config/parse.ts';
 import { ConfigError, formatProblem, type Problem, UnreadableError, warningOf } from '../config/problems.ts';
-import { windowsFor } from '../config/tokens.ts';
+import { countUsers, windowsFor } from '../config/tokens.ts';
 import type { Config } from '../config/types.ts';
 import { withKernel } from '../host/access.ts';
 import { readAnswering } from '../host/answering.ts';
 import { type Hold, holdText, readHold, readTroubles } from '../host/hold.ts';
 import { lookHere, troublesOf } from '../host/interfaces.ts';
+import { readableWarnings } from '../host/readable.ts';
 import { count } from '../ruleset/describe.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clientsIn, headline, knockers } from '../ruleset/status-text.ts';
@@ -17,8 +18,7 @@ import { observe } from '../table/observe.ts';
 import { beginOf } from '../token/derive.ts';
 import type { STATES } from './context.ts';
 import { failureOf } from './failure.ts';
-import { readableWarnings } from './readable.ts';
-import { countUsers, type TokenStatus, tokenStatus } from './token-status.ts';
+import { type TokenStatus, tokenStatus } from './token-status.ts';
 
 interface Assessment {
   readonly state: keyof typeof STATES;

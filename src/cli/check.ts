@@ -1,8 +1,9 @@
 import { ConfigError, formatProblem, type Problem, warningOf } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
-import { windowsFor } from '../config/tokens.ts';
+import { countUsers, windowsFor } from '../config/tokens.ts';
 import type { Config, Service } from '../config/types.ts';
 import { readAnswering } from '../host/answering.ts';
+import { readableWarnings } from '../host/readable.ts';
 import { formatDuration } from '../inet/duration.ts';
 import { formatNetwork } from '../inet/network.ts';
 import { formatPort, formatPortRange } from '../inet/port.ts';
@@ -10,7 +11,6 @@ import { unsupported } from '../netlink/supported.ts';
 import { count } from '../ruleset/describe.ts';
 import { type Context, EXIT } from './context.ts';
 import type { Meaning } from './meaning.ts';
-import { readableWarnings } from './readable.ts';
 
 /** The ports that a single knock may go to, TCP and UDP. A guesser has to try them at each step. */
 const KNOCKS = 2 * 65_535;
@@ -54,7 +54,7 @@ export async function checkCommand(
 
 /** All clients behind a proxy have the proxy's address. */
 function payloadWarnings({ token, services }: Config, file: string): readonly Problem[] {
-  if (token.payload.length === 0 || services.every(({ tokens }) => tokens.length === 0)) return [];
+  if (token.payload.length === 0 || countUsers(services) === 0) return [];
   const ports = token.payload.map(formatPort).join(', ');
   const message = `token.payload: if clients reach ${ports} through a proxy, a token opens for the proxy, and so for all its clients`;
   return [warningOf(file, message)];
@@ -77,7 +77,7 @@ function result(file: string, config: Config, meaning: Meaning | undefined, prob
 
 /** How many users have tokens, and for how many hours these fit into the kernel; null if no user has any. */
 function tokensOf({ services, token }: Config) {
-  const users = services.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const users = countUsers(services);
   return users === 0 ? null : { users, hours: windowsFor(users, token.hours) / 60 };
 }
 

@@ -5,12 +5,13 @@ import { conclude, type Met, stopOf, type Trail } from '../doctor/trail.ts';
 import { withConnection, withKernel } from '../host/access.ts';
 import { readAnswering } from '../host/answering.ts';
 import { formatAddress, isNoHost } from '../inet/address.ts';
-import { readDurationWord, type Span } from '../inet/duration.ts';
+import type { Span } from '../inet/duration.ts';
 import { type Network, readNetwork } from '../inet/network.ts';
 import { interfaceName } from '../netlink/route.ts';
 import { NETLINK_ROUTE } from '../netlink/socket.ts';
 import { painter } from '../terminal/paint.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
+import { readTime } from './words.ts';
 
 const SPAN: Span = {
   shortest: 1000,
@@ -26,8 +27,7 @@ export async function doctorTraceCommand(context: Context, word: string, time = 
   const { config, env, json, print, tell } = context;
   const address = readAddress(word);
   const name = formatAddress(address.address);
-  const span = readDurationWord(time, SPAN);
-  if (!span.ok) throw new UsageError(`--for ${time} ${span.wrong}: expected ${span.expected}`);
+  const milliseconds = readTime('--for', time, SPAN);
   const { config: read } = await readAnswering(configPath(config, env), env);
   const paint = painter(env);
   const ended = new AbortController();
@@ -36,7 +36,7 @@ export async function doctorTraceCommand(context: Context, word: string, time = 
   const events = new Set(read.services.filter(({ ports }) => ports.length === 0).map(({ name }) => name));
   const trails: Trail[] = [];
   await withKernel(async ({ connection }) => {
-    const options = { address, milliseconds: span.value, signal: ended.signal };
+    const options = { address, milliseconds, signal: ended.signal };
     tell(`tracing new packets of ${name} for ${time}: knock and connect from there now`);
     for await (const trail of attempt(connection, read, options)) {
       trails.push(trail);

@@ -1,40 +1,21 @@
 import { configPath } from '../config/read.ts';
 import { examine } from '../doctor/doctor.ts';
-import type { FileFacts } from '../doctor/facts.ts';
 import type { Checked, Finding, Severity } from '../doctor/finding.ts';
 import { readFacts } from '../doctor/read.ts';
 import { type Paint, painter } from '../terminal/paint.ts';
 import { textWidth, wrap } from '../terminal/wrap.ts';
 import { type Context, EXIT } from './context.ts';
-import { unreadable } from './readable.ts';
 
 /** `doctor`: checks all that could keep clients out or let strangers in, and says what to do about it. */
 export async function doctorCommand({ config, env, json, print }: Context): Promise<number> {
   const path = configPath(config, env);
   const facts = await readFacts(path, env);
-  const hidden = hiddenFinding(facts.file, env);
-  const checked = examine(facts).map((it, index) =>
-    index === 0 && hidden ? { ...it, findings: [...it.findings, hidden] } : it,
-  );
+  const checked = examine(facts);
   const findings = checked.flatMap(it => it.findings);
   if (json) print(JSON.stringify({ findings, checked: checked.map(({ name }) => name) }));
   else for (const line of text(checked, painter(env), textWidth(process.stdout))) print(line);
   if (facts.kernel.is === 'not permitted') return EXIT.NOT_PERMITTED;
   return findings.some(({ severity }) => severity === 'broken') ? EXIT.FAILED : EXIT.DONE;
-}
-
-/** A file that root can read, but the services cannot. */
-function hiddenFinding({ path, secretFiles }: FileFacts, env: NodeJS.ProcessEnv): Finding | undefined {
-  const found = unreadable(path, secretFiles, env);
-  return (
-    found && {
-      id: 'services-cannot-read',
-      severity: 'broken',
-      what: `${found.file}: ${found.what}`,
-      why: 'a load by hand is taken back, and at the next boot the file cannot be loaded',
-      mend: found.mend,
-    }
-  );
 }
 
 const COLOURS = { ok: 'green', broken: 'red', risk: 'yellow', note: 'cyan' } as const;

@@ -1,13 +1,13 @@
-import { quote } from '../config/report.ts';
 import { withKernel } from '../host/access.ts';
 import { isLinkLocal, isNoHost } from '../inet/address.ts';
-import { formatDuration, readDurationWord } from '../inet/duration.ts';
+import { formatDuration } from '../inet/duration.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { decompile } from '../ruleset/program.ts';
 import { type Grant, type Granted, grant } from '../table/openings.ts';
 import { Writer } from '../table/writer.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { readClient, readService } from './whom.ts';
+import { readTime } from './words.ts';
 
 interface Asked extends Grant {
   /** For people. */
@@ -22,21 +22,13 @@ export async function grantCommand(
   address: string,
   duration: string | undefined,
 ): Promise<number> {
-  const openFor = duration === undefined ? undefined : readTime(duration);
+  const openFor = duration === undefined ? undefined : readTime('--for', duration);
   const granted = await withKernel(({ connection }) =>
     grant(new Writer(connection), ruleset => ask(ruleset, service, address, openFor)),
   );
   if (context.json) context.print(JSON.stringify(result(granted)));
   else context.print(sentence(granted));
   return EXIT.DONE;
-}
-
-/** In milliseconds. A number alone means seconds. */
-function readTime(word: string): number {
-  const outcome = readDurationWord(word);
-  if (!outcome.ok)
-    throw new UsageError(`--for ${quote(word)} ${outcome.wrong}: expected ${outcome.expected}`);
-  return outcome.value;
 }
 
 function ask(ruleset: Ruleset, word: string, address: string, time: number | undefined): Asked {

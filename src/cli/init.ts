@@ -13,6 +13,7 @@ import { noteFresh, unnotedText } from '../feeder/book.ts';
 import { readForeign } from '../firewalls/read.ts';
 import { withKernel } from '../host/access.ts';
 import { follows, runningSupervisor } from '../host/hold.ts';
+import { readableWarnings } from '../host/readable.ts';
 import { formatAddress } from '../inet/address.ts';
 import { formatNetwork, readNetwork } from '../inet/network.ts';
 import { formatPortRange, overlap } from '../inet/port.ts';
@@ -31,7 +32,7 @@ import { textWidth } from '../terminal/wrap.ts';
 import { handoutOf } from '../users/handout.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { type Answers, askQuestions, type Given } from './init-questions.ts';
-import { readableWarnings } from './readable.ts';
+import { readKnocks } from './words.ts';
 
 /** The exit status that shells give for Ctrl-C. */
 const INTERRUPTED = 130;
@@ -104,12 +105,6 @@ async function init(context: Context, options: InitOptions): Promise<number> {
   };
   for (const line of nextSteps(written, textWidth(process.stdout))) print(line);
   return EXIT.DONE;
-}
-
-function readKnocks(written = '4'): number {
-  const knocks = /^\d+$/.test(written) ? Number(written) : 0;
-  if (knocks < 3 || knocks > 32) throw new UsageError(`--knocks ${written}: expected a number from 3 to 32`);
-  return knocks;
 }
 
 function readAllowed(written: string): string {

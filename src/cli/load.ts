@@ -17,6 +17,7 @@ import {
 } from '../host/hold.ts';
 import { interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood, lastGoodPath } from '../host/last-good.ts';
+import { makeReadable } from '../host/readable.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
 import { changeText, count, differences } from '../ruleset/describe.ts';
 import { decompile } from '../ruleset/program.ts';
@@ -27,7 +28,6 @@ import { refuseWhileTrying } from '../trial/notes.ts';
 import { forgetUnconfirmed, refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { readConfiguration } from './configuration.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
-import { makeReadable } from './readable.ts';
 
 /** `load`: makes the kernel match the file, and says what changed. */
 export async function loadCommand(

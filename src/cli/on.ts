@@ -4,9 +4,10 @@ import { followEvents } from '../events/follow.ts';
 import { Hook } from '../events/hook.ts';
 import { eventsPath } from '../host/hold.ts';
 import { SERVICE_USER } from '../host/service-user.ts';
-import { readDurationWord, type Span } from '../inet/duration.ts';
+import type { Span } from '../inet/duration.ts';
 import { openJournal } from '../supervisor/journal.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
+import { readTime } from './words.ts';
 
 const TIMEOUTS: Span = {
   shortest: 1000,
@@ -35,16 +36,14 @@ export async function onCommand(
   const { service } = options;
   if (service !== undefined && !EVENTS[event].service)
     throw new UsageError(`--service ${service}: "${event}" has no service`);
-  const timeout = readDurationWord(options.timeout ?? '30s', TIMEOUTS);
-  if (!timeout.ok)
-    throw new UsageError(`--timeout ${options.timeout} ${timeout.wrong}: expected ${timeout.expected}`);
+  const timeout = readTime('--timeout', options.timeout ?? '30s', TIMEOUTS);
   const atOnce = Number(options.atOnce ?? '4');
   if (!Number.isInteger(atOnce) || atOnce < 1 || atOnce > MOST_AT_ONCE)
     throw new UsageError(`--at-once ${options.atOnce}: expected a number from 1 to ${MOST_AT_ONCE}`);
 
   const journal = openJournal({ level: 'info', format: json ? 'json' : 'text' }, env, () => {});
   const warn = (message: string) => journal.note('warn', message);
-  const hook = new Hook([program, ...args], { timeout: timeout.value, atOnce, warn });
+  const hook = new Hook([program, ...args], { timeout, atOnce, warn });
   const stopped = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => stopped.abort());
   let told = '';

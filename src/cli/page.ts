@@ -6,11 +6,11 @@ import { formatMode, readBytes } from '../config/file.ts';
 import { REALM } from '../config/names.ts';
 import { SECRET } from '../config/secret.ts';
 import { NAMING, type Naming } from '../config/shape.ts';
-import { readDurationWord } from '../inet/duration.ts';
 import { readPort } from '../inet/port.ts';
 import { DEFAULT_REALM } from '../token/derive.ts';
 import { DEFAULT_PORT } from '../token/packet.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
+import { readTime } from './words.ts';
 
 interface PageOptions {
   readonly host?: string | undefined;
@@ -75,7 +75,7 @@ function readSettings(context: Context, name: string, options: PageOptions): Pag
     ...settings,
     secret: Buffer.from(secret).toString('hex'),
     ...(options.url !== undefined && { url: readUrl(options.url) }),
-    ...(options.openFor !== undefined && { openFor: readSeconds(options.openFor) }),
+    ...(options.openFor !== undefined && { openFor: readTime('--open-for', options.openFor) / 1000 }),
   };
 }
 
@@ -105,10 +105,4 @@ function readUdpPort(word: string | undefined): number | undefined {
 function readUrl(word: string): string {
   if (URL.canParse(word)) return word;
   throw new UsageError(`--url ${word} is no URL; expected one such as https://192.0.2.1/`);
-}
-
-function readSeconds(word: string): number {
-  const duration = readDurationWord(word);
-  if (duration.ok) return duration.value / 1000;
-  throw new UsageError(`--open-for ${word} ${duration.wrong}; expected ${duration.expected}`);
 }

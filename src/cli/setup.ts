@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { ConfigError } from '../config/problems.ts';
 import { configPath, readFile } from '../config/read.ts';
+import { makeReadable } from '../host/readable.ts';
 import { packagedConfiguration } from '../init/document.ts';
 import { readHost } from '../init/host.ts';
 import { exists, isUntouched, writePlace } from '../init/place.ts';
@@ -9,7 +10,6 @@ import { shippedConfiguration } from '../init/shipped.ts';
 import { assess } from './assess.ts';
 import { type Context, EXIT } from './context.ts';
 import { failureOf } from './failure.ts';
-import { makeReadable } from './readable.ts';
 
 const KNOCKS = 4;
 /** The ports that the example hides. */

@@ -9,6 +9,7 @@ import type { ForeignTable } from '../firewalls/table.ts';
 import { withKernel } from '../host/access.ts';
 import { readTroubles } from '../host/hold.ts';
 import { troublesOf } from '../host/interfaces.ts';
+import { readableWarnings } from '../host/readable.ts';
 import type { Status } from '../ruleset/status.ts';
 import { clientsIn, clientTable, headline, knockingTable, mistakenText } from '../ruleset/status-text.ts';
 import { observe } from '../table/observe.ts';
@@ -16,7 +17,6 @@ import { columns } from '../terminal/columns.ts';
 import { readUsable } from '../watch/wanted.ts';
 import { assess } from './assess.ts';
 import { type Context, EXIT, STATES } from './context.ts';
-import { readableWarnings } from './readable.ts';
 import { readStanding, standingLines } from './standing.ts';
 import { tokenStatus, tokenStatusLines } from './token-status.ts';
 

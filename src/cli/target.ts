@@ -4,9 +4,10 @@ import { findHost, GAP, HOST, readHosts, type TokenEntry } from '../client/hosts
 import { readKnock } from '../client/knock.ts';
 import { keepKnocking } from '../client/knocking.ts';
 import { spendTokens } from '../client/spending.ts';
-import { readDurationWord, type Span } from '../inet/duration.ts';
+import type { Span } from '../inet/duration.ts';
 import { type Port, readPort } from '../inet/port.ts';
 import { type Context, UsageError } from './context.ts';
+import { readTime } from './words.ts';
 
 /** Milliseconds between two knocks. Packets that come up to 100 ms early or late still come in order. */
 const DEFAULT_GAP = 200;
@@ -35,7 +36,7 @@ export function readTarget(
 ): Target {
   if (!HOST.pattern.test(host)) throw new UsageError(`"${host}" is no host; expected ${HOST.expected}`);
   const known = words.length > 0 ? undefined : findHost(readHosts(hostsPath(env)), host, port);
-  const pause = gap === undefined ? (known?.gap ?? DEFAULT_GAP) : readGap(gap);
+  const pause = gap === undefined ? (known?.gap ?? DEFAULT_GAP) : readTime('--gap', gap, GAP);
   return {
     host: known?.host ?? host,
     key: keyOf(known?.token, known?.knocks ?? words.map(readWord), pause),
@@ -76,9 +77,7 @@ export function adviceFor({ env }: Context, name: string, { key }: Target): stri
 
 /** Milliseconds. */
 export function readTimeout(word = DEFAULT_TIMEOUT): number {
-  const timeout = readDurationWord(word, TIMEOUT);
-  if (timeout.ok) return timeout.value;
-  throw new UsageError(`--timeout ${word} ${timeout.wrong}; expected ${timeout.expected}`);
+  return readTime('--timeout', word, TIMEOUT);
 }
 
 /** A TCP port, `what` in messages. */
@@ -93,10 +92,4 @@ function readWord(word: string, index: number): Port {
   const knock = readKnock(word);
   if (knock.ok) return knock.value;
   throw new UsageError(`knock ${index + 1} ${knock.wrong}; expected ${knock.expected}`);
-}
-
-function readGap(word: string): number {
-  const gap = readDurationWord(word, GAP);
-  if (gap.ok) return gap.value;
-  throw new UsageError(`--gap ${word} ${gap.wrong}; expected ${gap.expected}`);
 }

@@ -1,8 +1,10 @@
+import { countUsers } from '../config/tokens.ts';
 import type { Config } from '../config/types.ts';
 import { readBook } from '../feeder/book.ts';
 import { hasTrustedClock } from '../feeder/clock.ts';
 import { lastWindow } from '../feeder/feed-plan.ts';
 import { UNKNOWN_WINDOWS } from '../feeder/ledger.ts';
+import { names } from '../ruleset/names.ts';
 import { beginOf, windowAt } from '../token/derive.ts';
 
 /** How the tokens stand, as `status --json` has it. */
@@ -40,7 +42,7 @@ export function tokenStatus(
       ? []
       : ['they wait: the clock is not synchronized, and this machine has no other clock']),
     ...(ledger && !ledger.fed ? ['they are not fed'] : []),
-    ...(ledger?.fed ? ending(ledger.fed.until, lastWindow(now, countUsers(having), token.hours), now) : []),
+    ...(ledger?.fed ? ending(ledger.fed.until, lastWindow(now, countUsers(services), token.hours), now) : []),
     // after a first load or a boot this lasts a few minutes, and is no trouble
     ...(from !== null && left > beginOf(windowAt(now) + UNKNOWN_WINDOWS + 1)
       ? [`the clock was ahead when they were recorded, so none opens before ${from}`]
@@ -50,15 +52,10 @@ export function tokenStatus(
     users: Object.fromEntries(having.map(({ name, tokens }) => [name, tokens.map(({ user }) => user)])),
     until: until === undefined ? null : new Date(until).toISOString(),
     from,
-    wrong: counters.get('wrong_tokens') ?? 0,
-    repeated: counters.get('repeated_tokens') ?? 0,
+    wrong: counters.get(names.wrongTokens) ?? 0,
+    repeated: counters.get(names.repeatedTokens) ?? 0,
     trouble,
   };
-}
-
-/** How many users have tokens. */
-export function countUsers(services: Config['services']): number {
-  return services.reduce((sum, { tokens }) => sum + tokens.length, 0);
 }
 
 /** Minutes after which the timer has fed new ones, if no supervisor did before. */
@@ -75,9 +72,9 @@ function ending(until: number, wanted: number, now: number): readonly string[] {
 }
 
 export function tokenStatusLines({ users, until, from, wrong, repeated, trouble }: TokenStatus): string[] {
-  const names = Object.entries(users).map(([service, names]) => `${service} (${names.join(', ')})`);
+  const all = Object.entries(users).map(([service, having]) => `${service} (${having.join(', ')})`);
   return [
-    `tokens: ${names.join('; ')}${until === null ? '' : `, until ${until}`}`,
+    `tokens: ${all.join('; ')}${until === null ? '' : `, until ${until}`}`,
     `wrong tokens: ${wrong}, repeated: ${repeated}`,
     ...(from === null ? [] : [`TOKENS: those before ${from} are left out: some may have been used`]),
     ...trouble.map(it => `TOKENS: ${it}`),

@@ -2,10 +2,10 @@ import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { configPath } from '../config/read.ts';
-import { quote } from '../config/report.ts';
 import { follows, runningSupervisor } from '../host/hold.ts';
 import { isFromHere, sshConnection } from '../host/login.ts';
-import { formatDuration, readDurationWord } from '../inet/duration.ts';
+import { makeReadable } from '../host/readable.ts';
+import { formatDuration } from '../inet/duration.ts';
 import { changeText, count } from '../ruleset/describe.ts';
 import { painter } from '../terminal/paint.ts';
 import { type Begun, beginTrial } from '../trial/begin.ts';
@@ -16,7 +16,7 @@ import type { Start } from '../trial/witness.ts';
 import { readConfiguration } from './configuration.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { tellingOnce } from './failure.ts';
-import { makeReadable } from './readable.ts';
+import { readTime } from './words.ts';
 
 /** How late the undo may come before we do it here, in milliseconds. */
 const LATE = 5000;
@@ -27,8 +27,7 @@ export async function tryCommand(
   file: string | undefined,
   duration = '30s',
 ): Promise<number> {
-  const time = readDurationWord(duration);
-  if (!time.ok) throw new UsageError(`--for ${quote(duration)} ${time.wrong}: expected ${time.expected}`);
+  const time = readTime('--for', duration);
   const path = resolve(configPath(context.config, context.env));
   const candidate = file === undefined || isSame(file, path) ? null : resolve(file);
   refuseUnderSupervisor(context, path, candidate);
@@ -46,12 +45,12 @@ export async function tryCommand(
     bytes,
     path,
     candidate,
-    duration: time.value,
+    duration: time,
     login: login && !isFromHere(login) ? login : undefined,
   });
   if (!begun) return nothingToTry(context, path, candidate);
-  tellBegun(context, begun, time.value);
-  const ended = await settled(context, begun.trial, time.value, interrupted.signal);
+  tellBegun(context, begun, time);
+  const ended = await settled(context, begun.trial, time, interrupted.signal);
   tellEnd(context, ended);
   return ended.is === 'confirmed' ? EXIT.DONE : EXIT.FAILED;
 }

@@ -1,6 +1,6 @@
 import { randomBytes, randomInt } from 'node:crypto';
-import { existsSync, realpathSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { HOST } from '../client/hosts.ts';
 import { parseConfig, type ReadConfig } from '../config/parse.ts';
 import { formatProblem } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
@@ -11,7 +11,8 @@ import { withKernel } from '../host/access.ts';
 import { readAnswering } from '../host/answering.ts';
 import { editFile, rightsOf } from '../host/edit-file.ts';
 import { writeWhole } from '../host/files.ts';
-import { holdText, readHold, runningSupervisor } from '../host/hold.ts';
+import { follows, holdText, readHold, runningSupervisor } from '../host/hold.ts';
+import { makeReadable } from '../host/readable.ts';
 import type { Port } from '../inet/port.ts';
 import { readHost } from '../init/host.ts';
 import { chooseSequences, freePorts } from '../init/sequence.ts';
@@ -33,8 +34,8 @@ import { handoutOf } from '../users/handout.ts';
 import { readConfiguration } from './configuration.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 import { putInForce, tokensText } from './load.ts';
-import { makeReadable } from './readable.ts';
 import { handoutLines, handoutValue } from './user-lines.ts';
+import { readKnocks } from './words.ts';
 
 interface UserOptions {
   readonly sequence?: boolean;
@@ -112,8 +113,8 @@ async function show(
 }
 
 async function hostName({ host }: UserOptions, env: NodeJS.ProcessEnv): Promise<string> {
-  if (host !== undefined && !/^(?!-)\S{1,253}$/.test(host))
-    throw new UsageError(`--host ${JSON.stringify(host)}: expected a name or an address`);
+  if (host !== undefined && !HOST.pattern.test(host))
+    throw new UsageError(`--host ${JSON.stringify(host)}: expected ${HOST.expected}`);
   return host ?? clientsWay((await readHost(env)).login);
 }
 
@@ -175,10 +176,9 @@ async function change(
 function newSequence(
   config: Config,
   host: Awaited<ReturnType<typeof readHost>>,
-  written = '4',
+  word: string | undefined,
 ): readonly Port[] {
-  const knocks = /^\d+$/.test(written) ? Number(written) : 0;
-  if (knocks < 3 || knocks > 32) throw new UsageError(`--knocks ${written}: expected a number from 3 to 32`);
+  const knocks = readKnocks(word);
   const used = config.services.flatMap(({ sequences }) => sequences.flatMap(it => it.knocks));
   const taken = [
     ...config.public,
@@ -203,7 +203,7 @@ async function effectOf(path: string, before: Config, env: NodeJS.ProcessEnv): P
   const supervisor = runningSupervisor(env);
   const hold = readHold(env);
   if (supervisor) {
-    if (!isSame(supervisor.config, path))
+    if (!follows(supervisor, path))
       return {
         is: 'typed',
         why: 'this is not the file that the supervisor follows',
@@ -222,10 +222,6 @@ async function effectOf(path: string, before: Config, env: NodeJS.ProcessEnv): P
     if (!isNotPermitted(error)) throw error;
     return { is: 'typed', why: 'this user may not change the kernel', type: `sudo ${load}` };
   }
-}
-
-function isSame(a: string, b: string): boolean {
-  return existsSync(a) && existsSync(b) ? realpathSync(a) === realpathSync(b) : resolve(a) === resolve(b);
 }
 
 interface InForce {

@@ -1,14 +1,15 @@
 import { configPath } from '../config/read.ts';
 import { withKernel } from '../host/access.ts';
 import { eventsPath } from '../host/hold.ts';
-import { readDurationWord, type Span } from '../inet/duration.ts';
+import type { Span } from '../inet/duration.ts';
 import { isTerminal } from '../terminal/paint.ts';
 import { Hearing } from '../watch/hearing.ts';
 import { jsonTeller, textTeller, watchLines } from '../watch/lines.ts';
 import { watchLive } from '../watch/live.ts';
 import { looks } from '../watch/looks.ts';
 import { wantedReader } from '../watch/wanted.ts';
-import { type Context, EXIT, UsageError } from './context.ts';
+import { type Context, EXIT } from './context.ts';
+import { readTime } from './words.ts';
 
 /** The limits of the interval between two looks. */
 const INTERVALS: Span = {
@@ -20,8 +21,7 @@ const INTERVALS: Span = {
 /** `watch`: the clients that are in or knocking, and the counts, live on a terminal, and as lines elsewhere. */
 export async function watchCommand(context: Context, interval: string): Promise<number> {
   const { config, env, json, print, tell } = context;
-  const pause = readDurationWord(interval, INTERVALS);
-  if (!pause.ok) throw new UsageError(`--interval ${interval} ${pause.wrong}: expected ${pause.expected}`);
+  const pause = readTime('--interval', interval, INTERVALS);
   const live = !json && isTerminal(env);
   const path = configPath(config, env);
   const done = new AbortController();
@@ -30,14 +30,10 @@ export async function watchCommand(context: Context, interval: string): Promise<
     if (live) {
       // the view says that the file cannot be used; the reasons would write across it
       const wanted = wantedReader(path, env, () => {});
-      await watchLive(signal => looks(connection, wanted, pause.value, hearing, signal), env);
+      await watchLive(signal => looks(connection, wanted, pause, hearing, signal), env);
     } else {
       const wanted = wantedReader(path, env, tell);
-      await watchLines(
-        looks(connection, wanted, pause.value, hearing),
-        json ? jsonTeller : textTeller,
-        print,
-      );
+      await watchLines(looks(connection, wanted, pause, hearing), json ? jsonTeller : textTeller, print);
     }
   }).finally(() => done.abort());
   return EXIT.DONE;

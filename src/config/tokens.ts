@@ -1,6 +1,6 @@
 import type { Position } from './problems.ts';
 import type { Report } from './report.ts';
-import type { TokenSettings } from './types.ts';
+import type { Config, TokenSettings } from './types.ts';
 
 /** A user's secret as it stands in the file; undefined if it could not be read. */
 export interface PlacedToken {
@@ -21,6 +21,11 @@ const MARKS = 1;
  * ahead.
  */
 const SPARE_WINDOWS = 5;
+
+/** How many users have tokens, each device and service by itself. */
+export function countUsers(services: Config['services']): number {
+  return services.reduce((sum, { tokens }) => sum + tokens.length, 0);
+}
 
 /** How many tokens of each user the kernel holds: enough for `hours`, or as many as fit. */
 export function windowsFor(users: number, hours: number): number {

@@ -1,5 +1,6 @@
 import { formatProblem, type Problem } from '../config/problems.ts';
 import type { Config } from '../config/types.ts';
+import type { Unreadable } from '../host/readable.ts';
 import { count } from '../ruleset/describe.ts';
 import { shellWord } from '../terminal/shell.ts';
 import type { Facts, FileFacts } from './facts.ts';
@@ -10,12 +11,25 @@ export function checkConfiguration({ file, config }: Pick<Facts, 'file' | 'confi
   return {
     name: 'configuration',
     fine: `${file.path}: ${count(config?.services.length ?? 0, 'service')}`,
-    findings: guardsNothing(config)
-      ? [
-          ...file.problems.filter(({ line }) => line === null).map(problem => finding(problem, file)),
-          nothingGuarded(file.path),
-        ]
-      : file.problems.map(problem => finding(problem, file)),
+    findings: [
+      ...(guardsNothing(config)
+        ? [
+            ...file.problems.filter(({ line }) => line === null).map(problem => finding(problem, file)),
+            nothingGuarded(file.path),
+          ]
+        : file.problems.map(problem => finding(problem, file))),
+      ...(file.unreadable ? [hiddenFromServices(file.unreadable)] : []),
+    ],
+  };
+}
+
+function hiddenFromServices({ file, what, mend }: Unreadable): Finding {
+  return {
+    id: 'services-cannot-read',
+    severity: 'broken',
+    what: `${file}: ${what}`,
+    why: 'a load by hand is taken back, and at the next boot the file cannot be loaded',
+    mend,
   };
 }
 

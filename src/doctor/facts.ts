@@ -6,6 +6,7 @@ import type { Unseen } from '../firewalls/unseen.ts';
 import type { Hold, RunningSupervisor, Trouble } from '../host/hold.ts';
 import type { Looked } from '../host/interfaces.ts';
 import type { Listener } from '../host/listeners.ts';
+import type { Unreadable } from '../host/readable.ts';
 import type { Family } from '../inet/family.ts';
 import type { Network } from '../inet/network.ts';
 import type { PortRange } from '../inet/port.ts';
@@ -44,6 +45,8 @@ export interface FileFacts {
   readonly problems: readonly Problem[];
   /** Files of secrets that it names. */
   readonly secretFiles: readonly string[];
+  /** Why the services cannot read it, or one of those, though root can. */
+  readonly unreadable: Unreadable | undefined;
 }
 
 /** The kernel's answer about nf_tables, or why there is none. */

@@ -11,6 +11,7 @@ import { readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
 import { stateFolder } from '../host/last-good.ts';
 import { SILENT } from '../host/mounts.ts';
 import { readLines, socketsOf } from '../host/proc.ts';
+import { unreadable } from '../host/readable.ts';
 import { findUser, SERVICE_USER } from '../host/service-user.ts';
 import { hasDiagnostics } from '../host/sockets.ts';
 import type { Connection } from '../netlink/connection.ts';
@@ -33,7 +34,14 @@ import { readSystemd } from './systemd.ts';
 export async function readFacts(path: string, env: NodeJS.ProcessEnv): Promise<Facts> {
   const { config, problems, secretFiles } = await read(path, env);
   return {
-    file: { path, ...readRights(path), user: process.geteuid?.() ?? 0, problems, secretFiles },
+    file: {
+      path,
+      ...readRights(path),
+      user: process.geteuid?.() ?? 0,
+      problems,
+      secretFiles,
+      unreadable: unreadable(path, secretFiles, env),
+    },
     config,
     kernel: await readKernelFacts(config),
     service: readService(config, env),

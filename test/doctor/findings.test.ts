@@ -41,7 +41,7 @@ const service: ServiceFacts = {
   groupOwner: 'supervisor',
 };
 const well: Facts = {
-  file: { path: PATH, mode: 0o640, owner: 0, user: 0, problems: [], secretFiles: [] },
+  file: { path: PATH, mode: 0o640, owner: 0, user: 0, problems: [], secretFiles: [], unreadable: undefined },
   config,
   kernel: read,
   service,

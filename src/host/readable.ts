@@ -2,14 +2,13 @@ import { existsSync, realpathSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ConfigError, type Problem } from '../config/problems.ts';
 import { DEFAULT_PATH } from '../config/read.ts';
-import { runningSupervisor } from '../host/hold.ts';
-import { isHostsNetwork } from '../host/network.ts';
-import { hasServices, keptFrom, letRead, SERVICE_USER } from '../host/service-user.ts';
 import { shellWord } from '../terminal/shell.ts';
-import type { Context } from './context.ts';
+import { runningSupervisor } from './hold.ts';
+import { isHostsNetwork } from './network.ts';
+import { hasServices, keptFrom, letRead, SERVICE_USER } from './service-user.ts';
 
 /** Why the services cannot read the configuration that they follow, or a file of its secrets, and what mends it. */
-interface Unreadable {
+export interface Unreadable {
   readonly file: string;
   /** By the rights of the file itself, not by those of a folder on the way. */
   readonly byFile: boolean;
@@ -56,7 +55,7 @@ function isIn(folder: string, file: string): boolean {
 export function makeReadable(
   path: string,
   secretFiles: readonly string[],
-  { env, tell }: Pick<Context, 'env' | 'tell'>,
+  { env, tell }: { readonly env: NodeJS.ProcessEnv; readonly tell: (text: string) => void },
 ): void {
   let changed = false;
   for (let found = unreadable(path, secretFiles, env); found; ) {
