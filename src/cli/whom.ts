@@ -11,7 +11,7 @@ import { UsageError } from './context.ts';
 
 /** The words of `grant` and `revoke`, read with the loaded table. All functions throw UsageError. */
 
-export interface Client {
+interface Client {
   readonly family: Family;
   /** The first bits of an address, as many as make a client, the others 0. */
   readonly key: Buffer;

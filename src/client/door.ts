@@ -22,7 +22,7 @@ export interface Token {
 }
 
 /** No key: the client only tries to connect. */
-export interface Unknown {
+interface Unknown {
   readonly kind: 'unknown';
 }
 

@@ -12,9 +12,9 @@ import { answerCalls } from './calls.ts';
 const GAP = 100;
 
 /** The result of a connection: open, refused, or no answer for as long as the caller waited. */
-export type Reach = 'open' | 'refused' | 'silent';
+type Reach = 'open' | 'refused' | 'silent';
 
-export interface Visit {
+interface Visit {
   readonly reach: Reach;
   /** The first words of the service; empty unless open. */
   readonly greeting: string;

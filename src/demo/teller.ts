@@ -3,7 +3,7 @@ import { written } from '../terminal/harmless.ts';
 import { isTerminal, painter } from '../terminal/paint.ts';
 
 /** One thing that the demo claims, and what it saw. */
-export interface Step {
+interface Step {
   readonly step: string;
   readonly claim: string;
   readonly seen: string;

@@ -49,7 +49,7 @@ function mountAt(mounts: readonly Mount[], path: string, on: Mount | undefined):
 }
 
 /** The way to a file. */
-export interface Way {
+interface Way {
   /** Its entries, through symbolic links, too: `/etc`, `/etc/knockd-nft.json`. */
   readonly entries: ReadonlySet<string>;
   /** The last entry is on a file system that may hang, or report no changes. It was not asked anything. */

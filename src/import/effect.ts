@@ -30,7 +30,7 @@ export function unknown(why: string): Effect {
 }
 
 /** The place where knockd puts the client's address. */
-export const CLIENT = '%IP%';
+const CLIENT = '%IP%';
 
 /** Well-known ports by name: `ssh/tcp` is 22. */
 export type PortNames = WellKnown['portOf'];

@@ -8,7 +8,7 @@ import type { Login } from './host.ts';
 import type { Place } from './place.ts';
 
 /** The facts for the next steps, from a written configuration to a hidden service. */
-export interface Written {
+interface Written {
   readonly place: Place;
   /** The configuration that `place` is for. */
   readonly config: string;

@@ -14,7 +14,7 @@ export type Place = number & { readonly [PLACE]: true };
 export const START = 0 as Place;
 
 /** A knock that takes a client from one place to the next. */
-export interface Step {
+interface Step {
   readonly from: Place;
   readonly knock: Port;
   readonly to: Place;

@@ -88,7 +88,7 @@ export interface Revocation {
 }
 
 /** An opening that was revoked. */
-export interface Opening {
+interface Opening {
   readonly service: string;
   readonly family: Family;
   readonly key: Buffer;

@@ -33,7 +33,7 @@ interface Plan {
 }
 
 /** A plan that is carried out. */
-export interface Written {
+interface Written {
   /** The size of the transaction; 0 if there was nothing to do. */
   readonly bytes: number;
   /** The generation of the ruleset afterwards. */

@@ -2,7 +2,7 @@ import { emitKeypressEvents, type Key } from 'node:readline';
 import { written } from './harmless.ts';
 
 /** The calls that a screen makes to the code that draws on it. */
-export interface Listener {
+interface Listener {
   /** A key by its name, `q`, unless the screen uses it itself. */
   readonly key: (key: string) => void;
   /** The size changed, or another program wrote on the screen. Draw everything. */

@@ -8,7 +8,7 @@ import type { Look } from './looks.ts';
 const MOST = 100;
 
 /** Turns happenings into lines. */
-export interface Teller {
+interface Teller {
   /** For the first look. */
   readonly begin: (time: Date, status: Status) => readonly string[];
   readonly happening: (time: Date, seen: Seen) => string;
