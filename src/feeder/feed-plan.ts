@@ -94,6 +94,7 @@ export function planFeed(
   };
   const fed: Fed = {
     table,
+    boot: moment.boot,
     id: before?.id ?? fresh,
     until: Math.max(until, before?.until ?? 0),
     users: Object.fromEntries([...wanted].map(entryOf)),

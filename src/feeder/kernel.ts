@@ -1,5 +1,6 @@
 /** The sets of tokens in the kernel: reads and fills them. */
 
+import { isOfThisBoot } from '../host/clock.ts';
 import { collectGarbage } from '../host/memory.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -18,7 +19,7 @@ import type { Ledger } from './ledger.ts';
 
 /** Whether the kernel has the tokens that the ledger calls fed. The table may be another one, and others may flush the map. */
 export async function isThere(connection: Connection, table: string, { fed }: Ledger): Promise<boolean> {
-  if (!fed || (await handleOf(connection, table)) !== fed.table) return false;
+  if (!fed || !isOfThisBoot(fed.boot) || (await handleOf(connection, table)) !== fed.table) return false;
   return (await readElement(connection, table, TOKENS.name, elementOf(fed.id).key)) !== undefined;
 }
 

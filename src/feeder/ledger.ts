@@ -43,6 +43,8 @@ export const NO_FRESH: Fresh = { boot: '', keys: [] };
 export interface Fed {
   /** The kernel's handle of the table. Another table of that name has another handle. */
   readonly table: string;
+  /** The boot on which they were fed. On another one a saved ruleset may bring back the same handle and mark. */
+  readonly boot?: string;
   /**
    * 32 hexadecimal digits, an element among the tokens that opens nothing. A program that flushes the map removes them,
    * too.

@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import type { Ledger } from '../../src/feeder/ledger.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
+import { bootOf } from '../boot.ts';
 import { until } from '../kernel/loaded.ts';
 import { GOOD, SECRETS, type TokenWorld, token, tokens, tokenWorld } from '../kernel/token-world.ts';
 import { skip } from './supervised.ts';
@@ -137,6 +138,50 @@ t.test('a ruleset that was saved before does not bring a used token back', { ski
   await supervisor.line(/"event":"restored"/);
   t.notOk(await world.opens('stranger', copy));
   t.ok(await world.opens('stranger', token('bob', GOOD)), 'a fresh one');
+});
+
+t.test(
+  'a ruleset that was saved on the boot before, with its handle and mark, is none whose uses are known',
+  { skip },
+  async t => {
+    const [before, after] = [await used(t), await used(t)];
+    const ledgerOf = ({ env }: TokenWorld) => join(env.STATE_DIRECTORY, 'tokens.json');
+    for (const world of [before, after]) {
+      await world.load();
+      await world.knockd(['unload'], { env: world.env });
+    }
+    const clean = JSON.parse(readFileSync(ledgerOf(before), 'utf8'));
+    writeFileSync(ledgerOf(before), JSON.stringify({ ...clean, floor: 0 }));
+    const load = (world: TokenWorld, boot: string) =>
+      world.knockd(['load'], { env: { ...world.env, ...bootOf(boot) } });
+    t.match(await load(before, '1'), { status: 0 });
+    const saved = await before.list();
+    const copy = token('alice', 1);
+    t.ok(await before.opens('client', copy), 'nobody notes it, and the machine crashes');
+    writeFileSync(ledgerOf(after), readFileSync(ledgerOf(before)));
+    await after.nft(saved);
+    t.match(await load(after, '2'), { status: 0, stdout: /no program watched the tokens/ });
+    t.notOk(await after.opens('stranger', copy));
+    t.ok(await after.opens('stranger', token('bob', GOOD)), 'a fresh one');
+  },
+);
+
+t.test('a user who gets another name and keeps the secret keeps his used tokens used', { skip }, async t => {
+  const world = await used(t);
+  const { alice, bob } = SECRETS;
+  const renamed = { services: { ssh: { ...tokens.services.ssh, tokens: { phone: alice, bob } } } };
+  await world.load();
+  t.ok(await world.opens('client', world.copy));
+  await world.knockd(['unload'], { env: world.env });
+  const next = token('alice', GOOD + 1);
+  await world.load(renamed);
+  t.notOk(await world.opens('stranger', world.copy), 'while nothing was loaded');
+  t.ok(await world.opens('stranger', next), 'a fresh one');
+  const supervisor = await world.supervise();
+  await world.nft('flush ruleset');
+  await supervisor.line(/"event":"restored"/);
+  await fed(world);
+  t.notOk(await world.opens('third', next), 'back to the former name, and the table was flushed');
 });
 
 t.test('unload and load, another name of the table, and a swap forget nothing', { skip }, async t => {
