@@ -6,7 +6,7 @@ import t, { type Test } from 'tap';
 import { makePage, type PageSettings } from '../../src/client/page.ts';
 import { deriveToken, windowAt } from '../../src/token/derive.ts';
 import { serviceOf } from './loaded.ts';
-import { lacking } from './process.ts';
+import { lacking, run } from './process.ts';
 import { SECRETS, type TokenWorld, tokens, tokenWorld } from './token-world.ts';
 import { missing } from './world.ts';
 
@@ -70,6 +70,13 @@ socket.send(Buffer.from(data, 'hex'), 62201, to, () => socket.close());`;
 const SERVER = `
 require('http').createServer(({ url }, answer) => { console.log('says', decodeURIComponent(url.slice(2))); answer.end(); }).listen(9000);
 require('http').createServer((_, answer) => setTimeout(() => answer.end('behind the door'), process.argv[1])).listen(${PORT}, () => console.log('listening'));`;
+
+/** The same behind a certificate that no browser knows, with a key beside it. */
+const UNKNOWN_SERVER = `
+const { readFileSync } = require('fs');
+require('http').createServer(({ url }, answer) => { console.log('says', decodeURIComponent(url.slice(2))); answer.end(); }).listen(9000);
+const [cert, key] = process.argv.slice(1).map(path => readFileSync(path));
+require('https').createServer({ cert, key }, (_, answer) => answer.end('behind the door')).listen(${PORT}, () => console.log('listening'));`;
 
 async function serve(
   t: Pick<Test, 'teardown'>,
@@ -142,6 +149,40 @@ for (const { program, args } of browsers) {
     t.match(await server.line(/^says (Open|It did not)/), 'Open. New connections come in for 300 seconds.');
     await opened.stop('SIGKILL');
   });
+
+  t.test(
+    `${program} sends one token where it cannot see the door, since the certificate behind it is unknown`,
+    { ...needs, skip: needs.skip || lacking('openssl') },
+    async t => {
+      const world = await tokenWorld(t);
+      await world.loadFresh({ services: { ssh: { ...tokens.services.ssh, ports: [PORT] } } });
+      const home = folder(t);
+      const [cert, key, file, profile] = ['cert', 'key', 'knock.html', 'profile'].map(it => join(home, it));
+      if (!cert || !key || !file || !profile) throw new Error('four paths');
+      const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=door'.split(
+        ' ',
+      );
+      const made = await run(['openssl', ...request, '-out', cert, '-keyout', key]);
+      t.equal(made.status, 0, made.stderr);
+      const server = world.start('server', process.execPath, ['-e', UNKNOWN_SERVER, cert, key]);
+      await server.line(/^listening$/);
+      writeFileSync(
+        file,
+        pressed({ ...settingsFor(world.server.ipv4), url: `https://${world.server.ipv4}:${PORT}/` }),
+      );
+      mkdirSync(profile);
+      const opened = world.start('client', program, args(profile, `file://${file}`), {
+        HOME: home,
+        TMPDIR: home,
+      });
+      t.equal(
+        await server.line(/^says (Open|Sent|It did not)/),
+        'says Sent. If it arrived, you can connect for 300 seconds.',
+      );
+      t.match(await world.counted(), { opened: 1 });
+      await opened.stop('SIGKILL');
+    },
+  );
 
   for (const family of ['ipv4', 'ipv6'] as const)
     t.test(
