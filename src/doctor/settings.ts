@@ -1,6 +1,6 @@
 import type { Config } from '../config/types.ts';
 import { pass } from '../firewalls/journey.ts';
-import { bridged, type Packet } from '../firewalls/packet.ts';
+import { bridged, type Packet, toEveryone } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
 import { FAMILIES } from '../inet/family.ts';
 import { guardsDatagrams } from '../ruleset/sets.ts';
@@ -86,20 +86,31 @@ const HELPERS: Finding = {
   mend: `sysctl -w ${SWITCHES.helper}=0  # and in /etc/sysctl.d`,
 };
 
-/** Whether chains at `forward` drop what a bridge passes on for a guarded port, either way round, as {@link BRIDGED} does. */
+/**
+ * Whether chains drop what a bridge passes on for a guarded port, either way round, and what comes to the port in a frame for
+ * everyone, as {@link BRIDGED} does. Guards before DNAT see such a frame before tracking confirms its flow.
+ */
 function keepBridgedOut(tables: readonly ForeignTable[], config: Config): boolean {
-  const drops = (packet: Packet) =>
-    pass(tables, 'forward', packet).visits.some(({ possible }) =>
+  const drops = (hook: 'forward' | 'prerouting', packet: Packet) =>
+    pass(tables, hook, packet).visits.some(({ possible }) =>
       [...possible].every(fate => fate === 'drop' || fate === 'reject'),
     );
   return guardedRanges(config)
     .filter(({ range }) => range.protocol === 'udp')
     .flatMap(({ range }) => [range.first, range.last])
-    .every(port => FAMILIES.every(family => bridged(family, port).every(drops)));
+    .every(port =>
+      FAMILIES.every(
+        family =>
+          bridged(family, port).every(packet => drops('forward', packet)) &&
+          (config.hook === 'prerouting' || drops('prerouting', toEveryone(family, port))),
+      ),
+    );
 }
 
 const BRIDGED = [
   'add table inet bridged',
+  'add chain inet bridged prerouting { type filter hook prerouting priority filter; }',
+  'add rule inet bridged prerouting meta pkttype != host fib daddr type local drop',
   'add chain inet bridged forward { type filter hook forward priority filter; }',
   'add rule inet bridged forward fib daddr type local drop',
   'add rule inet bridged forward fib saddr type local drop',

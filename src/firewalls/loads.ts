@@ -19,7 +19,8 @@ export const LONGEST = 16;
 /** include/uapi/linux/if_ether.h, in network order */
 const ETH_P = { ipv4: [0x08, 0x00], ipv6: [0x86, 0xdd] } as const;
 const ARPHRD_ETHER = 1;
-const PACKET_HOST = 0;
+/** include/uapi/linux/if_packet.h */
+const PACKET = { HOST: 0, BROADCAST: 1 } as const;
 
 export function loadMeta(key: number, packet: Packet, written: Written): Bits | undefined {
   if (written.meta.has(key)) return vague(4);
@@ -40,7 +41,7 @@ export function loadMeta(key: number, packet: Packet, written: Written): Bits | 
     case NFT_META.OIFNAME:
       return certain(interfaceName(output?.name ?? ''));
     case NFT_META.PKTTYPE:
-      return certain(Buffer.from([PACKET_HOST]));
+      return certain(Buffer.from([packet.toEveryone ? PACKET.BROADCAST : PACKET.HOST]));
     case NFT_META.IIFTYPE:
       return guess(host32(ARPHRD_ETHER).subarray(0, 2));
     case NFT_META.LEN:

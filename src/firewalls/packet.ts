@@ -31,6 +31,8 @@ export interface Packet {
   /** Whether NAT changed its destination. */
   readonly translated: boolean;
   readonly tracking: Tracking;
+  /** Whether its frame is for every host on the link, whatever its address. */
+  readonly toEveryone?: true;
 }
 
 /** Ordinary addresses: globally routed, in no registry of special purposes, no neighbours of ours. */
@@ -105,6 +107,12 @@ export function bridged(family: Family, port: number): readonly Packet[] {
     { name: '', index: undefined, addresses: {} },
   ];
   return [arriving(to, way), answering(to, way)].map(packet => ({ ...packet, input: way, output: way }));
+}
+
+/** A datagram to a port of this host in a frame for every host on the link, as it comes in by a bridge. */
+export function toEveryone(family: Family, port: number): Packet {
+  const way = { name: '', index: undefined, addresses: {} };
+  return { ...arriving({ family, protocol: 'udp', port }, way), toEveryone: true };
 }
 
 /** The first packet of a client to another host that this one forwards to, by way of its interface `output`. */

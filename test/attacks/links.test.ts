@@ -237,9 +237,14 @@ async function bridge(target: Target): Promise<void> {
 
 /** The frame is for nobody, so the bridge passes it on to all its ports. */
 const NOBODY = macOf('02:00:00:00:00:99');
+const EVERYBODY = macOf('ff:ff:ff:ff:ff:ff');
 const SOMEBODY = macOf('02:00:00:00:00:98');
 /** The rules that the documentation recommends for a host with such a bridge. */
 const RULES = `table inet bridged {
+  chain prerouting {
+    type filter hook prerouting priority filter
+    meta pkttype != host fib daddr type local drop
+  }
   chain forward {
     type filter hook forward priority filter
     fib daddr type local drop
@@ -247,11 +252,14 @@ const RULES = `table inet bridged {
   }
 }`;
 
+/** What tracking sees first: a frame to our address, an answer of ours, or a frame to our address for everybody. */
+const FIRST = ['ours', 'an answer', 'to all'] as const;
+
 const tracks = '/proc/sys/net/bridge/bridge-nf-call-iptables';
 const needsBridge = { skip: needs.skip || (!existsSync(tracks) && 'br_netfilter is not loaded') };
 
 t.test(
-  'a bridge that tracks its frames opens no TCP port, and with two rules no UDP port',
+  'a bridge that tracks its frames opens no TCP port, and with three rules no UDP port',
   needsBridge,
   async t => {
     const target = await createTarget(t);
@@ -259,8 +267,8 @@ t.test(
     const client = target.host('client');
     const { macs } = target;
     let sourcePort = 30_000;
-    /** Two frames that the bridge passes on, one after the other way round, then one for the server. Says what came in. */
-    const through = async (protocol: 'tcp' | 'udp', port: number, first: 'ours' | 'an answer') => {
+    /** Frames that the bridge passes on, some of them the other way round, then one for the server. Says what came in. */
+    const through = async (protocol: 'tcp' | 'udp', port: number, first: (typeof FIRST)[number]) => {
       sourcePort++;
       const [server, from] = [target.server.ipv4, target.client.ipv4];
       const there = { protocol, to: server, from, port, sourcePort, payload: 'x' } as const;
@@ -272,7 +280,7 @@ t.test(
         sourcePort: port,
         payload: 'x',
       } as const;
-      const pass = [frame(plain(there), { to: NOBODY, from: macs.client })];
+      const pass = [frame(plain(there), { to: first === 'to all' ? EVERYBODY : NOBODY, from: macs.client })];
       const answer = [
         frame(plain({ ...back, flags: ['syn', 'ack'], acknowledgment: 0x1000_0000 + sourcePort + 2 }), {
           to: NOBODY,
@@ -282,7 +290,7 @@ t.test(
       const last: AddressedPacket =
         protocol === 'tcp' ? { ...there, sequence: 0x1000_0000 + sourcePort } : there;
       await client.frames([
-        ...(first === 'ours' ? [...pass, ...answer] : answer),
+        ...(first === 'an answer' ? answer : first === 'ours' ? [...pass, ...answer] : pass),
         frame(plain(last), { to: macs.server, from: macs.client }),
       ]);
       await client.frames([
@@ -295,7 +303,7 @@ t.test(
       );
       return passed.has(`${from} ${NUMBER[protocol]} ${port}`);
     };
-    for (const first of ['ours', 'an answer'] as const) {
+    for (const first of FIRST) {
       await target.reload();
       t.equal(await through('tcp', PORTS.tcp.drop, first), false, `TCP, ${first} first`);
       t.equal(await through('udp', PORTS.udp.drop, first), true, `UDP, ${first} first, without the rules`);
@@ -305,8 +313,6 @@ t.test(
     }
   },
 );
-
-const EVERYBODY = macOf('ff:ff:ff:ff:ff:ff');
 
 t.test('a bridge that tracks its frames lets in no datagram to many hosts', needsBridge, async t => {
   const target = await createTarget(t);

@@ -3,6 +3,7 @@
 import t, { type Test } from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
 import { ConfigError, type Problem } from '../../src/config/problems.ts';
+import type { Config } from '../../src/config/types.ts';
 import { examine } from '../../src/doctor/doctor.ts';
 import type { Facts, HostInterface, KernelFacts, ServiceFacts } from '../../src/doctor/facts.ts';
 import { type Finding, list } from '../../src/doctor/finding.ts';
@@ -444,23 +445,46 @@ t.test('a bridge whose frames are tracked matters if UDP is guarded', async t =>
       drop,
     ],
   };
-  const stays = (rules: readonly (Rule | undefined)[]) => {
-    const forward = {
-      name: 'forward',
-      hook: { name: 'forward', priority: 0, policy: 'accept' },
-      rules: rules.flatMap(rule => rule ?? []),
-    } as const;
+  /** `meta pkttype != host fib daddr type local drop` */
+  const toEveryone = {
+    expressions: [
+      {
+        kind: 'unknown',
+        name: 'meta',
+        raw: Buffer.from('08000200000000130800010000000008', 'hex'),
+      } as const,
+      { kind: 'cmp', sreg: register(0), op: 'neq', value: Buffer.from([0]) } as const,
+      ...(to?.expressions ?? []),
+    ],
+  };
+  const stays = (
+    rules: readonly (Rule | undefined)[],
+    early: readonly Rule[] = [toEveryone],
+    hook: Config['hook'] = 'input',
+  ) => {
+    const chain = (name: 'prerouting' | 'forward', rules: readonly (Rule | undefined)[]) =>
+      [
+        name,
+        {
+          name,
+          hook: { name, priority: 0, policy: 'accept' },
+          rules: rules.flatMap(rule => rule ?? []),
+        },
+      ] as const;
     const table = {
       family: 'inet',
       name: 'bridged',
-      chains: new Map([['forward', forward]]),
+      chains: new Map([chain('prerouting', early), chain('forward', rules)]),
       sets: new Map(),
     } as const;
-    const found = findings({ ...bridged, kernel: { ...read, tables: [table] } });
+    const config = { ...bridged.config, hook };
+    const found = findings({ ...bridged, config, kernel: { ...read, tables: [table] } });
     return found.some(({ id }) => id === 'datagrams-bridged');
   };
   t.notOk(stays([to, from]), 'the rules of the mend');
   t.notOk(stays([{ expressions: [drop] }]), 'nothing is passed on');
+  t.ok(stays([to, from], []), 'a frame for everyone still comes in');
+  t.notOk(stays([to, from], [], 'prerouting'), 'which the guards before DNAT see in time');
   t.ok(stays([to]), 'the answer to a datagram is still passed on');
   t.ok(stays([from]), 'a datagram to us is still passed on');
   t.ok(stays([reverse]), 'a check of the way back says nothing of frames within one bridge');
