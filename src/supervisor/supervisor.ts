@@ -234,7 +234,8 @@ export class Supervisor {
       this.#threads,
     );
     this.#former = undefined;
-    if (outcome.is === 'invalid') this.#files.follow([this.#path, ...outcome.secretFiles]);
+    if (outcome.is === 'invalid' && source === 'file')
+      this.#files.follow([this.#path, ...outcome.secretFiles]);
     if (outcome.is !== 'loaded') {
       this.#tokens.lost(); // it may have taken them out before it failed
       this.#happens(outcome);

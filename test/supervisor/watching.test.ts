@@ -87,6 +87,14 @@ t.test('a bad file changes nothing, and the journal has its errors with their pl
   t.equal(events().filter(line => line.event === 'invalid').length, 2, 'each error is told once');
 });
 
+t.test('a secret that comes only after the first start counts as soon as it is there', { skip }, async t => {
+  const tokens = { bob: { file: 'bob' } };
+  const { world, event, supervisor } = await supervised(t, { services: { ssh: { ...ssh, tokens } } });
+  await supervisor.line(/nothing can be loaded/);
+  writeFileSync(join(dirname(world.configFile), 'bob'), 'b0'.repeat(32), { mode: 0o600 });
+  await event('loaded');
+});
+
 t.test('SIGHUP reads the file at once, and an unchanged file changes nothing', { skip }, async t => {
   const { supervisor, event } = await supervised(t, guarding(22));
   supervisor.signal('SIGHUP');
