@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, realpathSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { bootId, isOfThisBoot, monotonic } from './clock.ts';
 import { holdsNothing, readPlain, writeWhole } from './files.ts';
+import { isSameFile } from './mounts.ts';
 import { ownNetwork } from './network.ts';
 import { startOf } from './proc.ts';
 
@@ -190,6 +191,5 @@ function announced(
 
 /** Whether a supervisor follows the file of that path, also if links lead there. */
 export function follows({ config }: RunningSupervisor, path: string): boolean {
-  const real = (name: string) => (existsSync(name) ? realpathSync(name) : resolve(name));
-  return real(config) === real(path);
+  return isSameFile(config, path);
 }

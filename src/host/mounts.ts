@@ -54,20 +54,22 @@ interface Way {
   readonly entries: ReadonlySet<string>;
   /** The last entry is on a file system that may hang, or report no changes. It was not asked anything. */
   readonly isAway: boolean;
+  /** Where it leads, through the links that are known. */
+  readonly end: string;
 }
 
-export function wayTo(path: string): Way {
+export function wayTo(path: string, mounts = readMounts()): Way {
   const entries = new Set<string>();
   const left = resolve(path).split('/').slice(1);
-  const mounts = readMounts();
   const root = mountAt(mounts, '/', undefined);
   let mount = root;
   let links = 0;
-  for (let at = '/', name = left.shift(); name !== undefined; name = left.shift()) {
+  let at = '/';
+  for (let name = left.shift(); name !== undefined; name = left.shift()) {
     const entry = join(at, name);
     entries.add(entry);
     mount = mountAt(mounts, entry, mount);
-    if (!isLocal(mount)) return { entries, isAway: true };
+    if (!isLocal(mount)) return { entries, isAway: true, end: join(entry, ...left) };
     const target = linkTarget(entry);
     if (target === undefined) at = entry;
     else if (++links > MOST_LINKS) break;
@@ -77,7 +79,18 @@ export function wayTo(path: string): Way {
       mount = root;
     }
   }
-  return { entries, isAway: false };
+  return { entries, isAway: false, end: at };
+}
+
+/** Whether one of these files is on a file system that may hang. */
+export function isAnyAway(paths: readonly string[]): boolean {
+  const mounts = readMounts();
+  return paths.some(path => wayTo(path, mounts).isAway);
+}
+
+/** Whether two paths lead to the same file. It asks no file system that may hang. */
+export function isSameFile(one: string, other: string): boolean {
+  return wayTo(one).end === wayTo(other).end;
 }
 
 function linkTarget(path: string): string | undefined {

@@ -4,6 +4,7 @@ import { ConfigError, type Problem } from '../config/problems.ts';
 import { DEFAULT_PATH } from '../config/read.ts';
 import { shellWord } from '../terminal/shell.ts';
 import { runningSupervisor } from './hold.ts';
+import { isSameFile } from './mounts.ts';
 import { isHostsNetwork } from './network.ts';
 import { hasServices, keptFrom, letRead, SERVICE_USER } from './service-user.ts';
 
@@ -102,6 +103,5 @@ function isFollowed(path: string, env: NodeJS.ProcessEnv): boolean {
   if (!existsSync(path) || !isHostsNetwork()) return false;
   const supervisor = runningSupervisor(env);
   if (!supervisor && !hasServices()) return false;
-  const followed = supervisor?.config || DEFAULT_PATH;
-  return existsSync(followed) && realpathSync(followed) === realpathSync(path);
+  return isSameFile(supervisor?.config || DEFAULT_PATH, path);
 }

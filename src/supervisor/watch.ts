@@ -1,4 +1,4 @@
-import { type FSWatcher, type Stats, statSync, watch } from 'node:fs';
+import { type FSWatcher, lstatSync, type Stats, statSync, watch } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -171,9 +171,10 @@ function startWatching(
   }
 }
 
+/** Of a link itself, since it may lead to a file system that hangs. */
 function inode(path: string): number {
   try {
-    return statSync(path).ino;
+    return lstatSync(path).ino;
   } catch {
     return 0;
   }

@@ -1,5 +1,5 @@
 /** A configuration on a file system of another machine, which hangs, fails, or takes its time. */
-import { existsSync } from 'node:fs';
+import { existsSync, symlinkSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createWorld } from '../kernel/world.ts';
@@ -8,6 +8,8 @@ import { cannotMount, folderAway, waitsForAway } from './away.ts';
 import { foldersOf } from './commands.ts';
 
 const skip = cannotMount();
+/** Half of the time that a load waits for a file, in milliseconds. */
+const SOON = 30_000;
 t.jobs = 4; // most of it is waiting
 const bob = 'b0'.repeat(32);
 const guarding = (port: number, more: object = {}) => ({
@@ -229,12 +231,66 @@ t.test('a secret that hangs when it is first named keeps nothing from being repo
   await world.host('client').knock(world.server.ipv4, knocks);
   await supervisor.line(/"event":"opened"/);
   t.ok(await guards(22));
-  await world.nft('flush ruleset');
-  await supervisor.line(/"clients":1,"event":"restored"/);
-  t.ok(await guards(22), 'the table does not wait for it either');
+  for (const change of ['flush ruleset', 'insert rule inet knockd input accept']) {
+    await world.nft(change);
+    await supervisor.line(/"clients":1,"event":"restored"/, SOON);
+    t.ok(await guards(22), `the table does not wait for it either: ${change}`);
+  }
   away.goOn();
   await supervisor.line(/"event":"swapped"/);
   t.ok(await guards(2222));
+  t.equal((await supervisor.stop()).status, 0);
+});
+
+t.test(
+  'a supervisor that starts while a secret hangs loads the last good file, and the file once that answers',
+  { skip },
+  async t => {
+    const { world, away, withUser, start, guards } = await secretAway(t);
+    world.write(withUser(22, 'bob'));
+    const first = start('run');
+    await first.line(/"event":"loaded"/);
+    await first.stop();
+    await world.nft('flush ruleset');
+    away.hang();
+    world.write(withUser(2222, 'bob'));
+    const next = start('run');
+    await next.line(/the last good configuration is in force instead/, SOON);
+    t.ok(await guards(22));
+    away.goOn();
+    await next.line(/"event":"swapped"/);
+    t.ok(await guards(2222));
+    t.equal((await next.stop()).status, 0);
+  },
+);
+
+t.test('a supervisor starts also if a link on this machine leads to a file that hangs', { skip }, async t => {
+  const { world, away, without, start, guards } = await secretAway(t);
+  away.write(without(22));
+  symlinkSync(away.configFile, world.configFile);
+  const first = start('run');
+  await first.line(/"event":"loaded"/);
+  await first.stop();
+  await world.nft('flush ruleset');
+  away.hang();
+  away.write(without(2222));
+  const next = start('run');
+  await next.line(/the last good configuration is in force instead/, SOON);
+  t.ok(await guards(22));
+  away.goOn();
+  await next.line(/"event":"swapped"/);
+  t.ok(await guards(2222));
+  t.equal((await next.stop()).status, 0);
+});
+
+t.test('beside a supervisor, too, the last good file is loaded while the file hangs', { skip }, async t => {
+  const { env, away, supervisor, guards } = await supervisedAway(t);
+  away.hang();
+  await supervisor.line(/does not answer/);
+  const load = await away.startKnockd(['load', '--last-good'], env).ended;
+  t.equal(load.status, 0, load.stderr);
+  t.ok(await guards(22));
+  away.goOn();
   t.equal((await supervisor.stop()).status, 0);
 });
 
