@@ -26,9 +26,18 @@ export function readFile(path: string, place = path): WrittenFile {
   return { ...readWritten(decode(bytes), path, report.problems, place), bytes };
 }
 
-/** Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong. `bytes` is what was read. */
-export function readConfig(path: string, env: NodeJS.ProcessEnv): ReadConfig & { readonly bytes: Buffer } {
-  return understandFile(readFile(path), env);
+/**
+ * Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong. `bytes` is what was read. `named` hears
+ * of the files of secrets before they are read.
+ */
+export function readConfig(
+  path: string,
+  env: NodeJS.ProcessEnv,
+  named: (secretFiles: readonly string[]) => void = () => {},
+): ReadConfig & { readonly bytes: Buffer } {
+  const file = readFile(path);
+  named(file.secretFiles);
+  return understandFile(file, env);
 }
 
 /** The second step of {@link readConfig}, which reads the files of secrets. */

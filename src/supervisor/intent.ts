@@ -146,7 +146,7 @@ function changed(state: State): State {
 }
 
 function tick(state: State, isSame: boolean, now: number): Decision {
-  const { file, look, job, hold, events, inForce } = state;
+  const { file, look, job, hold, events, inForce, lastGood } = state;
   const effects: Effect[] = [];
   let next = state;
   if (file.is === 'doubtful' && file.until <= now) {
@@ -156,10 +156,12 @@ function tick(state: State, isSame: boolean, now: number): Decision {
   const lost = look.asked !== undefined && now - look.asked >= ANSWER;
   const isKnown = isSame && look.generation === inForce?.generation;
   const mayAsk = lost || (look.asked === undefined && !isKnown);
-  if (!job && !hold && mayAsk && isOver(look.failure, now)) {
+  const isReading = job?.source === 'file';
+  if ((!job || (isReading && inForce)) && !hold && mayAsk && isOver(look.failure, now)) {
     effects.push({ do: 'ask', anew: lost });
     next = { ...next, look: { ...look, asked: now } };
   }
+  if (isReading && !inForce && isDue(lastGood, now)) effects.push({ do: 'hurry' });
   if (inForce && events.is === 'closed' && isOver(events.failure, now)) {
     effects.push({ do: 'listen', group: inForce.group });
     next = { ...next, events: { ...events, is: 'opening' } };
@@ -210,6 +212,10 @@ function isLater(seen: number | undefined, loaded: number): boolean {
   return seen !== undefined && ((seen - loaded) | 0) > 0;
 }
 
+function wasLater({ look, inForce }: State): boolean {
+  return inForce !== undefined && isLater(look.generation, inForce.generation);
+}
+
 const DONE = { is: 'done' } as const;
 const DUE = { is: 'due' } as const;
 
@@ -248,8 +254,15 @@ function failed(state: State, message: string, now: number): Decision {
   const task = state[key];
   const { failure, isNew } = failing(task.is === 'failed' ? task.failure : undefined, message, now);
   const told: Effect = { do: 'note', level: 'error', message: `${what}: ${message}; trying again` };
+  // what we saw meanwhile may be this load's own work, or another program's
+  const seen = source === 'file' && state.table.is === 'done' && wasLater(state);
   return {
-    state: { ...state, job: undefined, [key]: state.job?.stale ? DUE : { is: 'failed', failure } },
+    state: {
+      ...state,
+      job: undefined,
+      table: seen ? DUE : state.table,
+      [key]: state.job?.stale ? DUE : { is: 'failed', failure },
+    },
     effects: isNew ? [told] : [],
   };
 }

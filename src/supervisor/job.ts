@@ -13,7 +13,7 @@ import { readHoldOr } from '../host/hold.ts';
 import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood } from '../host/last-good.ts';
 import { favourSpeed, giveBackMemory } from '../host/memory.ts';
-import { wayTo } from '../host/mounts.ts';
+import { isAnyAway } from '../host/mounts.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { decompile } from '../ruleset/program.ts';
 import { opens } from '../ruleset/service.ts';
@@ -27,7 +27,7 @@ import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { allKnown, byHand, type Known, type PackedClients, pack } from './clients.ts';
 import { guardFirst, isCrowd, letCrowdIn, letIntoAnother, together } from './crowd.ts';
 import { type Former, type Kept, keepConfig, recalled } from './former.ts';
-import { type Given, type LoadSource, READ, type Threads } from './threads.ts';
+import { type Given, type LoadSource, MAY_HANG, READ, type Threads } from './threads.ts';
 import { signature } from './watch.ts';
 import { whoIsIn } from './who-is-in.ts';
 
@@ -129,7 +129,7 @@ function smallReader({ source, seen }: Job): (() => ReadBytes) | undefined {
   if (seen === undefined || !isSmallFile(path)) return undefined;
   const written = attempted(() => readFile(path));
   try {
-    if (written().secretFiles.some(file => wayTo(file).isAway)) return undefined;
+    if (isAnyAway(written().secretFiles)) return undefined;
   } catch {} // the load tells why
   return () => confirmed(path, understandFile(written(), process.env));
 }
@@ -181,7 +181,7 @@ export async function serveJob(): Promise<void> {
   if (!port) return;
   const { source, isSave } = workerData as Given;
   if (isSave) favourSpeed(); // somebody waits for a save; the first load needs the most memory
-  const read = attempted(() => readSource(source));
+  const read = attempted(() => readSource(source, () => port.postMessage(MAY_HANG)));
   const ready = new Promise<Work>(resolve => port.once('message', resolve));
   port.postMessage(READ);
   const { job, made } = await ready;
@@ -225,11 +225,16 @@ async function work(job: Job, made: Loaded | undefined, read: () => ReadBytes): 
   }
 }
 
-function readSource(source: LoadSource): ReadBytes {
+/** `mayHang` is called before a file system is asked that may hang. */
+function readSource(source: LoadSource, mayHang = () => {}): ReadBytes {
   const { path } = source;
   if ('bytes' in source)
     return { ...parseConfig(Buffer.from(source.bytes).toString(), path, process.env), bytes: source.bytes };
-  return confirmed(path, readConfig(path, process.env));
+  const warn = (paths: readonly string[]) => {
+    if (isAnyAway(paths)) mayHang();
+  };
+  warn([path]);
+  return confirmed(path, readConfig(path, process.env, warn));
 }
 
 function confirmed(path: string, read: ReadBytes): ReadBytes {

@@ -16,11 +16,13 @@ export interface Given {
   readonly isSave: boolean;
 }
 
+/** A thread says this before it asks a file system that may hang. */
+export const MAY_HANG = 'may hang';
 /** A thread says this when it has read its source. */
 export const READ = 'read';
 /** Reading that takes this long hangs, in milliseconds. No other load begins meanwhile, unless {@link Threads.hurry} is called. */
 const READING = 60_000;
-/** For this long a file is waited for if another load has to wait for it, in milliseconds. */
+/** For this long a file system that may hang is waited for if another load has to wait for it, in milliseconds. */
 const HURRIED = 500;
 /** A load that takes this long hangs, in milliseconds. */
 const LONGEST = 5 * 60_000;
@@ -50,7 +52,9 @@ export class Threads {
     if (file !== undefined && this.#hanging.has(file)) throw new Error(SILENT);
     const thread = startThread(given);
     const hurried = new Promise<false>(resolve => {
-      this.#stopWaiting = () => resolve(false);
+      this.#stopWaiting = () => {
+        void thread.mayHang.then(() => setTimeout(resolve, HURRIED, false).unref());
+      };
     });
     const isRead = await Promise.race([thread.read, hurried, delay(READING, false, { ref: false })]);
     if (isRead) return thread.finish(work, transfer);
@@ -64,9 +68,12 @@ export class Threads {
     throw new Error(SILENT);
   }
 
-  /** A file that is still being read soon counts as one that hangs, since another load cannot wait for it. */
+  /**
+   * A file that is still being read soon counts as one that hangs, since another load cannot wait for it. One on this machine only
+   * takes its time.
+   */
   hurry(): void {
-    setTimeout(this.#stopWaiting, HURRIED).unref();
+    this.#stopWaiting();
   }
 }
 
@@ -87,18 +94,24 @@ function startThread(given: Given) {
     worker.once('exit', () => reject(new Error('the thread of the load ended without an answer')));
   });
   ended.catch(() => {}); // it may end when all is said
-  const said = () => Promise.race([new Promise<unknown>(resolve => worker.once('message', resolve)), ended]);
+  const said = (isMeant: (word: unknown) => boolean) =>
+    new Promise<unknown>(resolve =>
+      worker.on('message', word => {
+        if (isMeant(word)) resolve(word);
+      }),
+    );
   const end = () => void worker.terminate();
   return {
     end,
-    read: said().then(() => true),
+    mayHang: said(word => word === MAY_HANG),
+    read: Promise.race([said(word => word === READ), ended]).then(() => true),
     finish: (work: object, transfer: readonly ArrayBufferLike[]) =>
       new Promise<unknown>((resolve, reject) => {
         const timer = setTimeout(() => {
           reject(new Error('the load does not end'));
           end();
         }, LONGEST);
-        said()
+        Promise.race([said(word => typeof word === 'object'), ended])
           .then(resolve, reject)
           .finally(() => clearTimeout(timer));
         worker.postMessage(

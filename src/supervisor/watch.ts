@@ -11,6 +11,8 @@ const POLL = 200;
 const SETTLE = 30;
 /** How long a file may take to answer before that counts as silence, in milliseconds. */
 const PATIENCE = 2000;
+/** How long a repair waits for that, in milliseconds: the ports are open meanwhile. */
+const URGENT = 1000;
 
 /** Distinguishes states of the file at the end of the path; empty if we may not look at it. */
 export function signature(path: string): string {
@@ -220,7 +222,7 @@ export class Watches {
     if (away.length === 0) return true;
     if (this.silent(monotonic())) return false;
     const all = Promise.all(away.map(watch => watch.ask())).then(() => true);
-    return Promise.race([all, delay(PATIENCE, false, { ref: false })]);
+    return Promise.race([all, delay(paths ? PATIENCE : URGENT, false, { ref: false })]);
   }
 
   /** As for {@link Questions.silent}. */

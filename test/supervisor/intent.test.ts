@@ -128,9 +128,29 @@ t.test('a file that is long in being read keeps no table from coming back', asyn
   t.same(machine.do(changed), ['load file']);
   t.same(machine.do(seen(7)), [], 'nobody else wrote');
   t.same(machine.do(seen(9)), ['hurry']);
-  machine.do(failed);
+  t.match(machine.do(failed), [/cannot load/, 'load in force']);
+  const after = { ...loaded, inForce: { ...inForce, generation: 10 } };
+  t.same(machine.do(after), ['accept as repair']);
+  t.same(machine.after(1), ['load file'], 'the file is tried again later');
+});
+
+t.test('while the file is read, the kernel is asked whether the table is as it should be', async t => {
+  const machine = standing();
+  machine.do(changed);
   machine.after(1);
-  t.same(machine.do(seen(9)), ['load in force'], 'the file is tried again later');
+  t.match(machine.effects, [{ do: 'ask', anew: false }]);
+  t.same(machine.do(seen(9)), ['hurry'], 'somebody else may have changed the program');
+  t.same(machine.do({ ...loaded, inForce: { ...inForce, generation: 10 } }), ['accept as load']);
+});
+
+t.test('if nothing is in force, the last good file does not wait for a file that hangs', async t => {
+  const machine = new Machine();
+  machine.do(tick);
+  t.same(machine.after(1), ['hurry']);
+  t.match(machine.do(failed), [/cannot load/, 'load last good']);
+  machine.do(loaded);
+  t.same(machine.after(1), ['load file']);
+  t.same(machine.after(1), [], 'then there is time');
 });
 
 t.test('a change of the file is loaded at once, however long the pause would be', async t => {
