@@ -4,7 +4,7 @@ import type { Log } from '../config/types.ts';
 import { monotonic } from '../host/clock.ts';
 import { endHold, holdText, readHoldOr } from '../host/hold.ts';
 import { lastGoodPath } from '../host/last-good.ts';
-import { SILENT } from '../host/mounts.ts';
+import { SILENT, wayTo } from '../host/mounts.ts';
 import type { LoggedPacket } from '../netlink/nflog.ts';
 import { count } from '../ruleset/describe.ts';
 import type { KnownClient } from '../table/clients.ts';
@@ -217,7 +217,7 @@ export class Supervisor {
       return;
     }
     const begun = monotonic();
-    const seen = this.#files.isAway && source !== 'last good' ? undefined : signature(path);
+    const seen = wayTo(path).isAway ? undefined : signature(path);
     const watched = await this.#tokens.settled();
     const at = this.#state.inForce?.generation;
     const outcome = await runJob(
@@ -235,7 +235,7 @@ export class Supervisor {
     );
     this.#former = undefined;
     if (outcome.is === 'invalid' && source === 'file')
-      this.#files.follow([this.#path, ...outcome.secretFiles]);
+      this.#files.follow([this.#path, ...outcome.secretFiles], begun);
     if (outcome.is !== 'loaded') {
       this.#tokens.lost(); // it may have taken them out before it failed
       this.#happens(outcome);
@@ -263,7 +263,7 @@ export class Supervisor {
     this.#clients.replace(load.clients, load.begun, load.handle);
     this.#publisher.wantMetrics(load.metrics);
     this.#tokens.fed(load.tokens, load.feeding, monotonic());
-    if (source === 'file') this.#files.follow([this.#path, ...load.secretFiles]);
+    if (source === 'file') this.#files.follow([this.#path, ...load.secretFiles], load.begun);
     if (load.log.level !== this.#log.level || load.log.format !== this.#log.format) {
       this.#log = load.log;
       this.#journal = this.#openJournal();

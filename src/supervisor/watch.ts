@@ -72,8 +72,10 @@ interface Watch {
  *
  * inotify on every folder on the way, and on the file, sees all of these at once. It may not on a network file system or in
  * a folder that we may not read. There we check the path five times a second.
+ *
+ * The contents are known as of the time `read`, as `monotonic` counts.
  */
-function watchPath(path: string, questions: Questions, changed: () => void): Watch {
+function watchPath(path: string, questions: Questions, changed: () => void, read: number): Watch {
   let settling: NodeJS.Timeout | undefined;
   let poll: NodeJS.Timeout | undefined;
   let watchers: readonly FSWatcher[] = [];
@@ -139,7 +141,7 @@ function watchPath(path: string, questions: Questions, changed: () => void): Wat
     for (const watcher of watchers) watcher.close();
   };
   follow();
-  let seen = isAway ? undefined : signature(path);
+  let seen = isAway || hasChangedSince(path, read) ? undefined : signature(path);
   look();
   return {
     path,
@@ -153,6 +155,17 @@ function watchPath(path: string, questions: Questions, changed: () => void): Wat
       end();
     },
   };
+}
+
+/** The kernel counts the times of files in ticks of at most that, in milliseconds. */
+const TICK = 10;
+
+function hasChangedSince(path: string, moment: number): boolean {
+  try {
+    return statSync(path).ctimeMs > Date.now() - (monotonic() - moment) - TICK;
+  } catch {
+    return false;
+  }
 }
 
 /** Undefined if the path is not there or we may not read it, or if no inotify is left. */
@@ -192,12 +205,16 @@ export class Watches {
     this.#changed = changed;
   }
 
-  /** Watches these files, and no others any more. A change of one that was watched before is still reported. */
-  follow(paths: readonly string[]): void {
+  /**
+   * Watches these files, and no others any more. A change of one that was watched before is still reported, and so is one of
+   * another since it was `read`, as `monotonic` counts.
+   */
+  follow(paths: readonly string[], read = Number.POSITIVE_INFINITY): void {
     for (const watch of this.#watches) if (!paths.includes(watch.path)) watch.close();
     this.#watches = [...new Set(paths)].map(
       path =>
-        this.#watches.find(watch => watch.path === path) ?? watchPath(path, this.#questions, this.#changed),
+        this.#watches.find(watch => watch.path === path) ??
+        watchPath(path, this.#questions, this.#changed, read),
     );
   }
 

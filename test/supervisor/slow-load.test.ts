@@ -1,11 +1,11 @@
 /** Loads that take their time, and what comes in between. */
 import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { HUNG } from '../kernel/process.ts';
 import { candidate, startTry, trying } from '../kernel/trying.ts';
-import { skip, ssh, supervised, until } from './supervised.ts';
+import { type Supervised, skip, ssh, supervised, until } from './supervised.ts';
 
 /** So many that a load reads, compiles and compares them for much longer than a test takes to notice it. */
 const many = Object.fromEntries(
@@ -45,30 +45,79 @@ async function soon(isSo: () => boolean): Promise<void> {
     if (performance.now() > end) throw new Error('it does not come');
 }
 
+async function confirmedDuringLoad(t: Test, supervised: Supervised, ours: object): Promise<void> {
+  const { world, supervisor, environment, event } = supervised;
+  const monitor = world.start('server', 'nft', ['monitor', 'chains']);
+  const { pid } = supervisor;
+  const before = await settled(() => sockets(pid)); // the thread of the first load is gone
+  world.write({ services: { ssh: ours, ...many } });
+  await soon(() => sockets(pid) > before); // the file is read by then, and the kernel is next
+  supervisor.signal('SIGSTOP');
+  const tried = { services: { ssh: ours, web: { ports: [8080], sequence: [7001, 7003, 7005] } } };
+  const trial = startTry(world, [candidate(world, tried), '--for', '5m'], environment);
+  await trial.line(trying);
+  const confirmed = await world.knockd(['confirm', '--force'], { env: environment });
+  t.equal(confirmed.status, 0, confirmed.stderr);
+  supervisor.signal('SIGCONT');
+  await event('unchanged');
+  t.same(JSON.parse(readFileSync(world.configFile, 'utf8')), tried, 'the file');
+  const diff = await world.knockd(['diff']);
+  t.equal(`${diff.status}${diff.stderr}`, '0', 'the kernel');
+  await monitor.line(/guard_web/);
+  t.notMatch(monitor.lines().join('\n'), /guard_other/, 'at any time');
+  t.notMatch(supervisor.lines().join('\n'), /trying again/, 'nor does anything fail');
+}
+
 t.test(
   'a trial that begins and is confirmed during a load stays in force: the load never comes after it',
   { skip },
+  async t => confirmedDuringLoad(t, await supervised(t, { services: { ssh } }), ssh),
+);
+
+t.test(
+  'so does one of a configuration that names a secret on a file system that may hang',
+  { skip },
   async t => {
-    const { world, supervisor, environment, event } = await supervised(t, { services: { ssh } });
-    const monitor = world.start('server', 'nft', ['monitor', 'chains']);
-    const { pid } = supervisor;
-    const before = await settled(() => sockets(pid)); // the thread of the first load is gone
-    world.write({ services: { ssh, ...many } });
-    await soon(() => sockets(pid) > before); // the file is read by then, and the kernel is next
-    supervisor.signal('SIGSTOP');
-    const tried = { services: { ssh, web: { ports: [8080], sequence: [7001, 7003, 7005] } } };
-    const trial = startTry(world, [candidate(world, tried), '--for', '5m'], environment);
-    await trial.line(trying);
-    const confirmed = await world.knockd(['confirm', '--force'], { env: environment });
-    t.equal(confirmed.status, 0, confirmed.stderr);
-    supervisor.signal('SIGCONT');
-    await event('unchanged');
-    t.same(JSON.parse(readFileSync(world.configFile, 'utf8')), tried, 'the file');
+    const all = await supervised(t, { services: { ssh } });
+    const secret = join(dirname(all.world.configFile), 'bob');
+    writeFileSync(secret, 'b0'.repeat(32), { mode: 0o600 });
+    const ours = { ...ssh, tokens: { bob: { file: `/proc/self/root${secret}` } } };
+    all.world.write({ services: { ssh: ours } });
+    await all.event('swapped');
+    await confirmedDuringLoad(t, all, ours);
+  },
+);
+
+t.test(
+  'a file on this machine that takes long to be read is waited for, also if the table is removed meanwhile',
+  { skip },
+  async t => {
+    const { world, supervisor, event } = await supervised(t, { services: { ssh } }, true);
+    const before = await settled(() => threads(supervisor.pid));
+    world.write(`${' '.repeat(7 * 1024 * 1024)}${JSON.stringify({ services: { ssh, ...many } })}`);
+    await soon(() => threads(supervisor.pid) > before);
+    await world.nft('flush ruleset');
+    await event('swapped|loaded');
+    t.notMatch(supervisor.lines().join('\n'), /does not answer/);
+  },
+);
+
+t.test(
+  'a secret that changes while the file is loaded that first names it counts, too',
+  { skip },
+  async t => {
+    const { world, supervisor, event } = await supervised(t, { services: { ssh } });
+    const write = (secret: string) =>
+      writeFileSync(join(dirname(world.configFile), 'bob'), secret.repeat(32), { mode: 0o600 });
+    write('b0');
+    const before = await settled(() => sockets(supervisor.pid));
+    world.write({ services: { ssh: { ...ssh, tokens: { bob: { file: 'bob' } } }, ...many } });
+    await soon(() => sockets(supervisor.pid) > before); // it was read
+    write('b1');
+    await event('swapped');
+    await event('swapped');
     const diff = await world.knockd(['diff']);
-    t.equal(`${diff.status}${diff.stderr}`, '0', 'the kernel');
-    await monitor.line(/guard_web/);
-    t.notMatch(monitor.lines().join('\n'), /guard_other/, 'at any time');
-    t.notMatch(supervisor.lines().join('\n'), /trying again/, 'nor does anything fail');
+    t.equal(`${diff.status}${diff.stderr}`, '0');
   },
 );
 
