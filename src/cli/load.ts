@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { ConfigError, formatProblem, warningOf } from '../config/problems.ts';
 import { configPath } from '../config/read.ts';
-import { withSecrets } from '../config/secrets.ts';
 import type { Config } from '../config/types.ts';
+import { withSecrets } from '../config/with-secrets.ts';
 import { type Applied, apply, type Fed, unkeptTexts } from '../feeder/apply.ts';
 import { withKernel } from '../host/access.ts';
 import {

@@ -8,7 +8,18 @@ import { interfaceName, realm, tableName } from './names.ts';
 import { network } from './networks.ts';
 import { knocks, portOf, portRanges } from './ports.ts';
 import { secret } from './secrets.ts';
-import { anyString, choice, dictionary, flag, integer, type Key, list, object, type Shape } from './shape.ts';
+import {
+  anyString,
+  choice,
+  dictionary,
+  flag,
+  integer,
+  type Key,
+  list,
+  object,
+  type Shape,
+  type Values,
+} from './shape.ts';
 
 /** More than a host with gigabytes to spare could hold: 2^24 elements take about 2 GB of kernel memory. */
 const MOST_ELEMENTS = 2 ** 24;
@@ -141,6 +152,11 @@ export const FILE = {
   }),
   log: key(object(LOG), { doc: 'What the supervisor writes to the journal or to stderr.' }),
 };
+
+/** A service as it is written. */
+export type ServiceValues = Values<typeof SERVICE>;
+/** The keys of `token` as they are written. */
+export type TokenValues = Values<typeof TOKEN>;
 
 /** The defaults of the token's keys. */
 export const TOKEN_DEFAULTS = {

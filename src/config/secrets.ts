@@ -1,11 +1,9 @@
 import { dirname, resolve } from 'node:path';
-import { applyEdits, type Edit, findNodeAtLocation, parseTree } from 'jsonc-parser';
 import { formatMode, othersMay, ownerProblem, readBytes } from './file.ts';
 import { ConfigError, UnreadableError } from './problems.ts';
 import { nameKind, type Report } from './report.ts';
 import { SECRET } from './secret.ts';
 import { anyString, object, type Placed, type Shape } from './shape.ts';
-import type { Config } from './types.ts';
 
 const EXPECTED = '64 hexadecimal digits, or { "file": "/path/of/a/file/with/them" }';
 
@@ -71,18 +69,4 @@ export function resolveSecret(
     const isOfDisk = error instanceof UnreadableError && !error.missing && !error.permission;
     return void (isOfDisk ? report.passingError(at, message) : report.error(at, message));
   }
-}
-
-/** The text of a configuration with each secret in its place, for a copy that needs no other file. Comments stay. */
-export function withSecrets(text: string, { services }: Pick<Config, 'services'>): string {
-  const root = services.some(({ tokens }) => tokens.length > 0) ? parseTree(text) : undefined;
-  const edits = services.flatMap(({ name, tokens }) =>
-    tokens.flatMap(({ user, secret }): Edit[] => {
-      const node = root && findNodeAtLocation(root, ['services', name, 'tokens', user]);
-      if (node?.type !== 'object') return [];
-      const { offset, length } = node;
-      return [{ offset, length, content: JSON.stringify(Buffer.from(secret).toString('hex')) }];
-    }),
-  );
-  return applyEdits(text, edits);
 }

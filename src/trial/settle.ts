@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readBytes } from '../config/file.ts';
 import { parseConfig } from '../config/parse.ts';
 import { formatProblem } from '../config/problems.ts';
-import { withSecrets } from '../config/secrets.ts';
+import { withSecrets } from '../config/with-secrets.ts';
 import { applyAgain, loadWarnings, unkeptTexts, withdrawing } from '../feeder/apply.ts';
 import { type Access, withKernel } from '../host/access.ts';
 import { monotonic } from '../host/clock.ts';
