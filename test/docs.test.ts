@@ -253,20 +253,33 @@ t.test('the test of the first steps types the commands of the first page, in the
   }
 });
 
-t.test('no file exports a name that no other file imports', async t => {
-  const imported = /\b(?:import|export)\s[^;]*?\bfrom '\.[^']+'|\bconst \{[^}]*\} = await import|\.\w+/g;
-  const declared = /^export (?:async )?(?:const|function\*?|class|interface|type) (\w+)/gm;
-  const code = [...sources, ...readdirSync('bench').map(name => join('bench', name))].filter(path =>
-    path.endsWith('.ts'),
+/** `FILE NAME` for each name that a file imports from another; all words after a dot may be of a file that it imports whole. */
+function importedNames(path: string): readonly string[] {
+  const text = readFileSync(path, 'utf8');
+  const words = [...text.matchAll(/\.(\w+)/g)].map(([, word = '']) => word);
+  const clauses = [
+    ...text.matchAll(/^(?:import|export) ([^;']*?) from '(\.[^']+)'/gm),
+    ...text.matchAll(/(\{[^{}]*\}) = await import\('(\.[^']+)'\)/g),
+    ...text.matchAll(/()\bimport\('(\.[^']+)'\)/g),
+  ].map(([, clause = '', to = '']) => ({ clause, to: join(dirname(path), to) }));
+  // programs of tests that run elsewhere, as text
+  const elsewhere = [...text.matchAll(/import (\{[^}]*\}) from \$\{built\('([^']+)\.js'\)\}/g)].map(
+    ([, clause = '', to]) => ({ clause, to: `src/${to}.ts` }),
   );
-  const users = new Map<string, Set<string>>();
-  for (const path of code)
-    for (const [clause] of readFileSync(path, 'utf8').matchAll(imported))
-      for (const [name] of clause.matchAll(/\w+/g)) users.set(name, (users.get(name) ?? new Set()).add(path));
-  for (const path of code.filter(it => it.startsWith('src/')))
-    for (const [, name = ''] of readFileSync(path, 'utf8').matchAll(declared)) {
-      const others = new Set(users.get(name));
-      others.delete(path);
-      t.not(others.size, 0, `${path}: ${name}`);
-    }
+  return [...clauses, ...elsewhere].flatMap(({ clause, to }) => {
+    const names = [...clause.matchAll(/(\w+)(?: as \w+)?/g)].map(([, name = '']) => name);
+    return (clause === '' || clause.startsWith('*') ? words : names).map(name => `${to} ${name}`);
+  });
+}
+
+t.test('no file exports a name that no other file imports', async t => {
+  const declared = /^export (?:async )?(?:const|function\*?|class|interface|type) (\w+)/gm;
+  const code = [
+    ...sources,
+    ...readdirSync('bench', { recursive: true }).map(name => join('bench', String(name))),
+  ];
+  const used = new Set(code.filter(path => path.endsWith('.ts')).flatMap(importedNames));
+  for (const path of code.filter(it => it.startsWith('src/') && it.endsWith('.ts')))
+    for (const [, name = ''] of readFileSync(path, 'utf8').matchAll(declared))
+      t.ok(used.has(`${path} ${name}`), `${path}: ${name}`);
 });

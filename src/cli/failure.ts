@@ -7,7 +7,7 @@ import { explain, isNotPermitted } from '../table/explain.ts';
 import { UserError } from '../users/change.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 
-export interface Failure {
+interface Failure {
   readonly lines: readonly string[];
   readonly exit: number;
 }

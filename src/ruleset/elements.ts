@@ -37,7 +37,7 @@ function loadSource({ family: name, length }: Source, dreg: Register = KEY): Sta
 }
 
 /** `ip saddr & 255.255.255.0`: loads the client as the key for the next expression. */
-export function client(source: Source): Statement {
+function client(source: Source): Statement {
   return [...family(source.family), ...loadSource(source)];
 }
 
@@ -126,7 +126,7 @@ export function markVerdict(map: string): Statement {
 }
 
 /** How the packet changes a set or a map. */
-export interface Change {
+interface Change {
   readonly op: 'add' | 'update' | 'delete';
   readonly set: string;
   readonly timeout?: number;

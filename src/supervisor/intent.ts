@@ -48,7 +48,7 @@ export type Effect =
   /** The start or reload that was asked for is done. */
   | { readonly do: 'ready' };
 
-export interface Decision {
+interface Decision {
   readonly state: State;
   readonly effects: readonly Effect[];
 }

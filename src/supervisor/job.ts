@@ -53,7 +53,7 @@ interface Job {
   readonly seen: string | undefined;
 }
 
-export type Outcome =
+type Outcome =
   | { readonly is: 'loaded'; readonly load: LoadOutcome }
   | { readonly is: 'held' }
   | {

@@ -68,7 +68,7 @@ export interface InForce {
 }
 
 /** Whether the kernel can be asked for its generation. */
-export interface Look {
+interface Look {
   /** When we asked; undefined if we await no answer. */
   readonly asked: number | undefined;
   /** The last answer. */

@@ -13,7 +13,7 @@ const TOP_UP = 60_000;
 const STEP = 2000;
 
 /** The rest of the supervisor, as far as tokens need it. */
-export interface Surroundings {
+interface Surroundings {
   readonly env: NodeJS.ProcessEnv;
   readonly writes: Writes;
   readonly warn: (message: string) => void;
