@@ -48,6 +48,6 @@ t.test('the tarball', { skip: missingTree() }, async t =>
     upgrade: (lab, folder) => succeed(lab, `${folder}/install.sh`),
     downgrade: (lab, folder) => succeed(lab, `${folder}/install.sh`),
     remove: lab => succeed(lab, '/usr/lib/knockd-nft/uninstall.sh'),
-    purge: lab => succeed(lab, '/var/cache/1.0.2/uninstall.sh', '--purge'),
+    purge: lab => succeed(lab, '/var/cache/9.9.9/uninstall.sh', '--purge'),
   }),
 );
