@@ -129,13 +129,16 @@ function readPlace(name: string): Place | undefined {
 }
 
 function isAlive({ pid, start }: Place): boolean {
+  const its = startOf(pid);
   try {
     process.kill(pid, 0);
+    return its === start;
   } catch (error) {
-    // EPERM: another user's process, as after sudo; or it only has the id of ours, which a crash ended
-    if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) return false;
+    // EPERM: another user's process, as after sudo; or it only has the id of ours, which a crash ended. /proc may hide its start
+    return (
+      error instanceof Error && 'code' in error && error.code === 'EPERM' && (its === start || its === '0')
+    );
   }
-  return startOf(pid) === start;
 }
 
 /**

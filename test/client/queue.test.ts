@@ -34,8 +34,15 @@ function emptyFolder(t: Pick<Test, 'teardown'>) {
 }
 
 /** A process that takes a turn; `line` resolves with the next thing that it says. */
-function other(t: Pick<Test, 'teardown'>, FOLDER: string, addresses: readonly string[], script = queuer) {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script, ...addresses], {
+function other(
+  t: Pick<Test, 'teardown'>,
+  FOLDER: string,
+  addresses: readonly string[],
+  script = queuer,
+  before: readonly string[] = [],
+) {
+  const command = [...before, process.execPath, '--input-type=module', '-e', script, ...addresses];
+  const child = spawn('env', command, {
     env: { ...process.env, FOLDER },
     stdio: ['pipe', 'pipe', 'inherit'],
   });
@@ -95,22 +102,36 @@ t.test('a process that has the id of a dead one is not taken for it', async t =>
   t.same(readdirSync(folder), ['a file of somebody else']);
 });
 
-t.test('nor if that process is of another user, as after a crash and a boot', async t => {
+const isRoot = process.getuid?.() === 0;
+
+/** As an ordinary user, behind a place of the first process, which is root's, with that start. */
+function behindRoot(t: Pick<Test, 'teardown'>, start: string, before: readonly string[] = []) {
   const folder = emptyFolder(t);
-  const isRoot = process.getuid?.() === 0;
   const nobody = 65534;
   if (isRoot) chownSync(dirname(folder), nobody, nobody);
   const script = queuer.replace(
     'const turn',
     `import { mkdirSync, writeFileSync } from 'node:fs';
-if (${isRoot}) [process.setgid, process.setuid].forEach(set => set(${nobody}));
+if (${isRoot}) for (const set of [process.setgid, process.setuid]) set(${nobody});
 mkdirSync(process.env.FOLDER);
-writeFileSync(process.env.FOLDER + '/10.77.0.1-1-1-123456789', '');
+writeFileSync(process.env.FOLDER + '/10.77.0.1-1-1-${start}', '');
 const turn`,
   );
-  const { line } = other(t, folder, ['10.77.0.1'], script);
-  t.equal(await line(), 'has it');
+  return other(t, folder, ['10.77.0.1'], script, before);
+}
+
+t.test('nor if that process is of another user, as after a crash and a boot', async t => {
+  t.equal(await behindRoot(t, '123456789').line(), 'has it');
 });
+
+const HIDDEN = ['unshare', '-m', 'sh', '-c', 'mount -t proc -o hidepid=2 proc /proc && exec "$0" "$@"'];
+t.test(
+  'where /proc hides the processes of others, they may be alive',
+  { skip: !isRoot && 'only root can hide processes' },
+  async t => {
+    t.equal(await behindRoot(t, '123456789', HIDDEN).line(), 'waits');
+  },
+);
 
 t.test('a signal ends the waiting, and leaves nothing', async t => {
   const folder = emptyFolder(t);
