@@ -10,14 +10,19 @@ const PERIOD = 15_000;
 /** The file that node_exporter's textfile collector reads. It is always whole, and is removed if it is no longer wanted. */
 export class MetricsFile {
   readonly #path: string;
-  readonly #sample: () => Promise<Sample>;
+  readonly #sample: () => Promise<Sample> | undefined;
   readonly #warn: (message: string) => void;
   #isWanted = false;
   #next = 0;
   #busy = false;
   #failure: string | undefined;
 
-  constructor(env: NodeJS.ProcessEnv, sample: () => Promise<Sample>, warn: (message: string) => void) {
+  /** `sample` gives undefined while the kernel cannot be asked, which is reported elsewhere. */
+  constructor(
+    env: NodeJS.ProcessEnv,
+    sample: () => Promise<Sample> | undefined,
+    warn: (message: string) => void,
+  ) {
     this.#path = metricsPath(env);
     this.#sample = sample;
     this.#warn = warn;
@@ -38,14 +43,17 @@ export class MetricsFile {
   /** To be called once a second; `now` is as `monotonic` counts. */
   look(now: number): void {
     if (!this.#isWanted || this.#busy || now < this.#next) return;
+    const sample = this.#sample();
+    if (!sample) return;
     this.#next = now + PERIOD;
     this.#busy = true;
-    void this.#write()
+    void this.#write(sample)
       .then(
         () => {
           this.#failure = undefined;
         },
         error => {
+          if (!this.#isWanted) return; // the supervisor stops, and asks the kernel nothing more
           const message = error instanceof Error ? error.message : String(error);
           if (message !== this.#failure) this.#warn(`metrics cannot be written: ${message}; trying again`);
           this.#failure = message;
@@ -56,8 +64,8 @@ export class MetricsFile {
       });
   }
 
-  async #write(): Promise<void> {
-    const text = metricsText(await this.#sample(), 'prometheus');
+  async #write(sample: Promise<Sample>): Promise<void> {
+    const text = metricsText(await sample, 'prometheus');
     if (this.#isWanted) writeWhole(this.#path, text, { mode: 0o644 }); // node_exporter is another user
   }
 

@@ -129,6 +129,7 @@ export class Publisher {
 
   #sample() {
     const { state, load, clients, tokens, lost, connection } = this.#view();
+    if (!connection) return undefined;
     const found = troubles(state, monotonic(), this.#beside()).length;
     return takeSample(connection, state, load, clients, { tokens, troubles: found, lost });
   }

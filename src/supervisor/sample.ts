@@ -10,13 +10,12 @@ import type { State } from './state.ts';
 
 /** Measures the kernel's counters, and adds what the supervisor knows. Throws if the kernel does not answer. */
 export async function takeSample(
-  connection: Connection | undefined,
+  connection: Connection,
   { inForce, file, table, hold }: State,
   load: LoadOutcome | undefined,
   clients: Clients,
   beside: { readonly tokens: Fed; readonly troubles: number; readonly lost: number },
 ): Promise<Sample> {
-  if (!connection) throw new Error('the kernel cannot be asked');
   const counters = inForce ? await countersOf(connection, inForce.table) : new Map();
   const { services, tokens, wrongKnocks } = countedOf(counters, inForce?.services ?? []);
   const counts = clients.countByService();
