@@ -68,13 +68,17 @@ export function readWritten(
   return { values, place, found, report, secretFiles };
 }
 
+/** Hears of each file before it is read, and undefined when it has been read: its file system may hang meanwhile. */
+export type Asking = (file: string | undefined) => void;
+
 /** Reads the files of secrets, and turns all into its meaning. Throws {@link ConfigError} with all that is wrong. */
 export function understand(
   { values, place, found, report, secretFiles }: Written,
   env: NodeJS.ProcessEnv,
+  asking: Asking = () => {},
 ): ReadConfig {
   const { settings, problems } = readSettings(values, env);
-  const tokens = (values.services ?? []).flatMap(service => placedTokens(service, place, report));
+  const tokens = (values.services ?? []).flatMap(service => placedTokens(service, place, report, asking));
   const token = toTokenSettings(values.token);
   tellTogether(values, settings, tokens, token, report);
   const all = sortProblems([...found, ...problems, ...report.problems]);
@@ -147,10 +151,17 @@ function placedSequences({ name, value }: NamedService): readonly PlacedSequence
 }
 
 /** Reads the secrets that stand in files of their own. */
-function placedTokens({ name, value }: NamedService, place: string, report: Report): readonly PlacedToken[] {
+function placedTokens(
+  { name, value }: NamedService,
+  place: string,
+  report: Report,
+  asking: Asking,
+): readonly PlacedToken[] {
   return (value.tokens ?? []).map(({ name: user, value: written }) => {
     const where = `services.${name}.tokens.${user}`;
+    if ('file' in written.value) asking(secretPath(place, written.value.file));
     const secret = resolveSecret(written, where, place, report);
+    if ('file' in written.value) asking(undefined);
     return { at: written.at, where, service: name, user, secret };
   });
 }

@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs';
 import { decode, formatMode, othersMay, readBytes, tellOwner } from './file.ts';
-import { type ReadConfig, readWritten, understand, type Written } from './parse.ts';
+import { type Asking, type ReadConfig, readWritten, understand, type Written } from './parse.ts';
 import { Report } from './report.ts';
 
 export const DEFAULT_PATH = '/etc/knockd-nft.json';
@@ -19,33 +19,31 @@ interface WrittenFile extends Written {
  * Reads the file itself, and not those of its secrets. Throws {@link ConfigError}. Problems of the file itself come first: a user
  * who can write it can open every service. `place` is the path that a candidate is for.
  */
-export function readFile(path: string, place = path): WrittenFile {
+export function readFile(path: string, place = path, asking: Asking = () => {}): WrittenFile {
+  asking(path);
   const { stats, bytes } = readBytes(path, 'a configuration, which "knockd-nft init" writes');
+  asking(undefined);
   const report = new Report(path);
   tellPermissions(stats, report);
   return { ...readWritten(decode(bytes), path, report.problems, place), bytes };
 }
 
-/**
- * Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong. `bytes` is what was read. `named` hears
- * of the files of secrets before they are read.
- */
+/** Reads, checks and understands the file. Throws {@link ConfigError} with all that is wrong. `bytes` is what was read. */
 export function readConfig(
   path: string,
   env: NodeJS.ProcessEnv,
-  named: (secretFiles: readonly string[]) => void = () => {},
+  asking?: Asking,
 ): ReadConfig & { readonly bytes: Buffer } {
-  const file = readFile(path);
-  named(file.secretFiles);
-  return understandFile(file, env);
+  return understandFile(readFile(path, path, asking), env, asking);
 }
 
 /** The second step of {@link readConfig}, which reads the files of secrets. */
 export function understandFile(
   file: WrittenFile,
   env: NodeJS.ProcessEnv,
+  asking?: Asking,
 ): ReadConfig & { readonly bytes: Buffer } {
-  return { ...understand(file, env), bytes: file.bytes };
+  return { ...understand(file, env, asking), bytes: file.bytes };
 }
 
 function tellPermissions(stats: Stats, report: Report): void {

@@ -82,10 +82,10 @@ export function wayTo(path: string, mounts = readMounts()): Way {
   return { entries, isAway: false, end: at };
 }
 
-/** Whether one of these files is on a file system that may hang. */
-export function isAnyAway(paths: readonly string[]): boolean {
+/** A test whether a file is on a file system that may hang, by the mounts of now. */
+export function awayNow(): (path: string) => boolean {
   const mounts = readMounts();
-  return paths.some(path => wayTo(path, mounts).isAway);
+  return path => wayTo(path, mounts).isAway;
 }
 
 /** Whether two paths lead to the same file. It asks no file system that may hang. */

@@ -11,6 +11,8 @@ export type Event = {
   readonly isFileNew: boolean;
 } & (
   | { readonly is: 'changed' | 'reload' | 'held' }
+  /** The file, which failed for want of an answer, can be read now. */
+  | { readonly is: 'answered' }
   /** `isSame`: the generation is the one of the last answer. */
   | { readonly is: 'tick'; readonly isSame: boolean }
   | {
@@ -97,6 +99,8 @@ function react(state: State, event: Event): Decision {
       return tick(state, event.isSame, now);
     case 'changed':
       return only(changed(state));
+    case 'answered': // the last good file is none the better for it
+      return only(fileDue(state));
     case 'reload':
       return only({ ...changed(state), announced: false });
     case 'held': // the file may have changed, and the hold be over
@@ -137,12 +141,16 @@ const only = (state: State): Decision => ({ state, effects: [] });
 
 /** The file has to be read again, however the last load ended. The last good file may have changed, too. */
 function changed(state: State): State {
-  const { job, lastGood } = state;
+  const { lastGood } = state;
   return {
-    ...state,
-    ...(job?.source === 'file' ? { job: { ...job, stale: true } } : { file: DUE }),
+    ...fileDue(state),
     lastGood: lastGood.is === 'missing' || lastGood.is === 'invalid' ? DUE : lastGood,
   };
+}
+
+function fileDue(state: State): State {
+  const { job } = state;
+  return job?.source === 'file' ? { ...state, job: { ...job, stale: true } } : { ...state, file: DUE };
 }
 
 function tick(state: State, isSame: boolean, now: number): Decision {

@@ -13,7 +13,7 @@ import { readHoldOr } from '../host/hold.ts';
 import { type InterfaceTroubles, interfaceTroubles } from '../host/interfaces.ts';
 import { keepLastGood } from '../host/last-good.ts';
 import { favourSpeed, giveBackMemory } from '../host/memory.ts';
-import { isAnyAway } from '../host/mounts.ts';
+import { awayNow } from '../host/mounts.ts';
 import { type Difference, differences } from '../ruleset/describe.ts';
 import { decompile } from '../ruleset/program.ts';
 import { opens } from '../ruleset/service.ts';
@@ -27,7 +27,7 @@ import { refuseUnconfirmed } from '../trial/unconfirmed.ts';
 import { allKnown, byHand, type Known, type PackedClients, pack } from './clients.ts';
 import { guardFirst, isCrowd, letCrowdIn, letIntoAnother, together } from './crowd.ts';
 import { type Former, type Kept, keepConfig, recalled } from './former.ts';
-import { type Given, type LoadSource, MAY_HANG, READ, type Threads } from './threads.ts';
+import { ANSWERED, type Given, type LoadSource, MAY_HANG, READ, type Threads } from './threads.ts';
 import { signature } from './watch.ts';
 import { whoIsIn } from './who-is-in.ts';
 
@@ -60,9 +60,12 @@ type Outcome =
       readonly is: 'invalid';
       readonly problems: readonly Problem[];
       readonly missing: boolean;
-      readonly secretFiles: readonly string[];
+      readonly secrets: Seen;
     }
   | { readonly is: 'failed'; readonly message: string };
+
+/** Files, and how each looked just before it was read. */
+type Seen = ReadonlyMap<string, string>;
 
 export interface LoadOutcome {
   readonly event: 'loaded' | 'swapped' | 'unchanged';
@@ -71,7 +74,7 @@ export interface LoadOutcome {
   /** The configuration, with secrets of other files in it. */
   readonly bytes: Uint8Array;
   /** Those files. */
-  readonly secretFiles: readonly string[];
+  readonly secrets: Seen;
   readonly tokens: TokensWanted | undefined;
   readonly feeding: Fed;
   readonly warnings: readonly Problem[];
@@ -122,16 +125,25 @@ function refuseAgainstTrial({ source: { path }, seen }: Job): void {
  */
 const SMALL = 8 * 1024;
 
+/** The source of a load, and the files of secrets that were read for it. */
+interface Reader {
+  readonly read: () => ReadBytes;
+  readonly secrets: Seen;
+}
+
 /** Reads a source that is small, and of which all is on this machine, so that it is read at once. Undefined for others. */
-function smallReader({ source, seen }: Job): (() => ReadBytes) | undefined {
-  if ('bytes' in source) return source.bytes.length <= SMALL ? () => readSource(source) : undefined;
+function smallReader({ source, seen }: Job): Reader | undefined {
+  const secrets = new Map<string, string>();
+  if ('bytes' in source)
+    return source.bytes.length <= SMALL ? { read: () => readSource(source, secrets), secrets } : undefined;
   const { path } = source;
   if (seen === undefined || !isSmallFile(path)) return undefined;
   const written = attempted(() => readFile(path));
   try {
-    if (isAnyAway(written().secretFiles)) return undefined;
+    if (written().secretFiles.some(awayNow())) return undefined;
   } catch {} // the load tells why
-  return () => confirmed(path, understandFile(written(), process.env));
+  const asking = (file: string | undefined) => file !== undefined && secrets.set(file, signature(file));
+  return { read: () => confirmed(path, understandFile(written(), process.env, asking)), secrets };
 }
 
 function isSmallFile(path: string): boolean {
@@ -147,11 +159,11 @@ function isSmallFile(path: string): boolean {
 export async function runJob(job: Job, threads: Threads): Promise<Outcome> {
   const crowd = isCrowd(job.known);
   // the clients that are in are known only after a first load
-  const read = crowd || job.prefix !== undefined ? smallReader(job) : undefined;
-  if (read && !crowd) return work(job, undefined, read).finally(() => giveBackMemory());
+  const reader = crowd || job.prefix !== undefined ? smallReader(job) : undefined;
+  if (reader && !crowd) return work(job, undefined, reader).finally(() => giveBackMemory());
   try {
     const given = { source: job.source, isSave: job.former !== undefined };
-    const made = read && (await guardAtOnce(job, read)); // the ports do not wait for a thread
+    const made = reader && (await guardAtOnce(job, reader)); // the ports do not wait for a thread
     const work: Work = { job, made };
     return (await threads.run(given, work, [job.known.packed.bytes.buffer])) as Outcome;
   } catch (error) {
@@ -160,7 +172,7 @@ export async function runJob(job: Job, threads: Threads): Promise<Outcome> {
 }
 
 /** If our table is gone, the guards come back at once. If that fails, the load itself will tell. */
-async function guardAtOnce(job: Job, read: () => ReadBytes): Promise<Loaded | undefined> {
+async function guardAtOnce(job: Job, { read }: Reader): Promise<Loaded | undefined> {
   try {
     const { config } = read();
     return await withKernel(access => guardFirst(access, config, job.known, () => refuseAgainstTrial(job)));
@@ -181,11 +193,12 @@ export async function serveJob(): Promise<void> {
   if (!port) return;
   const { source, isSave } = workerData as Given;
   if (isSave) favourSpeed(); // somebody waits for a save; the first load needs the most memory
-  const read = attempted(() => readSource(source, () => port.postMessage(MAY_HANG)));
+  const secrets = new Map<string, string>();
+  const read = attempted(() => readSource(source, secrets, word => port.postMessage(word)));
   const ready = new Promise<Work>(resolve => port.once('message', resolve));
   port.postMessage(READ);
   const { job, made } = await ready;
-  const outcome = await work(job, made, read);
+  const outcome = await work(job, made, { read, secrets });
   const packed =
     outcome.is === 'loaded' ? [outcome.load.clients, outcome.load.granted, outcome.load.revoked] : [];
   port.postMessage(
@@ -206,9 +219,9 @@ function attempted<T>(call: () => T): () => T {
   }
 }
 
-async function work(job: Job, made: Loaded | undefined, read: () => ReadBytes): Promise<Outcome> {
+async function work(job: Job, made: Loaded | undefined, { read, secrets }: Reader): Promise<Outcome> {
   try {
-    return { is: 'loaded', load: await loadJob(job, made, read()) };
+    return { is: 'loaded', load: await loadJob(job, made, read(), secrets) };
   } catch (error) {
     const cause = error instanceof HalfDoneError ? error.cause : error; // it may have stopped between two transactions
     if (cause instanceof TrialError) return { is: 'held' };
@@ -219,22 +232,27 @@ async function work(job: Job, made: Loaded | undefined, read: () => ReadBytes): 
         is: 'invalid',
         problems: error.problems,
         missing: error instanceof UnreadableError,
-        secretFiles: error.secretFiles,
+        secrets,
       };
     return { is: 'failed', message: reasonOf(error).replaceAll(/\s*\n\s*/g, '; ') };
   }
 }
 
-/** `mayHang` is called before a file system is asked that may hang. */
-function readSource(source: LoadSource, mayHang = () => {}): ReadBytes {
+/** Notes the files of secrets in `secrets`. `says` is called before a file system is asked that may hang, and when it has answered. */
+function readSource(
+  source: LoadSource,
+  secrets: Map<string, string>,
+  says: (word: string) => void = () => {},
+): ReadBytes {
   const { path } = source;
   if ('bytes' in source)
     return { ...parseConfig(Buffer.from(source.bytes).toString(), path, process.env), bytes: source.bytes };
-  const warn = (paths: readonly string[]) => {
-    if (isAnyAway(paths)) mayHang();
+  const isAway = awayNow();
+  const asking = (file: string | undefined) => {
+    says(file !== undefined && isAway(file) ? MAY_HANG : ANSWERED);
+    if (file !== undefined && file !== path) secrets.set(file, signature(file));
   };
-  warn([path]);
-  return confirmed(path, readConfig(path, process.env, warn));
+  return confirmed(path, readConfig(path, process.env, asking));
 }
 
 function confirmed(path: string, read: ReadBytes): ReadBytes {
@@ -249,7 +267,8 @@ interface ReadBytes extends ReadConfig {
 async function loadJob(
   job: Job,
   guarded: Loaded | undefined,
-  { config, warnings, bytes, secretFiles }: ReadBytes,
+  { config, warnings, bytes }: ReadBytes,
+  secrets: Seen,
 ): Promise<LoadOutcome> {
   const { known, prefix, keepAt, watched, begun } = job;
   const mayCommit = () => refuseAgainstTrial(job);
@@ -303,7 +322,7 @@ async function loadJob(
       services,
       tokens,
       feeding,
-      secretFiles,
+      secrets,
       users: new Map([...program.openings].map(([place, { user }]) => [place, user])),
       clients: pack(clients),
       handle,

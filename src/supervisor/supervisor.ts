@@ -235,7 +235,7 @@ export class Supervisor {
     );
     this.#former = undefined;
     if (outcome.is === 'invalid' && source === 'file')
-      this.#files.follow([this.#path, ...outcome.secretFiles], begun);
+      this.#files.follow([this.#path, ...outcome.secrets.keys()], outcome.secrets);
     if (outcome.is !== 'loaded') {
       this.#tokens.lost(); // it may have taken them out before it failed
       this.#happens(outcome);
@@ -263,7 +263,7 @@ export class Supervisor {
     this.#clients.replace(load.clients, load.begun, load.handle);
     this.#publisher.wantMetrics(load.metrics);
     this.#tokens.fed(load.tokens, load.feeding, monotonic());
-    if (source === 'file') this.#files.follow([this.#path, ...load.secretFiles], load.begun);
+    if (source === 'file') this.#files.follow([this.#path, ...load.secrets.keys()], load.secrets);
     if (load.log.level !== this.#log.level || load.log.format !== this.#log.format) {
       this.#log = load.log;
       this.#journal = this.#openJournal();
@@ -336,7 +336,7 @@ export class Supervisor {
 
   /** What failed for want of an answer need not wait for its next try. */
   #answered(): void {
-    if (this.#state.file.is === 'failed') this.#happens({ is: 'changed' });
+    if (this.#state.file.is === 'failed') this.#happens({ is: 'answered' });
   }
 
   #look(): void {

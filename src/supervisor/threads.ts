@@ -18,11 +18,13 @@ export interface Given {
 
 /** A thread says this before it asks a file system that may hang. */
 export const MAY_HANG = 'may hang';
+/** A thread says this when a file has been read. */
+export const ANSWERED = 'answered';
 /** A thread says this when it has read its source. */
 export const READ = 'read';
 /** Reading that takes this long hangs, in milliseconds. No other load begins meanwhile, unless {@link Threads.hurry} is called. */
 const READING = 60_000;
-/** For this long a file system that may hang is waited for if another load has to wait for it, in milliseconds. */
+/** For this long we wait for each answer of a file system that may hang if another load has to wait for it, in milliseconds. */
 const HURRIED = 500;
 /** A load that takes this long hangs, in milliseconds. */
 const LONGEST = 5 * 60_000;
@@ -35,7 +37,7 @@ export class Threads {
   readonly #answered: () => void;
   /** States of the file that a thread has not read yet. Another state may not need the file of secrets that hangs. */
   readonly #hanging = new Set<string>();
-  #stopWaiting = () => {};
+  #hurry = () => {};
 
   /** `answered` is called when a file has been read that could not be read in time. */
   constructor(answered: () => void) {
@@ -51,12 +53,12 @@ export class Threads {
     const file = 'bytes' in source ? undefined : stateOf(source.path);
     if (file !== undefined && this.#hanging.has(file)) throw new Error(SILENT);
     const thread = startThread(given);
-    const hurried = new Promise<false>(resolve => {
-      this.#stopWaiting = () => {
-        void thread.mayHang.then(() => setTimeout(resolve, HURRIED, false).unref());
-      };
-    });
-    const isRead = await Promise.race([thread.read, hurried, delay(READING, false, { ref: false })]);
+    const isRead = await Promise.race([
+      thread.read,
+      this.#tooLong(thread),
+      delay(READING, false, { ref: false }),
+    ]);
+    this.#hurry = () => {};
     if (isRead) return thread.finish(work, transfer);
     if (file !== undefined) this.#hanging.add(file);
     const over = () => {
@@ -68,12 +70,31 @@ export class Threads {
     throw new Error(SILENT);
   }
 
-  /**
-   * A file that is still being read soon counts as one that hangs, since another load cannot wait for it. One on this machine only
-   * takes its time.
-   */
+  /** In a hurry, an answer that takes long counts as none. A file on this machine only takes its time, and so does checking. */
+  #tooLong(thread: ReturnType<typeof startThread>): Promise<false> {
+    return new Promise(resolve => {
+      let isHurried = false;
+      let isAsking = false;
+      let timer: NodeJS.Timeout | undefined;
+      const wait = () => {
+        clearTimeout(timer);
+        if (isHurried && isAsking) timer = setTimeout(resolve, HURRIED, false).unref();
+      };
+      thread.onWord(word => {
+        isAsking = word === MAY_HANG;
+        wait();
+      });
+      this.#hurry = () => {
+        if (isHurried) return;
+        isHurried = true;
+        wait();
+      };
+    });
+  }
+
+  /** A file that does not answer soon counts as one that hangs, since another load cannot wait for it. */
   hurry(): void {
-    this.#stopWaiting();
+    this.#hurry();
   }
 }
 
@@ -103,7 +124,7 @@ function startThread(given: Given) {
   const end = () => void worker.terminate();
   return {
     end,
-    mayHang: said(word => word === MAY_HANG),
+    onWord: (hear: (word: unknown) => void) => void worker.on('message', hear),
     read: Promise.race([said(word => word === READ), ended]).then(() => true),
     finish: (work: object, transfer: readonly ArrayBufferLike[]) =>
       new Promise<unknown>((resolve, reject) => {

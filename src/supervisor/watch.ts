@@ -73,9 +73,9 @@ interface Watch {
  * inotify on every folder on the way, and on the file, sees all of these at once. It may not on a network file system or in
  * a folder that we may not read. There we check the path five times a second.
  *
- * The contents are known as of the time `read`, as `monotonic` counts.
+ * `known` is the signature of the contents that were read; by default those of now.
  */
-function watchPath(path: string, questions: Questions, changed: () => void, read: number): Watch {
+function watchPath(path: string, questions: Questions, changed: () => void, known?: string): Watch {
   let settling: NodeJS.Timeout | undefined;
   let poll: NodeJS.Timeout | undefined;
   let watchers: readonly FSWatcher[] = [];
@@ -125,7 +125,9 @@ function watchPath(path: string, questions: Questions, changed: () => void, read
     const folders = new Set([...entries].map(dirname));
     const started = [...folders].map(folder =>
       startWatching(folder, pollInstead, name => {
-        if (name === null || entries.has(join(folder, name))) soon();
+        if (name !== null && !entries.has(join(folder, name))) return;
+        follow(); // before anybody looks: the path may lead to a file system that hangs now
+        soon();
       }),
     );
     if (!isAway) started.push(startWatching(path, pollInstead, soon));
@@ -141,7 +143,7 @@ function watchPath(path: string, questions: Questions, changed: () => void, read
     for (const watcher of watchers) watcher.close();
   };
   follow();
-  let seen = isAway || hasChangedSince(path, read) ? undefined : signature(path);
+  let seen = known ?? (isAway ? undefined : signature(path));
   look();
   return {
     path,
@@ -155,17 +157,6 @@ function watchPath(path: string, questions: Questions, changed: () => void, read
       end();
     },
   };
-}
-
-/** The kernel counts the times of files in ticks of at most that, in milliseconds. */
-const TICK = 10;
-
-function hasChangedSince(path: string, moment: number): boolean {
-  try {
-    return statSync(path).ctimeMs > Date.now() - (monotonic() - moment) - TICK;
-  } catch {
-    return false;
-  }
 }
 
 /** Undefined if the path is not there or we may not read it, or if no inotify is left. */
@@ -207,14 +198,14 @@ export class Watches {
 
   /**
    * Watches these files, and no others any more. A change of one that was watched before is still reported, and so is one of
-   * another since it was `read`, as `monotonic` counts.
+   * another since it had the {@link signature} in `known`.
    */
-  follow(paths: readonly string[], read = Number.POSITIVE_INFINITY): void {
+  follow(paths: readonly string[], known: ReadonlyMap<string, string> = new Map()): void {
     for (const watch of this.#watches) if (!paths.includes(watch.path)) watch.close();
     this.#watches = [...new Set(paths)].map(
       path =>
         this.#watches.find(watch => watch.path === path) ??
-        watchPath(path, this.#questions, this.#changed, read),
+        watchPath(path, this.#questions, this.#changed, known.get(path)),
     );
   }
 

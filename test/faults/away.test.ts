@@ -151,6 +151,23 @@ t.test(
 );
 
 t.test(
+  'at a first start, without a last good file, a file system that takes its time is waited for in the end',
+  { skip },
+  async t => {
+    const world = await createWorld(t);
+    const away = await folderAway(world, 100);
+    const users = ['alice', 'bob', 'carol', 'dora', 'erik'];
+    for (const [index, user] of users.entries()) away.write(`a${index}`.repeat(32), user);
+    const tokens = Object.fromEntries(users.map(user => [user, { file: user }]));
+    away.write({ services: { ssh: { ...ssh, tokens } } });
+    const supervisor = away.startKnockd(['run'], foldersOf(world));
+    await supervisor.line(/"event":"loaded"/);
+    t.match(await world.list(), /tcp \. 22 : goto guard_ssh/);
+    t.equal((await supervisor.stop()).status, 0);
+  },
+);
+
+t.test(
   'a command whose file hangs says so and changes nothing; status tells the rest, a boot loads the last good file',
   { skip },
   async t => {

@@ -153,6 +153,20 @@ t.test('if nothing is in force, the last good file does not wait for a file that
   t.same(machine.after(1), [], 'then there is time');
 });
 
+t.test(
+  'without a last good file either, a file that is slow to answer gets all its time once it has answered',
+  async t => {
+    const machine = new Machine();
+    machine.do(tick);
+    t.same(machine.after(1), ['hurry']);
+    t.match(machine.do(failed), [/cannot load/, 'load last good']);
+    t.match(machine.do(missing), [/nothing can be loaded/]);
+    t.same(machine.do({ is: 'answered' }), ['load file']);
+    t.same(machine.after(1), [], 'no hurry');
+    t.same(machine.do(loaded), ['accept as load']);
+  },
+);
+
 t.test('a change of the file is loaded at once, however long the pause would be', async t => {
   const machine = standing();
   machine.do(changed, failed);

@@ -1,5 +1,13 @@
 /** Loads that take their time, and what comes in between. */
-import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
@@ -102,24 +110,34 @@ t.test(
   },
 );
 
-t.test(
-  'a secret that changes while the file is loaded that first names it counts, too',
-  { skip },
-  async t => {
-    const { world, supervisor, event } = await supervised(t, { services: { ssh } });
-    const write = (secret: string) =>
-      writeFileSync(join(dirname(world.configFile), 'bob'), secret.repeat(32), { mode: 0o600 });
-    write('b0');
-    const before = await settled(() => sockets(supervisor.pid));
-    world.write({ services: { ssh: { ...ssh, tokens: { bob: { file: 'bob' } } }, ...many } });
-    await soon(() => sockets(supervisor.pid) > before); // it was read
-    write('b1');
-    await event('swapped');
-    await event('swapped');
-    const diff = await world.knockd(['diff']);
-    t.equal(`${diff.status}${diff.stderr}`, '0');
+/** Ways to change a secret `bob` in a folder. The second is that of managers of secrets, whose files are older than the switch. */
+const CHANGES: Readonly<Record<string, (folder: string) => void>> = {
+  'is written': folder => writeFileSync(join(folder, 'bob'), 'b1'.repeat(32), { mode: 0o600 }),
+  'is switched by a link': folder => {
+    symlinkSync('newer', join(folder, 'link'));
+    renameSync(join(folder, 'link'), join(folder, 'bob'));
   },
-);
+};
+for (const [what, change] of Object.entries(CHANGES))
+  t.test(
+    `a secret that ${what} while the file is loaded that first names it counts, too`,
+    { skip },
+    async t => {
+      const { world, supervisor, event } = await supervised(t, { services: { ssh } });
+      const folder = dirname(world.configFile);
+      writeFileSync(join(folder, 'older'), 'b0'.repeat(32), { mode: 0o600 });
+      writeFileSync(join(folder, 'newer'), 'b1'.repeat(32), { mode: 0o600 });
+      symlinkSync('older', join(folder, 'bob'));
+      const before = await settled(() => sockets(supervisor.pid));
+      world.write({ services: { ssh: { ...ssh, tokens: { bob: { file: 'bob' } } }, ...many } });
+      await soon(() => sockets(supervisor.pid) > before); // it was read
+      change(folder);
+      await event('swapped');
+      await event('swapped');
+      const diff = await world.knockd(['diff']);
+      t.equal(`${diff.status}${diff.stderr}`, '0');
+    },
+  );
 
 t.test(
   'a load that is held between two of its transactions waits for the end of the hold, and has not failed',
