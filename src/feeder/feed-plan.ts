@@ -55,9 +55,9 @@ export function placeId(place: number): string {
 /**
  * Plans how to bring the kernel from the tokens that it has to those that it should have. With the same users and a clock that
  * only went on, it adds the new windows. A user who came is fed alone if there is room, and one who went is taken out alone. In
- * all other cases all tokens go, and the nearest come back in the same transaction. `known` says that the kernel has the tokens that the ledger
- * calls fed, and `complete` that each use of them is in the ledger. `table` is the handle of the present table, and `id` marks
- * tokens that are all fed anew.
+ * all other cases all tokens go, and the nearest come back in the same transaction. `known` says that the kernel has the tokens
+ * that the ledger calls fed, and `complete` that each use of them is in the ledger. `table` is the handle of the present table,
+ * and `id` marks tokens that are all fed anew.
  */
 export function planFeed(
   ledger: Ledger,

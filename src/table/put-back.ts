@@ -20,6 +20,7 @@ import type { Writer } from './writer.ts';
 
 /** How many clients one transaction lets in. More would be no quicker, and others could not write for longer. */
 const PART = 8192;
+
 /** Leaves out the clients that were revoked by now. */
 export type StillIn = (clients: readonly KnownClient[]) => readonly KnownClient[];
 
