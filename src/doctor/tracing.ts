@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises';
 import type { Network } from '../inet/network.ts';
 import type { Connection } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
@@ -70,6 +71,8 @@ export async function* tracing(
       came = [];
       yield now;
     }
+    await immediate(); // the kernel may have told more by now
+    yield came;
   } finally {
     socket.close();
     await commit(connection, [deleteTable(TRACE_TABLE)], { generation: ANY_GENERATION }).catch(gone);
