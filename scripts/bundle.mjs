@@ -1,4 +1,4 @@
-// Makes the one file that is the program: all of src and its imports, except native parts.
+// Makes the program, and the client alone: two files, each with all of src that it needs and its imports, except native parts.
 import { createHash } from 'node:crypto';
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { build } from 'esbuild';
@@ -60,34 +60,39 @@ const nativeFirst = {
 /** Stands for the hash of the program until that is known. */
 const PLACE = '@'.repeat(64);
 
-const { outputFiles } = await build({
-  entryPoints: ['src/main.ts'],
-  outfile: 'dist/knockd-nft.cjs',
-  write: false,
-  bundle: true,
-  platform: 'node',
-  target: PARSED_BY,
-  supported: { 'class-field': true, 'class-private-field': true }, // 12 has them; written otherwise they are slow
-  format: 'cjs', // starts faster than a module
-  // V8 keeps the text, and for the text of an error a table of its lines; a trace still leads to a few statements
-  minifyWhitespace: true,
-  lineLimit: 300,
-  external: ['netlink/package.json', '*.node'],
-  plugins: [withoutPrograms, nativeFirst],
-  banner: { js: `#!/usr/bin/env node\n${GUARD}` },
-  mainFields: ['module', 'main'],
-  legalComments: 'eof',
-  define: {
-    BUILD: JSON.stringify(PLACE),
-    SHIPPED_CONFIGURATION: JSON.stringify(readFileSync('config/knockd-nft.json', 'utf8')), // what `init` starts from
-    SHIPPED_PAGE: JSON.stringify(readFileSync('page/knock.html', 'utf8')),
-  },
-});
-const { text } = outputFiles[0];
-const hash = createHash('sha256').update(text).digest('hex');
+async function bundle(entry, file) {
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    outfile: file,
+    write: false,
+    bundle: true,
+    platform: 'node',
+    target: PARSED_BY,
+    supported: { 'class-field': true, 'class-private-field': true }, // 12 has them; written otherwise they are slow
+    format: 'cjs', // starts faster than a module
+    // V8 keeps the text, and for the text of an error a table of its lines; a trace still leads to a few statements
+    minifyWhitespace: true,
+    lineLimit: 300,
+    external: ['netlink/package.json', '*.node'],
+    plugins: [withoutPrograms, nativeFirst],
+    banner: { js: `#!/usr/bin/env node\n${GUARD}` },
+    mainFields: ['module', 'main'],
+    legalComments: 'eof',
+    define: {
+      BUILD: JSON.stringify(PLACE),
+      SHIPPED_CONFIGURATION: JSON.stringify(readFileSync('config/knockd-nft.json', 'utf8')), // what `init` starts from
+      SHIPPED_PAGE: JSON.stringify(readFileSync('page/knock.html', 'utf8')),
+    },
+  });
+  const { text } = outputFiles[0];
+  // a single other letter makes V8 keep the text, which each thread has, with two bytes for each
+  const [letter] = text.match(/[^\p{ASCII}]/u) ?? [];
+  if (letter) throw new Error(`${file} has to be ASCII, and has ${letter}: in a regular expression?`);
+  const hash = createHash('sha256').update(text).digest('hex');
+  writeFileSync(file, text.replace(PLACE, hash));
+  chmodSync(file, 0o755);
+}
+
 mkdirSync('dist', { recursive: true });
-writeFileSync('dist/knockd-nft.cjs', text.replace(PLACE, hash));
-// a single other letter makes V8 keep the text, which each thread has, with two bytes for each
-const [letter] = text.match(/[^\p{ASCII}]/u) ?? [];
-if (letter) throw new Error(`the bundle has to be ASCII, and has ${letter}: in a regular expression?`);
-chmodSync('dist/knockd-nft.cjs', 0o755);
+await bundle('src/main-client.ts', 'dist/client.cjs');
+await bundle('src/main.ts', 'dist/knockd-nft.cjs');

@@ -89,7 +89,8 @@ function stageProgram(tree, cpu) {
   const program = 'usr/lib/knockd-nft';
   // SELinux's rules let services run programs in a folder named bin
   tree.copy(join(node, 'bin/node'), `${program}/bin/node`, 0o755);
-  tree.copy(join(root, 'dist/knockd-nft.cjs'), `${program}/dist/knockd-nft.cjs`, 0o755);
+  for (const file of ['knockd-nft.cjs', 'client.cjs'])
+    tree.copy(join(root, 'dist', file), `${program}/dist/${file}`, 0o755);
   tree.write(
     'usr/bin/knockd-nft',
     `#!/bin/sh\nexec /${program}/bin/node /${program}/compiled/knockd-nft.cjs "$@"\n`,

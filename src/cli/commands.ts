@@ -1,9 +1,8 @@
+import { CLIENT_COMMANDS } from './client-commands.ts';
 import type { CommandSpec } from './command.ts';
 import { UsageError } from './context.ts';
-import { KNOCKD_OPTIONS, refuseKnockdOptions } from './knockd-words.ts';
 
-/** All commands, in the order of the help. */
-export const COMMANDS: readonly CommandSpec[] = [
+const ALL: readonly CommandSpec[] = [
   {
     group: 'The configuration',
     usage: 'check [file]',
@@ -193,57 +192,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     example: 'knockd-nft import /etc/knockd.conf >knockd-nft.json',
     run: async (context, _, [file = '']) => (await import('./import.ts')).importCommand(context, file),
   },
-  {
-    group: "The client's side",
-    usage: 'knock <host> [knocks...]',
-    anywhere: true,
-    summary: 'knock on a host; hosts.json may know its knocks',
-    description: 'knock on a host; without knocks, those of ~/.config/knockd-nft/hosts.json',
-    example: 'knockd-nft knock bastion 10000 2345/udp 3456 --wait 22',
-    options: [
-      ['--wait [port]', 'knock until a connection to the TCP port succeeds (uses up a singleUse opening)'],
-      ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
-      ['--timeout <duration>', 'how long to wait, knocking again (default: 15s)'],
-      ...KNOCKD_OPTIONS,
-    ],
-    run: async (context, options, words) => {
-      refuseKnockdOptions(options);
-      return (await import('./knock.ts')).knockCommand(context, words, options);
-    },
-  },
-  {
-    group: "The client's side",
-    usage: 'proxy <host> <port> [knocks...]',
-    anywhere: true,
-    summary: 'connect to a guarded port, for ssh: knock if it is closed',
-    description: 'connect stdin and stdout to a guarded port, and knock if it is closed',
-    example: "ssh -o ProxyCommand='knockd-nft proxy %h %p' bastion",
-    options: [
-      ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
-      ['--timeout <duration>', 'how long to wait, knocking again (default: 15s)'],
-    ],
-    run: async (context, options, words) =>
-      (await import('./proxy.ts')).proxyCommand(context, words, options),
-  },
-  {
-    group: "The client's side",
-    usage: 'page',
-    anywhere: true,
-    summary: 'print a web page that knocks with tokens',
-    description: 'print a web page that knocks with tokens, for a phone or any browser',
-    example: 'knockd-nft page --host bastion >bastion.html',
-    options: [
-      ['--host <host>', 'the host to knock on: an entry of hosts.json, or an address'],
-      ['--service <name>', 'the service, unless hosts.json has it'],
-      ['--realm <name>', 'the realm of the server (default: "default")'],
-      ['--port <port>', 'where the server expects tokens (default: 62201)'],
-      ['--secret-file <file>', 'a file with the secret, unless hosts.json has it'],
-      ['--url <url>', 'the URL to open afterwards'],
-      ['--open-for <duration>', 'how long the port stays open (default: 10s)'],
-    ],
-    run: async (context, options) =>
-      (await import('./page.ts')).pageCommand(context, { ...options, service: options.service?.toString() }),
-  },
+  ...CLIENT_COMMANDS,
   {
     group: 'More',
     usage: 'doctor',
@@ -298,3 +247,19 @@ export const COMMANDS: readonly CommandSpec[] = [
     run: async (context, _, words) => (await import('./complete.ts')).completeCommand(context, words),
   },
 ];
+
+/** All commands, in the order of the help. */
+export const COMMANDS = ALL.map(spec => (spec.anywhere ? spec : onServer(spec)));
+
+/** A command that works only on a server says so on other machines, before it does anything. */
+function onServer(spec: CommandSpec): CommandSpec {
+  return {
+    ...spec,
+    run: async (...parameters) => {
+      const { unsupported, UnsupportedError } = await import('../netlink/supported.ts');
+      const why = await unsupported();
+      if (why !== undefined) throw new UnsupportedError(why);
+      return spec.run(...parameters);
+    },
+  };
+}

@@ -67,6 +67,13 @@ t.test('another program of the same length is not taken for it', built, async t 
   t.equal((await run('--version')).stdout, '9.9.9\n');
 });
 
+t.test("a client runs without the server's program", built, async t => {
+  const { program, run } = installed(t);
+  rmSync(program);
+  t.match(await run('page', '--help'), { status: 0, stdout: /^Usage: knockd-nft page/ });
+  t.not((await run('check')).status, 0, 'the control');
+});
+
 t.test('the program runs without it, and with one that is cut short', built, async t => {
   const { kept, run } = installed(t);
   for (const file of kept) truncateSync(file, 1000);

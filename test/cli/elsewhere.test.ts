@@ -23,11 +23,11 @@ const SYSTEMS = {
 };
 
 /** The program in a folder without modules, with a configuration and a file of hosts. */
-function laptop(t: Test, played: string, mode: number) {
+function laptop(t: Test, played: string, mode: number, program: string) {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-laptop-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
   const file = (name: string) => join(folder, name);
-  copyFileSync('dist/knockd-nft.cjs', file('knockd-nft.cjs'));
+  copyFileSync(program, file('knockd-nft.cjs'));
   writeFileSync(file('system.cjs'), played);
   writeFileSync(file('c.json'), SERVICES, { mode });
   writeFileSync(file('secret'), '00'.repeat(32), { mode });
@@ -48,7 +48,7 @@ function laptop(t: Test, played: string, mode: number) {
 
 for (const [system, played] of Object.entries(SYSTEMS))
   t.test(`commands for clients and files work, commands for servers say so: ${system}`, built, async t => {
-    const { page, call } = laptop(t, played, system === 'win32' ? 0o666 : 0o600);
+    const { page, call } = laptop(t, played, system === 'win32' ? 0o666 : 0o600, 'dist/knockd-nft.cjs');
     const works = {
       check: [/valid, 1 service/, await call('check')],
       render: [/^table inet knockd/, await call('render')],
@@ -72,6 +72,25 @@ for (const [system, played] of Object.entries(SYSTEMS))
         usage,
       );
     }
+  });
+
+for (const [system, played] of Object.entries(SYSTEMS))
+  t.test(`the client alone works everywhere, and has no other commands: ${system}`, built, async t => {
+    const { page, call } = laptop(t, played, system === 'win32' ? 0o666 : 0o600, 'dist/client.cjs');
+    const knocked = await call('knock', '127.0.0.1', '4000', '3000/udp');
+    t.match(knocked, { status: 0, stdout: /^knocked on 127\.0\.0\.1/ });
+    t.match(await call(...page), { status: 0, stdout: /<title>/ });
+    t.match(await call('proxy', '127.0.0.1', '9', '4000', '--timeout', '1'), {
+      status: 1,
+      stderr: /is still closed after 1 s/,
+    });
+    t.match(await call('status'), { status: 64, stderr: /^knockd-nft: unknown command 'status'\n/ });
+    const { stdout } = await call('--help');
+    t.match(stdout, /A server has all commands/);
+    t.same(
+      [...stdout.matchAll(/^ {2}(\w+) /gm)].map(([, name]) => name),
+      ['knock', 'proxy', 'page', 'help'],
+    );
   });
 
 /** The files of koffi and netlink that run, and where the native ones stand on most systems. */

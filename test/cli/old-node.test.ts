@@ -1,4 +1,4 @@
-/** Old versions of Node.js and the one file. 12, 16 and 18 were tried by hand; here they are simulated. */
+/** Old versions of Node.js and the program's two files. 12, 16 and 18 were tried by hand; here they are simulated. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -9,13 +9,14 @@ import { run } from '../kernel/process.ts';
 import { missing } from '../kernel/world.ts';
 
 const built = { skip: missing('knockd') };
-const program = resolve('dist/knockd-nft.cjs');
+const programs = [resolve('dist/knockd-nft.cjs'), resolve('dist/client.cjs')];
 
 t.test('a Node.js that is too old ends with one sentence', built, async t => {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-old-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
   const old = join(folder, 'old.cjs');
-  for (const version of ['12.22.12', '16.20.2', '18.20.8', '20.0.0']) {
+  const told = ['12.22.12', '16.20.2', '18.20.8', '20.0.0'];
+  for (const [version, program] of told.flatMap(version => programs.map(it => [version, it] as const))) {
     const versions = { ...process.versions, node: version };
     writeFileSync(old, `Object.defineProperty(process, 'versions', { value: ${JSON.stringify(versions)} });`);
     const { status, stdout, stderr } = await run([process.execPath, '-r', old, program, '--version']);
@@ -42,7 +43,7 @@ function isNewer({ type, operator = '', key, left }: { readonly type: string } &
   return type === 'MethodDefinition' && key?.type === 'PrivateIdentifier';
 }
 
-t.test('the file has no syntax that Node.js 12 cannot parse', built, async t => {
+t.test('the files have no syntax that Node.js 12 cannot parse', built, async t => {
   const found: string[] = [];
   const look = (text: string) =>
     full(parse(text, { ecmaVersion: 2022, allowHashBang: true }), node => {
@@ -50,6 +51,6 @@ t.test('the file has no syntax that Node.js 12 cannot parse', built, async t => 
     });
   look('class A { static {} #b() { a?.b; return #b in a; } c = a ?? b; d() { a ||= b; } }');
   t.equal(found.splice(0).length, 6, 'it would be seen');
-  look(readFileSync(program, 'utf8'));
+  for (const program of programs) look(readFileSync(program, 'utf8'));
   t.same(found, []);
 });

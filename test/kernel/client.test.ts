@@ -317,7 +317,7 @@ t.test('on a client the one file is enough', { ...needs }, async t => {
   const world = await loadedWorld(t, { services: { ssh } });
   await world.host('server').listen(22);
   const program = join(folder(t), 'knockd-nft.cjs');
-  copyFileSync('dist/knockd-nft.cjs', program);
+  copyFileSync('dist/client.cjs', program);
   const run = (...args: readonly string[]) =>
     world.run('client', process.execPath, [...JITLESS, program, ...args]);
   t.match(await run('knock', world.server.ipv4, ...words, '--wait', '22'), { status: 0, stderr: '' });

@@ -11,7 +11,7 @@ t.jobs = 4;
 
 const needs = { skip: missing('namespaces', 'knockd'), buffered: true };
 const words = ssh.sequence.map(String);
-const program = resolve('dist/knockd-nft.cjs');
+const program = resolve('dist/client.cjs');
 
 function folder(t: Pick<Test, 'teardown'>): string {
   const path = mkdtempSync(join(tmpdir(), 'knockd-nft-proxy-'));

@@ -21,7 +21,7 @@ async function bastion(t: Test, service: object = ssh, sequence: readonly unknow
   mkdirSync(join(sshd.folder, 'knockd-nft'));
   const hosts = { bastion: { host: world.server.ipv4, knocks: sequence } };
   writeFileSync(join(sshd.folder, 'knockd-nft/hosts.json'), JSON.stringify(hosts), { mode: 0o600 });
-  const proxy = `'${process.execPath}' '${resolve('dist/knockd-nft.cjs')}' proxy`;
+  const proxy = `'${process.execPath}' '${resolve('dist/client.cjs')}' proxy`;
   const config = sshd.sshConfig(`Host bastion
   HostName ${world.server.ipv4}
   ProxyCommand ${proxy} %h %p
