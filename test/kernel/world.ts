@@ -75,7 +75,7 @@ export interface World {
   readonly configFile: string;
   /** Writes the configuration file, mode 0640, and returns its path. */
   write(config: object | string): string;
-  /** Runs dist/knockd-nft.cjs on the server. */
+  /** Runs the program on the server. */
   knockd(args: readonly string[], options?: KnockdOptions): Promise<Result>;
   /** The same for commands that stay: `run` and `watch`. */
   startKnockd(args: readonly string[], env?: Readonly<Record<string, string>>): Running;
@@ -258,7 +258,7 @@ export async function createWorld(t: Pick<Test, 'teardown'>, options: WorldOptio
   ]);
   const agents = new Map<string, Host>();
   const running = new Set<Running>();
-  const knockdFile = resolve('dist/knockd-nft.cjs');
+  const knockdFile = resolve('compiled/knockd-nft.cjs'); // as packages and units start it
 
   /** nsenter, ip and the others each become the next program, so the process that we start is the program itself. */
   function inside(host: string, command: string, args: readonly string[]): readonly string[] {
