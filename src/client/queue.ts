@@ -6,7 +6,7 @@
  * processes find the same dead lock, and one of them removes the other's new one. That cannot happen here. The queue needs
  * only files and process ids from the system.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readOr } from '../host/proc.ts';
@@ -95,7 +95,10 @@ function enter(folder: string, key: string) {
 
 /** The places of living processes, the first one first; none if they cannot be read. Removes those of dead processes. */
 function queue(folder: string, key: string): readonly Place[] {
-  const living = list(folder).filter(place => isAlive(place) || remove(join(folder, place.name)));
+  const living = list(folder).filter(place => {
+    const path = join(folder, place.name);
+    return isAlive(place, path) || remove(path);
+  });
   return living
     .filter(place => place.key === fileName(key))
     .sort((a, b) => a.number - b.number || a.pid - b.pid);
@@ -128,17 +131,20 @@ function readPlace(name: string): Place | undefined {
   return { name, key, number: Number(number), pid: Number(pid), start };
 }
 
-function isAlive({ pid, start }: Place): boolean {
+function isAlive({ pid, start }: Place, path: string): boolean {
   const its = startOf(pid);
   try {
     process.kill(pid, 0);
     return its === start;
   } catch (error) {
-    // EPERM: another user's process, as after sudo; or it only has the id of ours, which a crash ended. /proc may hide its start
-    return (
-      error instanceof Error && 'code' in error && error.code === 'EPERM' && (its === start || its === '0')
-    );
+    // EPERM: another user's process, as after sudo. Or it only has the id of ours, which a crash ended: then the file is ours
+    const isOthers = error instanceof Error && 'code' in error && error.code === 'EPERM' && !isOurs(path);
+    return isOthers && (its === start || its === '0'); // /proc may hide its start
   }
+}
+
+function isOurs(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.uid === process.geteuid?.();
 }
 
 /**

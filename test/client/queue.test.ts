@@ -5,6 +5,7 @@ import {
   chmodSync,
   chownSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   rmSync,
@@ -104,32 +105,48 @@ t.test('a process that has the id of a dead one is not taken for it', async t =>
 
 const isRoot = process.getuid?.() === 0;
 
-/** As an ordinary user, behind a place of the first process, which is root's, with that start. */
-function behindRoot(t: Pick<Test, 'teardown'>, start: string, before: readonly string[] = []) {
+/** As an ordinary user, behind a place with the id of the first process, which is root's, and that start. */
+function behindRoot(
+  t: Pick<Test, 'teardown'>,
+  start: string,
+  owner: 'root' | 'the user',
+  before: readonly string[] = [],
+) {
   const folder = emptyFolder(t);
   const nobody = 65534;
-  if (isRoot) chownSync(dirname(folder), nobody, nobody);
+  mkdirSync(folder);
+  const place = join(folder, `10.77.0.1-1-1-${start}`);
+  writeFileSync(place, '');
+  if (isRoot) for (const path of [dirname(folder), folder]) chownSync(path, nobody, nobody);
+  if (isRoot && owner === 'the user') chownSync(place, nobody, nobody);
   const script = queuer.replace(
     'const turn',
-    `import { mkdirSync, writeFileSync } from 'node:fs';
-if (${isRoot}) for (const set of [process.setgid, process.setuid]) set(${nobody});
-mkdirSync(process.env.FOLDER);
-writeFileSync(process.env.FOLDER + '/10.77.0.1-1-1-${start}', '');
+    `if (${isRoot}) for (const set of [process.setgid, process.setuid]) set(${nobody});
 const turn`,
   );
   return other(t, folder, ['10.77.0.1'], script, before);
 }
 
 t.test('nor if that process is of another user, as after a crash and a boot', async t => {
-  t.equal(await behindRoot(t, '123456789').line(), 'has it');
+  for (const owner of ['root', 'the user'] as const)
+    t.equal(await behindRoot(t, '123456789', owner).line(), 'has it');
 });
 
 const HIDDEN = ['unshare', '-m', 'sh', '-c', 'mount -t proc -o hidepid=2 proc /proc && exec "$0" "$@"'];
+const cannotHide = { skip: !isRoot && 'only root can hide processes' };
 t.test(
-  'where /proc hides the processes of others, they may be alive',
-  { skip: !isRoot && 'only root can hide processes' },
+  'where /proc hides the processes of others, those that made their place may be alive',
+  cannotHide,
   async t => {
-    t.equal(await behindRoot(t, '123456789', HIDDEN).line(), 'waits');
+    t.equal(await behindRoot(t, '123456789', 'root', HIDDEN).line(), 'waits');
+  },
+);
+
+t.test(
+  'where /proc hides them, none of them is taken for a dead process of the user',
+  cannotHide,
+  async t => {
+    t.equal(await behindRoot(t, '123456789', 'the user', HIDDEN).line(), 'has it');
   },
 );
 
