@@ -124,9 +124,10 @@ function watchPath(path: string, questions: Questions, changed: () => void, know
     end();
     const folders = new Set([...entries].map(dirname));
     const started = [...folders].map(folder =>
-      startWatching(folder, pollInstead, name => {
+      startWatching(folder, pollInstead, (name, isOther) => {
         if (name !== null && !entries.has(join(folder, name))) return;
-        follow(); // before anybody looks: the path may lead to a file system that hangs now
+        // before anybody looks: the path may lead to a file system that hangs now; not for each of a burst of writes, as it takes long
+        if (isOther) follow();
         soon();
       }),
     );
@@ -159,14 +160,17 @@ function watchPath(path: string, questions: Questions, changed: () => void, know
   };
 }
 
-/** Undefined if the path is not there or we may not read it, or if no inotify is left. */
+/**
+ * Undefined if the path is not there or we may not read it, or if no inotify is left. `isOther`: the entry came, went, or is another
+ * one now; else it was only written.
+ */
 function startWatching(
   path: string,
   lost: () => void,
-  seen: (entry: string | null) => void,
+  seen: (entry: string | null, isOther: boolean) => void,
 ): FSWatcher | undefined {
   try {
-    const watcher = watch(path, (_, name) => seen(name));
+    const watcher = watch(path, (what, name) => seen(name, what === 'rename'));
     watcher.on('error', () => {
       watcher.close();
       lost();

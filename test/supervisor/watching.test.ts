@@ -1,4 +1,14 @@
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -145,4 +155,23 @@ t.test('a file that is named twice is watched once, and no longer once it is not
   t.equal(told, 0);
   writeFileSync(file, '22');
   await until(async () => told, Boolean);
+});
+
+t.test('a burst of thousands of writes costs the supervisor no time for each', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'file');
+  writeFileSync(file, '');
+  let changes = 0;
+  const watches = new Watches(() => changes++);
+  t.teardown(() => watches.follow([]));
+  watches.follow([file]);
+  const descriptor = openSync(file, 'a');
+  for (let write = 0; write < 8000; write++) writeSync(descriptor, 'x'); // the kernel keeps two events of each, at most 16,384
+  closeSync(descriptor);
+  const before = process.cpuUsage();
+  await until(async () => changes, Boolean);
+  const { user, system } = process.cpuUsage(before);
+  t.ok(user + system < 500_000, `${user + system} µs`);
+  t.equal(changes, 1);
 });
