@@ -70,7 +70,9 @@ export function decide(before: State, event: Event): Decision {
   const begun = begin(fileFirst(decided.state, event), event.now);
   const effects = [...held.effects, ...decided.effects, ...begun.effects];
   const state = begun.state;
-  const settled = event.is === 'loaded' || (!state.job && state.file.is !== 'doubtful');
+  // a reload is not done by a load that began before it
+  const isDone = event.is === 'loaded' && (!before.inForce || state.job?.source !== 'file');
+  const settled = isDone || (!state.job && state.file.is !== 'doubtful');
   if (state.announced || !settled) return { state, effects };
   return { state: { ...state, announced: true }, effects: [...effects, { do: 'ready' }] };
 }
@@ -99,8 +101,8 @@ function react(state: State, event: Event): Decision {
       return tick(state, event.isSame, now);
     case 'changed':
       return only(changed(state));
-    case 'answered': // the last good file is none the better for it
-      return only(fileDue(state));
+    case 'answered':
+      return only(answered(state, now));
     case 'reload':
       return only({ ...changed(state), announced: false });
     case 'held': // the file may have changed, and the hold be over
@@ -151,6 +153,13 @@ function changed(state: State): State {
 function fileDue(state: State): State {
   const { job } = state;
   return job?.source === 'file' ? { ...state, job: { ...job, stale: true } } : { ...state, file: DUE };
+}
+
+/** The last good file is none the better for it. If the file fails again for the same reason, that is no news. */
+function answered(state: State, now: number): State {
+  const { file, job } = state;
+  if (file.is !== 'failed' || job?.source === 'file') return fileDue(state);
+  return { ...state, file: { is: 'failed', failure: { ...file.failure, again: now } } };
 }
 
 function tick(state: State, isSame: boolean, now: number): Decision {

@@ -167,6 +167,33 @@ t.test(
   },
 );
 
+t.test('a file that answers while the last good one is loaded is not said to be wrong', async t => {
+  const machine = new Machine();
+  machine.do(tick);
+  machine.do({ is: 'failed', message: 'its file system does not answer' });
+  machine.do({ is: 'answered' });
+  t.match(machine.do(loaded), [
+    /cannot be loaded: the last good configuration/,
+    'accept as load',
+    'load file',
+    'ready',
+  ]);
+});
+
+t.test('a file that answers too late again and again is reported once', async t => {
+  const machine = standing();
+  const silent: Step = { is: 'failed', message: 'its file system does not answer' };
+  machine.do(changed);
+  for (let round = 0; round < 3; round++) {
+    t.same(machine.do(seen(9 + round)), ['hurry']);
+    const told = machine.do(silent);
+    t.same(told.filter(it => it.startsWith('error')).length, round === 0 ? 1 : 0);
+    t.equal(told.at(-1), 'load in force');
+    machine.do({ ...loaded, unchanged: true, inForce: { ...inForce, generation: 9 + round } });
+    t.same(machine.do({ is: 'answered' }), ['load file']);
+  }
+});
+
 t.test('a change of the file is loaded at once, however long the pause would be', async t => {
   const machine = standing();
   machine.do(changed, failed);
@@ -362,6 +389,17 @@ t.test('nothing is loaded during a hold; afterwards the file is, as it is by the
   machine.hold = undefined;
   t.same(machine.after(1), ['load file']);
 });
+
+t.test(
+  'a reload is done when the file is loaded as it was at that moment, and not by a load before',
+  async t => {
+    const machine = standing();
+    machine.do(changed);
+    t.same(machine.do({ is: 'reload' }), []);
+    t.same(machine.do(loaded), ['accept as load', 'load file']);
+    t.same(machine.do(loaded), ['accept as load', 'ready']);
+  },
+);
 
 t.test('a hold that follows another at once is reported, too', async t => {
   const machine = standing();
