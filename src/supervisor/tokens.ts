@@ -15,7 +15,7 @@ const STEP = 2000;
 /** The rest of the supervisor, as far as tokens need it. */
 interface Surroundings {
   readonly env: NodeJS.ProcessEnv;
-  readonly writes: Writes;
+  readonly writes: Pick<Writes, 'run' | 'isQuiet'>;
   readonly warn: (message: string) => void;
   /** Waits until all that the kernel reported has come; false if some was lost, or if we hear nothing. */
   readonly settle: () => Promise<boolean>;
@@ -94,7 +94,7 @@ export class Tokens {
       },
       error => {
         this.#busy = false;
-        this.#failed(reasonOf(error), this.#next);
+        this.#failed(reasonOf(error), monotonic());
       },
     );
   }
@@ -158,7 +158,8 @@ export class Tokens {
 
   #failed(message: string, now: number): void {
     this.#failures++;
-    this.#next = now + pauseAfter(this.#failures);
+    const again = now + pauseAfter(this.#failures);
+    this.#next = this.#next > now ? Math.min(this.#next, again) : again;
     if (this.#standing.is !== 'failed' || this.#standing.message !== message)
       this.#around.warn(`tokens cannot be fed: ${message}; trying again`);
     this.#standing = { is: 'failed', message };
