@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Fed, unkeptTexts } from '../feeder/apply.ts';
 import { feed, noteUses, type TokensWanted, type Use } from '../feeder/feed.ts';
 import { readUsed } from '../feeder/kernel.ts';
@@ -11,6 +12,8 @@ import type { Writes } from './writes.ts';
 const TOP_UP = 60_000;
 /** If the clocks differ by more than this, the clock was set or the machine slept. In milliseconds. */
 const STEP = 2000;
+/** How long a load waits for uses to be written down, in milliseconds: the ports may be open meanwhile. */
+const URGENT = 1000;
 
 /** The rest of the supervisor, as far as tokens need it. */
 interface Surroundings {
@@ -50,9 +53,13 @@ export class Tokens {
     return this.#standing;
   }
 
-  /** Whether we know each use until now, even if the table is gone. To be called before a load. */
+  /** Whether we know each use until now, even if the table is gone. To be called before a load, which does not wait long for it. */
   async settled(): Promise<boolean> {
     if (!this.#wanted) return false;
+    return Promise.race([this.#settle(), delay(URGENT, false, { ref: false })]);
+  }
+
+  async #settle(): Promise<boolean> {
     const heard = await this.#around.settle();
     await this.#work;
     return heard && this.#complete && this.#waiting.length === 0;

@@ -127,6 +127,27 @@ t.test(
   },
 );
 
+t.test('a process that keeps the record of used tokens keeps no table away', { skip }, async t => {
+  const world = await used(t);
+  const supervisor = await world.supervise();
+  const other = world.start('server', 'flock', [
+    '-F',
+    world.env.STATE_DIRECTORY,
+    'sh',
+    '-c',
+    'echo has it; exec sleep 60',
+  ]);
+  await other.line(/has it/);
+  await world.sendToken('client', world.copy);
+  await supervisor.line(/"event":"opened"/);
+  await world.nft('flush ruleset');
+  const flushed = performance.now();
+  const guards = (rules: string) => rules.includes('tcp . 22 : goto guard_ssh');
+  t.ok(guards(await until(() => world.list(), guards)));
+  t.ok(performance.now() - flushed < 5000, 'soon');
+  await other.stop('SIGKILL');
+});
+
 t.test('a ruleset that was saved before does not bring a used token back', { skip }, async t => {
   const world = await used(t);
   const { copy } = world;
