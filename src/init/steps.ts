@@ -25,77 +25,87 @@ interface Written {
   readonly sudo: boolean;
 }
 
+/** The client's file, for a step. */
+const HOSTS = '~/.config/knockd-nft/hosts.json, which no other user may read (chmod 600)';
+
 /** Says what was written, and what to do next, in lines of at most `width` characters. Commands may be longer. */
 export function nextSteps(written: Written, width: number): string[] {
   const { place, copy, host, handouts } = written;
   const { services, allow } = written.draft;
   const [command, trial] = commands(written);
   const say = (text: string) => wrap(text, width);
-  const step = (number: number, text: string, typed: readonly string[]) => [
-    '',
-    ...wrap(text, width - 3).map((line, index) => (index === 0 ? `${number}. ${line}` : `   ${line}`)),
-    ...(typed.length > 0 ? ['', ...typed.map(line => `     ${line}`)] : []),
-  ];
+  let steps = 0;
+  const step = (text: string, typed: readonly string[]) => {
+    const start = `${++steps}. `;
+    return [
+      '',
+      ...wrap(text, width - start.length).map((line, index) => `${index === 0 ? start : '   '}${line}`),
+      '',
+      ...typed.map(line => `     ${line}`),
+    ];
+  };
+  const ssh = services.find(({ name }) => name === 'ssh');
+  const logIn = ssh ? [loginLine(ssh, host)] : [];
   return [
     ...say(`Wrote ${place.path}: it hides ${services.map(serviceText).join(', ')}.`),
     ...(copy === null ? [] : say(`The old file is ${copy} now.`)),
     ...say('Nothing is in force yet. Keep this login open, and go on like this:'),
-    ...step(1, 'Try it. After two minutes it is undone, unless it is confirmed.', [trial]),
     ...(handouts.length > 0 ? withTokens() : withKnocks()),
-    ...(allow.length > 0
-      ? step(
-          4,
-          `${allow.join(', ')} would get in without a knock: in the new login, check that the knocks arrived (OPENED is 1), and confirm it.`,
-          [`${command} status`, `${command} confirm`],
-        )
-      : step(4, 'A client that knocks and comes in confirms it. You can also confirm it in the new login.', [
-          `${command} confirm`,
-        ])),
-    ...services.filter(({ name }) => name === 'ssh').flatMap(service => sshSteps(service)),
   ];
 
   function withKnocks(): string[] {
     return [
-      ...step(2, 'Meanwhile, on your own computer: knock, and log in again.', [
+      ...tryIt(),
+      ...step('Meanwhile, on your own computer: knock, and log in again.', [
         ...services.map(service => knockLine(service, host)),
-        ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
+        ...logIn,
       ]),
       ...step(
-        3,
         'If knockd-nft is not installed there, bash can knock as well.',
         services.map(({ sequence }) => bashLine(sequence, host)),
       ),
+      ...confirmIt(),
+      ...(ssh ? [...forSsh(ssh), ...step(`and in ${HOSTS}`, [knocksEntry(ssh, host)])] : []),
     ];
   }
 
+  /** The client is made ready before the trial, whose time is short: no token is sent without its file. */
   function withTokens(): string[] {
     return [
-      ...step(
-        2,
-        'On your own computer, in ~/.config/knockd-nft/hosts.json, which no other user may read (chmod 600)',
-        [hostsLine(...handouts)],
-      ),
-      ...step(3, 'Then knock from there, and log in again.', [
-        ...handouts.map(knockWithToken),
-        ...services.filter(({ name }) => name === 'ssh').map(service => loginLine(service, host)),
+      ...step(`On your own computer, in ${HOSTS}`, [hostsLine(...handouts)]),
+      ...(ssh ? forSsh(ssh) : []),
+      ...tryIt(),
+      ...step('Meanwhile, on your own computer: knock, and log in again.', [
+        ...handouts.map(handout => knockWithToken(handout, allow.length > 0)),
+        ...logIn,
       ]),
+      ...confirmIt(),
     ];
   }
 
-  function sshSteps({ ports, sequence }: DraftService): string[] {
+  function tryIt(): string[] {
+    return step('Try it. After two minutes it is undone, unless it is confirmed.', [trial]);
+  }
+
+  function confirmIt(): string[] {
+    if (allow.length === 0)
+      return step(
+        'A client that knocks and comes in confirms it. You can also confirm it in the new login.',
+        [`${command} confirm`],
+      );
+    return step(
+      `${allow.join(', ')} would get in without a knock: in the new login, check that the knocks arrived (OPENED is 1), and confirm it.`,
+      [`${command} status`, `${command} confirm`],
+    );
+  }
+
+  function forSsh({ ports }: DraftService): string[] {
     const port = tcpPort(ports) ?? 22;
-    return [
-      ...step(5, 'To let ssh knock by itself, on your own computer, in ~/.ssh/config', [
-        `Host ${host}`,
-        ...(port === 22 ? [] : [`  Port ${port}`]),
-        '  ProxyCommand knockd-nft proxy %h %p',
-      ]),
-      ...(handouts.length > 0
-        ? []
-        : step(6, 'and in ~/.config/knockd-nft/hosts.json, which no other user may read (chmod 600)', [
-            `{ ${JSON.stringify(host)}: { "knocks": [${sequence.join(', ')}], "port": ${port} } }`,
-          ])),
-    ];
+    return step('To let ssh knock by itself, on your own computer, in ~/.ssh/config', [
+      `Host ${host}`,
+      ...(port === 22 ? [] : [`  Port ${port}`]),
+      '  ProxyCommand knockd-nft proxy %h %p',
+    ]);
   }
 }
 
@@ -111,8 +121,9 @@ function commands({ place, config, isDefault, sudo }: Written): readonly [comman
   return [command, `${command} try${place.candidate ? ` ${shellWord(place.path)}` : ''} --for 2m`];
 }
 
-function knockWithToken({ entry, port }: Handout): string {
-  return `knockd-nft knock ${entry}${port === undefined ? '' : ` --wait ${port}`}`;
+/** With `--wait` it sends no token if the port is open already, as it is to an address that needs no knock. */
+function knockWithToken({ entry, port }: Handout, always: boolean): string {
+  return `knockd-nft knock ${entry}${port === undefined || always ? '' : ` --wait ${port}`}`;
 }
 
 function serviceText({ name, ports, sequence, token }: DraftService): string {
@@ -124,6 +135,12 @@ function knockLine({ ports, sequence }: DraftService, host: string): string {
   const port = tcpPort(ports);
   const wait = port === undefined ? '' : ` --wait ${port}`;
   return `knockd-nft knock ${host} ${sequence.join(' ')}${wait}`;
+}
+
+/** An entry of {@link HOSTS}. */
+function knocksEntry({ ports, sequence }: DraftService, host: string): string {
+  const port = tcpPort(ports) ?? 22;
+  return `{ ${JSON.stringify(host)}: { "knocks": [${sequence.join(', ')}], "port": ${port} } }`;
 }
 
 function loginLine({ ports }: DraftService, host: string): string {

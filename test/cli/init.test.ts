@@ -232,6 +232,38 @@ t.test(
   },
 );
 
+t.test(
+  'with tokens the client is made ready before the trial, and its line sends a token also from an address that needs none',
+  { skip },
+  async t => {
+    const world = await tokenWorld(t);
+    const connection = await login(t, world);
+    const { stdout } = await world.knockd(['init', '--tokens', 'laptop', '--allow', '10.77.0.2'], {
+      env: { ...world.env, SSH_CONNECTION: connection },
+    });
+    const places = [/hosts\.json/, /\.ssh\/config/, / try .*--for 2m$/m, /OPENED is 1/].map(it =>
+      stdout.search(it),
+    );
+    t.same(
+      places,
+      places.toSorted((a, b) => a - b),
+      stdout,
+    );
+    const home = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+    t.teardown(() => rmSync(home, { recursive: true }));
+    mkdirSync(join(home, 'knockd-nft'));
+    const [hosts = ''] = stdout.match(/^ +\{ .*$/m) ?? [];
+    writeFileSync(join(home, 'knockd-nft/hosts.json'), hosts, { mode: 0o600 });
+    t.equal((await world.knockd(['load'], { env: world.env })).status, 0);
+    const [, words = ''] = stdout.match(/^ +knockd-nft (knock .*)$/m) ?? [];
+    const env = { XDG_CONFIG_HOME: home, XDG_STATE_HOME: home };
+    const knocked = await world.knockd(words.split(' '), { host: 'client', config: false, env });
+    t.match(knocked, { status: 0, stderr: '' });
+    const { services } = JSON.parse((await world.knockd(['status', '--json'], { env: world.env })).stdout);
+    t.equal(services.ssh.opened, 1);
+  },
+);
+
 t.test('options say everything, and are checked before anything is done', { skip }, async t => {
   const world = await createWorld(t, { clients: [] });
   for (const [words, why] of [
@@ -590,7 +622,7 @@ t.test('a narrow window breaks no words but those of commands', { skip: inTermin
   for (const sentence of [
     'Which of them do you want to hide? Names or numbers, or NAME=PORTS for a service that does not run yet, such as web=80,443.',
     'Nothing is in force yet. Keep this login open, and go on like this:',
-    '1. Try it. After two minutes it is undone, unless it is confirmed.',
+    '3. Try it. After two minutes it is undone, unless it is confirmed.',
   ])
     t.ok(screen.replace(/\s+/g, ' ').includes(sentence), sentence);
 });
