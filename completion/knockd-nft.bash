@@ -59,6 +59,7 @@ _knockd_nft() {
       'check 0' | 'render 0' | 'try 0' | 'import 0') compopt -o default 2>/dev/null ;;
       'grant 0' | 'revoke 0') words=$(_knockd_nft_ask "$1" services) ;;
       'on 0') [[ $option ]] || words='opened refused granted revoked loaded swapped unchanged invalid restored lost held stopped' ;;
+      'on 1') words=$(compgen -c -- "$current") ;;
       'user 0') words='add rotate remove show' ;;
       'user 1') words=$(_knockd_nft_ask "$1" services) ;;
       'user 2') words=$(_knockd_nft_ask "$1" users "${operands[1]}") ;;

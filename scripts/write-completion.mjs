@@ -3,6 +3,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { COMMANDS } from '../build/src/cli/commands.js';
+import { EVENTS } from '../build/src/events/event.js';
 
 const BY = 'Written by scripts/write-completion.mjs from src/cli/commands.ts.';
 const HELP = { usage: 'help [command]', description: 'show what a command does, and its options' };
@@ -20,8 +21,12 @@ const KINDS = {
   'address|user': 'users',
   host: 'hosts',
   command: 'commands',
+  'command...': 'programs',
   action: 'actions',
+  event: 'events',
 };
+/** The same for the value of an option. `--tokens` takes the name of a new user. */
+const VALUES = { file: 'files', host: 'hosts', service: 'services' };
 const ACTIONS = ['add', 'rotate', 'remove', 'show'];
 
 /** `--for <duration>`: its names, and the kind of its value; undefined if it has none. */
@@ -36,7 +41,7 @@ const commands = [...COMMANDS.filter(({ hidden }) => !hidden), HELP].map(
     return {
       name,
       text: summary ?? description,
-      operands: operands.map(word => word.replace(/[<>[\]]|\.\.\./g, '')),
+      operands: operands.map(word => word.replace(/[<>[\]]/g, '')),
       options: [
         ...options.filter(([, text]) => text !== undefined),
         ...(usage === HELP.usage ? [] : GLOBAL),
@@ -58,17 +63,22 @@ function zsh() {
       hosts: ' _knockd_nft_words hosts',
       commands: '_knockd_nft_commands',
       actions: `(${ACTIONS.join(' ')})`,
+      events: `(${Object.keys(EVENTS).join(' ')})`,
+      programs: ' _normal',
     })[kind] ?? ' ';
   const option = ({ names, value, optional, text }) => {
     const valued =
       value === undefined
         ? ''
-        : `${optional ? '::' : ':'}${value.replace(/[:=]/g, '\\$&')}:${optional ? ' ' : action(KINDS[value])}`;
+        : `${optional ? '::' : ':'}${value.replace(/[:=]/g, '\\$&')}:${optional ? ' ' : action(VALUES[value])}`;
     const long = names.at(-1);
     const spec = quoted(`${value !== undefined && !optional ? '=' : ''}[${explained(text)}]${valued}`);
     return names.length > 1 ? `'(${names.join(' ')})'{${names[0]},${long}}${spec}` : `${long}${spec}`;
   };
-  const operand = (word, index) => quoted(`${index + 1}:${explained(word)}:${action(KINDS[word], index)}`);
+  const operand = (word, index) => {
+    const place = KINDS[word] === 'programs' ? '*::' : `${index + 1}:`; // a program has words of its own
+    return quoted(`${place}${explained(word.replace('...', ''))}:${action(KINDS[word], index)}`);
+  };
   const branch = ({ name, operands, options }) => [
     `    ${name})`,
     `      _arguments -S ${[...options.map(option), ...operands.map(operand)].join(' \\\n        ')}`,
@@ -124,6 +134,8 @@ function fish() {
     hosts: '(__knockd_nft_ask hosts)',
     commands: commands.map(({ name }) => name).join(' '),
     actions: ACTIONS.join(' '),
+    events: Object.keys(EVENTS).join(' '),
+    programs: '(__fish_complete_command)',
   };
   const valued = [
     ...new Set(
@@ -139,7 +151,7 @@ function fish() {
       const spelled = names
         .map(it => (it.startsWith('--') ? `-l ${it.slice(2)}` : `-s ${it.slice(1)}`))
         .join(' ');
-      const takes = value === undefined || optional ? '' : ` -r${argument(KINDS[value])}`;
+      const takes = value === undefined || optional ? '' : ` -r${argument(VALUES[value])}`;
       return `complete -c knockd-nft -n '__knockd_nft_at ${name}' ${spelled}${takes} -d ${text(words)}`;
     };
   const operand = name => (word, index) =>

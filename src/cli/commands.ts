@@ -131,7 +131,7 @@ const ALL: readonly CommandSpec[] = [
     description: 'run a command for each event that the supervisor reports, such as "opened"',
     example: 'knockd-nft on opened --service ssh -- logger -t door "somebody is in"',
     options: [
-      ['--service <name>', 'only events of this service'],
+      ['--service <service>', 'only events of this service'],
       ['--timeout <duration>', 'end a command after this time (default: 30s)'],
       ['--at-once <number>', 'how many commands may run at the same time (default: 4)'],
     ],

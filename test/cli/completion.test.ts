@@ -78,6 +78,7 @@ t.test('services and users are those of the file', { skip }, async t => {
   t.same(await offered(env, 'revoke', 'ssh', ''), []);
   t.same(await offered(env, 'on', '--service', 'sh'), ['shop']);
   t.same(await offered(env, 'on', 'op'), ['opened']);
+  t.same(await offered(env, 'on', 'opened', '--', 'knockd-n'), ['knockd-nft'], 'a program');
   const other = { ...env, KNOCKD_NFT_CONFIG: '/nowhere' };
   for (const words of [
     ['--config', config],
@@ -184,6 +185,10 @@ t.test(
       ['knockd-nft --config=nowhere grant ', []],
       ['knockd-nft proxy ', ['bastion']],
       ['knockd-nft watch --interval ', []],
+      ['knockd-nft init --tokens ', []],
+      ['knockd-nft on op', ['opened']],
+      ['knockd-nft on --service s', ['shop', 'ssh']],
+      ['knockd-nft on opened -- knockd-n', ['knockd-nft']],
       ['knockd-nft check knockd-nft.j', ['knockd-nft.json']],
     ] as const)
       t.same(await words(line), wanted, line);
@@ -211,5 +216,9 @@ t.test('a real Tab in zsh', { skip: missing('knockd') || missingTmux() || lackin
   await tab('knockd-nft revoke --cut shop ali', /^ready> knockd-nft revoke --cut shop alice$/m);
   await tab('knockd-nft --config knockd-nft.json user rotate shop alb', /shop albert$/m);
   await tab('knockd-nft try --f', /^ready> knockd-nft try --for=?$/m);
+  await tab('knockd-nft on op', /^ready> knockd-nft on opened$/m);
+  await tab('knockd-nft on --service ss', /^ready> knockd-nft on --service ssh$/m);
+  await tab('knockd-nft on opened -- knockd-n', /^ready> knockd-nft on opened -- knockd-nft$/m);
+  await tab('knockd-nft init --tokens al', /^ready> knockd-nft init --tokens al$/m);
   await tab('knockd-nft check kn', /^ready> knockd-nft check knockd-nft(\.json)?$/m);
 });
