@@ -64,6 +64,7 @@ export async function userCommand(
     throw new UsageError(
       `--page ${options.page} is no URL: expected that of the page, such as https://example.org/knock.html`,
     );
+  refuseOptions(verb, options);
   const path = configPath(context.config, context.env);
   const named = { service, user };
   if (verb === 'show') return show(context, path, named, options);
@@ -95,6 +96,20 @@ export async function userCommand(
   if (status === EXIT.DONE) context.print(done.text);
   if (handout) context.print(await handoutLines(handout, options, env));
   return status;
+}
+
+/** An option that this verb would ignore, since the user would get something else than what was asked for. */
+function refuseOptions(verb: Verb, { sequence, knocks }: UserOptions): void {
+  if (sequence && verb !== 'add')
+    throw new UsageError(
+      `--sequence: "user ${verb}" leaves users what they have, tokens or a sequence; it belongs to "user add"`,
+    );
+  if (knocks === undefined) return;
+  if (verb === 'add' && !sequence)
+    throw new UsageError(`--knocks ${knocks}: tokens have no knocks; add --sequence to make a sequence`);
+  if (verb === 'remove' || verb === 'show')
+    throw new UsageError(`--knocks ${knocks}: "user ${verb}" makes no sequence`);
+  readKnocks(knocks);
 }
 
 async function show(

@@ -268,6 +268,10 @@ t.test('wrong words get a message, and change nothing', { skip }, async t => {
     [1, /ssh has no user alice; it has no named users/, 'rotate', 'ssh', 'alice'],
     [1, /ssh has no user alice/, 'show', 'ssh', 'alice'],
     [64, /--page x is no URL/, 'add', 'ssh', 'alice', '--page', 'x'],
+    [64, /--knocks 5: tokens have no knocks; add --sequence/, 'add', 'ssh', 'carol', '--knocks', '5'],
+    [64, /--knocks 2: expected a number/, 'add', 'ssh', 'carol', '--sequence', '--knocks', '2'],
+    [64, /--sequence: .* it belongs to "user add"/, 'rotate', 'ssh', 'alice', '--sequence'],
+    [64, /--knocks 5: "user show" makes no sequence/, 'show', 'ssh', 'alice', '--knocks', '5'],
   ];
   for (const [status, stderr, ...words] of cases)
     t.match(await call(world, 'user', ...words), { status, stderr });
