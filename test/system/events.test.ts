@@ -64,10 +64,13 @@ t.test('events for other programs, under systemd', { skip: missing() }, async t 
     await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
     const programs = {
       '/usr/bin/wakeonlan': 'echo "$(id -un) wakes $1 for $KNOCKD_NFT_CLIENT"; exit 7',
-      '/usr/bin/mail': 'echo "mail to $3: $2: $(cat)"',
+      '/usr/bin/mail': 'echo "mail to $3: $2: $(cat), queued by $(/usr/sbin/postdrop -gn)"',
     };
     for (const [path, text] of Object.entries(programs))
       writeFileSync(lab.path(path), `#!/bin/sh\n${text}\n`, { mode: 0o755 });
+    // as Postfix has it: the queue is of a group, and this program runs as that group
+    const queue = 'groupadd postdrop && install -m 2755 -g postdrop "$(command -v id)" /usr/sbin/postdrop';
+    await succeed(lab, 'sh', '-c', queue);
     const examples = '/usr/share/doc/knockd-nft/docs/examples';
     for (const unit of units) await succeed(lab, 'cp', `${examples}/${unit}.service`, '/etc/systemd/system');
     await succeed(lab, 'systemctl', 'daemon-reload');
@@ -80,7 +83,9 @@ t.test('events for other programs, under systemd', { skip: missing() }, async t 
       await wake?.line(/exit status/),
       `"/usr/bin/wakeonlan" ended with exit status 7, for: opened nas`,
     );
-    t.match(await mail?.line(/^mail /), `mail to root: opened nas for ${CLIENT}: {"level":30`);
+    const mailed = await mail?.line(/^mail /);
+    t.match(mailed, `mail to root: opened nas for ${CLIENT}: {"level":30`);
+    t.match(mailed, /queued by postdrop$/);
     await succeed(lab, 'systemctl', 'restart', 'knockd-nft');
     await mail?.line(/^waiting for "opened"/);
   });
