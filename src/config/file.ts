@@ -19,7 +19,7 @@ export function readBytes(
   try {
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY); // no wait for a FIFO
     const stats = fstatSync(descriptor);
-    if (!stats.isFile()) refuse(path, 'this is not a regular file; expected a configuration file');
+    if (!stats.isFile()) refuse(path, `this is not a regular file; expected ${wanted}`);
     if (stats.size > MAX_BYTES) refuse(path, TOO_LARGE);
     const bytes = readFileSync(descriptor);
     if (bytes.length > MAX_BYTES) refuse(path, TOO_LARGE); // it grew
@@ -47,7 +47,7 @@ const TOO_LARGE = 'the file is too large; expected at most 8 MiB';
 function unreadable(code: string, wanted: string): string {
   const reasons: Readonly<Record<string, string>> = {
     ENOENT: `there is no such file; expected ${wanted}`,
-    ENOTDIR: 'there is no such file: a part of its path is not a folder; expected a configuration',
+    ENOTDIR: `there is no such file: a part of its path is not a folder; expected ${wanted}`,
     EACCES:
       'not permitted: this user may not read the file (EACCES); expected read permission, which root has',
     EPERM: 'not permitted: this user may not read the file (EPERM); expected read permission, which root has',

@@ -94,7 +94,10 @@ t.test('statuses: nothing to carry over is 1, no knockd.conf is 78, a wrong call
     stdout: '',
     stderr: /there is no such file; expected a knockd\.conf/,
   });
-  t.match(await knockd('import', tmpdir()), { status: 78, stderr: /not a regular file/ });
+  t.match(await knockd('import', tmpdir()), {
+    status: 78,
+    stderr: /not a regular file; expected a knockd\.conf$/m,
+  });
   t.match(await knockd('import'), { status: 64, stdout: '' });
   t.match(await knockd('import', 'a', 'b'), { status: 64 });
 });
