@@ -35,6 +35,12 @@ export async function metricsCommand({ config: file, env, json, print, tell }: C
     },
     lostEvents: supervisor ? (await readSnapshot(eventsPath(env)))?.lost : undefined,
   };
-  print(json ? JSON.stringify(sample) : metricsText(sample, 'openmetrics').trimEnd().split('\n'));
+  print(json ? jsonText(sample, standing?.until) : metricsText(sample, 'openmetrics').trimEnd().split('\n'));
   return EXIT.DONE;
+}
+
+/** All keys, null for what is not known here. The end of the tokens is written as `status --json` writes it. */
+function jsonText({ tokens, ...sample }: Sample, until: string | null | undefined): string {
+  const known = { ...sample, tokens: tokens && { ...tokens, until } };
+  return JSON.stringify(known, (_, value: unknown) => value ?? null);
 }

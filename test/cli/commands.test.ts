@@ -318,6 +318,7 @@ t.test('load and unload say what they did', withNft, async t => {
   });
   t.match(await json('unload'), { event: 'unloaded', tables: 1 });
   t.match(await json('unload'), { event: 'unloaded', tables: 0 });
+  t.match(await json('metrics'), { loaded: false, inSync: false, tokens: null, lostEvents: null });
   t.match(await json('load'), { event: 'loaded', sessions: 0, changes: [] });
   await says('unload', /^unloaded: /);
   t.equal(await world.list(), '');
