@@ -128,6 +128,13 @@ export const DATATYPES = {
     size: 2,
     text: sized(2, value => `${value.readUInt8(0)}.${value.readUInt8(1)}.0.0/16`),
   },
+  /** The first byte of an address, as nft compares a /8. */
+  ipv4_first: {
+    name: 'integer',
+    code: 4,
+    size: 1,
+    text: sized(1, value => `${value.readUInt8(0)}.0.0.0/8`),
+  },
   /** 32 bytes of a datagram, starting at byte 24 of its data. */
   token: {
     name: 'integer',

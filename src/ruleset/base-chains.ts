@@ -32,6 +32,7 @@ export function baseChains(config: Config, automaton: Automaton, label: string):
     // before established traffic is accepted, since these packets belong to it
     ...payload.map(({ port }) => [...match.tcpPort(port), ...match.jump('token_payload')]),
     ...early,
+    ...(guardsDatagrams(config) ? [[...elements.fromPortIn(names.guardedUdp), ...match.jump('posing')]] : []),
     // allowed sources and running sessions may go to any port, so they come first
     ...(config.policy === 'drop' ? [match.jump('exempt')] : []),
     ...(config.hook === 'prerouting' ? guardedLate() : []),
@@ -68,22 +69,35 @@ export function baseChains(config: Config, automaton: Automaton, label: string):
 /**
  * Keeps strangers from beginning flows in this host's name: a forged packet that a router passes on makes tracking take its
  * answer, which is for this host, for a packet of a flow that this host began. The kernel itself passes on no IPv4 packet with an
- * address of its own. A TCP connection to a guarded port needs a SYN, which is guarded whatever tracking knows.
+ * address of its own, but it may with one for many hosts, and where loopback is routed. A TCP connection to a guarded port needs a
+ * SYN, which is guarded whatever tracking knows.
  */
 function forward({ policy }: Config): ChainWithRules {
+  const concerned = policy === 'drop' ? [] : match.protocol('udp');
   return {
     ...chain(
       'forward',
       [...match.ctState('established'), ...match.accept],
-      [
-        ...match.family('ipv6'),
-        ...(policy === 'drop' ? [] : match.protocol('udp')),
-        ...match.fromUs,
-        ...match.drop,
-      ],
+      [...match.family('ipv6'), ...concerned, ...match.fromUs, ...match.drop],
+      [...match.family('ipv6'), ...concerned, ...match.fromAnycast, ...match.drop],
+      [...concerned, ...match.fromBroadcast, ...match.drop],
+      [...concerned, ...match.fromLoopback, ...match.drop],
     ),
     hook: { name: 'forward', priority: NF_IP_PRI.filter, policy: 'accept' },
   };
+}
+
+/**
+ * Keeps strangers from beginning such a flow from a guarded UDP port to this host itself. The kernel refuses most such packets
+ * over IPv4, and none over IPv6. Other ports may send to an address of this host by the wire, as in a VRF.
+ */
+export function posing(): ChainWithRules {
+  return chain(
+    'posing',
+    [...match.fromUs, ...match.drop],
+    [...match.fromAnycast, ...match.drop],
+    [...match.fromBroadcast, ...match.drop],
+  );
 }
 
 /**

@@ -3,13 +3,14 @@ import { formatDuration } from '../inet/duration.ts';
 import { FAMILIES, type Family } from '../inet/family.ts';
 import type { ChainWithRules } from '../nftables/ruleset.ts';
 import type { Automaton } from './automaton.ts';
-import { baseChains, interfaces } from './base-chains.ts';
+import { baseChains, interfaces, posing } from './base-chains.ts';
 import { chain, noLinkLocal, onlyNewToUs, perFamily } from './chain-parts.ts';
 import * as elements from './elements.ts';
 import type { Statement } from './match.ts';
 import * as match from './match.ts';
 import { names } from './names.ts';
 import { objectsOf, opens } from './service.ts';
+import { guardsDatagrams } from './sets.ts';
 import { looksIntoPayload, token, tokenPayload } from './token-chains.ts';
 
 /** The guards ignore a source that knocks faster than this until it slows down: packets a second, and packets at once. */
@@ -54,6 +55,7 @@ export function compileChains(config: Config, automaton: Automaton, label: strin
     knock(config, longest),
     advance(config),
     ...(config.strict ? [stray(config)] : []),
+    ...(guardsDatagrams(config) ? [posing()] : []),
     ...(config.interfaces.length > 0 ? [interfaces(config.interfaces)] : []),
     ...(looksIntoPayload(config, automaton) ? tokenPayload(config) : []),
     ...baseChains(config, automaton, label),

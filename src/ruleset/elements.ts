@@ -99,6 +99,15 @@ export function portVerdict(map: string): Statement {
   ];
 }
 
+/** `udp sport @set` */
+export function fromPortIn(set: string): Statement {
+  return [
+    ...protocol('udp'),
+    { kind: 'payload', base: 'transport', offset: 0, length: 2, dreg: KEY },
+    { kind: 'lookup', set, sreg: KEY },
+  ];
+}
+
 const setMark: Expression = { kind: 'meta', key: 'mark', sreg: KEY };
 
 /** `meta mark set ip saddr map @map` */

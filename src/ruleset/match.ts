@@ -164,11 +164,33 @@ export const toOthers: Statement = isEqual(
   host32(ADDRESS_TYPE.unicast),
 );
 
+const saddrType = (type: 'local' | 'anycast' | 'broadcast'): Statement =>
+  isEqual({ kind: 'fib', result: 'saddr type', dreg: KEY }, host32(ADDRESS_TYPE[type]));
 /** `fib saddr type local`: the packet bears an address of this host. */
-export const fromUs: Statement = isEqual(
-  { kind: 'fib', result: 'saddr type', dreg: KEY },
-  host32(ADDRESS_TYPE.local),
-);
+export const fromUs = saddrType('local');
+
+/** `fib saddr type anycast`: it bears an address that this host shares with others. */
+export const fromAnycast = saddrType('anycast');
+
+/**
+ * `ip saddr != 0.0.0.0 fib saddr type broadcast`. To the kernel the address of hosts that have none yet is one for many, too, and
+ * a bridge passes on their packets.
+ */
+export const fromBroadcast: Statement = [
+  ...family('ipv4'),
+  { kind: 'payload', base: 'network', offset: SOURCE_OFFSET.ipv4, length: 4, dreg: KEY },
+  { kind: 'cmp', sreg: KEY, op: 'neq', value: Buffer.alloc(4) },
+  ...saddrType('broadcast'),
+];
+
+/** `ip saddr 127.0.0.0/8` */
+export const fromLoopback: Statement = [
+  ...family('ipv4'),
+  ...isEqual(
+    { kind: 'payload', base: 'network', offset: SOURCE_OFFSET.ipv4, length: 1, dreg: KEY },
+    byte(127),
+  ),
+];
 
 /** `fib daddr type broadcast` */
 export const toMany = (type: 'broadcast' | 'multicast'): Statement =>

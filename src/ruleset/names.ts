@@ -36,6 +36,7 @@ export const names = {
   used: 'used',
   ports: 'ports',
   guards: 'guards',
+  guardedUdp: 'guarded_udp',
   steps: 'steps',
   arrivals: 'arrivals',
   guard: (service: string) => `guard_${service}`,
@@ -68,6 +69,7 @@ const OWNERS = {
   allowed: 'program',
   ports: 'program',
   guards: 'program',
+  guarded_udp: 'program',
   steps: 'program',
   arrivals: 'program',
 } as const satisfies Record<string, Owner>;
@@ -79,7 +81,7 @@ export function holds(name: string): Holds | undefined {
   const [, word = ''] =
     /^.+_(clients|users)_ipv[46]$/.exec(name) ??
     /^(started|progress|knockers|mistaken|sessions|syns|admitted|allowed)_ipv[46]$/.exec(name) ??
-    /^(ports|guards|steps|arrivals|tokens|used)$/.exec(name) ??
+    /^(ports|guards|guarded_udp|steps|arrivals|tokens|used)$/.exec(name) ??
     [];
   return word in OWNERS ? (word as Holds) : undefined;
 }

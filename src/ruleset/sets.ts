@@ -2,6 +2,7 @@ import { MOST_TOKENS } from '../config/tokens.ts';
 import type { Config } from '../config/types.ts';
 import { formatDuration } from '../inet/duration.ts';
 import { FAMILIES, type Family } from '../inet/family.ts';
+import { portBytes } from '../inet/port.ts';
 import type { Protocol } from '../inet/protocol.ts';
 import { DATATYPES, type Datatype } from '../nftables/datatype.ts';
 import { prefixElements } from '../nftables/interval.ts';
@@ -127,7 +128,19 @@ function programSets(config: Config, automaton: Automaton): SetWithElements[] {
       ? [{ ...programSet(names.guards, PROTOCOL_PORT), data: VERDICT, elements: guards } as const]
       : []),
     { ...programSet(names.ports, PROTOCOL_PORT), data: VERDICT, elements: ports },
+    ...(guardsDatagrams(config) ? [guardedUdp(config)] : []),
   ];
+}
+
+/** The guarded UDP ports. Nobody else's packet comes from one. */
+function guardedUdp({ services }: Config): SetWithElements {
+  const ranges = services.flatMap(({ ports }) => ports.filter(({ protocol }) => protocol === 'udp'));
+  return {
+    ...programSet(names.guardedUdp, [DATATYPES.inet_service]),
+    elements: ranges.flatMap(({ first, last }) =>
+      Array.from({ length: last - first + 1 }, (_, index) => ({ key: portBytes(first + index) })),
+    ),
+  };
 }
 
 function programSet(name: string, types: readonly Datatype[]): SetWithElements {

@@ -215,6 +215,65 @@ END`;
   }
 });
 
+/** Packets in this host's name: the address that they bear, and whom they are for. Whoever that is then answers. */
+const IN_OUR_NAME: Readonly<Record<string, readonly [from: string, to: string]>> = {
+  'passed on, from an address of ours': ['fd77::1', 'fd77::3'],
+  'passed on, from an address that routers share': ['fd77::', 'fd77::3'],
+  'passed on, from a broadcast address': ['10.77.0.255', '10.77.0.3'],
+  'passed on, from loopback': ['127.0.0.2', '10.77.0.3'],
+  'for us, from an address of ours': ['fd77::1', 'fd77::11'],
+  'for us, from an address that routers share': ['fd77::', 'fd77::11'],
+  'for an address that routers share, from one of ours': ['fd77::1', 'fd77::'],
+  'for us, from a broadcast address': ['10.77.0.255', '10.78.0.255'],
+  'for us, from loopback': ['127.0.0.2', '127.0.0.3'],
+};
+
+t.test('a flow that a stranger begins in our name leads to no guarded UDP port', needs, async t => {
+  const target = await createTarget(t, { clients: ['client', 'stranger'] });
+  await shell(
+    target,
+    `ip addr add fd77::11/64 dev eth0 nodad
+     ip addr add 10.78.0.1/24 brd + dev eth0
+     cd /proc/sys/net
+     echo 1 >ipv6/conf/all/forwarding
+     echo 1 >ipv4/ip_forward
+     for name in all eth0; do
+       for switch in rp_filter send_redirects; do echo 0 >ipv4/conf/$name/$switch; done
+       echo 1 >ipv4/conf/$name/route_localnet
+     done`,
+  );
+  const { drop, open } = PORTS.udp;
+  const silent = 5354; // open to all, and nobody listens there: two that echo would never end
+  /** Whether the answer to a packet from `port` gets in. */
+  const answered = async (ours: string, peer: string, port: number) => {
+    const udp = { protocol: 'udp', payload: 'x' } as const;
+    const first = { ...udp, from: ours, sourcePort: port, to: peer, port: silent };
+    const answer = { ...udp, from: peer, sourcePort: silent, to: ours, port };
+    const control = { ...udp, from: peer, sourcePort: 4000, to: ours, port: open };
+    const { macs } = target;
+    await target
+      .host('client')
+      .frames(
+        [first, answer, control].map(packet => frame(plain(packet), { to: macs.server, from: macs.client })),
+      );
+    const { passed } = await until(
+      () => target.witnessed(),
+      ({ passed }) => passed.has(`${peer} 17 ${open}`),
+    );
+    return passed.has(`${peer} 17 ${port}`);
+  };
+  const drops = { ...CONFIGS['policy drop'], public: [80, `${open}/udp`, `${silent}/udp`] };
+  for (const [name, config] of Object.entries({ ...CONFIGS, 'policy drop': drops }))
+    for (const [how, [ours, peer]] of Object.entries(IN_OUR_NAME)) {
+      await target.reload(config);
+      t.equal(await answered(ours, peer, drop), false, `${name}: ${how}`);
+      if (config !== CONFIGS['policy accept']) continue;
+      await target.reload(config);
+      await target.nft('flush chain inet knockd forward; flush chain inet knockd posing');
+      t.equal(await answered(ours, peer, drop), true, `${how}: without our rules`);
+    }
+});
+
 /** Puts the server's address on a bridge with a second port, and has netfilter track frames that are only bridged, as Docker does. */
 async function bridge(target: Target): Promise<void> {
   await shell(
@@ -344,3 +403,33 @@ t.test('a bridge that tracks its frames lets in no datagram to many hosts', need
     }
   }
 });
+
+t.test(
+  'a bridge that tracks its frames passes on the packets of hosts that have no address yet',
+  needsBridge,
+  async t => {
+    const target = await createTarget(t);
+    await bridge(target);
+    const ask = {
+      protocol: 'udp',
+      from: '0.0.0.0',
+      to: '255.255.255.255',
+      sourcePort: 68,
+      port: 67,
+    } as const;
+    for (const [name, config] of Object.entries(CONFIGS)) {
+      await target.reload(config);
+      await target.nft(`table bridge beyond {
+  counter asked { }
+  chain postrouting {
+    type filter hook postrouting priority 0
+    oifname "tap0" udp dport 67 counter name asked
+  }
+}`);
+      await target.host('client').frames([frame(plain(ask), { to: EVERYBODY, from: target.macs.client })]);
+      const asked = () => shell(target, 'nft reset counter bridge beyond asked');
+      t.match(await until(asked, text => text.includes('packets 1 ')), 'packets 1 ', name);
+      await target.nft('delete table bridge beyond');
+    }
+  },
+);

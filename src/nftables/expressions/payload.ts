@@ -22,6 +22,7 @@ export const NFTA_PAYLOAD = { DREG: 1, BASE: 2, OFFSET: 3, LEN: 4, SREG: 5 } as 
 const FIELDS = [
   ['network+12:4', 'ipv4', 'ip saddr', DATATYPES.ipv4_addr],
   ['network+12:2', 'ipv4', 'ip saddr', DATATYPES.ipv4_half],
+  ['network+12:1', 'ipv4', 'ip saddr', DATATYPES.ipv4_first],
   ['network+8:16', 'ipv6', 'ip6 saddr', DATATYPES.ipv6_addr],
   ['network+24:16', 'ipv6', 'ip6 daddr', DATATYPES.ipv6_addr],
   ['network+7:1', 'ipv6', 'ip6 hoplimit', DATATYPES.byte],
