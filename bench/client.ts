@@ -8,13 +8,13 @@ import { createWorld, type World } from '../test/kernel/world.ts';
 import { printTable, quantile, ratio } from './figures.ts';
 import { measure } from './measure.ts';
 import type { Command, Measured } from './runner.ts';
-import { program } from './subjects.ts';
+import { client } from './subjects.ts';
 
 const ROUNDS = 7;
 const MEBIBYTES = 1024;
 const THROUGH_SSH = 256;
 const nothing = ['true'];
-const proxy = [process.execPath, program, 'proxy'];
+const proxy = [process.execPath, client, 'proxy'];
 
 type Teardown = Parameters<typeof createWorld>[0];
 

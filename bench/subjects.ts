@@ -4,6 +4,8 @@ import type { Command } from './runner.ts';
 
 /** As packages and units start it. */
 export const program = resolve('compiled/knockd-nft.cjs');
+/** What most clients have. */
+export const client = resolve('dist/client.cjs');
 
 export const bareNode: Command = { command: [process.execPath, '-e', '0'], cleanup: ['true'] };
 
