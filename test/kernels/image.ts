@@ -48,7 +48,7 @@ export async function writeRoot(file: string, architecture: Architecture, debian
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
     writeFileSync(join(root, 'etc/group'), 'root:x:0:\n');
     writeFileSync(join(root, 'etc/hosts'), '127.0.0.1 localhost\n::1 localhost\n');
-    for (const path of ['dist', 'config', 'package.json'])
+    for (const path of ['dist', 'compiled/knockd-nft.cjs', 'config', 'package.json'])
       cpSync(path, join(root, 'repo', path), { recursive: true });
     for (const name of ['koffi', 'netlink', 'node-gyp-build'])
       putPackage(root, `node_modules/${name}`, join('node_modules', name), cpu);
