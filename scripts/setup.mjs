@@ -155,14 +155,19 @@ function build() {
     'bench',
     'config',
     'page',
+    'systemd',
     'scripts/bundle.mjs',
+    'scripts/compile.mjs',
+    'scripts/compile',
     'package.json',
     'package-lock.json',
     'tsconfig.json',
   ];
   const changed = Math.max(...sources.map(source => newest(join(root, source))));
-  const built = Math.min(modified(join(root, 'build')), modified(join(root, 'dist/knockd-nft.cjs')));
-  if (built > 0 && modified(join(root, 'dist/knockd-nft.cjs')) >= changed) return true;
+  const made = ['build', 'dist/knockd-nft.cjs', 'compiled/knockd-nft.cjs'].map(path =>
+    modified(join(root, path)),
+  );
+  if (Math.min(...made) > 0 && modified(join(root, 'dist/knockd-nft.cjs')) >= changed) return true;
   say('building …');
   return npm(['run', '--silent', 'build']);
 }
