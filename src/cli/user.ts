@@ -105,8 +105,6 @@ function refuseOptions(verb: Verb, { sequence, knocks }: UserOptions): void {
       `--sequence: "user ${verb}" leaves users what they have, tokens or a sequence; it belongs to "user add"`,
     );
   if (knocks === undefined) return;
-  if (verb === 'add' && !sequence)
-    throw new UsageError(`--knocks ${knocks}: tokens have no knocks; add --sequence to make a sequence`);
   if (verb === 'remove' || verb === 'show')
     throw new UsageError(`--knocks ${knocks}: "user ${verb}" makes no sequence`);
   readKnocks(knocks);
@@ -158,9 +156,13 @@ async function change(
   const host = await readHost(env);
   return editFile(path, async text => {
     const { config } = parseConfig(text, path, env);
+    let isSequenceMade = false;
     const make: New = {
       secret: () => randomBytes(32),
-      sequence: () => newSequence(config, host, options.knocks),
+      sequence() {
+        isSequenceMade = true;
+        return newSequence(config, host, options.knocks);
+      },
     };
     const kind = options.sequence ? 'sequence' : 'token';
     const changed =
@@ -169,6 +171,10 @@ async function change(
         : verb === 'rotate'
           ? rotateUser(text, config, named, path, make)
           : removeUser(text, config, named, path);
+    if (options.knocks !== undefined && !isSequenceMade)
+      throw new UsageError(
+        `--knocks ${options.knocks}: tokens have no knocks${verb === 'add' ? '; add --sequence to make a sequence' : ''}`,
+      );
     const { config: after, warnings, secretFiles } = parseConfig(changed.text, path, env);
     for (const warning of warnings) tell(formatProblem(warning));
     try {

@@ -96,6 +96,10 @@ t.test(
     const old = await said(world, 'add', 'ssh', 'alice');
     const bob = await said(world, 'add', 'ssh', 'bob');
     t.ok(await world.opens('client', tokenOf(old)));
+    t.match(await call(world, 'user', 'rotate', 'ssh', 'alice', '--knocks', '5'), {
+      status: 64,
+      stderr: /--knocks 5: tokens have no knocks\n/,
+    });
     const fresh = await said(world, 'rotate', 'ssh', 'alice');
     t.not(tokenOf(fresh), tokenOf(old));
     t.equal(await world.host('client').connect(world.server.ipv4, 22), 'silent', 'the opening is gone');
