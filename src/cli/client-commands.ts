@@ -1,7 +1,7 @@
 import type { CommandSpec } from './command.ts';
 import { KNOCKD_OPTIONS, refuseKnockdOptions } from './knockd-words.ts';
 
-/** The commands of `dist/client.cjs`, which all other programs of ours have, too. */
+/** The commands of `dist/client.cjs`. The whole program has them, too. */
 export const CLIENT_COMMANDS: readonly CommandSpec[] = [
   {
     group: "The client's side",

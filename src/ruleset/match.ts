@@ -166,6 +166,7 @@ export const toOthers: Statement = isEqual(
 
 const saddrType = (type: 'local' | 'anycast' | 'broadcast'): Statement =>
   isEqual({ kind: 'fib', result: 'saddr type', dreg: KEY }, host32(ADDRESS_TYPE[type]));
+
 /** `fib saddr type local`: the packet bears an address of this host. */
 export const fromUs = saddrType('local');
 

@@ -132,7 +132,7 @@ function programSets(config: Config, automaton: Automaton): SetWithElements[] {
   ];
 }
 
-/** The guarded UDP ports. Nobody else's packet comes from one. */
+/** The guarded UDP ports, for packets that come from one. */
 function guardedUdp({ services }: Config): SetWithElements {
   const ranges = services.flatMap(({ ports }) => ports.filter(({ protocol }) => protocol === 'udp'));
   return {

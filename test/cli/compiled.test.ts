@@ -12,6 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t, { type Test } from 'tap';
+import { CLIENT_COMMANDS } from '../../src/cli/client-commands.ts';
 import { VERSION } from '../../src/version.ts';
 import { run } from '../kernel/process.ts';
 import { missing } from '../kernel/world.ts';
@@ -70,7 +71,10 @@ t.test('another program of the same length is not taken for it', built, async t 
 t.test("a client runs without the server's program", built, async t => {
   const { program, run } = installed(t);
   rmSync(program);
-  t.match(await run('page', '--help'), { status: 0, stdout: /^Usage: knockd-nft page/ });
+  for (const { usage } of CLIENT_COMMANDS) {
+    const [name = ''] = usage.split(' ');
+    t.match(await run(name, '--help'), { status: 0, stdout: new RegExp(`^Usage: knockd-nft ${name} `) });
+  }
   t.not((await run('check')).status, 0, 'the control');
 });
 
