@@ -21,13 +21,16 @@ export class Diary {
   readonly #counts = new Map<string, number>();
   readonly #ended = new AbortController();
   readonly #print: (line: string) => void;
+  readonly #last: RegExp;
 
-  constructor(print: (line: string) => void) {
+  /** The soak ends with a violation like `last`. */
+  constructor(print: (line: string) => void, last: RegExp) {
     this.#print = print;
+    this.#last = last;
     setMaxListeners(100, this.#ended.signal); // every pause of every visitor
   }
 
-  /** Aborted by the first violation, or by {@link end}. */
+  /** Aborted by a violation that ends the soak, or by {@link end}. */
   get ended(): AbortSignal {
     return this.#ended.signal;
   }
@@ -73,13 +76,13 @@ export class Diary {
     this.#counts.set(what, (this.#counts.get(what) ?? 0) + 1);
   }
 
-  /** A promise is broken. The soak ends with it, so that all is as it was then. */
+  /** A promise is broken. */
   violation(what: string): void {
     const before = this.#operations.slice(-LAST).map(line => `\n    after ${line}`);
     const line = this.#write(`VIOLATION ${what}${before.join('')}`);
     this.#violations.push(line);
     this.#print(line);
-    this.end();
+    if (this.#last.test(line)) this.end();
   }
 
   end(): void {

@@ -34,6 +34,8 @@ export interface SoakOptions {
   /** Whether growth is a violation: in a few minutes everything grows. */
   readonly growth: boolean;
   readonly sabotage?: Sabotage;
+  /** The soak ends with a violation like this. Without it with the first of all, so that everything is as it was then. */
+  readonly until?: RegExp;
   readonly print: (line: string) => void;
 }
 
@@ -56,13 +58,12 @@ const WARM_UP = 0.1;
 const SAMPLES = 120;
 const LEAST_PAUSE = 1000; // ms between two samples
 
-/** Ends with the first violation. */
 export async function soak(t: Pick<Test, 'teardown'>, options: SoakOptions): Promise<Soaked> {
   const { seed, seconds, print } = options;
   const world = await tokenWorld(t, { clients: ['client', 'stranger', 'person'] });
   const { env } = world;
   const folders = Object.values(env);
-  const diary = new Diary(print);
+  const diary = new Diary(print, options.until ?? /^/);
   const timeline = new Timeline(diary.now);
   const here = { world, diary, timeline, used: [] };
   await settleIn(world);
