@@ -28,6 +28,6 @@ export function examine(facts: Facts): Checked[] {
     ...(config ? [checkKnocks(config, host, around, file.path)] : []),
     ...(config && around ? [checkAppearance(config, around, file.path)] : []),
     ...(facts.tokens ? [checkTokens(facts)] : []),
-    ...(config ? [checkSettings(config, host, kernel.is === 'read' ? kernel.tables : [])] : []),
+    ...(config ? [checkSettings(config, host, kernel)] : []),
   ];
 }

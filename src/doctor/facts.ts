@@ -63,6 +63,8 @@ export type KernelFacts =
       readonly tables: readonly ForeignTable[];
       /** What else packets pass. */
       readonly unseen: readonly Unseen[];
+      /** Tables of family `bridge` that have the kernel track frames. */
+      readonly trackingBridges: readonly string[];
       readonly clients: readonly ClientIn[];
     };
 

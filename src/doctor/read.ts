@@ -4,7 +4,7 @@ import type { Config } from '../config/types.ts';
 import { readBook } from '../feeder/book.ts';
 import { hasClockOfItsOwn, isSynchronized } from '../feeder/clock.ts';
 import { readForeign } from '../firewalls/read.ts';
-import { readUnseen } from '../firewalls/unseen.ts';
+import { readTrackingBridges, readUnseen } from '../firewalls/unseen.ts';
 import { diagnose, withConnection, withKernel } from '../host/access.ts';
 import { readAnswering } from '../host/answering.ts';
 import { readHold, readTroubles, runningSupervisor } from '../host/hold.ts';
@@ -106,6 +106,7 @@ async function readKernelFacts(config: Config | undefined): Promise<KernelFacts>
       table: await readTable(connection, kernel, config),
       tables,
       unseen: await withConnection(NETLINK_ROUTE, routes => readUnseen(connection, routes)),
+      trackingBridges: await readTrackingBridges(connection),
       clients: await readClients(connection, kernel, tables),
     };
   });

@@ -4,7 +4,8 @@ import { bridged, type Packet, toEveryone } from '../firewalls/packet.ts';
 import type { ForeignTable } from '../firewalls/table.ts';
 import { FAMILIES } from '../inet/family.ts';
 import { guardsDatagrams } from '../ruleset/sets.ts';
-import type { HostFacts } from './facts.ts';
+import { shellWord } from '../terminal/shell.ts';
+import type { HostFacts, KernelFacts } from './facts.ts';
 import { type Checked, type Finding, list } from './finding.ts';
 import { guardedRanges } from './passage.ts';
 
@@ -20,11 +21,9 @@ export const SWITCHES = {
   bridged: ['net.bridge.bridge-nf-call-iptables', 'net.bridge.bridge-nf-call-ip6tables'],
 } as const;
 
-/**
- * Checks settings of the kernel, and parts of the kernel that we cannot look into. `tables` are those of others, if
- * they can be read.
- */
-export function checkSettings(config: Config, host: HostFacts, tables: readonly ForeignTable[]): Checked {
+/** Checks settings of the kernel, and parts of the kernel that we cannot look into. */
+export function checkSettings(config: Config, host: HostFacts, kernel: KernelFacts): Checked {
+  const { tables, trackingBridges } = kernel.is === 'read' ? kernel : { tables: [], trackingBridges: [] };
   const { conntrack, switches, legacyTables } = host;
   const findings: Finding[] = [];
   if (conntrack) findings.push(...connections(conntrack));
@@ -34,6 +33,7 @@ export function checkSettings(config: Config, host: HostFacts, tables: readonly 
   const tracked = SWITCHES.bridged.filter(name => switches.has(name));
   if (tracked.length > 0 && guardsDatagrams(config) && !keepBridgedOut(tables, config))
     findings.push(datagramsBridged(tracked));
+  if (trackingBridges.length > 0 && guardsDatagrams(config)) findings.push(datagramsAsked(trackingBridges));
   if (legacyTables.length > 0) findings.push(legacy(legacyTables));
   return {
     name: 'settings',
@@ -116,13 +116,28 @@ const BRIDGED = [
   'add rule inet bridged forward fib saddr type local drop',
 ].join('; ');
 
+const DATAGRAMS_BRIDGED =
+  'a stranger on a link of a bridge here can have tracking take a datagram to us for a flow that was let in, and then reach guarded UDP ports';
+
 function datagramsBridged(names: readonly string[]): Finding {
   return {
     id: 'datagrams-bridged',
     severity: 'risk',
     what: `${list(names)} ${names.length === 1 ? 'is' : 'are'} on, and UDP ports are guarded`,
-    why: 'a stranger on a link of a bridge here can have tracking take a datagram to us for a flow that was let in, and then reach guarded UDP ports',
+    why: DATAGRAMS_BRIDGED,
     mend: `nft '${BRIDGED}'  # and in /etc/nftables.conf`,
+  };
+}
+
+/** We do not look into chains of bridges, so we cannot tell whether they drop such frames. */
+function datagramsAsked(names: readonly string[]): Finding {
+  const tables = names.map(name => `table bridge ${name}`);
+  return {
+    id: 'datagrams-bridged',
+    severity: 'note',
+    what: `${list(tables)} ${names.length === 1 ? 'asks' : 'ask'} ct, and UDP ports are guarded`,
+    why: `unless a chain there at forward first drops frames from and to the addresses of this host, ${DATAGRAMS_BRIDGED}`,
+    mend: names.map(name => `nft list table bridge ${shellWord(name)}`).join(' && '),
   };
 }
 

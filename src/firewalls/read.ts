@@ -78,7 +78,8 @@ export function understood<T>(
   });
 }
 
-async function readRules(
+/** The rules of a table by their chains. */
+export async function readRules(
   connection: Connection,
   table: string,
   family: number,

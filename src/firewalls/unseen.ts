@@ -2,10 +2,11 @@ import type { Connection, Reply } from '../netlink/connection.ts';
 import { NetlinkError } from '../netlink/errors.ts';
 import { readHooks } from '../netlink/route.ts';
 import { decodeChain, getChains } from '../nftables/chain.ts';
+import type { Expression } from '../nftables/expression.ts';
 import { decodeFlowtable, getFlowtables } from '../nftables/flowtable.ts';
 import { TABLE_FAMILY } from '../nftables/table.ts';
 import { dump } from '../table/read.ts';
-import { understood } from './read.ts';
+import { readRules, understood } from './read.ts';
 
 /** Something that packets pass, and that we do not look into. */
 export interface Unseen {
@@ -42,6 +43,22 @@ export async function readUnseen(connection: Connection, routes: Connection): Pr
         : { what: `tc on ${name}`, show: `tc filter show dev ${name} ingress` },
     );
   return found;
+}
+
+/** Tables of family `bridge` whose rules ask `ct`. For these the kernel tracks frames that are only bridged. */
+export async function readTrackingBridges(connection: Connection): Promise<string[]> {
+  const { bridge } = TABLE_FAMILY;
+  const chains = understood(await dump(connection, getChains, bridge), decodeChain);
+  const found: string[] = [];
+  for (const table of new Set(chains.map(chain => chain.table))) {
+    const rules = [...(await readRules(connection, table, bridge)).values()].flat();
+    if (rules.some(({ expressions }) => expressions.some(asksTracking))) found.push(table);
+  }
+  return found;
+}
+
+function asksTracking(expression: Expression): boolean {
+  return expression.kind === 'ct' || (expression.kind === 'unknown' && expression.name === 'ct');
 }
 
 /** The flowtables. Kernels without them do not know the request. */

@@ -32,6 +32,7 @@ const read: Extract<KernelFacts, { is: 'read' }> = {
   table: { is: 'loaded', inSync: true },
   tables: [],
   unseen: [],
+  trackingBridges: [],
   clients: [],
 };
 const service: ServiceFacts = {
@@ -489,6 +490,21 @@ t.test('a bridge whose frames are tracked matters if UDP is guarded', async t =>
   t.ok(stays([from]), 'a datagram to us is still passed on');
   t.ok(stays([reverse]), 'a check of the way back says nothing of frames within one bridge');
   t.ok(stays([{ expressions: [accept] }, to, from]), 'they come too late');
+});
+
+t.test('a table of a bridge that asks ct matters if UDP is guarded', async t => {
+  const kernel = { ...read, trackingBridges: ['guests', 'of $HOME'] };
+  t.strictSame(findings(withKernel(kernel)), []);
+  const ports = [{ protocol: 'udp', first: 51820, last: 51820 } as const];
+  const udp = { ...config, services: config.services.map(it => ({ ...it, ports })) };
+  t.match(
+    findings({ ...withKernel(kernel), config: udp }).find(({ id }) => id === 'datagrams-bridged'),
+    {
+      severity: 'note',
+      what: 'table bridge guests and table bridge of $HOME ask ct, and UDP ports are guarded',
+      mend: `nft list table bridge guests && nft list table bridge 'of $HOME'`,
+    },
+  );
 });
 
 t.test('tables of iptables-legacy are out of sight', async t => {

@@ -110,6 +110,8 @@ test('attack: a bridge whose own table asks ct lets a datagram in, and with two 
     const { why } = await table('');
     if (why !== undefined) return t.skip(why);
     assert.equal(await gets(4002, PATIENCE), true, 'the control: with the table');
+    const { stdout } = await world.knockd(['doctor']); // its status is that of all findings
+    assert.match(stdout, /table bridge asks asks ct, and UDP ports are guarded/);
     await sh('server', 'nft delete table bridge asks');
     await table('ip daddr 10.99.0.1 drop; ip saddr 10.99.0.1 drop;');
     assert.equal(await gets(4003, 1000), false, 'with rules that drop such frames');
