@@ -15,6 +15,7 @@ import { homedir, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const cache = process.env.npm_config_cache ?? join(homedir(), '.npm');
@@ -152,6 +153,18 @@ async function report(name) {
   console.log(`${verdict} test/${name} (${seconds} s${text.join('')})`);
   if (counts.failed) console.log(failures(result).replace(/^/gm, '    '));
 }
+
+/** The agent, which each host of each test starts, as one file: it takes half the time of its modules. */
+await build({
+  absWorkingDir: root,
+  entryPoints: ['test/kernel/agent.ts'],
+  outfile: 'build/test/kernel/agent.js',
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  packages: 'external',
+  logLevel: 'error',
+});
 
 const queue = testFiles(process.argv.slice(2));
 await Promise.all(
