@@ -21,6 +21,8 @@ const MSG_DONTWAIT = 0x40;
 const AGAIN = 200;
 /** The most datagrams that may wait. The oldest go first. */
 const MOST = 64;
+/** The most bytes of a datagram (systemd's NOTIFY_BUFFER_MAX). systemd ignores all of a longer one, also that we are ready. */
+const LONGEST = 4096;
 
 export function openNotify(env: NodeJS.ProcessEnv): Notify {
   const path = env.NOTIFY_SOCKET;
@@ -53,7 +55,9 @@ export function openNotify(env: NodeJS.ProcessEnv): Notify {
     }
   };
   const send = (...lines: readonly string[]): void => {
-    waiting.push(Buffer.from(lines.join('\n')));
+    const data = Buffer.alloc(LONGEST);
+    const { written } = new TextEncoder().encodeInto(lines.join('\n'), data); // as many whole characters as there is room for
+    waiting.push(data.subarray(0, written));
     if (waiting.length > MOST) waiting.shift();
     if (!timer) flush();
   };

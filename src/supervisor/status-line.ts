@@ -60,8 +60,16 @@ function purpose({ services, events }: InForce, isLost: boolean): string {
   const guarded = services.filter(name => !events.includes(name));
   const [guard, tell] = isLost ? ['should guard', 'should report'] : ['guarding', 'reporting'];
   const guards =
-    guarded.length > 0 || events.length === 0 ? [`${guard} ${guarded.join(', ') || 'nothing'}`] : [];
-  return [...guards, ...(events.length > 0 ? [`${tell} ${events.join(', ')}`] : [])].join('; ');
+    guarded.length > 0 || events.length === 0 ? [`${guard} ${namesText(guarded) || 'nothing'}`] : [];
+  return [...guards, ...(events.length > 0 ? [`${tell} ${namesText(events)}`] : [])].join('; ');
+}
+
+/** How many services the line names. What is wrong comes after them, and has to fit into what systemd takes. */
+const MOST_NAMED = 20;
+
+function namesText(names: readonly string[]): string {
+  const named = names.slice(0, MOST_NAMED).join(', ');
+  return names.length > MOST_NAMED ? `${named} and ${names.length - MOST_NAMED} more` : named;
 }
 
 /** All problems at this moment, the worst first. */

@@ -1,7 +1,8 @@
 /** `status` says who looks after the table. */
 import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t from 'tap';
+import { createWorld } from '../kernel/world.ts';
 import { type Supervised, skip, ssh, supervised, until } from './supervised.ts';
 
 /** Asks until the supervisor that is known is the one with this process id. */
@@ -64,6 +65,30 @@ t.test(
       1,
       'so nobody unloads behind its back',
     );
+    await supervisor.stop();
+  },
+);
+
+t.test(
+  'a supervisor of very many services is ready, too, in as few words as systemd takes',
+  { skip },
+  async t => {
+    const world = await createWorld(t);
+    const folder = dirname(world.configFile);
+    const env = { RUNTIME_DIRECTORY: folder, NOTIFY_SOCKET: join(folder, 'notify') };
+    const manager = world.start('server', process.execPath, [
+      'build/test/supervisor/manager.js',
+      env.NOTIFY_SOCKET,
+    ]);
+    await manager.line(/^bound/);
+    const services = Array.from({ length: 200 }, (_, index) => [
+      `a-service-with-a-long-name-${index}`,
+      { ports: [2000 + index], sequence: [20_000 + index, 30_000 + index, 40_000 + index] },
+    ]);
+    world.write({ services: Object.fromEntries(services) });
+    const supervisor = world.startKnockd(['run'], env);
+    await supervisor.line(/"event":"loaded"/);
+    await manager.line(/^READY=1/);
     await supervisor.stop();
   },
 );

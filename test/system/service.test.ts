@@ -181,6 +181,18 @@ t.test('the supervisor under systemd', { skip: missing() }, async t => {
     t.match(await property(lab, 'StatusText'), /json is in force$/);
   });
 
+  await t.test('starts and says how things are also with hundreds of services', async t => {
+    const many = Array.from({ length: 200 }, (_, index) => [
+      `a-service-with-a-long-name-${index}`,
+      { ports: [2000 + index], sequence: [20_000 + index, 30_000 + index, 40_000 + index] },
+    ]);
+    write(lab, { services: { ssh, ...Object.fromEntries(many) } });
+    await succeed(lab, 'systemctl', 'restart', 'knockd-nft');
+    t.match(await property(lab, 'StatusText'), /^guarding ssh, .* and 181 more; .*json is in force$/);
+    write(lab, { services: { ssh } });
+    await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
+  });
+
   await t.test('killed, it is back, and knocks go on meanwhile', async t => {
     write(lab, { services: { ssh: { ...ssh, openFor: '1m' } } });
     await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
