@@ -1,10 +1,11 @@
-import { mkdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { bootId, isOfThisBoot, monotonic } from './clock.ts';
 import { holdsNothing, readPlain, writeWhole } from './files.ts';
 import { isSameFile } from './mounts.ts';
 import { ownNetwork } from './network.ts';
 import { startOf } from './proc.ts';
+import { findUser, SERVICE_USER } from './service-user.ts';
 
 /** A request to the supervisor to leave the kernel as it is: after `unload`, and during a trial. */
 export interface Hold {
@@ -22,6 +23,18 @@ export interface Hold {
 /** The folder that systemd makes for the service: /run/knockd-nft. */
 export function runtimeFolder({ RUNTIME_DIRECTORY }: NodeJS.ProcessEnv): string {
   return RUNTIME_DIRECTORY?.split(':')[0] || '/run/knockd-nft';
+}
+
+/**
+ * Makes the folder if there is none. It belongs to the services then, too: systemd would give them a folder of root's with all that is
+ * in it, also the notes of a trial, which root takes from nobody else.
+ */
+export function makeRuntimeFolder(env: NodeJS.ProcessEnv): void {
+  const folder = runtimeFolder(env);
+  if (mkdirSync(folder, { recursive: true, mode: 0o755 }) === undefined) return;
+  chmodSync(folder, 0o755); // whatever the umask
+  const user = process.geteuid?.() === 0 ? findUser(SERVICE_USER) : undefined;
+  if (user) chownSync(folder, user.uid, user.gid);
 }
 
 const holdPath = (env: NodeJS.ProcessEnv) => join(runtimeFolder(env), 'hold');
@@ -79,7 +92,7 @@ export function holdText({ reason, until }: Hold): string {
 }
 
 export function writeHold(env: NodeJS.ProcessEnv, hold: Hold): void {
-  mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
+  makeRuntimeFolder(env);
   writeWhole(holdPath(env), JSON.stringify({ ...hold, boot: bootId() }), { mode: 0o644 }); // the supervisor is another user
 }
 
@@ -113,7 +126,7 @@ export function endHold(env: NodeJS.ProcessEnv): string | undefined {
 export function announceSupervisor(env: NodeJS.ProcessEnv, config: string): boolean {
   const known = announced(env);
   if (known && known.pid !== process.pid) return false;
-  mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
+  makeRuntimeFolder(env);
   const lines = [process.pid, resolve(config), startOf(process.pid), ownNetwork(), bootId()];
   writeWhole(pidPath(env), `${lines.join('\n')}\n`, { mode: 0o644 });
   return true;

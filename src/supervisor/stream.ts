@@ -1,8 +1,7 @@
-import { chmodSync, chownSync, mkdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { dirname } from 'node:path';
 import type { Snapshot, Told } from '../events/event.ts';
-import { eventsPath } from '../host/hold.ts';
+import { eventsPath, makeRuntimeFolder } from '../host/hold.ts';
 import { findGroup, SERVICE_USER } from '../host/service-user.ts';
 import { harmless } from '../terminal/harmless.ts';
 import { pauseAfter } from './pauses.ts';
@@ -21,6 +20,7 @@ const PRIVATE = 0o077;
  * event as it comes. We wait for no reader. One that does not read is dropped, and so is one that writes.
  */
 export class Stream {
+  readonly #env: NodeJS.ProcessEnv;
   readonly #path: string;
   readonly #snapshot: () => Snapshot;
   readonly #warn: (message: string) => void;
@@ -32,6 +32,7 @@ export class Stream {
   #failure: (Trouble & { readonly times: number; readonly again: number }) | undefined;
 
   constructor(env: NodeJS.ProcessEnv, snapshot: () => Snapshot, warn: (message: string) => void) {
+    this.#env = env;
     this.#path = eventsPath(env);
     this.#snapshot = snapshot;
     this.#warn = warn;
@@ -85,7 +86,7 @@ export class Stream {
   async #open(): Promise<void> {
     this.#server?.close();
     this.#server = undefined;
-    mkdirSync(dirname(this.#path), { recursive: true, mode: 0o755 });
+    makeRuntimeFolder(this.#env);
     if (await isServed(this.#path)) throw new Error(`another program serves ${this.#path}`);
     rmSync(this.#path, { force: true }); // of a dead supervisor
     const server = createServer(reader => this.#welcome(reader));

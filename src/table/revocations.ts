@@ -1,9 +1,9 @@
-import { mkdirSync, openSync } from 'node:fs';
+import { openSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { bootId, isOfThisBoot, monotonic } from '../host/clock.ts';
 import { closeRead, holdsNothing, readPlain, writeWhole } from '../host/files.ts';
-import { runtimeFolder } from '../host/hold.ts';
+import { makeRuntimeFolder, runtimeFolder } from '../host/hold.ts';
 import { tryLock } from '../host/lock.ts';
 import { masked } from '../inet/address.ts';
 import type { Family } from '../inet/family.ts';
@@ -57,7 +57,7 @@ async function write(env: NodeJS.ProcessEnv, notes: readonly Note[]): Promise<st
   const folder = runtimeFolder(env);
   const lines = notes.map(note => JSON.stringify(note));
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    makeRuntimeFolder(env);
     const lock = openSync(folder, 'r');
     try {
       for (const end = performance.now() + PATIENCE; !tryLock(lock); await delay(LOOK))

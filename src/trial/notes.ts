@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { fstatSync, linkSync, mkdirSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
+import { fstatSync, linkSync, readFileSync, readSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deserialize, serialize } from 'node:v8';
 import { bootId, isOfThisBoot, monotonic } from '../host/clock.ts';
 import { closeRead, openPlain, removeTemporary, writeTemporary, writeWhole } from '../host/files.ts';
-import { type Hold, readHold, runtimeFolder } from '../host/hold.ts';
+import { type Hold, makeRuntimeFolder, readHold, runtimeFolder } from '../host/hold.ts';
 import { tryLock } from '../host/lock.ts';
 import { ownNetwork } from '../host/network.ts';
 import type { Ruleset } from '../nftables/ruleset.ts';
@@ -224,7 +224,7 @@ function isAt(path: string, descriptor: number): boolean {
 
 /** Writes down a new trial and claims it. Throws like {@link refuseSecondTrial}. */
 export function writeTrial(env: NodeJS.ProcessEnv, trial: Trial): Claim {
-  mkdirSync(runtimeFolder(env), { recursive: true, mode: 0o755 });
+  makeRuntimeFolder(env);
   const own = writeTemporary(trialPath(env), encode(trial), SECRET);
   let descriptor: number | undefined;
   try {

@@ -1,5 +1,5 @@
 /** `try` where systemd runs: a timer of its undoes what is not confirmed, also when the whole login is ended. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import {
   CLIENT,
@@ -193,6 +193,24 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
       '',
     );
     await journal.stop();
+  });
+
+  await t.test('services that are first started during a trial leave it to root', async t => {
+    await succeed(lab, 'systemctl', 'stop', 'knockd-nft', 'knockd-nft-load');
+    rmSync(lab.path('/run/knockd-nft'), { recursive: true });
+    write(lab, lockout, CANDIDATE);
+    await tryIn(lab, 'login', CANDIDATE, '--for', '10m');
+    await locksOut(t, lab);
+    await succeed(lab, 'systemctl', 'start', 'knockd-nft');
+    t.match(await succeed(lab, 'knockd-nft', 'undo'), /^undone: /);
+    t.equal(
+      await eventually(
+        () => status(lab),
+        ({ inSync }) => inSync === true,
+      ).then(({ inSync }) => inSync),
+      true,
+      'and then they load the file',
+    );
   });
 
   await t.test('a file that was tried in place is not loaded at boot', async t => {
