@@ -129,9 +129,11 @@ function blank(missing: string): Omit<Book, 'write'> {
   return { ledger: skipUnknown(newLedger(moment), windowAt(moment.now)), missing };
 }
 
+const DAMAGED = 'the record of used tokens is damaged';
+
 /** Throws for anything but a whole ledger. */
 function parseLedger(text: string): Ledger {
-  const ledger: Ledger = { fresh: NO_FRESH, keys: {}, ...JSON.parse(text) };
+  const ledger: Ledger = { fresh: NO_FRESH, keys: {}, ...parseJson(text) };
   const { machine, time, offset, clean, floor, used, keys, nobodys, fed, fresh } = ledger;
   const whole =
     isText(machine) &&
@@ -146,8 +148,17 @@ function parseLedger(text: string): Ledger {
     isRecord(fresh) &&
     isText(fresh.boot) &&
     isTexts(fresh.keys);
-  if (!whole) throw new Error('the record of used tokens is damaged');
+  if (!whole) throw new Error(DAMAGED);
   return ledger;
+}
+
+/** The message of JSON.parse would show a part of the text, which holds secrets. */
+function parseJson(text: string): Omit<Ledger, 'fresh' | 'keys'> {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(DAMAGED);
+  }
 }
 
 function isFed(fed: Fed): boolean {

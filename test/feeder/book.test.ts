@@ -50,6 +50,11 @@ t.test(
         { ledger: undefined, missing: /damaged/ },
         JSON.stringify(damage),
       );
+    const text = JSON.stringify(whole);
+    for (const length of [0, text.indexOf('3f3f') + 10]) {
+      writeFileSync(join(folder, 'tokens.json'), `${text.slice(0, length)}}`);
+      t.equal(readBook({ STATE_DIRECTORY: folder }).missing, 'the record of used tokens is damaged');
+    }
     t.end();
   },
 );
