@@ -3,16 +3,20 @@ import { stateFolder } from '../host/last-good.ts';
 import { SILENT, wayTo } from '../host/mounts.ts';
 import type { Watches } from './watch.ts';
 
+/** For how long a file has to answer before its next silence is news, in milliseconds. One that is slow falls silent again and again. */
+const CALM = 60_000;
+
 /** Warns of a file that does not answer. The other duties go on meanwhile. */
 export class Silence {
-  readonly #files: Watches;
+  readonly #files: Pick<Watches, 'silent'>;
   readonly #warn: (message: string) => void;
   readonly #answered: () => void;
-  /** The file that was warned of. */
-  #silent: string | undefined;
+  #isSilent = false;
+  /** The file that was silent last, and when. */
+  #last: { readonly path: string; readonly at: number } | undefined;
 
   /** `answered` is called when it answers again. */
-  constructor(files: Watches, warn: (message: string) => void, answered: () => void) {
+  constructor(files: Pick<Watches, 'silent'>, warn: (message: string) => void, answered: () => void) {
     this.#files = files;
     this.#warn = warn;
     this.#answered = answered;
@@ -21,10 +25,13 @@ export class Silence {
   /** To be called once a second; `now` is as `monotonic` counts. */
   look(now: number): void {
     const path = this.#files.silent(now)?.path;
-    if (path === this.#silent) return;
-    this.#silent = path;
-    if (path === undefined) this.#answered();
-    else this.#warn(`${path}: ${SILENT}; a change there does not count until it does`);
+    const hasAnswered = this.#isSilent && path === undefined;
+    this.#isSilent = path !== undefined;
+    if (hasAnswered) this.#answered();
+    if (path === undefined) return;
+    const isNews = this.#last?.path !== path || now - this.#last.at > CALM;
+    this.#last = { path, at: now };
+    if (isNews) this.#warn(`${path}: ${SILENT}; a change there does not count until it does`);
   }
 }
 
