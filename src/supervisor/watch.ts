@@ -117,13 +117,12 @@ function watchPath(path: string, questions: Questions, changed: () => void, know
   const follow = (): void => {
     const { entries, isAway: isNowAway } = wayTo(path);
     const here = [...entries].slice(0, isNowAway ? -1 : undefined);
-    const now = `${isNowAway} ${here.map(entry => `${entry} ${inode(entry)}`).join('\n')}`;
+    const now = `${isNowAway} ${here.map(entry => `${entry} ${identity(entry)}`).join('\n')}`;
     if (now === way) return;
     way = now;
     isAway = isNowAway;
     end();
-    const folders = new Set([...entries].map(dirname));
-    const started = [...folders].map(folder =>
+    const folders = [...new Set([...entries].map(dirname))].map(folder =>
       startWatching(folder, pollInstead, (name, isOther) => {
         if (name !== null && !entries.has(join(folder, name))) return;
         // before anybody looks: the path may lead to a file system that hangs now; not for each of a burst of writes, as it takes long
@@ -131,9 +130,9 @@ function watchPath(path: string, questions: Questions, changed: () => void, know
         soon();
       }),
     );
-    if (!isAway) started.push(startWatching(path, pollInstead, soon));
-    watchers = started.filter(watcher => watcher !== undefined);
-    if (isAway || watchers.length < started.length) pollInstead();
+    const file = isAway ? undefined : startWatching(path, pollInstead, soon); // where there is none, its folder tells when it comes
+    watchers = [...folders, file].filter(watcher => watcher !== undefined);
+    if (isAway || folders.includes(undefined)) pollInstead();
   };
   const pollInstead = (): void => {
     poll ??= setInterval(look, POLL);
@@ -181,12 +180,16 @@ function startWatching(
   }
 }
 
-/** Of a link itself, since it may lead to a file system that hangs. */
-function inode(path: string): number {
+/**
+ * Tells an entry from another one that takes its place, which may get its inode, too. Of a link itself, since it may lead to a file
+ * system that hangs.
+ */
+function identity(path: string): string {
   try {
-    return lstatSync(path).ino;
+    const { dev, ino, birthtimeMs } = lstatSync(path);
+    return `${dev} ${ino} ${birthtimeMs}`;
   } catch {
-    return 0;
+    return '';
   }
 }
 

@@ -138,6 +138,36 @@ t.test('a file that changes right before others are watched, too, is still repor
   t.notOk(watches.isNew);
 });
 
+t.test('a folder that is removed and made again is watched, though its inode may be the same', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  const secrets = join(folder, 'secrets');
+  const file = join(secrets, 'file');
+  const make = (text: string) => {
+    mkdirSync(secrets);
+    writeFileSync(file, text);
+  };
+  make('1');
+  let told = 0;
+  const watches = new Watches(() => told++);
+  t.teardown(() => {
+    watches.follow([]);
+    rmSync(folder, { recursive: true });
+  });
+  watches.follow([file]);
+  rmSync(secrets, { recursive: true });
+  make('22');
+  await until(async () => told, Boolean);
+  writeFileSync(file, '333');
+  t.equal(
+    await until(
+      async () => told,
+      it => it === 2,
+      10,
+    ),
+    2,
+  ); // nobody looks once a second here
+});
+
 t.test('a file that is named twice is watched once, and no longer once it is not named', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
   const [file, secret] = [join(folder, 'file'), join(folder, 'secret')];
