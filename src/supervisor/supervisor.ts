@@ -195,8 +195,9 @@ export class Supervisor {
     const now = process.hrtime.bigint() / 1000n;
     this.#notify.send('RELOADING=1', `MONOTONIC_USEC=${now}`);
     const hold = readHoldOr(this.#env, this.#state.hold); // it may have come since the last look
-    if (hold?.until === null) endHold(this.#env);
-    else if (hold) this.#journal.note('warn', `not reloaded: ${holdText(hold)}`); // a `try` ends by itself
+    // a `try` ends by itself
+    const left = hold?.until === null ? endHold(this.#env) : hold && `not reloaded: ${holdText(hold)}`;
+    if (left !== undefined) this.#journal.note('warn', left);
     this.#happens({ is: 'reload' });
   }
 

@@ -163,6 +163,18 @@ t.test(
   },
 );
 
+const mounts = skip || (process.getuid?.() !== 0 && 'needs root for a mount');
+
+t.test('a hold that a reload cannot end is reported', { skip: mounts }, async t => {
+  const { world, supervisor, environment } = await supervised(t, { services: { ssh } });
+  t.equal((await world.knockd(['unload', '--force'], { env: environment })).status, 0);
+  const hold = join(environment.RUNTIME_DIRECTORY ?? '', 'hold');
+  const words = ['-t', String(supervisor.pid), '-m', 'mount', '--bind', hold, hold]; // it cannot be removed then
+  t.equal((await world.run('server', 'nsenter', words)).status, 0);
+  supervisor.signal('SIGHUP');
+  await supervisor.line(/the hold cannot be removed \(EBUSY: .*remove .*hold"/);
+});
+
 t.test('a reload ends an unload that the supervisor has not yet seen', { skip }, async t => {
   const { world, supervisor, environment } = await supervised(t, { services: { ssh } });
   supervisor.signal('SIGSTOP');
