@@ -10,6 +10,7 @@ import { count } from '../ruleset/describe.ts';
 import type { KnownClient } from '../table/clients.ts';
 import { putBack, type StillIn } from '../table/put-back.ts';
 import { withoutRevoked } from '../table/revocations.ts';
+import { unconfirmedPath } from '../trial/unconfirmed.ts';
 import { Around } from './around.ts';
 import { Clients } from './clients.ts';
 import { Events } from './events.ts';
@@ -74,7 +75,7 @@ export class Supervisor {
   readonly #publisher: Publisher;
   /** Events that were lost since the start. */
   #lost = 0;
-  /** The configuration, and its files of secrets. */
+  /** The configuration, its files of secrets, and the one that says whether it was confirmed. */
   readonly #files = new Watches(() => this.#happens({ is: 'changed' }));
   readonly #threads = new Threads(() => this.#answered());
   readonly #silence = new Silence(
@@ -130,7 +131,7 @@ export class Supervisor {
     this.#publisher.open();
     const unfinished = readUnfinished(this.#env);
     if (unfinished) this.#clients.goOn(unfinished);
-    this.#files.follow([this.#path]);
+    this.#follow();
     this.#tick();
     const timer = setInterval(() => {
       this.#files.look();
@@ -146,6 +147,13 @@ export class Supervisor {
     this.#journal.tell('stopped', 'stopped: the table stays, and the kernel goes on guarding');
     this.#publisher.close();
     return 0;
+  }
+
+  /** `secrets` are the files of secrets that were read, and how each looked then. */
+  #follow(secrets: ReadonlyMap<string, string> = new Map()): void {
+    const unconfirmed = unconfirmedPath(this.#env);
+    const beside = unconfirmed === undefined ? [] : [unconfirmed];
+    this.#files.follow([this.#path, ...beside, ...secrets.keys()], secrets);
   }
 
   #happens(event: WithoutTime<Event>, load?: LoadOutcome): void {
@@ -235,8 +243,7 @@ export class Supervisor {
       this.#threads,
     );
     this.#former = undefined;
-    if (outcome.is === 'invalid' && source === 'file')
-      this.#files.follow([this.#path, ...outcome.secrets.keys()], outcome.secrets);
+    if (outcome.is === 'invalid' && source === 'file') this.#follow(outcome.secrets);
     if (outcome.is !== 'loaded') {
       this.#tokens.lost(); // it may have taken them out before it failed
       this.#happens(outcome);
@@ -264,7 +271,7 @@ export class Supervisor {
     this.#clients.replace(load.clients, load.begun, load.handle);
     this.#publisher.wantMetrics(load.metrics);
     this.#tokens.fed(load.tokens, load.feeding, monotonic());
-    if (source === 'file') this.#files.follow([this.#path, ...load.secrets.keys()], load.secrets);
+    if (source === 'file') this.#follow(load.secrets);
     if (load.log.level !== this.#log.level || load.log.format !== this.#log.format) {
       this.#log = load.log;
       this.#journal = this.#openJournal();

@@ -9,7 +9,7 @@ import { TrialError } from '../table/errors.ts';
  * Contents of the configuration that were tried in place and not confirmed. They may lock users out, so neither a boot nor
  * the supervisor loads them. One SHA-256 a line, in the state folder.
  */
-function unconfirmedPath(env: NodeJS.ProcessEnv): string | undefined {
+export function unconfirmedPath(env: NodeJS.ProcessEnv): string | undefined {
   const folder = stateFolder(env);
   return folder && join(folder, 'unconfirmed');
 }

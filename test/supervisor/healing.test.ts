@@ -175,6 +175,25 @@ t.test('a hold that a reload cannot end is reported', { skip: mounts }, async t 
   await supervisor.line(/the hold cannot be removed \(EBUSY: .*remove .*hold"/);
 });
 
+t.test(
+  'a content that a supervisor did not load, since nobody confirmed it, stays after load --force',
+  { skip },
+  async t => {
+    const guarding = (port: number) => ({ services: { ssh: { ...ssh, ports: [port] } } });
+    const { world, supervisor, environment } = await supervised(t, guarding(22));
+    await supervisor.stop();
+    const env = environment;
+    world.write(guarding(2222));
+    t.match((await world.knockd(['try', '--for', '1s'], { env })).stdout, /^undone/);
+    const next = world.startKnockd(['run'], env);
+    await next.line(/the last good configuration is in force instead/);
+    await next.line(/"event":"unchanged"/);
+    t.equal((await world.knockd(['load', '--force'], { env })).status, 0);
+    await next.line(/"event":"unchanged"/);
+    t.match(await world.list(), /tcp \. 2222 : goto guard_ssh/);
+  },
+);
+
 t.test('a reload ends an unload that the supervisor has not yet seen', { skip }, async t => {
   const { world, supervisor, environment } = await supervised(t, { services: { ssh } });
   supervisor.signal('SIGSTOP');
