@@ -146,6 +146,7 @@ function changed(state: State): State {
   const { lastGood } = state;
   return {
     ...fileDue(state),
+    nothing: undefined,
     lastGood: lastGood.is === 'missing' || lastGood.is === 'invalid' ? DUE : lastGood,
   };
 }
@@ -253,11 +254,10 @@ function invalid(state: State, event: Event & { readonly is: 'invalid' }, now: n
   const why = first ? formatProblem(first) : 'not valid';
   if (job?.source === 'in force') return failed(state, why, now);
   const told = missing ? 'no earlier one is kept' : `neither is the last good one: ${why}`;
+  const message = `nothing can be loaded: ${whyNot(state)}, and ${told}`;
   return {
-    state: { ...next, lastGood: { is: missing ? 'missing' : 'invalid' } },
-    effects: [
-      { do: 'note', level: 'error', message: `nothing can be loaded: ${whyNot(state)}, and ${told}` },
-    ],
+    state: { ...next, lastGood: { is: missing ? 'missing' : 'invalid' }, nothing: message },
+    effects: message === state.nothing ? [] : [{ do: 'note', level: 'error', message }],
   };
 }
 

@@ -13,6 +13,8 @@ export interface State {
   readonly table: Task;
   /** The last good file, which is of use only if nothing is in force. */
   readonly lastGood: LastGood;
+  /** The last message that nothing can be loaded; undefined if the file has changed since. */
+  readonly nothing: string | undefined;
   /** The last load; undefined if nothing was loaded since this process started. */
   readonly inForce: InForce | undefined;
   readonly job: Job | undefined;
@@ -88,6 +90,7 @@ export const first = (path: string): State => ({
   file: { is: 'due' },
   table: { is: 'done' },
   lastGood: { is: 'due' },
+  nothing: undefined,
   inForce: undefined,
   job: undefined,
   hold: undefined,

@@ -277,6 +277,22 @@ t.test('if there is no last good file, or none that is valid, the message says s
     'but when the ruleset changed: somebody may have loaded one',
   );
   t.match(machine.do(invalid), [/neither is the last good one: .*is wrong/]);
+  t.same(machine.do(seen(3), invalid), ['load last good'], 'which is told once, however often others write');
+  machine.do(changed, invalid);
+  machine.after(0.1);
+  t.match(machine.do(invalid), [/nothing can be loaded/], 'and again if the file has changed');
+});
+
+t.test('STATUS is short, however many services there are', async t => {
+  const machine = standing();
+  const services = Array.from({ length: 1000 }, (_, index) => `service-${index}`);
+  const events = services.slice(0, 500);
+  machine.do(changed, { ...loaded, inForce: { ...inForce, services, events } });
+  t.match(
+    machine.status,
+    /^guarding service-500, .*service-519 and 480 more; reporting service-0, .* and 480 more; 0 in; /,
+  );
+  t.match(machine.status, / is in force$/);
 });
 
 t.test('a change by another program is undone, from the configuration in force', async t => {
