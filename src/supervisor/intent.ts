@@ -160,7 +160,14 @@ function fileDue(state: State): State {
 function answered(state: State, now: number): State {
   const { file, job } = state;
   if (file.is !== 'failed' || job?.source === 'file') return fileDue(state);
-  return { ...state, file: { is: 'failed', failure: { ...file.failure, again: now } } };
+  return { ...state, file: againBy(file, now) };
+}
+
+/** If it failed, it is tried again at that time at the latest. */
+function againBy(file: FileState, at: number): FileState {
+  if (file.is !== 'failed') return file;
+  const { failure } = file;
+  return { is: 'failed', failure: { ...failure, again: Math.min(failure.again, at) } };
 }
 
 function tick(state: State, isSame: boolean, now: number): Decision {
@@ -193,7 +200,9 @@ function loaded(state: State, event: Event & { readonly is: 'loaded' }, now: num
   const { inForce, unchanged } = event;
   const source = state.job?.source ?? 'file';
   const as = source === 'file' || !state.inForce ? 'load' : 'repair';
+  // somebody may have mended what keeps the file from being loaded, and loaded it by hand, which we have just undone
   const repaired = as === 'repair' && !unchanged;
+  const read = state.job?.stale ? DUE : DONE;
   const effects: Effect[] = [];
   if (source === 'last good') {
     const message = `${whyNot(state)}: the last good configuration is in force instead`;
@@ -217,7 +226,7 @@ function loaded(state: State, event: Event & { readonly is: 'loaded' }, now: num
       table: later ? DUE : DONE,
       // one more load has seen all: if the kernel unloaded nf_tables, it counts from the start, and no load would ever be late enough
       look: later ? { ...state.look, generation: undefined } : state.look,
-      file: source !== 'file' ? state.file : state.job?.stale ? DUE : DONE,
+      file: source === 'file' ? read : repaired ? againBy(state.file, now + pauseAfter(1)) : state.file,
       repairs: repaired ? [...recentRepairs(state.repairs, now), now] : state.repairs,
       events: moved ? { group: inForce.group, is: 'opening', failure: undefined } : state.events,
     },

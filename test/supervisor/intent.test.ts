@@ -194,6 +194,25 @@ t.test('a file that answers too late again and again is reported once', async t 
   }
 });
 
+t.test('a file that failed, and that somebody loaded by hand meanwhile, is tried again soon', async t => {
+  const machine = standing();
+  machine.do(changed, failed);
+  for (let time = 0; time < 5; time++) {
+    machine.after(30);
+    machine.do(failed);
+  }
+  t.same(machine.do(seen(8)), ['load in force'], 'it keeps no repair waiting');
+  const repaired = { ...loaded, inForce: { ...inForce, generation: 9 } };
+  t.same(machine.do(repaired), ['accept as repair']);
+  t.same(machine.after(1), ['load file']);
+  machine.do(failed);
+  t.same(machine.do(seen(10)), ['load in force']);
+  t.same(machine.do({ ...repaired, inForce: { ...inForce, generation: 10 }, unchanged: true }), [
+    'accept as repair',
+  ]);
+  t.same(machine.after(1), [], 'another change has nothing to do with it');
+});
+
 t.test('a change of the file is loaded at once, however long the pause would be', async t => {
   const machine = standing();
   machine.do(changed, failed);
