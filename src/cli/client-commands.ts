@@ -1,4 +1,5 @@
 import type { CommandSpec } from './command.ts';
+import { EXIT } from './context.ts';
 import { KNOCKD_OPTIONS, refuseKnockdOptions } from './knockd-words.ts';
 
 /** The commands of `dist/client.cjs`. The whole program has them, too. */
@@ -28,6 +29,7 @@ export const CLIENT_COMMANDS: readonly CommandSpec[] = [
     summary: 'connect to a guarded port, for ssh: knock if it is closed',
     description: 'connect stdin and stdout to a guarded port, and knock if it is closed',
     example: "ssh -o ProxyCommand='knockd-nft proxy %h %p' bastion",
+    unread: EXIT.DONE,
     options: [
       ['--gap <duration>', 'pause between two knocks (default: 200ms)'],
       ['--timeout <duration>', 'how long to wait, knocking again (default: 15s)'],

@@ -64,6 +64,8 @@ export interface CommandSpec {
   readonly anywhere?: true;
   /** The exit status of a failure that has none of its own; 1 by default. */
   readonly failed?: number;
+  /** The command prints as it goes on, and ends with this status when nobody reads that any more. */
+  readonly unread?: number;
   /** Gets the words after the command, without options. Returns the exit status. */
   readonly run: (context: Context, options: Options, words: readonly string[]) => Promise<number>;
 }

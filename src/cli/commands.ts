@@ -1,6 +1,6 @@
 import { CLIENT_COMMANDS } from './client-commands.ts';
 import type { CommandSpec } from './command.ts';
-import { UsageError } from './context.ts';
+import { EXIT, UsageError } from './context.ts';
 
 const ALL: readonly CommandSpec[] = [
   {
@@ -122,6 +122,7 @@ const ALL: readonly CommandSpec[] = [
     description: 'show clients that are in or knock, and counters, live',
     example: 'sudo knockd-nft watch',
     options: [['--interval <duration>', 'the pause between two readings (default: 1s)']],
+    unread: EXIT.DONE,
     run: async (context, { interval = '1s' }) => (await import('./watch.ts')).watchCommand(context, interval),
   },
   {
@@ -215,6 +216,7 @@ const ALL: readonly CommandSpec[] = [
     usage: 'demo',
     description: 'show it all at work, in a network namespace',
     example: 'knockd-nft demo',
+    unread: EXIT.FAILED,
     run: async context => (await import('./demo.ts')).demoCommand(context),
   },
   {

@@ -33,6 +33,7 @@ export async function doctorTraceCommand(context: Context, word: string, time = 
   const ended = new AbortController();
   const end = () => ended.abort();
   process.once('SIGINT', end).once('SIGTERM', end);
+  process.stdout.once('error', end); // nobody reads on
   const events = new Set(read.services.filter(({ ports }) => ports.length === 0).map(({ name }) => name));
   const trails: Trail[] = [];
   await withKernel(async ({ connection }) => {
@@ -57,7 +58,10 @@ export async function doctorTraceCommand(context: Context, word: string, time = 
 
 function readAddress(word: string): Network {
   const outcome = readNetwork(word);
-  if (!outcome.ok) throw new UsageError(`${quote(word)} ${outcome.wrong}: expected ${outcome.expected}`);
+  if (!outcome.ok)
+    throw new UsageError(
+      `${quote(word)} ${outcome.wrong}: expected the address of one client, such as "192.0.2.7" or "2001:db8::7"`,
+    );
   if (word.includes('/'))
     throw new UsageError(`${quote(word)} is a network: expected the address of one client`);
   if (isNoHost(outcome.value.address))

@@ -11,10 +11,16 @@ const CONFIG = new Option(
 
 /** Runs the command line of this process, which has these commands, and sets the exit status. */
 export async function runProgram(description: string, commands: readonly CommandSpec[]): Promise<void> {
-  process.stdout.on('error', endQuietly);
-  process.stderr.on('error', endQuietly);
-  process.exitCode = await main(process.argv.slice(2), description, commands);
+  process.stdout.on('error', unread);
+  process.stderr.on('error', () => {}); // a message that nobody reads must not keep a command from its work
+  const status = await main(process.argv.slice(2), description, commands);
+  process.exitCode ??= status;
 }
+
+/** The command that runs. */
+let running: Pick<CommandSpec, 'failed' | 'unread'> = {};
+/** Whether a part of its result could not be written, which it has said. */
+let isUnwritten = false;
 
 /** Returns the exit status. */
 async function main(
@@ -43,10 +49,9 @@ async function main(
     })
     .showHelpAfterError('"knockd-nft --help" shows all commands')
     .exitOverride();
-  let failed: number = EXIT.FAILED;
   for (const spec of possible(words, commands))
     addCommand(spec, async run => {
-      failed = spec.failed ?? EXIT.FAILED;
+      running = spec;
       status = await run;
     });
   program.commandsGroup('More:').helpCommand('help [command]', 'the same as --help');
@@ -61,7 +66,7 @@ async function main(
     }
     const { lines, exit } = (await import('./failure.ts')).failureOf(error);
     writeLines(process.stderr, lines);
-    return exit === EXIT.FAILED ? failed : exit;
+    return exit === EXIT.FAILED ? (running.failed ?? EXIT.FAILED) : exit;
   }
 }
 
@@ -116,9 +121,15 @@ function addCommand(
   });
 }
 
-/** The reader of our output may have seen enough of it, and a terminal may be gone. */
-function endQuietly(this: NodeJS.WriteStream, error: NodeJS.ErrnoException): void {
-  if (error.code === 'EPIPE' || (error.code === 'EIO' && this.isTTY)) process.exit();
-  writeLines(process.stderr, `knockd-nft: cannot write (${error.code})`);
-  process.exit(EXIT.FAILED);
+/**
+ * Nobody reads our results any more: the reader has seen enough, or the terminal is gone. Only a command that prints without end
+ * ends. Any other one does its work, and its status tells how that went. A result that cannot be written is a failure.
+ */
+function unread(this: NodeJS.WriteStream, { code }: NodeJS.ErrnoException): void {
+  if (code !== 'EPIPE' && !(code === 'EIO' && this.isTTY)) {
+    if (!isUnwritten) writeLines(process.stderr, `knockd-nft: cannot write (${code})`);
+    isUnwritten = true;
+    process.exitCode = running.failed ?? EXIT.FAILED;
+  }
+  if (running.unread !== undefined) process.exit(process.exitCode ?? running.unread);
 }

@@ -7,9 +7,6 @@ const LAST_LINES = 1000;
 
 /** `run`: the supervisor in the foreground, until a signal stops it. */
 export async function runCommand({ config, env }: Context): Promise<number> {
-  // a journal that takes no lines must not stop us
-  for (const stream of [process.stdout, process.stderr])
-    stream.removeAllListeners('error').on('error', () => {});
   const status = await new Supervisor(configPath(config, env), env).run();
   setTimeout(() => process.exit(status), LAST_LINES).unref(); // a journal that nobody reads must not keep us from ending
   return status;

@@ -22,9 +22,6 @@ export async function undoCommand(context: Context): Promise<number> {
  * does not give up. If it ends with another status than 0, it is started again.
  */
 export async function undoLater(context: Context, id: string, after: number): Promise<number> {
-  // the terminal may be gone by then
-  for (const stream of [process.stdout, process.stderr])
-    stream.removeAllListeners('error').on('error', () => {});
   context.print(`looks after trial ${id}`); // `try` waits for this line
   return withoutNotes(context, async () => {
     const settled = await settleInTime(context.env, id, after, tellingOnce(context));

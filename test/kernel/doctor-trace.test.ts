@@ -321,7 +321,7 @@ t.test('a table that an older kernel kept after a kill is no obstacle', needs, a
 t.test('wrong words are refused before anything is done', needs, async t => {
   const world = await serving(t);
   for (const [words, why] of [
-    [['--trace', 'nobody'], /"nobody" is no address/],
+    [['--trace', 'nobody'], /"nobody" is no address: expected the address of one client/],
     [['--trace', '10.77.0.0/24'], /is a network: expected the address of one client/],
     [['--trace', '0.0.0.0'], /"0\.0\.0\.0" is no host's address/],
     [['--trace', '10.77.0.2', '--for', '1y'], /--for 1y/],
