@@ -3,7 +3,7 @@ import { ConfigError, formatProblem, UnreadableError } from '../config/problems.
 import { EditError } from '../host/files.ts';
 import { RefusedError } from '../init/place.ts';
 import { UnsupportedError } from '../netlink/supported.ts';
-import { explain, isNotPermitted } from '../table/explain.ts';
+import { explain, isForbidden, isNotPermitted } from '../table/explain.ts';
 import { UserError } from '../users/change.ts';
 import { type Context, EXIT, UsageError } from './context.ts';
 
@@ -36,7 +36,7 @@ export function failureOf(error: unknown): Failure {
   const lines = known === undefined ? stackOf(error).split('\n') : [known];
   return {
     lines: lines.map((line, index) => (index === 0 ? `knockd-nft: ${line}` : line)),
-    exit: isNotPermitted(error) ? EXIT.NOT_PERMITTED : EXIT.FAILED,
+    exit: isNotPermitted(error) || isForbidden(error) ? EXIT.NOT_PERMITTED : EXIT.FAILED,
   };
 }
 

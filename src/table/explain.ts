@@ -35,10 +35,9 @@ export function explain(error: unknown): string | undefined {
     error instanceof LockedError
   )
     return error.message;
-  if (isSystemError(error)) {
-    const next = NEXT.get(error.code);
-    return `${error.message}${next === undefined ? '' : `: ${next}`}`;
-  }
+  if (isForbidden(error)) return `not permitted: ${error.message} (run it as root)`;
+  if (isSystemError(error))
+    return `${error.message}${error.code === 'ENOSPC' ? ': make room there, and try again' : ''}`;
   return undefined;
 }
 
@@ -47,11 +46,10 @@ export function reasonOf(error: unknown): string {
   return explain(error) ?? (error instanceof Error ? error.message : String(error));
 }
 
-const NEXT: ReadonlyMap<string, string> = new Map([
-  ['EACCES', 'run it as root'],
-  ['EPERM', 'run it as root'],
-  ['ENOSPC', 'make room there, and try again'],
-]);
+/** Whether the system refused a call for lack of rights, mostly on a file. */
+export function isForbidden(error: unknown): error is Error {
+  return isSystemError(error) && (error.code === 'EACCES' || error.code === 'EPERM');
+}
 
 /** Whether the system refused a call, mostly about a file: `EROFS: read-only file system, open '/etc/…'`. */
 function isSystemError(error: unknown): error is Error & { readonly code: string } {

@@ -2,8 +2,17 @@
  * Obstacles that could keep `try` from going back, or mislead it: processes that die, files that vanish, changes by
  * others.
  */
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { supervised } from '../supervisor/supervised.ts';
@@ -322,3 +331,23 @@ t.test('a login from the host itself shows nothing', { skip, buffered: true }, a
   t.equal((await world.knockd(['confirm'], { env: { SSH_CONNECTION } })).status, 0);
   await command.ended;
 });
+
+t.test(
+  'without root, confirm and undo say what is missing, with 77',
+  { skip: skip || (process.getuid?.() !== 0 && 'only root may become another user'), buffered: true },
+  async t => {
+    const { world } = await loaded(t, before);
+    const env = runtime(world);
+    chmodSync(dirname(world.configFile), 0o755);
+    const command = startTry(world, [candidate(world, lockout), '--for', '5m'], env);
+    await command.line(trying);
+    const nobody = ['--reuid=65534', '--regid=65534', '--clear-groups', process.execPath];
+    for (const word of ['confirm', 'undo']) {
+      const words = [...nobody, 'dist/knockd-nft.cjs', '--config', world.configFile, word];
+      const { status, stderr } = await world.run('server', 'setpriv', words, { env });
+      t.equal(status, 77, word);
+      t.match(stderr, /^knockd-nft: not permitted: EACCES: .*trial.* \(run it as root\)\n$/);
+    }
+    t.match(await command.stop('SIGINT'), { status: 1, stdout: /^undone: / });
+  },
+);
