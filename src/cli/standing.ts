@@ -1,11 +1,12 @@
-import { type Hold, holdText, type RunningSupervisor, readHold, runningSupervisor } from '../host/hold.ts';
+import { type RunningSupervisor, readHold, runningSupervisor } from '../host/hold.ts';
 import { readTrial } from '../trial/notes.ts';
 
 /** Our table's surroundings on this host, in the form of `status --json`. */
 interface Standing {
   /** The supervisor of this network; null if none runs. */
   readonly supervisor: RunningSupervisor | null;
-  readonly hold: Pick<Hold, 'reason' | 'until'> | null;
+  /** Why the kernel is left as it is, and when that ends by itself; null if only a load ends it. */
+  readonly hold: { readonly reason: string; readonly until: string | null } | null;
   /** The candidate of a trial, or the file itself, and when the trial is undone; null also if its notes cannot be read. */
   readonly trial: { readonly candidate: string; readonly until: string } | null;
 }
@@ -14,7 +15,9 @@ export function readStanding(env: NodeJS.ProcessEnv): Standing {
   const hold = readHold(env);
   return {
     supervisor: runningSupervisor(env) ?? null,
-    hold: hold ? { reason: hold.reason, until: hold.until } : null,
+    hold: hold
+      ? { reason: hold.reason, until: hold.until === null ? null : new Date(hold.until).toISOString() }
+      : null,
     trial: trialHere(env),
   };
 }
@@ -40,6 +43,6 @@ export function standingLines({ supervisor, hold, trial }: Standing): string[] {
           `trial: ${trial.candidate}, until ${trial.until}: "knockd-nft confirm" keeps it, "knockd-nft undo" goes back`,
         ]
       : []),
-    ...(hold ? [`held: ${holdText(hold)}`] : []),
+    ...(hold ? [`held: ${hold.reason}${hold.until === null ? '' : `, until ${hold.until}`}`] : []),
   ];
 }
