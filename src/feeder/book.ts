@@ -120,7 +120,10 @@ function openBook(path: string, save: (text: string) => void): Book {
   try {
     return { ledger: parseLedger(readPlain(path)), missing: undefined, write };
   } catch (error) {
-    return { ...blank(messageOf(error)), write };
+    return {
+      ...blank(isAbsent(error) ? 'no used tokens were recorded here before' : messageOf(error)),
+      write,
+    };
   }
 }
 
@@ -181,6 +184,10 @@ function isFed(fed: Fed): boolean {
 const isText = (value: unknown) => typeof value === 'string';
 const isTexts = (value: unknown) => Array.isArray(value) && value.every(isText);
 const isRecord = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function isAbsent(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+}
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

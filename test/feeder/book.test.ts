@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { readBook } from '../../src/feeder/book.ts';
+import { readBook, withBook } from '../../src/feeder/book.ts';
 
 const user = { user: 'phone', realm: 'default', service: 'ssh', secret: '3f'.repeat(32) };
 const fed = { table: '1', id: '00', until: 5, users: { '00000001': user } };
@@ -58,3 +58,10 @@ t.test(
     t.end();
   },
 );
+
+t.test('a first load says in words why tokens are left out', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'knockd-nft-test-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const why = await withBook({ STATE_DIRECTORY: folder }, async ({ missing }) => missing);
+  t.equal(why, 'no used tokens were recorded here before');
+});
