@@ -22,9 +22,12 @@ export function perFamily(
   return FAMILIES.map(family => statement({ family, length: prefix[family] }));
 }
 
-/** A packet that is not a valid new one to an address of ours is neither a knock nor a stray. */
+/**
+ * A packet that is not a valid new one to an address of ours is neither a knock nor a stray. One that a helper expects is neither,
+ * too: a caller by SIP can make one port after the other expected, and would find the knocks without a stray.
+ */
 export const onlyNewToUs: readonly Statement[] = [
-  [...match.ctState('invalid'), ...match.leave],
+  [...match.ctState('invalid', 'related'), ...match.leave],
   [...match.tcpIsNoSyn, ...match.leave],
   [...match.notToUs, ...match.leave],
 ];

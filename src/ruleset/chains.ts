@@ -250,7 +250,6 @@ function stray(config: Config): ChainWithRules {
       ...elements.clientNotIn(source, names.knockers(source.family)),
       ...match.leave,
     ]),
-    [...match.ctState('related'), ...match.leave],
     ...onlyNewToUs,
     [...match.someoneListens, ...match.leave],
     [...match.protocol('tcp'), ...match.goto('forget')],

@@ -73,9 +73,10 @@ function hasBits(load: Expression, bits: number): Statement {
   ];
 }
 
-/** `ct state established` */
-export function ctState(state: keyof typeof CT_STATE): Statement {
-  return hasBits({ kind: 'ct', key: 'state', dreg: KEY }, CT_STATE[state]);
+/** `ct state established`, `ct state invalid,related` */
+export function ctState(...states: readonly (keyof typeof CT_STATE)[]): Statement {
+  const bits = states.reduce((sum, state) => sum | CT_STATE[state], 0);
+  return hasBits({ kind: 'ct', key: 'state', dreg: KEY }, bits);
 }
 
 /** `ct direction reply`: the flow began with a packet of the other direction. */

@@ -258,49 +258,60 @@ t.test('a port that a helper expects and redirects leads to no guarded one', nee
   t.equal(await target.arrived(), 0);
 });
 
-t.test('a call by SIP makes a guarded port expected, which does not open it', needs, async t => {
-  const target = await createTarget(t);
-  const [open, guarded] = [6000, 6002] as const; // RTP has even ports from 1024 on
-  await target.host('server').listen(5060, { protocol: 'udp' }); // it echoes: the client chooses what the server says
-  const client = target.host('client');
+/** A call that names a port of the server for its media. RTP has even ports from 1024 on. */
+function invite(target: Target, port: number, call: number): string {
   const [from, to] = [target.client.ipv4, target.server.ipv4];
-  const invite = (port: number, call: number) => {
-    const body = [
-      ...['v=0', `o=a 1 1 IN IP4 ${to}`, 's=-', `c=IN IP4 ${to}`, 't=0 0'],
-      ...[`m=audio ${port} RTP/AVP 0`, ''],
-    ].join('\r\n');
-    return [
-      `INVITE sip:b@${to} SIP/2.0`,
-      `Via: SIP/2.0/UDP ${from};branch=z9hG4bK${call}`,
-      ...[`From: <sip:a@${to}>;tag=${call}`, `To: <sip:b@${to}>`, `Call-ID: ${call}@a`],
-      ...['CSeq: 1 INVITE', `Contact: <sip:a@${from}>`, 'Content-Type: application/sdp'],
-      ...[`Content-Length: ${body.length}`, '', body],
-    ].join('\r\n');
-  };
-  for (const hook of hooks) {
-    await target.reload({ hook, services: { media: { ports: [`${guarded}/udp`], sequence: [1, 3, 5] } } });
-    const loaded = await load(
-      target,
-      `table inet helpers {
+  const body = [
+    ...['v=0', `o=a 1 1 IN IP4 ${to}`, 's=-', `c=IN IP4 ${to}`, 't=0 0'],
+    ...[`m=audio ${port} RTP/AVP 0`, ''],
+  ].join('\r\n');
+  return [
+    `INVITE sip:b@${to} SIP/2.0`,
+    `Via: SIP/2.0/UDP ${from};branch=z9hG4bK${call}`,
+    ...[`From: <sip:a@${to}>;tag=${call}`, `To: <sip:b@${to}>`, `Call-ID: ${call}@a`],
+    ...['CSeq: 1 INVITE', `Contact: <sip:a@${from}>`, 'Content-Type: application/sdp'],
+    ...[`Content-Length: ${body.length}`, '', body],
+  ].join('\r\n');
+}
+
+/** Counts what is expected at these ports. */
+const sip = (ports: readonly number[]) => `table inet helpers {
   counter related { }
   ct helper sip { type "sip" protocol udp; }
   chain early { type filter hook prerouting priority -160; udp dport 5060 ct helper set "sip"; }
-  chain late { type filter hook prerouting priority -155; udp dport { ${open}, ${guarded} } ct state related counter name related; }
-}`,
-    ).then(
+  chain late { type filter hook prerouting priority -155; udp dport { ${ports.join(', ')} } ct state related counter name related; }
+}`;
+
+/** Calls the server, which echoes: so the client chooses what the server says. Each call has a source port of its own. */
+async function call(target: Target, ports: readonly number[]): Promise<void> {
+  const calls = ports.map(
+    (port, index) =>
+      ({
+        ...({ protocol: 'udp', to: target.server.ipv4, port: 5060, sourcePort: 5060 + index } as const),
+        payload: invite(target, port, index),
+      }) as const,
+  );
+  await target.host('client').send(calls);
+  await until(
+    () => shell(target, 'cat /proc/net/nf_conntrack_expect'),
+    list => ports.every(port => list.includes(`dport=${port} `)),
+  );
+}
+
+t.test('a call by SIP makes a guarded port expected, which does not open it', needs, async t => {
+  const target = await createTarget(t);
+  const [open, guarded] = [6000, 6002] as const;
+  await target.host('server').listen(5060, { protocol: 'udp' });
+  const client = target.host('client');
+  const [from, to] = [target.client.ipv4, target.server.ipv4];
+  for (const hook of hooks) {
+    await target.reload({ hook, services: { media: { ports: [`${guarded}/udp`], sequence: [1, 3, 5] } } });
+    const loaded = await load(target, sip([open, guarded])).then(
       () => true,
       () => false,
     );
     if (!loaded) return t.plan(0, 'this kernel has no SIP helper (nf_conntrack_sip)');
-    const calls = [open, guarded].map(
-      (port, call) =>
-        ({ protocol: 'udp', to, port: 5060, sourcePort: 5060 + call, payload: invite(port, call) }) as const,
-    );
-    await client.send(calls);
-    await until(
-      () => shell(target, 'cat /proc/net/nf_conntrack_expect'),
-      list => [open, guarded].every(port => list.includes(`dport=${port} `)),
-    );
+    await call(target, [open, guarded]);
     const media = { protocol: 'udp', to, sourcePort: 4000, payload: 'x' } as const;
     for (const port of [open, guarded, open, guarded]) await client.send([{ ...media, port }]);
     t.match(await target.list(), /counter related \{\s*packets [34] /, `${hook}: both were expected`);
@@ -309,6 +320,33 @@ t.test('a call by SIP makes a guarded port expected, which does not open it', ne
     t.notOk(passed.has(`${from} 17 ${guarded}`), hook);
   }
 });
+
+t.test(
+  'calls by SIP make ports expected, among which nobody finds the knocks without a stray',
+  needs,
+  async t => {
+    const target = await createTarget(t);
+    await target.host('server').listen(5060, { protocol: 'udp' });
+    const client = target.host('client');
+    const [from, to] = [target.client.ipv4, target.server.ipv4];
+    const sequence = ['6010/udp', '6020/udp', '6014/udp', '6030/udp'];
+    const sweep = [6000, 6010, 6002, 6020, 6004, 6006, 6014, 6008, 6030, 6032];
+    await target.reload({ services: { ssh: { ports: [22], sequence, ...patient } } });
+    const loaded = await load(target, sip(sweep)).then(
+      () => true,
+      () => false,
+    );
+    if (!loaded) return t.plan(0, 'this kernel has no SIP helper (nf_conntrack_sip)');
+    await call(target, sweep);
+    await client.send(
+      sweep.map(port => ({ protocol: 'udp', to, port, sourcePort: 4000, payload: 'x' }) as const),
+    );
+    t.match(await target.list(), /counter related \{\s*packets 10 /, 'all of them were expected');
+    t.same(await target.inside(), []);
+    await client.knock(to, sequence);
+    t.same(await target.inside(), [`ssh ${from}`], 'the control');
+  },
+);
 
 /** How SYNPROXY is put at hook input, at priority -20 or so for `early`. iptables has that in its table mangle. */
 const SYNPROXIES: Readonly<Record<string, (early: boolean) => string>> = {

@@ -223,10 +223,11 @@ function matches(name: string, pattern: string): boolean {
   return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
-/** Whether it is a valid packet to an address of ours, and with TCP a SYN alone. */
+/** Whether it is a valid packet to an address of ours that no helper expects, and with TCP a SYN alone. */
 function isNewToUs(packet: Packet): boolean {
   return (
     packet.ctState !== 'invalid' &&
+    packet.ctState !== 'related' &&
     packet.addressType === 'local' &&
     (packet.protocol !== 'tcp' || isCleanSyn(packet))
   );
