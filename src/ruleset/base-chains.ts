@@ -89,14 +89,21 @@ function forward({ policy }: Config): ChainWithRules {
 
 /**
  * Keeps strangers from beginning such a flow from a guarded UDP port to this host itself. The kernel refuses most such packets
- * over IPv4, and none over IPv6. Other ports may send to an address of this host by the wire, as in a VRF.
+ * over IPv4, and none over IPv6. Other ports may send to an address of this host by the wire, as in a VRF. No answer comes from a
+ * multicast address, and the kernel gives back by the wire what a program here sends to one.
+ *
+ * Over IPv6 the kernel cannot say whether a link-local address is ours on another link than that of the packet, and tracking
+ * does not tell links apart. So a link-local source begins no such flow at all, unless it is allowed.
  */
 export function posing(): ChainWithRules {
   return chain(
     'posing',
+    [...match.toMany('multicast'), ...match.leave],
     [...match.fromUs, ...match.drop],
     [...match.fromAnycast, ...match.drop],
     [...match.fromBroadcast, ...match.drop],
+    [...elements.clientIn({ family: 'ipv6', length: 128 }, names.allowed('ipv6')), ...match.leave],
+    [...match.family('ipv6'), ...match.fromLinkLocal('ipv6'), ...match.drop],
   );
 }
 
@@ -138,8 +145,14 @@ function keptUnderDrop(): Statement[] {
   return [
     // after the guards: a helper's expectation must not open one
     [...match.ctState('related'), ...match.accept],
-    // the peer of a connection that both hosts open at the same moment (RFC 9293, 3.5)
-    [...match.ctState('established'), ...match.isReply, ...match.accept],
+    // the peer of a connection that both hosts open at the same moment (RFC 9293, 3.5); a stranger on two links can begin one in
+    // our link-local name, see `posing`
+    ...[match.family('ipv4'), [...match.family('ipv6'), ...match.notToLinkLocal]].map(to => [
+      ...to,
+      ...match.ctState('established'),
+      ...match.isReply,
+      ...match.accept,
+    ]),
     ...ICMP.map(type => [...match.icmpType('ipv4', ICMP_TYPE[type]), ...match.accept]),
     ...ICMPV6.map(type => [...match.icmpType('ipv6', ICMPV6_TYPE[type]), ...match.accept]),
     ...MLD.map(type => [

@@ -194,7 +194,7 @@ export const fromLoopback: Statement = [
   ),
 ];
 
-/** `fib daddr type broadcast` */
+/** `fib daddr type broadcast`, `fib daddr type multicast` */
 export const toMany = (type: 'broadcast' | 'multicast'): Statement =>
   isEqual({ kind: 'fib', result: 'daddr type', dreg: KEY }, host32(ADDRESS_TYPE[type]));
 
@@ -257,7 +257,10 @@ export function fromLinkLocal(name: Family): Statement {
 /** `ip6 daddr fe80::/10`. The family must have been matched. */
 export const toLinkLocal = linkLocal('ipv6', DESTINATION_OFFSET.ipv6);
 
-function linkLocal(name: Family, offset: number): Statement {
+/** `ip6 daddr != fe80::/10`. The family must have been matched. */
+export const notToLinkLocal = linkLocal('ipv6', DESTINATION_OFFSET.ipv6, 'neq');
+
+function linkLocal(name: Family, offset: number, op: 'eq' | 'neq' = 'eq'): Statement {
   const { network, length } = LINK_LOCAL[name];
   const whole = length === network.length * 8;
   return [
@@ -265,7 +268,7 @@ function linkLocal(name: Family, offset: number): Statement {
     ...(whole
       ? []
       : [{ kind: 'bitwise', sreg: KEY, dreg: KEY, mask: prefixMask(network.length, length) } as const]),
-    { kind: 'cmp', sreg: KEY, op: 'eq', value: network },
+    { kind: 'cmp', sreg: KEY, op, value: network },
   ];
 }
 

@@ -274,6 +274,98 @@ t.test('a flow that a stranger begins in our name leads to no guarded UDP port',
     }
 });
 
+t.test(
+  'what this host sends to a multicast address from a guarded UDP port comes back to it',
+  needs,
+  async t => {
+    const target = await createTarget(t);
+    const { drop, open } = PORTS.udp;
+    const copies = `table inet copies {
+  counter copied { }
+  chain input { type filter hook input priority 10; ip daddr 224.0.0.1 udp sport ${drop} counter name copied; }
+}`;
+    const packet = { protocol: 'udp', to: '224.0.0.1', port: open, sourcePort: drop, payload: 'x' } as const;
+    for (const [name, config] of Object.entries(CONFIGS)) {
+      await target.reload(config);
+      await target.nft(copies.replaceAll('; }', '\n }'));
+      await target.host('server').send([packet]);
+      const list = await until(
+        () => target.list(),
+        list => /counter copied \{\s*packets 1 /.test(list),
+      );
+      t.match(list, /counter copied \{\s*packets 1 /, name);
+    }
+  },
+);
+
+t.test('a flow that a stranger on two links begins in our link-local name leads nowhere', needs, async t => {
+  const target = await createTarget(t);
+  await target.host('server').listen(7777); // neither guarded nor public
+  await shell(
+    target,
+    `ip link add mv0 link eth0 type macvlan mode bridge
+     ip link set mv0 addrgenmode none
+     ip link set mv0 up
+     ip addr add fe80::99:1/64 dev mv0 nodad`,
+  );
+  const { macs } = target;
+  const mv0 = macOf(await shell(target, 'cat /sys/class/net/mv0/address'));
+  const [ours, other] = ['fe80::77:1', 'fe80::99:1'] as const; // on eth0, and on mv0
+  const silent = 5354; // open to all, and nobody listens there
+  /** Sends frames to an address of ours. Says which ports they reached. */
+  const reached = async (packets: readonly AddressedPacket[]) => {
+    const control = {
+      protocol: 'udp',
+      from: other,
+      sourcePort: 4000,
+      to: ours,
+      port: PORTS.udp.open,
+    } as const;
+    const frames = [...packets, control].map(packet =>
+      frame(plain(packet), { to: packet.to === other ? mv0 : macs.server, from: macs.client }),
+    );
+    await target.host('client').frames(frames);
+    const { passed } = await until(
+      () => target.witnessed(),
+      ({ passed }) => passed.has(`${other} 17 ${control.port}`),
+    );
+    return passed;
+  };
+  const guarded = PORTS.udp.drop;
+  const datagrams = [
+    { protocol: 'udp', from: ours, sourcePort: guarded, to: other, port: silent },
+    { protocol: 'udp', from: other, sourcePort: silent, to: ours, port: guarded },
+  ] as const;
+  // TCP does not answer the first one, since nobody has agreed on a signature (RFC 2385)
+  const [from, to] = [7777, PORTS.tcp.open];
+  const signed = `1312${'00'.repeat(16)}0101`;
+  const syns = [
+    { protocol: 'tcp', from: ours, sourcePort: from, to: other, port: to, options: signed },
+    { protocol: 'tcp', from: other, sourcePort: to, to: ours, port: from },
+  ] as const;
+  const drops = { ...CONFIGS['policy drop'], public: [80, `${PORTS.udp.open}/udp`, `${silent}/udp`] };
+  for (const [name, config] of Object.entries({ ...CONFIGS, 'policy drop': drops })) {
+    await target.reload(config);
+    t.notOk((await reached(datagrams)).has(`${other} 17 ${guarded}`), name);
+    await target.reload(config);
+    await target.nft('flush chain inet knockd posing');
+    t.ok((await reached(datagrams)).has(`${other} 17 ${guarded}`), `${name}: without our rules`);
+    await target.reload({ ...config, allow: ['fe80::/10'] });
+    const allowed = {
+      protocol: 'udp',
+      from: 'fe80::5',
+      sourcePort: guarded,
+      to: ours,
+      port: guarded,
+    } as const;
+    t.ok((await reached([allowed])).has(`fe80::5 17 ${guarded}`), `${name}: from a source that is allowed`);
+  }
+  await target.reload(drops);
+  const passed = await reached(syns);
+  t.ok(passed.has(`${ours} 6 ${to}`), 'TCP: the first one begins a flow');
+  t.notOk(passed.has(`${other} 6 ${from}`), 'TCP: its answer leads nowhere');
+});
+
 /** Puts the server's address on a bridge with a second port, and has netfilter track frames that are only bridged, as Docker does. */
 async function bridge(target: Target): Promise<void> {
   await shell(
