@@ -93,7 +93,8 @@ function forward({ policy }: Config): ChainWithRules {
  * multicast address, and the kernel gives back by the wire what a program here sends to one.
  *
  * Over IPv6 the kernel cannot say whether a link-local address is ours on another link than that of the packet, and tracking
- * does not tell links apart. So a link-local source begins no such flow at all, unless it is allowed.
+ * does not tell links apart. So a link-local source begins no such flow at all, unless it is allowed, or the flow leads to a
+ * guarded port, too, where the guard asks for an opening: peers of WireGuard use the same port on both sides.
  */
 export function posing(): ChainWithRules {
   return chain(
@@ -103,6 +104,7 @@ export function posing(): ChainWithRules {
     [...match.fromAnycast, ...match.drop],
     [...match.fromBroadcast, ...match.drop],
     [...elements.clientIn({ family: 'ipv6', length: 128 }, names.allowed('ipv6')), ...match.leave],
+    [...elements.toPortIn(names.guardedUdp), ...match.leave],
     [...match.family('ipv6'), ...match.fromLinkLocal('ipv6'), ...match.drop],
   );
 }

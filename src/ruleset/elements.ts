@@ -100,10 +100,15 @@ export function portVerdict(map: string): Statement {
 }
 
 /** `udp sport @set` */
-export function fromPortIn(set: string): Statement {
+export const fromPortIn = (set: string): Statement => datagramPortIn(0, set);
+
+/** `udp dport @set` */
+export const toPortIn = (set: string): Statement => datagramPortIn(2, set);
+
+function datagramPortIn(offset: number, set: string): Statement {
   return [
     ...protocol('udp'),
-    { kind: 'payload', base: 'transport', offset: 0, length: 2, dreg: KEY },
+    { kind: 'payload', base: 'transport', offset, length: 2, dreg: KEY },
     { kind: 'lookup', set, sreg: KEY },
   ];
 }

@@ -359,6 +359,11 @@ t.test('a flow that a stranger on two links begins in our link-local name leads 
       port: guarded,
     } as const;
     t.ok((await reached([allowed])).has(`fe80::5 17 ${guarded}`), `${name}: from a source that is allowed`);
+    await target.reload(config);
+    const peer = { ...allowed, from: 'fe80::6' } as const;
+    t.notOk((await reached([peer])).has(`fe80::6 17 ${guarded}`), `${name}: from a peer`);
+    await target.nft('add element inet knockd ssh_clients_ipv6 { fe80::6 }');
+    t.ok((await reached([peer])).has(`fe80::6 17 ${guarded}`), `${name}: from a peer that knocked`);
   }
   await target.reload(drops);
   const passed = await reached(syns);
