@@ -32,20 +32,25 @@ function signatureOf({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
  * goes on meanwhile.
  */
 class Questions {
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #waiting: { readonly path: string; readonly tell: (found: string) => void }[] = [];
   /** The question without an answer so far. */
   #open: { readonly path: string; readonly since: number } | undefined;
 
-  /** As for {@link signature}. */
-  ask(path: string): Promise<string> {
-    const answer = this.#last.then(async () => {
-      this.#open = { path, since: monotonic() };
-      const found = await stat(path).then(signatureOf, () => '');
-      this.#open = undefined;
-      return found;
+  /** As for {@link signature}. A question that somebody waits for does not wait for all the others. */
+  ask(path: string, isAwaited: boolean): Promise<string> {
+    return new Promise(tell => {
+      if (isAwaited) this.#waiting.unshift({ path, tell });
+      else this.#waiting.push({ path, tell });
+      if (!this.#open) void this.#askAll();
     });
-    this.#last = answer;
-    return answer;
+  }
+
+  async #askAll(): Promise<void> {
+    for (let next = this.#waiting.shift(); next; next = this.#waiting.shift()) {
+      this.#open = { path: next.path, since: monotonic() };
+      next.tell(await stat(next.path).then(signatureOf, () => ''));
+    }
+    this.#open = undefined;
   }
 
   /** The file that has not answered for too long, and since when. */
@@ -61,8 +66,8 @@ interface Watch {
   /** Whether there are other contents than were reported. Of a file that is away, as of its last answer. */
   readonly isNew: () => boolean;
   readonly isAway: () => boolean;
-  /** Asks a file that is away. It may never answer. */
-  readonly ask: () => Promise<void>;
+  /** Asks a file that is away, before others if somebody waits for it. It may never answer. */
+  readonly ask: (isAwaited: boolean) => Promise<void>;
   readonly close: () => void;
 }
 
@@ -102,13 +107,13 @@ function watchPath(path: string, questions: Questions, changed: () => void, know
       if (isNew()) soon();
     } else if (!isAsking) {
       isAsking = true;
-      void ask().then(() => {
+      void ask(false).then(() => {
         isAsking = false;
       });
     }
   };
-  const ask = async (): Promise<void> => {
-    answered = await questions.ask(path);
+  const ask = async (isAwaited: boolean): Promise<void> => {
+    answered = await questions.ask(path, isAwaited);
     if (isClosed) return;
     seen ??= answered;
     if (isNew()) soon();
@@ -236,7 +241,7 @@ export class Watches {
     const away = this.#watches.filter(watch => watch.isAway() && (paths?.includes(watch.path) ?? true));
     if (away.length === 0) return true;
     if (this.silent(monotonic())) return false;
-    const all = Promise.all(away.map(watch => watch.ask())).then(() => true);
+    const all = Promise.all(away.map(watch => watch.ask(true))).then(() => true);
     return Promise.race([all, delay(paths ? PATIENCE : URGENT, false, { ref: false })]);
   }
 
