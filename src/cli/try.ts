@@ -69,7 +69,7 @@ function refuseUnderSupervisor({ env }: Context, path: string, candidate: string
     );
   if (candidate === null)
     throw new UsageError(
-      `the running supervisor (process ${supervisor.pid}) follows ${path}, so its content is in force already. Edit and try a copy: cp -p ${path} ${path}.new, and then knockd-nft try ${path}.new`,
+      `the running supervisor (process ${supervisor.pid}) follows ${path}, and loads what is saved there at once. Edit and try a copy: cp -p ${path} ${path}.new, and then knockd-nft try ${path}.new`,
     );
 }
 
