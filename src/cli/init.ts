@@ -141,7 +141,7 @@ async function complete(
   if (process.stdin.isTTY && process.stderr.isTTY && !json && !yes)
     return askQuestions(given, { found, usual: ssh, login, env });
   if (!given.services) {
-    const why = usual.length > 0 ? 'listens there' : 'nothing was found to listen there';
+    const why = usual.length > 0 ? 'listens there' : 'no SSH server was found here';
     tell(
       `hides ssh on ${ssh.ports.map(formatPortRange).join(', ')} (${why}); --service NAME=PORTS hides other ports`,
     );
