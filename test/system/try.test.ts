@@ -63,6 +63,16 @@ async function locksOut(t: Test, lab: Lab): Promise<void> {
   );
 }
 
+/** A trial of {@link lockout}. The client may have been out before. */
+async function tryLockout(t: Test, lab: Lab, ...words: readonly string[]): Promise<void> {
+  await tryIn(lab, 'login', ...words);
+  await eventually(
+    () => rules(lab),
+    text => text.includes('policy drop'),
+  );
+  await locksOut(t, lab);
+}
+
 t.test('try under a real systemd', { skip: missing() }, async t => {
   const lab = await installedLab(t);
   write(lab, before);
@@ -196,11 +206,11 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
   });
 
   await t.test('services that are first started during a trial leave it to root', async t => {
-    await succeed(lab, 'systemctl', 'stop', 'knockd-nft', 'knockd-nft-load');
+    // systemctl waits for the units that it is told: the unloader would take the trial's table away
+    await succeed(lab, 'systemctl', 'stop', 'knockd-nft', 'knockd-nft-load', 'knockd-nft-unload');
     rmSync(lab.path('/run/knockd-nft'), { recursive: true });
     write(lab, lockout, CANDIDATE);
-    await tryIn(lab, 'login', CANDIDATE, '--for', '10m');
-    await locksOut(t, lab);
+    await tryLockout(t, lab, CANDIDATE, '--for', '10m');
     await succeed(lab, 'systemctl', 'start', 'knockd-nft');
     t.match(await succeed(lab, 'knockd-nft', 'undo'), /^undone: /);
     t.equal(
@@ -217,8 +227,7 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
     await succeed(lab, 'systemctl', 'disable', '--now', 'knockd-nft');
     const good = readFileSync(lab.path(CONFIG), 'utf8');
     write(lab, lockout);
-    await tryIn(lab, 'login', '--for', '1m');
-    await locksOut(t, lab);
+    await tryLockout(t, lab, '--for', '1m');
     await lab.reboot();
     await lab.server().listen(22);
     const loader = await succeed(lab, 'journalctl', '-u', 'knockd-nft-load', '-o', 'cat');
