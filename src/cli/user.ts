@@ -99,14 +99,11 @@ export async function userCommand(
 }
 
 /** An option that this verb would ignore, since the user would get something else than what was asked for. */
-function refuseOptions(verb: Verb, { sequence, knocks, ...handing }: UserOptions): void {
+function refuseOptions(verb: Verb, { sequence, knocks }: UserOptions): void {
   if (sequence && verb !== 'add')
     throw new UsageError(
       `--sequence: "user ${verb}" leaves users what they have, tokens or a sequence; it belongs to "user add"`,
     );
-  const [handed] = Object.keys(handing);
-  if (handed !== undefined && verb === 'remove')
-    throw new UsageError(`--${handed}: "user remove" hands nothing out`);
   if (knocks === undefined) return;
   if (verb === 'remove' || verb === 'show')
     throw new UsageError(`--knocks ${knocks}: "user ${verb}" makes no sequence`);

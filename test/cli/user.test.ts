@@ -276,8 +276,6 @@ t.test('wrong words get a message, and change nothing', { skip }, async t => {
     [64, /--knocks 2: expected a number/, 'add', 'ssh', 'carol', '--sequence', '--knocks', '2'],
     [64, /--sequence: .* it belongs to "user add"/, 'rotate', 'ssh', 'alice', '--sequence'],
     [64, /--knocks 5: "user show" makes no sequence/, 'show', 'ssh', 'alice', '--knocks', '5'],
-    [64, /--host: "user remove" hands nothing out/, 'remove', 'ssh', 'alice', '--host', 'a.example'],
-    [64, /--qr: "user remove" hands nothing out/, 'remove', 'ssh', 'alice', '--qr'],
   ];
   for (const [status, stderr, ...words] of cases)
     t.match(await call(world, 'user', ...words), { status, stderr });
