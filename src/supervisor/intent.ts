@@ -163,7 +163,7 @@ function answered(state: State, now: number): State {
   return { ...state, file: againBy(file, now) };
 }
 
-/** If it failed, it is tried again at that time at the latest. */
+/** A file that failed does not wait for longer than until `at`. */
 function againBy(file: FileState, at: number): FileState {
   if (file.is !== 'failed') return file;
   const { failure } = file;
@@ -200,9 +200,7 @@ function loaded(state: State, event: Event & { readonly is: 'loaded' }, now: num
   const { inForce, unchanged } = event;
   const source = state.job?.source ?? 'file';
   const as = source === 'file' || !state.inForce ? 'load' : 'repair';
-  // somebody may have mended what keeps the file from being loaded, and loaded it by hand, which we have just undone
   const repaired = as === 'repair' && !unchanged;
-  const read = state.job?.stale ? DUE : DONE;
   const effects: Effect[] = [];
   if (source === 'last good') {
     const message = `${whyNot(state)}: the last good configuration is in force instead`;
@@ -226,12 +224,19 @@ function loaded(state: State, event: Event & { readonly is: 'loaded' }, now: num
       table: later ? DUE : DONE,
       // one more load has seen all: if the kernel unloaded nf_tables, it counts from the start, and no load would ever be late enough
       look: later ? { ...state.look, generation: undefined } : state.look,
-      file: source === 'file' ? read : repaired ? againBy(state.file, now + pauseAfter(1)) : state.file,
+      file: fileAfter(state, source, repaired, now),
       repairs: repaired ? [...recentRepairs(state.repairs, now), now] : state.repairs,
       events: moved ? { group: inForce.group, is: 'opening', failure: undefined } : state.events,
     },
     effects,
   };
+}
+
+/** What is left to be done about the file after a load. */
+function fileAfter({ file, job }: State, source: Source, repaired: boolean, now: number): FileState {
+  if (source === 'file') return job?.stale ? DUE : DONE;
+  // somebody may have mended what kept the file from being loaded, and loaded it by hand, which this repair has undone
+  return repaired ? againBy(file, now + pauseAfter(1)) : file;
 }
 
 /** Whether another program wrote after the load. The number of a generation wraps around. */

@@ -64,7 +64,7 @@ function purpose({ services, events }: InForce, isLost: boolean): string {
   return [...guards, ...(events.length > 0 ? [`${tell} ${namesText(events)}`] : [])].join('; ');
 }
 
-/** How many services the line names. What is wrong comes after them, and has to fit into what systemd takes. */
+/** How many services the line names at most. The problems come after them, and systemd takes only so many bytes. */
 const MOST_NAMED = 20;
 
 function namesText(names: readonly string[]): string {

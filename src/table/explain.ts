@@ -35,7 +35,7 @@ export function explain(error: unknown): string | undefined {
     error instanceof LockedError
   )
     return error.message;
-  if (isForbidden(error)) return `not permitted: ${error.message} (run it as root)`;
+  if (isForbidden(error)) return `not permitted: ${error.message}${isRoot() ? '' : ' (run it as root)'}`;
   if (isSystemError(error))
     return `${error.message}${error.code === 'ENOSPC' ? ': make room there, and try again' : ''}`;
   return undefined;
@@ -50,6 +50,8 @@ export function reasonOf(error: unknown): string {
 export function isForbidden(error: unknown): error is Error {
   return isSystemError(error) && (error.code === 'EACCES' || error.code === 'EPERM');
 }
+
+const isRoot = () => process.geteuid?.() === 0;
 
 /** Whether the system refused a call, mostly about a file: `EROFS: read-only file system, open '/etc/…'`. */
 function isSystemError(error: unknown): error is Error & { readonly code: string } {

@@ -281,19 +281,27 @@ t.test(
     const target = await createTarget(t);
     const { drop, open } = PORTS.udp;
     const copies = `table inet copies {
-  counter copied { }
-  chain input { type filter hook input priority 10; ip daddr 224.0.0.1 udp sport ${drop} counter name copied; }
+  counter copied {
+  }
+  chain input {
+    type filter hook input priority 10
+    ip daddr 224.0.0.1 udp sport ${drop} counter name copied
+  }
 }`;
     const packet = { protocol: 'udp', to: '224.0.0.1', port: open, sourcePort: drop, payload: 'x' } as const;
     for (const [name, config] of Object.entries(CONFIGS)) {
       await target.reload(config);
-      await target.nft(copies.replaceAll('; }', '\n }'));
+      await target.nft(copies);
       await target.host('server').send([packet]);
-      const list = await until(
-        () => target.list(),
-        list => /counter copied \{\s*packets 1 /.test(list),
+      const copied = /counter copied \{\s*packets 1 /;
+      t.match(
+        await until(
+          () => target.list(),
+          list => copied.test(list),
+        ),
+        copied,
+        name,
       );
-      t.match(list, /counter copied \{\s*packets 1 /, name);
     }
   },
 );

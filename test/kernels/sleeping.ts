@@ -9,7 +9,7 @@ import { isShut, opens, PATIENCE, patient, t } from './hosts.ts';
 
 const POWER = '/sys/power/state';
 const ALARM = '/sys/class/rtc/rtc0/wakealarm';
-/** How long a machine that is emulated may take to fall asleep, while its alarm runs already. In seconds. */
+/** How long an emulated machine may take to fall asleep, in seconds: its alarm runs already. */
 const FALLS_ASLEEP = 30;
 /** Lighter ways to sleep do not stop the kernel's clocks. */
 const cannotSleep =

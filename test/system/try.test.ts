@@ -206,7 +206,7 @@ t.test('try under a real systemd', { skip: missing() }, async t => {
   });
 
   await t.test('services that are first started during a trial leave it to root', async t => {
-    // systemctl waits for the units that it is told: the unloader would take the trial's table away
+    // systemctl waits only for the units that it is given, and an unloader that still runs would remove the trial's table
     await succeed(lab, 'systemctl', 'stop', 'knockd-nft', 'knockd-nft-load', 'knockd-nft-unload');
     rmSync(lab.path('/run/knockd-nft'), { recursive: true });
     write(lab, lockout, CANDIDATE);
