@@ -51,6 +51,15 @@ export function changeText({ key, before, after }: Difference): string {
   return `${key}: ${before || 'none'} -> ${after || 'none'}`;
 }
 
+/** Nobody reads more in a line. systemd ignores a message of over 4096 bytes, and journald breaks a line of over 48 kB. */
+const MOST_LISTED = 20;
+
+/** All items, or the first ones and how many more there are: `ssh, web, and 480 more` */
+export function listed(items: readonly string[], separator: string): string {
+  const first = items.slice(0, MOST_LISTED).join(separator);
+  return items.length > MOST_LISTED ? `${first}, and ${items.length - MOST_LISTED} more` : first;
+}
+
 /** `1 service`, `2 services` */
 export function count(number: number, word: string): string {
   return `${number} ${word}${number === 1 ? '' : 's'}`;

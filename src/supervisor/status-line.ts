@@ -3,6 +3,7 @@ import type { Fed } from '../feeder/apply.ts';
 import { holdText } from '../host/hold.ts';
 import { NOTHING_LOOKED_AT } from '../host/interfaces.ts';
 import { SILENT } from '../host/mounts.ts';
+import { listed } from '../ruleset/describe.ts';
 import { nextRepair } from './pauses.ts';
 import type { InForce, State } from './state.ts';
 
@@ -60,16 +61,8 @@ function purpose({ services, events }: InForce, isLost: boolean): string {
   const guarded = services.filter(name => !events.includes(name));
   const [guard, tell] = isLost ? ['should guard', 'should report'] : ['guarding', 'reporting'];
   const guards =
-    guarded.length > 0 || events.length === 0 ? [`${guard} ${namesText(guarded) || 'nothing'}`] : [];
-  return [...guards, ...(events.length > 0 ? [`${tell} ${namesText(events)}`] : [])].join('; ');
-}
-
-/** How many services the line names at most. The problems come after them, and systemd takes only so many bytes. */
-const MOST_NAMED = 20;
-
-function namesText(names: readonly string[]): string {
-  const named = names.slice(0, MOST_NAMED).join(', ');
-  return names.length > MOST_NAMED ? `${named} and ${names.length - MOST_NAMED} more` : named;
+    guarded.length > 0 || events.length === 0 ? [`${guard} ${listed(guarded, ', ') || 'nothing'}`] : [];
+  return [...guards, ...(events.length > 0 ? [`${tell} ${listed(events, ', ')}`] : [])].join('; ');
 }
 
 /** All problems at this moment, the worst first. */

@@ -3,7 +3,7 @@ import { formatProblem, type Problem } from '../config/problems.ts';
 import type { Fields, Snapshot } from '../events/event.ts';
 import type { Hold } from '../host/hold.ts';
 import { clientText } from '../ruleset/client.ts';
-import { changeText, count } from '../ruleset/describe.ts';
+import { changeText, count, listed } from '../ruleset/describe.ts';
 import type { KnownClient } from '../table/clients.ts';
 import { droppedText } from '../table/fit.ts';
 import { type Clients, unpack } from './clients.ts';
@@ -14,7 +14,7 @@ import type { Journal } from './journal.ts';
 
 export function tellLoad(journal: Journal, load: LoadOutcome): void {
   const { event, table, services, changes } = load;
-  const what = changes.length > 0 ? `: ${changes.map(changeText).join('; ')}` : '';
+  const what = changes.length > 0 ? `: ${listed(changes.map(changeText), '; ')}` : '';
   const message = `${event} table inet ${table}, ${count(services.size, 'service')}${what}`;
   journal.tell(event, message, fieldsOf(load));
 }

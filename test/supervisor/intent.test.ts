@@ -309,7 +309,7 @@ t.test('STATUS is short, however many services there are', async t => {
   machine.do(changed, { ...loaded, inForce: { ...inForce, services, events } });
   t.match(
     machine.status,
-    /^guarding service-500, .*service-519 and 480 more; reporting service-0, .* and 480 more; 0 in; /,
+    /^guarding service-500, .*service-519, and 480 more; reporting service-0, .*, and 480 more; 0 in; /,
   );
   t.match(machine.status, / is in force$/);
 });

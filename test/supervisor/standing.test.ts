@@ -70,7 +70,7 @@ t.test(
 );
 
 t.test(
-  'a supervisor of very many services is ready, too, in as few words as systemd takes',
+  'a supervisor of very many services is ready, too, and tells of them in as few words as systemd takes',
   { skip },
   async t => {
     const world = await createWorld(t);
@@ -81,14 +81,19 @@ t.test(
       env.NOTIFY_SOCKET,
     ]);
     await manager.line(/^bound/);
-    const services = Array.from({ length: 200 }, (_, index) => [
-      `a-service-with-a-long-name-${index}`,
-      { ports: [2000 + index], sequence: [20_000 + index, 30_000 + index, 40_000 + index] },
-    ]);
-    world.write({ services: Object.fromEntries(services) });
+    const services = (name: string) =>
+      Object.fromEntries(
+        Array.from({ length: 200 }, (_, index) => [
+          `${name}-with-a-long-name-${index}`,
+          { ports: [2000 + index], sequence: [20_000 + index, 30_000 + index, 40_000 + index] },
+        ]),
+      );
+    world.write({ services: services('a-service') });
     const supervisor = world.startKnockd(['run'], env);
     await supervisor.line(/"event":"loaded"/);
     await manager.line(/^READY=1/);
+    world.write({ services: services('another') });
+    await supervisor.line(/"swapped table .*: services\.another-\S+: new; .*, and 380 more"/);
     await supervisor.stop();
   },
 );

@@ -188,7 +188,7 @@ t.test('the supervisor under systemd', { skip: missing() }, async t => {
     ]);
     write(lab, { services: { ssh, ...Object.fromEntries(many) } });
     await succeed(lab, 'systemctl', 'restart', 'knockd-nft');
-    t.match(await property(lab, 'StatusText'), /^guarding ssh, .* and 181 more; .*json is in force$/);
+    t.match(await property(lab, 'StatusText'), /^guarding ssh, .*, and 181 more; .*json is in force$/);
     write(lab, { services: { ssh } });
     await succeed(lab, 'systemctl', 'reload', 'knockd-nft');
   });
