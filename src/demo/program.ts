@@ -39,7 +39,7 @@ export interface Supervisor {
 }
 
 /** How long to wait for a line of the journal, in milliseconds. */
-const PATIENCE = 10_000;
+const PATIENCE = 30_000;
 
 /** The path at which the program finds the configuration. */
 const CONFIG = '/proc/self/fd/3';

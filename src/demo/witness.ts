@@ -46,7 +46,7 @@ export function witness({ client, families }: Stage, tell: Teller): Witness {
       check(step, visitOf(to, port), greeting === GREETING, greeting ? `"${greeting}"` : reach);
     },
     async areClosed(step, port, closed) {
-      const patience = PATIENCE.closed;
+      const patience = closed === 'drop' ? PATIENCE.closed : PATIENCE.open;
       const visits = families.map(async to => ({
         to,
         ...(await client.call('visit', { address: to.server, port, patience })),

@@ -292,7 +292,7 @@ for (const [what, env, coloured] of [
     const { status, stdout } = await world.run('server', 'script', ['-qec', command, '/dev/null'], {
       env: { TERM: 'xterm' },
     });
-    t.equal(status, 0);
+    t.equal(status, 0, stdout);
     t.equal(stdout.includes(`${ESCAPE}[32m`), coloured);
     t.match(stdout, /\r {3}.*the door stays open: 1 s/, 'a countdown');
   });
