@@ -2,6 +2,7 @@
 // load.ts changes a whole table, openings.ts a single client; writer.ts commits what they plan.
 // Floor 4: it imports only from rooms on lower floors.
 
+import { identityOf } from '../nftables/element.ts';
 import type { Expression } from '../nftables/expression.ts';
 import {
   byName,
@@ -17,7 +18,7 @@ import { chainOf, reachable, rewritten } from './references.ts';
 
 /**
  * Base chains that guard while others move to another hook or priority. Meanwhile a packet may pass the old chain when it has
- * no rules any more, and the new one when it has none yet.
+ * no rules any more, and the new one when it has none yet. One also guards if {@link willBeGuardedFirst} says so.
  *
  * Each aside copies a base chain and all chains behind it. It lets in the same clients, but changes nothing: it uses up no
  * opening, looks at no knock, counts nothing and reports nothing. It comes before the chain that it copies, since that chain
@@ -30,11 +31,27 @@ export function asides(current: Ruleset, wanted: Ruleset): Pick<Ruleset, 'chains
   const source = byName(from.chains);
   const bases = ['prerouting', 'input'].flatMap((name): ChainWithRules[] => {
     const [old, next, chain] = [there.get(name)?.hook, then.get(name)?.hook, source.get(name)];
-    if (!next || !chain?.hook || (old?.name === next.name && old.priority === next.priority)) return [];
+    if (!next || !chain?.hook) return [];
+    const moves = old?.name !== next.name || old.priority !== next.priority;
+    if (!moves && !(name === 'prerouting' && willBeGuardedFirst(current, wanted))) return [];
     const priority = Math.min(old?.priority ?? next.priority, next.priority) - 1;
     return [{ ...decided(chain), hook: { name: next.name, priority, policy: 'accept' } }];
   });
   return copy(from, bases);
+}
+
+/**
+ * Whether a port that is closed at `input`, since it is not named and all others are dropped, is going to be guarded at
+ * `prerouting`. Then `input` lets through what comes to it. A packet that passed `prerouting` before its guard was there must
+ * not meet that.
+ */
+export function willBeGuardedFirst(current: Ruleset, wanted: Ruleset): boolean {
+  const input = current.chains.find(({ name }) => name === 'input');
+  const last = input && decided(input).rules.at(-1)?.expressions.at(-1);
+  if (!(last?.kind === 'immediate' && 'verdict' in last && last.verdict.code === 'drop')) return false;
+  const guards = ({ sets }: Ruleset) => sets.find(({ name }) => name === names.guards)?.elements ?? [];
+  const there = new Set(guards(current).map(identityOf));
+  return guards(wanted).some(element => !there.has(identityOf(element)));
 }
 
 const PREFIX = names.aside('');

@@ -14,7 +14,7 @@ import { sameSet } from '../nftables/set.ts';
 import { names, ownerOf } from '../ruleset/names.ts';
 import { decompile, guardedPorts } from '../ruleset/program.ts';
 import { isKnock } from '../ruleset/sets.ts';
-import { asides, decided, isAside } from './asides.ts';
+import { asides, decided, isAside, willBeGuardedFirst } from './asides.ts';
 import { reachable, rewritten } from './references.ts';
 
 /**
@@ -28,13 +28,14 @@ import { reachable, rewritten } from './references.ts';
  * - Ranges. The kernel shows their elements to packets a little after the rules that look them up.
  * - The policy of a base chain. It also changes a little after the rules, and is applied at the end of the chain.
  * - The hooks. A new base chain is there and accepts before its rules count. One that is removed loses its rules first, while
- *   its policy still counts. Between two base chains, a packet may pass from one generation to the next.
+ *   its policy still counts.
+ * - Other base chains. Between two of them, a packet may pass from one generation to the next.
  *
  * If any of this could open a port that stays closed, or close one that stays open, there are stages in between. After each,
  * the loader waits until all packets under way have left:
  *
  * 1. *Held*: the current rules, made independent of what changes beside them. They read copies of the maps that are about to
- *    change, and end with their policy. If hooks change, {@link asides} guard as well.
+ *    change, and end with their policy. If hooks change, or guards come before another base chain, {@link asides} guard as well.
  * 2. *Yielding*: a base chain that is going to move no longer drops by its policy.
  * 3. *Swapped*: all is as wanted, next to the asides and what packets under way may still read. If ranges change, the rules
  *    look up copies that are there already.
@@ -66,7 +67,7 @@ function isSeamless(current: Ruleset, wanted: Ruleset): boolean {
   const [there, then] = [hooks(current), hooks(wanted)];
   if (there.size !== then.size || [...there].some(([name, hook]) => !sameHook(hook, then.get(name))))
     return false;
-  if (rangesThatChange(current, wanted).length > 0) return false;
+  if (rangesThatChange(current, wanted).length > 0 || willBeGuardedFirst(current, wanted)) return false;
   const after = byName(wanted.sets);
   const changed = mapsThatChange(current, wanted);
   if (

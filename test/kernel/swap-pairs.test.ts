@@ -292,6 +292,8 @@ async function swapAll(t: Test, tasks: readonly Task[], milliseconds: number): P
   await swapper.ended;
 }
 
+const early = { hook: 'prerouting', policy: 'drop', '80/tcp': 'nobody', more: 0 } as const;
+
 /** Each of them had an instant, and shows it soon where it has one. */
 const known: Readonly<Record<string, Pair>> = {
   'a guarded port is not named any more where all others are dropped': pairOf(
@@ -304,6 +306,9 @@ const known: Readonly<Record<string, Pair>> = {
   'the hook': pairOf({}, { hook: 'prerouting' }, 2),
   'the hook, and a single use': pairOf({ singleUse: 'first' }, { hook: 'prerouting' }, 2),
   'the hook and the priority': pairOf({ policy: 'drop' }, { hook: 'prerouting', priority: 0 }, 2),
+  'a port that was dropped is guarded before DNAT': pairOf(early, { '80/tcp': 'second' }, 2),
+  'the same, and the policy': pairOf(early, { '80/tcp': 'second', policy: 'accept' }, 2),
+  'the same, and the priority': pairOf(early, { '80/tcp': 'second', priority: 0 }, 2),
   'the name of the table': pairOf({}, { table: 'door' }, 2),
   'the name of the table, where all others are dropped': pairOf({ policy: 'drop' }, { table: 'door' }),
   'the name of a service': pairOf({}, { first: 'shell' }),

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { parseConfig } from '../../src/config/parse.ts';
-import type { Ruleset } from '../../src/nftables/ruleset.ts';
+import type { ChainWithRules, Ruleset } from '../../src/nftables/ruleset.ts';
 import { compile } from '../../src/ruleset/compile.ts';
 import { decompile, guardedPorts } from '../../src/ruleset/program.ts';
 import { plan } from '../../src/table/plan.ts';
@@ -157,11 +157,59 @@ t.test('a chain that guards meanwhile uses nothing up, and looks at no knock', t
   t.end();
 });
 
+const webPort = Buffer.from([6, 0, 0, 0, 0, 80, 0, 0]);
+
+/** What a chain asks about a port: the verdict of the first map that has it. */
+function verdictOn({ rules }: ChainWithRules, { sets }: Ruleset, port: Buffer): string | undefined {
+  for (const { expressions } of rules)
+    for (const expression of expressions) {
+      const name = expression.kind === 'lookup' ? expression.set : undefined;
+      const map = sets.find(it => it.name === name);
+      const data = map?.elements.find(({ key }) => key.equals(port))?.data;
+      if (data && !Buffer.isBuffer(data)) return data.code;
+    }
+  return undefined;
+}
+
+t.test('input lets a port through only after prerouting has guarded it for all packets', t => {
+  const from = { services: { ssh }, policy: 'drop', hook: 'prerouting' };
+  const web = { ports: [80], sequence: [1001, 3001, 2001] };
+  const knocked = { ...from, services: { ssh: { ...ssh, sequence: [1000, 80, 2000] } } };
+  for (const [what, config, count, start = from] of [
+    ['one more port', { ...from, services: { ssh: { ...ssh, ports: [22, 80] } } }, 4],
+    ['one more service', { ...from, services: { ssh, web } }, 4],
+    ['a knock port', { ...from, services: { ssh, web } }, 4, knocked],
+    ['another policy', { ...from, services: { ssh, web }, policy: 'accept' }, 4],
+    ['another priority', { ...from, services: { ssh, web }, priority: -20 }, 5],
+    ['who needs no knock', { ...from, services: { ssh, web }, allow: ['192.0.2.0/24'] }, 6],
+  ] as const) {
+    const ways = [ruleset(start), ...stages(ruleset(start), ruleset(config))];
+    t.equal(ways.length - 1, count, what);
+    for (const [index, before] of ways.slice(0, -1).entries()) {
+      const after = ways[index + 1] ?? before;
+      const guarded = before.chains.some(
+        it => it.hook?.name === 'prerouting' && verdictOn(it, before, webPort) === 'goto',
+      );
+      const input = chainOf(after, 'input');
+      const last = input?.rules.at(-1)?.expressions.at(-1);
+      const drops =
+        input?.hook?.policy === 'drop' ||
+        (last?.kind === 'immediate' && 'verdict' in last && last.verdict.code === 'drop');
+      const lets = input && (verdictOn(input, after, webPort) === 'accept' || !drops);
+      t.ok(guarded || !lets, `${what}: from ${index} to ${index + 1}`);
+    }
+  }
+  const accepts = { ...from, policy: 'accept' };
+  t.equal(stages(ruleset(accepts), ruleset({ ...accepts, services: { ssh, web } })).length, 1, 'it was open');
+  t.end();
+});
+
 t.test('a loader that finds the table in between goes on from there, also to somewhere else', t => {
   const one = ruleset({ services: { ssh } });
   const all = { services: { shell: ssh }, policy: 'drop', priority: -20, hook: 'prerouting' };
   const others = [{ services: { ssh } }, all, { services: { ssh }, policy: 'drop' }].map(ruleset);
-  for (const between of stages(one, ruleset(all)))
+  const more = { ...all, services: { shell: { ...ssh, ports: [22, 80] } } };
+  for (const between of [...stages(one, ruleset(all)), ...stages(ruleset(all), ruleset(more))])
     for (const other of others) {
       const steps = stages(between, other);
       t.equal(steps.at(-1), other);
