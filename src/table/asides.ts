@@ -11,6 +11,7 @@ import {
   type Ruleset,
   type SetWithElements,
 } from '../nftables/ruleset.ts';
+import type { Verdict } from '../nftables/verdict.ts';
 import { jump, verdict } from '../ruleset/match.ts';
 import { names, ownerOf, serviceOfGuard } from '../ruleset/names.ts';
 import { isKnock } from '../ruleset/sets.ts';
@@ -46,9 +47,7 @@ export function asides(current: Ruleset, wanted: Ruleset): Pick<Ruleset, 'chains
  * not meet that.
  */
 export function willBeGuardedFirst(current: Ruleset, wanted: Ruleset): boolean {
-  const input = current.chains.find(({ name }) => name === 'input');
-  const last = input && decided(input).rules.at(-1)?.expressions.at(-1);
-  if (!(last?.kind === 'immediate' && 'verdict' in last && last.verdict.code === 'drop')) return false;
+  if (!current.chains.some(chain => chain.name === 'input' && dropsTheRest(chain))) return false;
   const guards = ({ sets }: Ruleset) => sets.find(({ name }) => name === names.guards)?.elements ?? [];
   const there = new Set(guards(current).map(identityOf));
   return guards(wanted).some(element => !there.has(identityOf(element)));
@@ -62,15 +61,25 @@ export function isAside(name: string): boolean {
 
 /** A base chain with its policy as its last rule. A `goto` at the end becomes a jump, so that packets come back to that rule. */
 export function decided(chain: ChainWithRules): ChainWithRules {
-  const last = chain.rules.at(-1);
-  const [only, more] = last?.expressions ?? [];
-  const end = only?.kind === 'immediate' && 'verdict' in only && !more ? only.verdict : undefined;
+  const end = verdictAtEnd(chain);
   if (!chain.hook || end?.code === 'accept' || end?.code === 'drop') return chain;
+  const last = chain.rules.at(-1);
   const rules =
     last && end?.code === 'goto'
       ? [...chain.rules.slice(0, -1), { ...last, expressions: jump(end.chain) }]
       : chain.rules;
   return { ...chain, rules: [...rules, { expressions: verdict({ code: chain.hook.policy }) }] };
+}
+
+/** Whether a base chain drops what no rule decides: by its policy, or by a last rule that stands in for it. */
+export function dropsTheRest(chain: ChainWithRules): boolean {
+  return chain.hook !== undefined && verdictAtEnd(decided(chain))?.code === 'drop';
+}
+
+/** The verdict of the last rule, if it is for all packets. */
+function verdictAtEnd({ rules }: ChainWithRules): Verdict | undefined {
+  const [only, more] = rules.at(-1)?.expressions ?? [];
+  return only?.kind === 'immediate' && 'verdict' in only && !more ? only.verdict : undefined;
 }
 
 function copy(from: Ruleset, bases: readonly ChainWithRules[]): Pick<Ruleset, 'chains' | 'sets'> {

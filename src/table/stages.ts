@@ -14,7 +14,7 @@ import { sameSet } from '../nftables/set.ts';
 import { names, ownerOf } from '../ruleset/names.ts';
 import { decompile, guardedPorts } from '../ruleset/program.ts';
 import { isKnock } from '../ruleset/sets.ts';
-import { asides, decided, isAside, willBeGuardedFirst } from './asides.ts';
+import { asides, decided, dropsTheRest, isAside, willBeGuardedFirst } from './asides.ts';
 import { reachable, rewritten } from './references.ts';
 
 /**
@@ -62,7 +62,10 @@ function withRanges(current: Ruleset, stage: Ruleset): Ruleset {
 
 /** Whether one transaction is enough. */
 function isSeamless(current: Ruleset, wanted: Ruleset): boolean {
-  if (current.table.dormant || !(dropsByPolicy(current) || guardedPorts(decompile(current)).size > 0))
+  if (
+    current.table.dormant ||
+    !(current.chains.some(dropsTheRest) || guardedPorts(decompile(current)).size > 0)
+  )
     return true;
   const [there, then] = [hooks(current), hooks(wanted)];
   if (there.size !== then.size || [...there].some(([name, hook]) => !sameHook(hook, then.get(name))))
@@ -90,10 +93,6 @@ function isSeamless(current: Ruleset, wanted: Ruleset): boolean {
   const ports: readonly string[] = [names.ports, names.guards];
   const moves = changes.some(({ map, verdicts }) => ports.includes(map.name) && verdicts.length > 0);
   return !moves || letsInTheSame(current, wanted);
-}
-
-function dropsByPolicy({ chains }: Ruleset): boolean {
-  return chains.some(({ hook }) => hook?.policy === 'drop');
 }
 
 /** The hooks where packets are let in or not. The chain at `forward` lets nothing in, so it may come and go at any time. */

@@ -159,9 +159,13 @@ t.test('a folder that is removed and made again is watched, though its inode may
   await until(async () => told(), Boolean);
   writeFileSync(file, '333');
   // nobody looks once a second here
-  await until(
-    async () => told(),
-    times => times === 2,
+  t.equal(
+    await until(
+      async () => told(),
+      times => times === 2,
+      10,
+    ),
+    2,
   );
 });
 

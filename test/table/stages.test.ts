@@ -204,6 +204,22 @@ t.test('input lets a port through only after prerouting has guarded it for all p
   t.end();
 });
 
+t.test('a firewall without services drops the rest while its chains move', t => {
+  const from = { services: {}, policy: 'drop' };
+  for (const [what, config] of Object.entries({
+    'another priority': { ...from, priority: -20 },
+    'another priority, and a service': { services: { ssh }, policy: 'drop', priority: -20 },
+    'both, before DNAT': { services: { ssh }, policy: 'drop', priority: -20, hook: 'prerouting' },
+  }))
+    for (const hook of ['input', 'prerouting']) {
+      const ways = stages(ruleset({ ...from, hook }), ruleset({ hook, ...config }));
+      const hasAside = ways.map(step => step.chains.some(it => it.hook && it.name === 'aside.input'));
+      const isMoved = ways.map(step => chainOf(step, 'input')?.hook?.priority === -20);
+      t.ok(hasAside[isMoved.indexOf(true)], `${what}, from ${hook}: the aside is there when the chain moves`);
+    }
+  t.end();
+});
+
 t.test('a loader that finds the table in between goes on from there, also to somewhere else', t => {
   const one = ruleset({ services: { ssh } });
   const all = { services: { shell: ssh }, policy: 'drop', priority: -20, hook: 'prerouting' };
